@@ -1,0 +1,287 @@
+"""Checkpoint files → models: every format that the original code wrote, and what people make of it.
+
+A file is read with `weights_only=True` and the closed list `ALLOWED_TYPES`; what does not fit a model is reported
+whole, in one message. Format sources: the original implementation's `timm/utils/checkpoint_saver.py` and
+`clean_checkpoint.py`.
+"""
+
+import argparse
+import collections
+import dataclasses
+import enum
+import hashlib
+import pathlib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed
+
+from deepvit.attention import MixNorm
+from deepvit.errors import CheckpointError
+from deepvit.model import DeepViT, create_deepvit
+from deepvit.variants import VARIANTS, Variant
+
+# What a training checkpoint may hold beyond tensors and plain containers.
+ALLOWED_TYPES = (argparse.Namespace, collections.OrderedDict, collections.defaultdict, dict)
+EMA_ENTRIES = ("state_dict_ema", "model_ema")
+PLAIN_ENTRIES = ("state_dict", "model")
+WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel, torch.compile, Lightning
+NAMES_SHOWN = 8  # of each kind of mismatch; a deepvit_32 has 616 entries
+
+
+class EmaChoice(enum.Enum):
+    """Which of the two sets of weights of a training checkpoint is taken."""
+
+    PREFER = "prefer"  # the exponential moving average where there is one
+    REFUSE = "refuse"  # the plain weights
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The weights of one file: cleaned names → CPU tensors, which entry they came from, the file's SHA-256."""
+
+    state: Mapping[str, torch.Tensor]
+    entry: str  # "state_dict_ema", "state_dict", … or "" for a plain state dict
+    sha256: str
+    path: pathlib.Path
+
+
+def read_checkpoint(path: pathlib.Path, ema: EmaChoice = EmaChoice.PREFER) -> Checkpoint:
+    """Read a `.pth`, `.pth.tar`, `.pt` or `.safetensors` file without running any code in it.
+
+    Args:
+        path: The file.
+        ema: Whether exponential moving averages are taken where the file has them.
+
+    Raises:
+        CheckpointError: Not readable, not safe, not a checkpoint, or with non-finite weights.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"checkpoint {path} {what}; give a .pth.tar, .pth, .pt or .safetensors file")
+    try:
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+    content = load_safetensors(path) if path.suffix == ".safetensors" else _load_pickle(path)
+    entry, state = _select_entry(path, content, ema)
+    return Checkpoint(state=_clean_state(path, state), entry=entry, sha256=sha256, path=path)
+
+
+def load_safetensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
+    """Load a safetensors file, its faults as a CheckpointError."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"checkpoint {path} is not a valid safetensors file: {_first_line(error)}") from error
+
+
+def _load_pickle(path: pathlib.Path) -> object:
+    if zipfile.is_zipfile(path):
+        _refuse_zip_bomb(path)
+    try:
+        with torch.serialization.safe_globals(list(ALLOWED_TYPES)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if named := re.search(r"GLOBAL (\S+)|global (\S+)", str(error)):
+            raise CheckpointError(
+                f"checkpoint {path} refers to {(named[1] or named[2]).rstrip('.')}, which weights do not need and "
+                "which could run code; nothing was run; save it again as a plain state dict"
+            ) from error
+        raise CheckpointError(_unreadable(path, error)) from error
+    # What torch.load raises on truncated or mutated bytes depends on where the damage is.
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, MemoryError) as error:
+        raise CheckpointError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: pathlib.Path, error: BaseException) -> str:
+    return (
+        f"checkpoint {path} ({path.stat().st_size} bytes) is truncated or not a PyTorch checkpoint: "
+        f"{_first_line(error)}; download or save it again"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _refuse_zip_bomb(path: pathlib.Path) -> None:
+    """PyTorch stores its archives uncompressed, so contents larger than the file were put there to hurt."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(_unreadable(path, error)) from error
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"checkpoint {path} would unpack to {unpacked} bytes from {path.stat().st_size}; expected an uncompressed "
+            "PyTorch archive; save it again with torch.save"
+        )
+
+
+def _select_entry(path: pathlib.Path, content: object, ema: EmaChoice) -> tuple[str, Mapping[object, object]]:
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a state dict")
+    order = (*EMA_ENTRIES, *PLAIN_ENTRIES) if ema is EmaChoice.PREFER else PLAIN_ENTRIES
+    for entry in order:
+        if isinstance(content.get(entry), Mapping) and content[entry]:
+            return entry, content[entry]
+    if ema is EmaChoice.REFUSE and any(entry in content for entry in EMA_ENTRIES):
+        raise CheckpointError(f"checkpoint {path} holds averaged weights alone; leave out --no-ema to take them")
+    return "", content
+
+
+def _clean_state(path: pathlib.Path, raw: Mapping[object, object]) -> dict[str, torch.Tensor]:
+    """Strip wrapper prefixes and auxiliary BatchNorm, check that every entry is a finite tensor, return float32."""
+    state: dict[str, torch.Tensor] = {}
+    foreign: list[str] = []
+    for key, value in raw.items():
+        if isinstance(key, str) and isinstance(value, torch.Tensor):
+            state[key] = value
+        else:
+            foreign.append(f"{key!s:.60} ({type(value).__name__})")
+    if not state or foreign:
+        found = _shorten(sorted(foreign)) if foreign else "nothing"
+        raise CheckpointError(f"checkpoint {path} is no state dict of tensors; it holds {found}")
+    for prefix in WRAPPER_PREFIXES * 2:  # twice: compile and DistributedDataParallel wrap in either order
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    state = {key: value for key, value in state.items() if ".aux_bn." not in key}
+    cleaned = {key: _as_float32(value) for key, value in state.items()}
+    bad = sorted(k for k, v in cleaned.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
+    if bad:
+        raise CheckpointError(f"checkpoint {path} has non-finite weights in {_shorten(bad)}; training diverged?")
+    return cleaned
+
+
+def _as_float32(value: torch.Tensor) -> torch.Tensor:
+    return value.to(torch.float32) if value.is_floating_point() else value
+
+
+def model_from_checkpoint(
+    variant: Variant,
+    checkpoint: Checkpoint,
+    *,
+    img_size: int | None = None,
+    num_classes: int | None = None,
+) -> DeepViT:
+    """Build `variant` with the checkpoint's weights, in evaluation mode, float32.
+
+    Classes, channels and the norm of re-attention are taken from the checkpoint. A position embedding of another
+    size is resampled (bicubic, timm's `resample_abs_pos_embed`) only when `img_size` is given, since otherwise the
+    checkpoint is more likely that of another variant.
+
+    Args:
+        variant: What the checkpoint is expected to be.
+        checkpoint: The weights.
+        img_size: Side of the images; the variant's where none is given.
+        num_classes: The number of classes the caller relies on; anything else in the checkpoint is an error.
+
+    Raises:
+        CheckpointError: Missing or unexpected entries or wrong shapes, all of them, and the variant that would fit.
+    """
+    state = dict(checkpoint.state)
+    model = create_deepvit(
+        variant,
+        img_size=img_size,
+        num_classes=_width(state, "head.weight", 0, variant.num_classes),
+        in_chans=_width(state, _first_conv(state), 1, 3),
+        mix_norm=MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE,
+    )
+    if num_classes is not None and model.num_classes != num_classes:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.path} has {model.num_classes} classes, --num-classes says {num_classes}"
+        )
+    if img_size is not None:
+        _resize_position_embedding(model, state)
+    faults = mismatches(model, state)
+    if faults:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.path} does not fit {variant.name}: {'; '.join(faults)}"
+            + _suggest(variant, checkpoint.state)
+        )
+    own = model.state_dict()
+    model.load_state_dict({key: state.get(key, own[key]) for key in own})
+    return model.eval()
+
+
+def _width(state: Mapping[str, torch.Tensor], key: str, axis: int, default: int) -> int:
+    tensor = state.get(key)
+    return int(tensor.shape[axis]) if tensor is not None and tensor.ndim > axis and tensor.shape[axis] else default
+
+
+def _first_conv(state: Mapping[str, torch.Tensor]) -> str:
+    return "patch_embed.conv1.weight" if "patch_embed.conv1.weight" in state else "patch_embed.proj.weight"
+
+
+def _resize_position_embedding(model: DeepViT, state: dict[str, torch.Tensor]) -> None:
+    """Resample `pos_embed` (1, 1 + n², dim) to the model's grid where it has another one."""
+    given = state.get("pos_embed")
+    if given is None or given.ndim != 3 or given.shape[1] == model.pos_embed.shape[1]:
+        return
+    old = int((given.shape[1] - 1) ** 0.5)
+    if old < 1 or old * old + 1 != given.shape[1]:
+        return  # not a square grid: reported as a wrong shape
+    new = model.img_size // model.architecture.patch_size
+    state["pos_embed"] = resample_abs_pos_embed(given, (new, new), (old, old), num_prefix_tokens=1)
+
+
+def mismatches(model: DeepViT, state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return what does not fit: missing, unexpected and wrong shapes, one string each, none where all fits.
+
+    `num_batches_tracked` may be missing: it counts training steps and changes nothing in evaluation.
+    """
+    own = model.state_dict()
+    missing = sorted(k for k in own.keys() - state.keys() if not k.endswith("num_batches_tracked"))
+    unexpected = sorted(state.keys() - own.keys())
+    wrong = sorted(
+        f"{k} (expected {_shape(own[k])}, got {_shape(state[k])})"
+        for k in own.keys() & state.keys()
+        if own[k].shape != state[k].shape
+    )
+    kinds = (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong))
+    return [f"{len(names)} {kind}: {_shorten(names)}" for kind, names in kinds if names]
+
+
+def fitting_variants(state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the names of the variants whose state dict has exactly these entries and shapes, classes aside."""
+    found = []
+    norm = MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE
+    for candidate in VARIANTS.values():
+        with torch.device("meta"):
+            model = create_deepvit(
+                candidate,
+                num_classes=_width(state, "head.weight", 0, candidate.num_classes),
+                in_chans=_width(state, _first_conv(state), 1, 3),
+                mix_norm=norm,
+            )
+        if not mismatches(model, state):
+            found.append(candidate.name)
+    return found
+
+
+def _suggest(variant: Variant, state: Mapping[str, torch.Tensor]) -> str:
+    if fitting := fitting_variants(state):
+        return f"; it fits {' or '.join(fitting)}: name that variant instead"
+    tokens = state["pos_embed"].shape[1] if "pos_embed" in state and state["pos_embed"].ndim == 3 else 0
+    side = int(max(tokens - 1, 0) ** 0.5)
+    if side and side * side + 1 == tokens and side * variant.architecture.patch_size != variant.img_size:
+        size = side * variant.architecture.patch_size
+        return f"; its position embedding is for {size}×{size} images: pass --img-size {size}"
+    return "; no variant fits it"
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _shorten(names: list[str]) -> str:
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

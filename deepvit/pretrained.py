@@ -1,0 +1,87 @@
+"""The published checkpoints: fetched once, their SHA-256 recorded at first use and checked ever after."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import pathlib
+
+from deepvit.checkpoint import Checkpoint, EmaChoice, read_checkpoint
+from deepvit.errors import CheckpointError, MissingPackageError, ModelError
+from deepvit.variants import VARIANTS, Variant
+
+logger = logging.getLogger(__name__)
+
+TRAINED_HERE = pathlib.Path(__file__).resolve().parent / "trained"
+
+
+def cache_dir() -> pathlib.Path:
+    """Return the folder of fetched checkpoints: $DEEPVIT_CACHE, else deepvit/ in the user's cache folder."""
+    if chosen := os.environ.get("DEEPVIT_CACHE"):
+        return pathlib.Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "deepvit"
+
+
+def fetch_checkpoint(variant: Variant, ema: EmaChoice = EmaChoice.PREFER) -> Checkpoint:
+    """Return the published (or bundled) checkpoint of `variant`, downloading it when the cache lacks it.
+
+    Raises:
+        ModelError: Nothing is published for this variant.
+        MissingPackageError: gdown is not installed, or the download failed.
+        CheckpointError: The cached file is not what was first fetched.
+    """
+    if variant.bundled_weights is not None:
+        return read_checkpoint(TRAINED_HERE / variant.bundled_weights, ema)
+    if variant.drive_id is None:
+        published = ", ".join(v.name for v in VARIANTS.values() if v.drive_id)
+        raise ModelError(f"no checkpoint of {variant.name} is published, only of {published}; give one: --checkpoint")
+    path = cache_dir() / f"{variant.name}.pth.tar"
+    if not path.is_file():
+        _download(variant.drive_id, path)
+    _verify(path)
+    checkpoint = read_checkpoint(path, ema)
+    _recorded(path).write_text(checkpoint.sha256 + "\n", encoding="ascii")
+    return checkpoint
+
+
+def _recorded(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _verify(path: pathlib.Path) -> None:
+    """Hold a cached file against the hash that was recorded when it was first read."""
+    if not _recorded(path).is_file():
+        return
+    expected = _recorded(path).read_text(encoding="ascii").strip()
+    with path.open("rb") as stream:
+        got = hashlib.file_digest(stream, "sha256").hexdigest()
+    if got != expected:
+        raise CheckpointError(
+            f"cached checkpoint {path} has SHA-256 {got}, expected {expected} as first fetched; delete both files to "
+            "fetch it again"
+        )
+
+
+def _download(drive_id: str, path: pathlib.Path) -> None:
+    if importlib.util.find_spec("gdown") is None:
+        raise MissingPackageError("fetching a published checkpoint needs gdown; pip install gdown")
+    import gdown  # only here: nothing else needs it
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    logger.info("fetching %s from Google Drive", path.name)
+    try:
+        got = gdown.download(id=drive_id, output=str(partial), quiet=False)
+        if got is None or not partial.is_file():
+            raise MissingPackageError(_download_failed(drive_id, path, "no file came"))
+        partial.replace(path)
+    # gdown raises its own errors and those of requests, which derives all of its own from OSError.
+    except (OSError, RuntimeError, gdown.exceptions.DownloadError) as error:
+        raise MissingPackageError(_download_failed(drive_id, path, str(error).strip().split("\n")[0])) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _download_failed(drive_id: str, path: pathlib.Path, why: str) -> str:
+    return f"could not fetch https://drive.google.com/uc?id={drive_id}: {why}; download it by hand to {path}"

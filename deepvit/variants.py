@@ -1,0 +1,194 @@
+"""One table: name → architecture, preprocessing, published top-1, parameters, checkpoint link.
+
+Sources: Zhou et al., "DeepViT: Towards Deeper Vision Transformer" (arXiv:2103.11886) for the architectures and
+accuracies; the original implementation's README and training configurations for which published file is which.
+"""
+
+import dataclasses
+import difflib
+import enum
+import math
+
+from deepvit.errors import ModelError, UnknownVariantError
+
+
+class Stem(enum.Enum):
+    """How an image becomes patch tokens."""
+
+    PATCH = "patch"  # one convolution, kernel and stride = patch size
+    CNN = "cnn"  # 7×7/2 and 3×3 convolutions with BatchNorm and ReLU, then a patch convolution
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Everything that fixes the network but for image size, classes and channels."""
+
+    depth: int
+    embed_dim: int
+    reattention_blocks: int  # the last so many blocks mix their attention maps across heads
+    stem: Stem = Stem.PATCH
+    num_heads: int = 12
+    mlp_ratio: float = 3.0
+    patch_size: int = 16
+    transform_scale: bool = False  # multiply the re-attended maps by head_dim ** -0.5
+    scale_adjustment: float = 1.0  # a in: x + f(norm(a·x)) / a
+
+    def __post_init__(self) -> None:
+        if self.embed_dim % self.num_heads:
+            raise ModelError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
+        if not 0 <= self.reattention_blocks <= self.depth:
+            raise ModelError(f"reattention_blocks {self.reattention_blocks} is not within 0..{self.depth}")
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
+
+    def has_reattention(self, block: int) -> bool:
+        """Return whether block `block` (0-based) mixes its maps across heads."""
+        return block >= self.depth - self.reattention_blocks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One row of the table. `top1` is in percent on ImageNet-1k as published; None where nothing was published."""
+
+    name: str
+    architecture: Architecture
+    parameters: int
+    top1: float | None
+    aliases: tuple[str, ...] = ()
+    img_size: int = 224
+    num_classes: int = 1000
+    crop_pct: float = 0.9
+    interpolation: str = "bicubic"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    drive_id: str | None = None  # Google Drive file of the published checkpoint
+    bundled_weights: str | None = None  # trained weights shipped with this package, in deepvit/trained
+
+    @property
+    def checkpoint_url(self) -> str | None:
+        return f"https://drive.google.com/uc?id={self.drive_id}" if self.drive_id else None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the row is a model of the paper, not one of our two small models."""
+        return self.bundled_weights is None
+
+    def resize_for(self, img_size: int) -> int:
+        """Return the length of the shorter side before the crop, timm's floor(img_size / crop_pct)."""
+        return math.floor(img_size / self.crop_pct)
+
+
+def _plain(depth: int, *, reattention: bool) -> Architecture:
+    return Architecture(depth=depth, embed_dim=384, reattention_blocks=depth if reattention else 0)
+
+
+_LARGE = Architecture(depth=32, embed_dim=420, reattention_blocks=12, stem=Stem.CNN, scale_adjustment=0.5)
+
+_ROWS = (
+    Variant(name="vit_16", architecture=_plain(16, reattention=False), parameters=24_423_784, top1=78.88),
+    Variant(name="vit_24", architecture=_plain(24, reattention=False), parameters=36_257_128, top1=79.35),
+    Variant(name="vit_32", architecture=_plain(32, reattention=False), parameters=48_090_472, top1=79.27),
+    Variant(
+        name="deepvit_16",
+        architecture=_plain(16, reattention=True),
+        parameters=24_426_664,
+        top1=79.10,
+        aliases=("deepvit_patch16_224_re_attn_16b",),
+    ),
+    Variant(
+        name="deepvit_24",
+        architecture=_plain(24, reattention=True),
+        parameters=36_261_448,
+        top1=79.99,
+        aliases=("deepvit_patch16_224_re_attn_24b",),
+        drive_id="1lPmKdNMPJq-mq-4FivqIY4JNAPoQHYxV",
+    ),
+    Variant(
+        name="deepvit_32",
+        architecture=_plain(32, reattention=True),
+        parameters=48_096_232,
+        top1=80.90,
+        aliases=("deepvit_patch16_224_re_attn_32b",),
+        drive_id="1kUBrAbAQfMT5FQJprITRxDtOE6ECZM0M",
+    ),
+    Variant(
+        name="deepvit_s",
+        architecture=Architecture(
+            depth=16,
+            embed_dim=396,
+            reattention_blocks=5,
+            stem=Stem.CNN,
+            transform_scale=True,
+            scale_adjustment=0.5,
+        ),
+        parameters=27_312_632,
+        top1=82.3,
+        aliases=("deepvit_S",),
+        drive_id="1evhBjla4Nth7LawW2PAXnGEcpv3YBWEC",
+    ),
+    Variant(
+        name="deepvit_l",
+        architecture=_LARGE,
+        parameters=58_883_708,
+        top1=83.1,
+        aliases=("deepvit_L",),
+        drive_id="1MTRm0NK_sPGRSyuD_hHJ1Zgw2diEaKLR",
+    ),
+    Variant(
+        name="deepvit_l_384",
+        architecture=_LARGE,
+        parameters=59_043_308,
+        top1=84.25,
+        aliases=("deepvit_L_384",),
+        img_size=384,
+        crop_pct=1.0,
+    ),
+    # Two small models of ours, trained on scikit-learn's handwritten digits: real accuracy without ImageNet.
+    Variant(
+        name="digits_patch",
+        architecture=Architecture(depth=6, embed_dim=96, reattention_blocks=3, num_heads=4, patch_size=8),
+        parameters=0,
+        top1=None,
+        img_size=40,
+        num_classes=10,
+        bundled_weights="digits_patch.safetensors",
+    ),
+    Variant(
+        name="digits_cnn",
+        architecture=Architecture(
+            depth=6,
+            embed_dim=100,
+            reattention_blocks=3,
+            num_heads=4,
+            patch_size=8,
+            stem=Stem.CNN,
+            transform_scale=True,
+            scale_adjustment=0.5,
+        ),
+        parameters=0,
+        top1=None,
+        img_size=40,
+        num_classes=10,
+        bundled_weights="digits_cnn.safetensors",
+    ),
+)
+
+VARIANTS: dict[str, Variant] = {row.name: row for row in _ROWS}
+_BY_ALIAS: dict[str, Variant] = {alias: row for row in _ROWS for alias in row.aliases}
+
+
+def find_variant(name: str) -> Variant:
+    """Return the row called `name`, by its name here or in the original code.
+
+    Raises:
+        UnknownVariantError: No such row; the message names the nearest ones.
+    """
+    found = VARIANTS.get(name) or _BY_ALIAS.get(name)
+    if found is not None:
+        return found
+    known = [*VARIANTS, *_BY_ALIAS]
+    nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(VARIANTS)}"
+    raise UnknownVariantError(f"unknown variant {name!r}; {hint}; list them with: python cli.py models")
