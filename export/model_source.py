@@ -1,0 +1,74 @@
+"""Where the model comes from: a checkpoint file, the published one, or seeded random weights."""
+
+import dataclasses
+import pathlib
+
+from deepvit.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
+from deepvit.model import DeepViT, create_deepvit
+from deepvit.pretrained import fetch_checkpoint
+from deepvit.random_weights import SEED, randomize, state_sha256
+from deepvit.variants import Variant, find_variant
+from runtime.artifact import Weights
+from runtime.errors import InputError
+from runtime.preprocess import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model, with which weights. Without a checkpoint and without `pretrained` the weights are random."""
+
+    variant: str
+    checkpoint: pathlib.Path | None = None
+    pretrained: bool = False
+    ema: EmaChoice = EmaChoice.PREFER
+    img_size: int | None = None
+    num_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pretrained and self.checkpoint is not None:
+            raise InputError("--pretrained and --checkpoint both say where the weights come from; give one of them")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model in evaluation mode, float32, and where its weights come from."""
+
+    variant: Variant
+    module: DeepViT
+    weights: Weights
+
+    def preprocessing(self, layout: str = "NCHW") -> Preprocessing:
+        """Return how images become this model's input."""
+        row, size = self.variant, self.module.img_size
+        return Preprocessing(
+            resize=row.resize_for(size),
+            crop=size,
+            interpolation=row.interpolation,
+            mean=row.mean,
+            std=row.std,
+            layout=layout,
+        )
+
+
+def load_model(options: ModelOptions) -> LoadedModel:
+    """Build the model that `options` names.
+
+    Raises:
+        ModelError: Unknown variant, impossible size, or a checkpoint that cannot be used.
+        MissingPackageError: The published checkpoint cannot be fetched here.
+    """
+    variant = find_variant(options.variant)
+    checkpoint: Checkpoint | None = None
+    if options.checkpoint is not None:
+        checkpoint = read_checkpoint(options.checkpoint, options.ema)
+    elif options.pretrained:
+        checkpoint = fetch_checkpoint(variant, options.ema)
+    if checkpoint is not None:
+        module = model_from_checkpoint(
+            variant, checkpoint, img_size=options.img_size, num_classes=options.num_classes
+        )
+        weights = Weights(source="checkpoint", sha256=checkpoint.sha256, entry=checkpoint.entry or None)
+    else:
+        module = randomize(create_deepvit(variant, img_size=options.img_size, num_classes=options.num_classes))
+        weights = Weights(source="random", sha256=state_sha256(module), seed=SEED)
+    return LoadedModel(variant=variant, module=module, weights=weights)

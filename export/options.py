@@ -1,0 +1,134 @@
+"""What an export can be asked for. Options check themselves; an illegal combination cannot be built."""
+
+import dataclasses
+import enum
+import pathlib
+
+from runtime.errors import InputError
+
+
+class Precision(enum.Enum):
+    """The type of the graph's arithmetic."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+class Target(enum.Enum):
+    """What the graph is written for, and which engines are built."""
+
+    AUTO = "auto"  # the graph for TensorRT; every engine that this machine can build
+    ONNX = "onnx"  # the graph alone, without what only TensorRT gains from
+    CPU = "cpu"  # the graph in the form that is fastest in ONNX Runtime on a CPU
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
+
+
+class MixForm(enum.Enum):
+    """How Θ'·A + b' is written in the graph."""
+
+    CONV = "conv"  # 1×1 convolution over heads, as in the original
+    MATMUL = "matmul"  # H×H matrix times (H, N·N), then + b'
+    MATMUL_VALUE = "matmul-value"  # the same without b', whose share b'·Σⱼ vⱼ is added after ·v instead
+
+
+class QkvForm(enum.Enum):
+    """How q, k and v are computed."""
+
+    FUSED = "fused"  # one GEMM of width 3·C
+    SPLIT = "split"  # three GEMMs, which spares the copies that split the fused one
+
+
+class InputForm(enum.Enum):
+    """What the graph takes."""
+
+    FLOAT32 = "float32"  # (B, 3, H, W), preprocessed
+    UINT8 = "uint8"  # (B, H, W, 3), resized and cropped; normalised inside the graph
+
+
+DEFAULT_OPSET = 20
+BF16_OPSET = 22  # the first in which Conv takes bfloat16
+OPSETS = range(18, 24)
+MAX_BATCH = 4096
+FOR_TENSORRT = frozenset({Target.AUTO, Target.TENSORRT, Target.TENSORRT_RTX})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Batch sizes: the least, the one to tune for, the most."""
+
+    min: int = 1
+    opt: int = 8
+    max: int = 64
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min <= self.opt <= self.max <= MAX_BATCH:
+            raise InputError(
+                f"--batch {self.min}:{self.opt}:{self.max}: expected 1 ≤ MIN ≤ OPT ≤ MAX ≤ {MAX_BATCH}, as in 1:8:64"
+            )
+
+
+def batch_from_text(text: str) -> Batch:
+    """Parse MIN:OPT:MAX, or one number for all three.
+
+    Raises:
+        InputError: Not three numbers in order.
+    """
+    parts = text.split(":")
+    if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise InputError(f"--batch {text}: expected MIN:OPT:MAX, as in 1:8:64")
+    numbers = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
+    return Batch(min=numbers[0], opt=numbers[1], max=numbers[2])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GraphOptions:
+    """How the graph is written. `None` means the target's default."""
+
+    precision: Precision = Precision.FP16
+    target: Target = Target.AUTO
+    batch: Batch = dataclasses.field(default_factory=Batch)
+    input_form: InputForm = InputForm.FLOAT32
+    opset: int | None = None
+    mix: MixForm | None = None
+    pad_head_dim: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.opset is not None and self.opset not in OPSETS:
+            raise InputError(f"--opset {self.opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
+        if self.precision is Precision.BF16 and self.opset is not None and self.opset < BF16_OPSET:
+            raise InputError(f"--opset {self.opset}: BF16 needs at least {BF16_OPSET}, where Conv takes bfloat16")
+
+    @property
+    def opset_version(self) -> int:
+        if self.opset is not None:
+            return self.opset
+        return BF16_OPSET if self.precision is Precision.BF16 else DEFAULT_OPSET
+
+    @property
+    def mix_form(self) -> MixForm:
+        """The default measured fastest in ONNX Runtime on a CPU (benchmarks/); on GPUs it has not been measured."""
+        return MixForm.MATMUL_VALUE if self.mix is None else self.mix
+
+    @property
+    def qkv_form(self) -> QkvForm:
+        return QkvForm.SPLIT if self.target is Target.CPU else QkvForm.FUSED
+
+    @property
+    def pads_head_dim(self) -> bool:
+        return self.target in FOR_TENSORRT if self.pad_head_dim is None else self.pad_head_dim
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """One export: the graph, where it goes, and which images prove it."""
+
+    graph: GraphOptions
+    output: pathlib.Path
+    imagenet: str | None = None
+    parity_images: int = 16
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.parity_images <= 50_000:
+            raise InputError(f"--parity-images {self.parity_images}: expected 1 to 50000")

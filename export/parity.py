@@ -1,0 +1,82 @@
+"""The parity ladder: every stage of an export against its neighbour, on images, within a bound."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from export.options import Precision
+from runtime.artifact import ParityStage
+from runtime.errors import OutOfBoundsError
+from runtime.evaluate import sqnr_db
+
+Float = npt.NDArray[np.floating]
+FLOAT64_IMAGES = 4  # the fold is algebra: few images show it, and float64 is slow
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bound:
+    """What a stage must hold. `top1_agreement` of a reduced precision is asked of trained weights only."""
+
+    max_abs: float | None = None
+    sqnr_db: float | None = None
+    top1_agreement: float | None = None
+
+
+FOLD_BOUND = Bound(max_abs=1e-9, top1_agreement=1.0)  # float64 rounding over 32 blocks leaves about 1e-14
+FP32_BOUND = Bound(max_abs=1e-4, top1_agreement=1.0)  # two float32 implementations that sum in different order
+PRECISION_BOUNDS = {
+    Precision.FP16: Bound(sqnr_db=40.0, top1_agreement=0.999),  # 11 significant bits
+    Precision.BF16: Bound(sqnr_db=22.0, top1_agreement=0.98),  # 8 significant bits: three fewer, some 18 dB
+}
+
+
+def compare_logits(stage: str, against: str, got: Float, expected: Float, *, top1_enforced: bool = True) -> ParityStage:
+    """Measure logits `got` (N, classes) against `expected` (N, classes)."""
+    wide = expected.astype(np.float64)
+    difference = got.astype(np.float64) - wide
+    return ParityStage(
+        stage=stage,
+        against=against,
+        max_abs=float(np.abs(difference).max()),
+        sqnr_db=sqnr_db(float((wide**2).sum()), float((difference**2).sum())),
+        top1_agreement=float((got.argmax(1) == expected.argmax(1)).mean()),
+        images=len(got),
+        top1_enforced=top1_enforced,
+    )
+
+
+def breaches(stage: ParityStage, bound: Bound) -> list[str]:
+    """Return in words what of `bound` the stage does not hold; nothing where it holds."""
+    found = []
+    if bound.max_abs is not None and not stage.max_abs <= bound.max_abs:
+        found.append(f"max abs {stage.max_abs:.3g}, at most {bound.max_abs:g}")
+    if bound.sqnr_db is not None and stage.sqnr_db is not None and not stage.sqnr_db >= bound.sqnr_db:
+        found.append(f"SQNR {stage.sqnr_db:.1f} dB, at least {bound.sqnr_db:g}")
+    if stage.top1_enforced and bound.top1_agreement is not None and not stage.top1_agreement >= bound.top1_agreement:
+        found.append(f"top-1 agreement {stage.top1_agreement:.2%}, at least {bound.top1_agreement:.1%}")
+    return found
+
+
+def require(stage: ParityStage, bound: Bound) -> ParityStage:
+    """Return `stage` when it holds its bound.
+
+    Raises:
+        OutOfBoundsError: It does not.
+    """
+    if found := breaches(stage, bound):
+        raise OutOfBoundsError(
+            f"parity of {stage.stage} against {stage.against} on {stage.images} images: {'; '.join(found)}; no artifact "
+            "was written"
+        )
+    return stage
+
+
+def torch_logits(module: torch.nn.Module, images: Float, batch_size: int = 8) -> Float:
+    """Run `module` on images of its own dtype: (N, channels, H, W) → (N, classes)."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            parts.append(module(torch.from_numpy(images[start : start + batch_size])).numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,228 @@
+"""The export: model → folds → graph → precision → parity ladder → artifact, each step proved against the last."""
+
+import dataclasses
+import importlib.metadata
+import logging
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import torch
+
+from deepvit import fold as folding
+from deepvit.fold import FoldReport
+from deepvit.model import DeepViT
+from export import onnx_graph, parity
+from export.activation_range import largest_activations
+from export.cast import FP16_MAX, cast_graph
+from export.graph_module import GraphModule
+from export.model_source import LoadedModel
+from export.options import ExportOptions, GraphOptions, InputForm, Precision, QkvForm
+from export.parity_images import parity_crops
+from runtime import artifact as artifacts
+from runtime.artifact import Artifact, BatchRange, FoldRecord, Manifest, ParityStage, Tensor, open_artifact
+from runtime.errors import InputError, MissingError, OutOfBoundsError
+from runtime.preprocess import Crop, Preprocessing, model_input
+from runtime.session import Images, Session
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[str], None]  # called with what begins
+TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
+ACTIVATIONS_KEPT = 3  # the largest, in the manifest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Graph:
+    """A graph on its way to an artifact, with what was measured so far."""
+
+    model: onnx.ModelProto
+    folds: list[FoldReport]
+    stages: list[ParityStage]
+    activations: dict[str, float]
+
+
+def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progress = lambda step: None) -> Artifact:
+    """Write the artifact of `loaded` to `options.output`, or nothing at all.
+
+    Args:
+        loaded: The model and where its weights come from.
+        options: What to write, and which images to prove it on.
+        progress: Called with each step as it begins.
+
+    Raises:
+        InputError: An output, dataset or option that cannot be used.
+        OutOfBoundsError: A stage of the parity ladder is outside its bound, or the precision does not hold the model.
+        MissingError: ONNX Runtime is not installed, or the disk is full.
+    """
+    _check_input_form(loaded, options.graph)
+    with artifacts.staged_artifact(options.output) as staging:
+        crops = parity_crops(options.imagenet, options.parity_images, loaded.preprocessing())
+        graph = _build_graph(loaded, options.graph, crops, progress)
+        progress("writing the artifact")
+        (staging / artifacts.MODEL).write_bytes(onnx_graph.to_bytes(graph.model))
+        manifest = _manifest(loaded, options.graph, graph, staging)
+        (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return open_artifact(options.output)
+
+
+def _check_input_form(loaded: LoadedModel, options: GraphOptions) -> None:
+    if options.input_form is InputForm.UINT8 and loaded.module.in_chans != 3:
+        raise InputError(f"--input uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
+
+
+def _build_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progress: Progress) -> _Graph:
+    """Fold, export, cast; prove each."""
+    is_trained = loaded.weights.source == "checkpoint"
+    preprocessing = graph_preprocessing(loaded, options)
+    float_images = _channels(model_input(crops, loaded.preprocessing()), loaded.module.in_chans)
+    graph_images = crops if options.input_form is InputForm.UINT8 else float_images
+
+    progress("folding in float64")
+    folded, reports, stage = fold_and_prove(loaded.module, options, float_images)
+    stages = [stage]
+
+    progress(f"exporting ONNX (opset {options.opset_version})")
+    module = GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, preprocessing).float()
+    fp32 = onnx_graph.onnx_from_module(
+        module, torch.from_numpy(graph_images[:1]), options.batch, options.opset_version
+    )
+    progress(f"comparing ONNX with PyTorch on {len(crops)} images")
+    expected = parity.torch_logits(loaded.module, float_images)
+    session = _session(fp32, "the ONNX graph in float32")
+    fp32_logits = session.run(graph_images)
+    stages.append(
+        parity.require(parity.compare_logits("onnx-fp32", "original", fp32_logits, expected), parity.FP32_BOUND)
+    )
+    progress("checking batch sizes")
+    check_batches(session, graph_images, options)
+    session.close()
+    if options.precision is Precision.FP32:
+        return _Graph(model=fp32, folds=reports, stages=stages, activations={})
+
+    name = options.precision.value
+    progress(f"casting to {name}")
+    model = cast_graph(fp32, options.precision)
+    progress(f"comparing {name} with float32")
+    activations = largest_activations(fp32, graph_images)
+    _check_activations(activations, options.precision)
+    logits = _session(model, f"the ONNX graph in {name}").run(graph_images)
+    stage = parity.compare_logits(f"onnx-{name}", "onnx-fp32", logits, fp32_logits, top1_enforced=is_trained)
+    stages.append(parity.require(stage, parity.PRECISION_BOUNDS[options.precision]))
+    return _Graph(model=model, folds=reports, stages=stages, activations=activations)
+
+
+def fold_and_prove(
+    original: DeepViT, options: GraphOptions, images: Images
+) -> tuple[DeepViT, list[FoldReport], ParityStage]:
+    """Fold `original` as the target wants it and compare both in float64 on a few of `images`."""
+    folds = list(folding.ALWAYS)
+    if options.qkv_form is QkvForm.SPLIT:  # k and v have GEMMs of their own, which then need no bias
+        folds += [folding.fold_key_bias, folding.fold_value_bias]
+    if options.pads_head_dim:
+        folds.append(folding.pad_head_dim)
+    folded, reports = folding.fold(original, folds)
+    wide = images[: parity.FLOAT64_IMAGES].astype(np.float64)
+    expected = parity.torch_logits(_float64_copy(original), wide)
+    stage = parity.compare_logits("folded-float64", "original-float64", parity.torch_logits(folded, wide), expected)
+    return folded, reports, parity.require(stage, parity.FOLD_BOUND)
+
+
+def _float64_copy(module: DeepViT) -> DeepViT:
+    copied, _ = folding.fold(module, ())
+    return copied
+
+
+def graph_preprocessing(loaded: LoadedModel, options: GraphOptions) -> Preprocessing:
+    """Return the manifest's preprocessing: that of the graph's input."""
+    return loaded.preprocessing("NHWC" if options.input_form is InputForm.UINT8 else "NCHW")
+
+
+def _channels(images: Images, channels: int) -> Images:
+    """Repeat or cut the three channels of (N, 3, H, W) for a model of another number of them."""
+    return images if channels == 3 else np.ascontiguousarray(images[:, np.arange(channels) % 3])
+
+
+def _session(model: onnx.ModelProto, name: str) -> Session:
+    from runtime.session_onnxruntime import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(onnx_graph.to_bytes(model), name=name, batch=BatchRange(min=1, opt=8, max=8))
+
+
+def check_batches(session: Session, images: Images, options: GraphOptions) -> None:
+    """Hold the logits at batch 1, 3 and the maximum against each other.
+
+    Raises:
+        OutOfBoundsError: An image's logits depend on the batch it is in.
+    """
+    batch = options.batch
+    sizes = sorted({batch.min, min(max(3, batch.min), batch.max), batch.max})
+    image = images[:1]
+    expected = session.run_batch(np.repeat(image, sizes[0], axis=0))[:1]
+    for size in sizes[1:]:
+        logits = session.run_batch(np.repeat(image, size, axis=0))
+        worst = float(np.abs(logits - expected).max())
+        if not worst <= parity.FP32_BOUND.max_abs:
+            raise OutOfBoundsError(f"logits at batch {size} differ from those at batch {sizes[0]} by {worst:.3g}")
+
+
+def _check_activations(activations: dict[str, float], precision: Precision) -> None:
+    over = {name: value for name, value in activations.items() if value > FP16_MAX}
+    if precision is Precision.FP16 and over:
+        shown = ", ".join(f"{name} reaches {value:.4g}" for name, value in _largest(over, 5).items())
+        raise OutOfBoundsError(
+            f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {shown}; export with --bf16"
+        )
+
+
+def _largest(activations: dict[str, float], count: int) -> dict[str, float]:
+    return dict(sorted(activations.items(), key=lambda item: (-item[1], item[0]))[:count])
+
+
+def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging: pathlib.Path) -> Manifest:
+    module, batch = loaded.module, options.batch
+    size = module.img_size
+    is_uint8 = options.input_form is InputForm.UINT8
+    dynamic: int | str = onnx_graph.BATCH if batch.min != batch.max else batch.max
+    return Manifest(
+        variant=loaded.variant.name,
+        classes=module.num_classes,
+        weights=loaded.weights,
+        precision=options.precision.value,
+        input=Tensor(
+            name=onnx_graph.INPUT,
+            shape=(dynamic, size, size, 3) if is_uint8 else (dynamic, module.in_chans, size, size),
+            dtype="uint8" if is_uint8 else "float32",
+        ),
+        output=Tensor(name=onnx_graph.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
+        batch=BatchRange(min=batch.min, opt=batch.opt, max=batch.max),
+        preprocess=graph_preprocessing(loaded, options),
+        folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in graph.folds),
+        graph={"opset": options.opset_version, "mix": options.mix_form.value, "qkv": options.qkv_form.value},
+        parity=tuple(graph.stages),
+        largest_activation=_largest(graph.activations, ACTIVATIONS_KEPT),
+        files=artifacts.record_files(staging),
+        tools=_tool_versions(),
+    )
+
+
+def _tool_versions() -> dict[str, str]:
+    found = {}
+    for package in TOOLS:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            logger.debug("%s is not installed as a package", package)
+    return found
+
+
+def skipped_engines(options: GraphOptions) -> str:
+    """Return in one line why no engine was built; for a target that asked for none, an empty string.
+
+    Raises:
+        MissingError: The target names an engine, which cannot be built here.
+    """
+    target = options.target
+    if target.value in ("tensorrt", "tensorrt-rtx"):
+        raise MissingError(f"--target {target.value}: this version does not build engines yet; use --target auto or onnx")
+    return "no engine: this version does not build TensorRT engines yet" if target.value == "auto" else ""

@@ -1,0 +1,16 @@
+"""What a server needs to run an artifact: manifest, preprocessing, sessions. Loads neither torch nor tensorrt."""
+
+from runtime.artifact import Artifact, Manifest, open_artifact
+from runtime.preprocess import Preprocessing, crop_image, model_input
+from runtime.session import Session, open_session
+
+__all__ = [
+    "Artifact",
+    "Manifest",
+    "Preprocessing",
+    "Session",
+    "crop_image",
+    "model_input",
+    "open_artifact",
+    "open_session",
+]

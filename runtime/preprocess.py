@@ -1,0 +1,127 @@
+"""The only preprocessing in Python: encoded image → RGB → resize, crop → model input. Pillow and numpy alone.
+
+It gives the bytes of timm's evaluation transform (`timm.data.transforms_factory.transforms_imagenet_eval`, crop mode
+"center"), which the tests hold it to, with one exception: 16-bit greyscale keeps its upper eight bits, where
+Pillow's own conversion would clip everything above 255 to white. EXIF orientation is ignored, as timm does.
+"""
+
+import io
+import math
+import pathlib
+import warnings
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+from PIL import Image, UnidentifiedImageError
+
+from runtime.errors import InputError
+
+Crop = npt.NDArray[np.uint8]
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+MAX_PIXELS = 178_956_970  # Pillow's own limit for what it calls a decompression bomb; 512 MiB as RGB
+Channels = Annotated[tuple[float, float, float], pydantic.Field(description="red, green, blue; of pixels in [0, 1]")]
+
+
+class Preprocessing(pydantic.BaseModel):
+    """How an image becomes the graph's input; part of the manifest."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    resize: Annotated[int, pydantic.Field(ge=1, le=16384)]  # the shorter side, in pixels
+    crop: Annotated[int, pydantic.Field(ge=1, le=16384)]  # side of the centred square, in pixels
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+    mean: Channels
+    std: Annotated[Channels, pydantic.AfterValidator(lambda v: _positive(v))]
+    layout: Literal["NCHW", "NHWC"]  # NCHW: float32, normalised; NHWC: uint8 crops, normalised inside the graph
+    color: Literal["RGB"] = "RGB"
+
+
+def _positive(std: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not all(value > 0 and math.isfinite(value) for value in std):
+        raise ValueError(f"std must be positive, got {std}")
+    return std
+
+
+def decode_rgb(encoded: bytes | pathlib.Path) -> Image.Image:
+    """Decode one image file to RGB; the format is told from the bytes, not from the name.
+
+    Raises:
+        InputError: Not an image, truncated, too large, or of a pixel type that has no defined conversion.
+    """
+    source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS below decides
+            with Image.open(source) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise InputError(f"image of {image.width}×{image.height} pixels, at most {MAX_PIXELS} are decoded")
+                return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise InputError("not an image that Pillow can read") from error
+    # Pillow's decoders raise these on truncated and mutated files.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"image cannot be decoded: {str(error).splitlines()[0] if str(error) else 'damaged'}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image.load()
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise InputError(f"image of 32-bit pixels (mode {image.mode}), expected 8 or 16 bits per channel")
+    return image.convert("RGB")
+
+
+def resized_size(width: int, height: int, shorter: int) -> tuple[int, int]:
+    """Return (width, height) with the shorter side `shorter` and the other truncated, as torchvision's Resize."""
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Crop:
+    """Resize the shorter side and cut the centred square: RGB image → (crop, crop, 3) uint8."""
+    size = resized_size(image.width, image.height, preprocessing.resize)
+    if max(size) > MAX_PIXELS // preprocessing.resize:
+        raise InputError(f"image of {image.width}×{image.height} pixels is too elongated to resize")
+    resized = image.resize(size, INTERPOLATIONS[preprocessing.interpolation])
+    crop = preprocessing.crop
+    # Where the image is smaller than the crop, torchvision pads with black before it cuts; Pillow's crop does both.
+    pad_left, pad_top = max((crop - resized.width) // 2, 0), max((crop - resized.height) // 2, 0)
+    pad_width, pad_height = max(crop, resized.width), max(crop, resized.height)
+    left = round((pad_width - crop) / 2.0) - pad_left
+    top = round((pad_height - crop) / 2.0) - pad_top
+    return np.asarray(resized.crop((left, top, left + crop, top + crop)))
+
+
+def crop_image(encoded: bytes | pathlib.Path, preprocessing: Preprocessing) -> Crop:
+    """Decode, resize and crop one image: file or its bytes → (crop, crop, 3) uint8 RGB.
+
+    Raises:
+        InputError: The image cannot be used; see `decode_rgb`.
+    """
+    return resize_and_crop(decode_rgb(encoded), preprocessing)
+
+
+def model_input(crops: Crop, preprocessing: Preprocessing) -> npt.NDArray[np.float32] | Crop:
+    """Turn crops (B, H, W, 3) uint8 into what the graph takes.
+
+    Returns:
+        Layout NCHW: (B, 3, H, W) float32, (pixel / 255 − mean) / std, every operation rounded to float32 as in
+        torchvision's ToTensor and Normalize. Layout NHWC: the crops as they are.
+    """
+    if preprocessing.layout == "NHWC":
+        return crops
+    scaled = crops.astype(np.float32) / np.float32(255)
+    scaled -= np.asarray(preprocessing.mean, np.float32)
+    scaled /= np.asarray(preprocessing.std, np.float32)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
