@@ -1,7 +1,7 @@
 """FP32 graph → FP16 or BF16 graph: precision as types in the graph, for strongly typed engine builders.
 
-Everything between `images` and `logits` becomes the reduced type but for two kinds of nodes. Softmax and sums over
-tokens are wrapped in casts to float32. LayerNormalization keeps reduced inputs and outputs and accumulates in float32
+Everything between `images` and `logits` becomes the reduced type but for two kinds of nodes. Softmax and means
+over tokens are wrapped in casts to float32. LayerNormalization keeps reduced inputs and outputs and accumulates in float32
 by its `stash_type` (ONNX specification of LayerNormalization-17).
 """
 
@@ -14,7 +14,7 @@ from export.options import Precision
 from runtime.errors import OutOfBoundsError
 
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}
-ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceSum"})
+ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})
 FP16_MAX = float(np.finfo(np.float16).max)  # 65504
 FP16_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴
 

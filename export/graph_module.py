@@ -25,12 +25,13 @@ class GraphAttention(nn.Module):
         folded: What to write; shares no weights with it.
         mix: How the heads are mixed, where it is re-attention.
         qkv: How q, k and v are computed.
+        tokens: Number of tokens N, the class token included.
 
     Raises:
         ValueError: Something is left to fold.
     """
 
-    def __init__(self, folded: Attention, mix: MixForm, qkv: QkvForm) -> None:
+    def __init__(self, folded: Attention, mix: MixForm, qkv: QkvForm, tokens: int) -> None:
         super().__init__()
         if folded.scale != 1.0 or not is_mix_folded(folded):
             raise ValueError("GraphAttention needs fold_attention_scale and fold_mix_norm first")
@@ -49,7 +50,8 @@ class GraphAttention(nn.Module):
                 self.reatten_matrix = copy.deepcopy(matrix)
             else:
                 self.mix_weight = nn.Parameter(matrix.weight.detach().flatten(1).clone())  # (H, H)
-                self.mix_bias = nn.Parameter(matrix.bias.detach().clone().view(1, -1, 1, 1))
+                times = tokens if mix is MixForm.MATMUL_VALUE else 1  # N·b' times the mean of v, instead of b' times its sum
+                self.mix_bias = nn.Parameter(times * matrix.bias.detach().view(1, -1, 1, 1))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
@@ -70,7 +72,7 @@ class GraphAttention(nn.Module):
         mixed = (self.mix_weight @ maps.flatten(2)).unflatten(2, maps.shape[2:])
         if self.mix is MixForm.MATMUL:
             return (mixed + self.mix_bias) @ v
-        return mixed @ v + self.mix_bias * v.sum(dim=2, keepdim=True)
+        return mixed @ v + self.mix_bias * v.mean(dim=2, keepdim=True)
 
     def forward(self, x: torch.Tensor, rows: int | None = None) -> torch.Tensor:
         """Attend from the first `rows` tokens, or from all, to all."""
@@ -82,13 +84,13 @@ class GraphAttention(nn.Module):
 class GraphBlock(nn.Module):
     """A folded block; with `rows`, only the first so many tokens leave it."""
 
-    def __init__(self, folded: Block, mix: MixForm, qkv: QkvForm, rows: int | None) -> None:
+    def __init__(self, folded: Block, mix: MixForm, qkv: QkvForm, tokens: int, rows: int | None) -> None:
         super().__init__()
         if folded.scale_adjustment != 1.0:
             raise ValueError("GraphBlock needs fold_scale_adjustment first")
         self.rows = rows
         self.norm1, self.norm2, self.mlp = (copy.deepcopy(m) for m in (folded.norm1, folded.norm2, folded.mlp))
-        self.attn = GraphAttention(folded.attn, mix, qkv)
+        self.attn = GraphAttention(folded.attn, mix, qkv, tokens)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         attended = self.attn(self.norm1(x), self.rows)
@@ -105,12 +107,12 @@ class PixelInput(nn.Module):
 
     def __init__(self, mean: torch.Tensor, has_padding: bool) -> None:
         super().__init__()
-        self.dtype = mean.dtype
-        self.mean = nn.Parameter(255 * mean.view(1, -1, 1, 1)) if has_padding else None
+        self.has_padding = has_padding
+        self.shift = nn.Parameter(255 * mean.view(1, -1, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        x = pixels.permute(0, 3, 1, 2).to(self.dtype)
-        return (x if self.mean is None else x - self.mean) * CENTERED_SCALE
+        x = pixels.permute(0, 3, 1, 2).to(self.shift.dtype)
+        return (x - self.shift if self.has_padding else x) * CENTERED_SCALE
 
 
 class GraphModule(nn.Module):
@@ -136,7 +138,7 @@ class GraphModule(nn.Module):
         self.position = nn.Parameter(position[:, 1:].clone())
         last = len(folded.blocks) - 1
         self.blocks = nn.ModuleList(
-            GraphBlock(block, mix, qkv, rows=1 if index == last else None)  # type: ignore[arg-type]
+            GraphBlock(block, mix, qkv, position.shape[1], rows=1 if index == last else None)  # type: ignore[arg-type]
             for index, block in enumerate(folded.blocks)
         )
         self.norm, self.head = copy.deepcopy(folded.norm), copy.deepcopy(folded.head)

@@ -30,7 +30,7 @@ class MixForm(enum.Enum):
 
     CONV = "conv"  # 1×1 convolution over heads, as in the original
     MATMUL = "matmul"  # H×H matrix times (H, N·N), then + b'
-    MATMUL_VALUE = "matmul-value"  # the same without b', whose share b'·Σⱼ vⱼ is added after ·v instead
+    MATMUL_VALUE = "matmul-value"  # the same without b'; its share N·b'·mean(v) is added after ·v
 
 
 class QkvForm(enum.Enum):
@@ -127,8 +127,8 @@ class ExportOptions:
     graph: GraphOptions
     output: pathlib.Path
     imagenet: str | None = None
-    parity_images: int = 16
+    parity_images: int | None = None  # by the size of the images where None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.parity_images <= 50_000:
+        if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:
             raise InputError(f"--parity-images {self.parity_images}: expected 1 to 50000")

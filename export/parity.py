@@ -12,7 +12,18 @@ from runtime.errors import OutOfBoundsError
 from runtime.evaluate import sqnr_db
 
 Float = npt.NDArray[np.floating]
-FLOAT64_IMAGES = 4  # the fold is algebra: few images show it, and float64 is slow
+# On 2 cores a 384-pixel image costs about six times a 224-pixel one, so that there are fewer of them.
+LARGE_IMAGE = 256
+
+
+def default_images(img_size: int) -> int:
+    """Return how many images prove an export when nobody says."""
+    return 16 if img_size <= LARGE_IMAGE else 4
+
+
+def float64_images(img_size: int) -> int:
+    """Return how many images prove the folds: they are algebra, few images show it, and float64 is slow."""
+    return 4 if img_size <= LARGE_IMAGE else 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,13 @@ def open_session(path: pathlib.Path | str, provider: str = "cpu", **options: Any
     if path.is_dir() or (path.parent / MANIFEST).is_file():
         artifact = artifact_of(path)
         name = MODEL if path.is_dir() else path.name
-        return OnnxRuntimeSession(artifact.read(name), name=str(artifact.folder / name), provider=provider, **options)
+        return OnnxRuntimeSession(
+            artifact.read(name),
+            name=str(artifact.folder / name),
+            provider=provider,
+            batch=artifact.manifest.batch,
+            **options,
+        )
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -77,13 +83,13 @@ def artifact_of(path: pathlib.Path) -> Artifact:
 
 
 def check_images(images: Images, expected: Tensor) -> None:
-    """Hold `images` against the graph's input.
+    """Hold `images` against the graph's input; the number of images is free.
 
     Raises:
         InputError: Wrong dtype, rank or dimension, or no image at all.
     """
     fits = images.ndim == len(expected.shape) and all(
-        isinstance(want, str) or want == got for want, got in zip(expected.shape, images.shape, strict=True)
+        isinstance(want, str) or want == got for want, got in zip(expected.shape[1:], images.shape[1:], strict=True)
     )
     if not fits or images.dtype.name != expected.dtype or images.shape[0] < 1:
         raise InputError(f"images are {images.dtype} {images.shape}, expected {expected.dtype} {expected.shape}")
