@@ -19,6 +19,7 @@ class Session(Protocol):
 
     input: Tensor
     batch: BatchRange
+    classes: int
 
     @property
     def description(self) -> str:

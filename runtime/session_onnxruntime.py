@@ -38,7 +38,8 @@ class OnnxRuntimeSession:
         self.name, self.batch = name, batch
         self._graph = OnnxGraph(content, name=name, provider=provider, threads=threads)
         self.input = _input_of(self._graph)
-        self._output = next(iter(self._graph.outputs))
+        self._output, (_, (_, classes)) = next(iter(self._graph.outputs.items()))
+        self.classes = int(classes)
 
     @property
     def description(self) -> str:
@@ -71,6 +72,6 @@ def _input_of(graph: OnnxGraph) -> Tensor:
     if len(graph.inputs) != 1 or kind not in DTYPES or len(shape) != 4:
         raise InputError(f"{graph.name} takes {found}; expected one input of 4-D float32 or uint8 images")
     output_kind, output_shape = next(iter(graph.outputs.values()))
-    if output_kind != "tensor(float)" or len(output_shape) != 2:
+    if output_kind != "tensor(float)" or len(output_shape) != 2 or not isinstance(output_shape[1], int):
         raise InputError(f"{graph.name} gives {output_kind} {output_shape}; expected float32 logits (B, classes)")
     return Tensor(name=name, shape=shape, dtype=DTYPES[kind])

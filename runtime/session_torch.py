@@ -27,6 +27,7 @@ class TorchSession:
             raise MissingError(f"PyTorch {torch.__version__} sees no CUDA device; use --device cpu")
         self.input = Tensor(name="images", shape=("batch", *image_shape), dtype="float32")
         self.batch = BatchRange(min=1, opt=min(8, largest_batch), max=largest_batch)
+        self.classes = int(module.num_classes)  # type: ignore[arg-type]
         self._device = torch.device(device)
         self._module = module.eval().to(self._device)
 

@@ -1,0 +1,34 @@
+# `make demo` and `make test` are all that a fresh machine needs: Python 3.11 or newer, its venv module, and PyPI.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,test]'
+	touch $@
+
+data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
+	$(BIN)/python examples/digits/make_dataset.py data/digits
+	touch $@
+
+demo: data/digits/done
+	$(BIN)/python cli.py export digits_cnn --fp16 --pretrained --imagenet data/digits --parity-images 64
+	$(BIN)/python cli.py eval artifacts/digits_cnn-fp16/model.onnx --imagenet data/digits --reference pytorch --pretrained
+	$(BIN)/python cli.py export deepvit_32 --fp16
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/onnxruntime_cpu.py
+
+clean:
+	rm -rf $(VENV) artifacts data build dist *.egg-info

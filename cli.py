@@ -1,0 +1,496 @@
+"""DeepViT deployment from the command line: parse → options → one library call → print → exit code.
+
+Exit codes: 0 done; 1 it ran and the answer is no; 2 wrong usage or input; 3 something this machine lacks;
+70 an error of ours; 130 interrupted.
+"""
+
+import contextlib
+import enum
+import json
+import logging
+import pathlib
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import rich.console
+import rich.progress
+import rich.table
+import typer
+from typer.exceptions import TyperException
+
+from runtime.errors import InputError, MissingError, OutOfBoundsError
+
+if TYPE_CHECKING:
+    from export.model_source import LoadedModel
+    from runtime.artifact import Manifest
+    from runtime.evaluate import Evaluation
+    from runtime.preprocess import Preprocessing
+    from runtime.session import Session
+
+EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
+E = TypeVar("E", bound=enum.Enum)
+RANDOM_WEIGHTS = "random weights: these numbers say nothing about accuracy"
+
+app = typer.Typer(
+    help="DeepViT from checkpoint to verified ONNX artifact, evaluated on real images.",
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = rich.console.Console(highlight=False, soft_wrap=True)
+err = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+
+Json = Annotated[pathlib.Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Checkpoint = Annotated[pathlib.Path | None, typer.Option(help="Weights: .pth.tar, .pth, .pt or .safetensors.")]
+Pretrained = Annotated[bool, typer.Option("--pretrained", help="Fetch the published weights into the cache.")]
+NoEma = Annotated[bool, typer.Option("--no-ema", help="Take the plain weights, not their moving average.")]
+ImgSize = Annotated[int | None, typer.Option(help="Side of the images; resizes the position embedding.")]
+NumClasses = Annotated[int | None, typer.Option(help="Number of classes; a checkpoint says it itself.")]
+
+
+@app.command(epilog="Example: python cli.py models")
+def models(json_path: Json = None) -> None:
+    """List the variants: architecture, parameters, published accuracy, aliases, checkpoint."""
+    from deepvit.variants import VARIANTS
+
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("variant", "blocks", "re-attention", "dim", "stem", "image", "parameters", "top-1", "alias", "weights"):
+        table.add_column(column, overflow="fold")
+    rows = []
+    for row in VARIANTS.values():
+        arch = row.architecture
+        weights = "published" if row.drive_id else "bundled" if row.bundled_weights else "not published"
+        table.add_row(
+            row.name, f"{arch.depth}", f"last {arch.reattention_blocks}" if arch.reattention_blocks else "none",
+            f"{arch.embed_dim}", arch.stem.value, f"{row.img_size}", f"{row.parameters:,}",
+            "–" if row.top1 is None else f"{row.top1:.2f}", " ".join(row.aliases) or "–", weights,
+        )  # fmt: skip
+        rows.append(
+            {
+                "name": row.name, "aliases": row.aliases, "depth": arch.depth, "embed_dim": arch.embed_dim,
+                "num_heads": arch.num_heads, "reattention_blocks": arch.reattention_blocks, "stem": arch.stem.value,
+                "img_size": row.img_size, "num_classes": row.num_classes, "crop_pct": row.crop_pct,
+                "interpolation": row.interpolation, "mean": row.mean, "std": row.std, "parameters": row.parameters,
+                "published_top1": row.top1, "checkpoint": row.checkpoint_url,
+            }
+        )  # fmt: skip
+    out.print(table)
+    out.print("\ntop-1: percent on ImageNet-1k as published; the digits models are ours, of handwritten digits")
+    _write_json(json_path, lambda: json.dumps(rows, indent=2))
+    _next("python cli.py export deepvit_32 --fp16")
+
+
+@app.command(epilog="Example: python cli.py doctor --json doctor.json")
+def doctor(json_path: Json = None) -> None:
+    """Say what this machine can do, and what is missing for the rest."""
+    from runtime.doctor import examine
+
+    findings = examine()
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("can", "", "how it stands"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        table.add_row(finding.ability, "yes" if finding.works else "no", finding.detail)
+    out.print(table)
+    _write_json(json_path, lambda: json.dumps([finding.as_dict() for finding in findings], indent=2))
+    _next("python cli.py export deepvit_32 --fp16")
+
+
+@app.command(epilog="Example: python cli.py export deepvit_32 --fp16 --checkpoint deepvit_32.pth.tar --imagenet /data")
+def export(
+    variant: Annotated[str, typer.Argument(help="A variant or an alias; see: python cli.py models")],
+    fp32: Annotated[bool, typer.Option("--fp32", help="Arithmetic in FP32.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Arithmetic in FP16; the default.")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Arithmetic in BF16.")] = False,
+    checkpoint: Checkpoint = None,
+    pretrained: Pretrained = False,
+    no_ema: NoEma = False,
+    batch: Annotated[str, typer.Option(help="MIN:OPT:MAX batch sizes.")] = "1:8:64",
+    target: Annotated[str, typer.Option(help="auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = "auto",
+    imagenet: Annotated[str | None, typer.Option(help="Images that prove the export; else the bundled ones.")] = None,
+    parity_images: Annotated[int | None, typer.Option(help="How many of them.")] = None,
+    output: Annotated[pathlib.Path | None, typer.Option(help="Folder; artifacts/VARIANT-PRECISION if not given.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset; 20, for BF16 22.")] = None,
+    input_form: Annotated[str, typer.Option("--input", help="float32 (preprocessed) or uint8 (crops).")] = "float32",
+    mix: Annotated[str | None, typer.Option(help="How heads are mixed: conv, matmul or matmul-value.")] = None,
+    pad_head_dim: Annotated[
+        bool | None, typer.Option("--pad-head-dim/--no-pad-head-dim", help="To a multiple of 8; on for TensorRT.")
+    ] = None,
+    img_size: ImgSize = None,
+    num_classes: NumClasses = None,
+    json_path: Json = None,
+) -> None:
+    """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact."""
+    from deepvit.variants import find_variant
+    from export.options import ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target, batch_from_text
+
+    chosen = [p for p, given in ((Precision.FP32, fp32), (Precision.FP16, fp16), (Precision.BF16, bf16)) if given]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join('--' + p.value for p in chosen)} exclude each other; give one of them")
+    precision = chosen[0] if chosen else Precision.FP16
+    graph = GraphOptions(
+        precision=precision,
+        target=_choice("--target", target, Target),
+        batch=batch_from_text(batch),
+        input_form=_choice("--input", input_form, InputForm),
+        opset=opset,
+        mix=None if mix is None else _choice("--mix", mix, MixForm),
+        pad_head_dim=pad_head_dim,
+    )
+    name = f"{find_variant(variant).name}-{precision.value}"
+    options = ExportOptions(
+        graph=graph, output=output or pathlib.Path("artifacts") / name, imagenet=imagenet, parity_images=parity_images
+    )
+    from export.pipeline import export_artifact, skipped_engines
+
+    skipped = skipped_engines(graph)
+    loaded = _load(variant, checkpoint, pretrained, no_ema, img_size, num_classes)
+    with _steps() as step:
+        artifact = export_artifact(loaded, options, step)
+    _print_parity(artifact.manifest)
+    record = artifact.manifest.files["model.onnx"]
+    out.print(f"wrote {artifact.folder}/model.onnx, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}")
+    if skipped:
+        out.print(skipped)
+    _write_json(json_path, artifact.manifest.to_json)
+    _next(f"python cli.py eval {shlex.quote(str(artifact.folder / 'model.onnx'))} --imagenet {shlex.quote(imagenet or '/data')}")
+
+
+@app.command("eval", epilog="Example: python cli.py eval artifacts/deepvit_32-fp16/model.onnx --imagenet /data")
+def evaluate_command(
+    model: Annotated[str, typer.Argument(help="An artifact folder, its model.onnx, or a variant (PyTorch).")],
+    imagenet: Annotated[str, typer.Option(help="Labelled images: val/<synset>/*.JPEG, or what timm reads.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="So many images, spread over the dataset.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Images per run.")] = 32,
+    reference: Annotated[str, typer.Option(help="none, pytorch, or an artifact to agree with.")] = "none",
+    checkpoint: Checkpoint = None,
+    pretrained: Pretrained = False,
+    no_ema: NoEma = False,
+    img_size: ImgSize = None,
+    provider: Annotated[str, typer.Option(help="ONNX Runtime's provider: cpu, cuda, ….")] = "cpu",
+    preprocess_as: Annotated[str | None, typer.Option("--variant", help="For an ONNX file without a manifest.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, max=256, help="Decoding processes.")] = None,
+    json_path: Json = None,
+) -> None:
+    """Measure top-1 and top-5 on labelled images, and the agreement with a reference."""
+    from runtime.evaluate import evaluate, summarize
+    from runtime.imagenet import open_dataset, spread
+
+    opened = _open_model(model, provider, preprocess_as, checkpoint, pretrained, no_ema, img_size)
+    other = _open_reference(reference, opened, provider, checkpoint, pretrained, no_ema)
+    source = spread(open_dataset(imagenet, opened.classes), limit)
+    if opened.has_random_weights:
+        err.print(RANDOM_WEIGHTS)
+    with _bar("evaluating", len(source)) as advance:
+        tally, seconds = evaluate(
+            opened.session,
+            source,
+            opened.preprocessing,
+            reference=None if other is None else (other.name, other.session, other.preprocessing),
+            batch_size=batch_size,
+            workers=workers,
+            progress=advance,
+        )
+    result = summarize(
+        tally,
+        seconds,
+        model=opened.name,
+        session=opened.session,
+        random_weights=opened.has_random_weights,
+        dataset=imagenet,
+        source=source,
+        published_top1=opened.published_top1,
+        reference=None if other is None else other.name,
+    )
+    _print_evaluation(result)
+    if opened.manifest is not None and other is None:
+        last = opened.manifest.parity[-1]
+        out.print(f"at export: {last.stage} agreed with {last.against} on {last.top1_agreement:.2%} of {last.images} images")
+    _write_json(json_path, lambda: result.model_dump_json(indent=2))
+    _next(
+        f"python cli.py eval {shlex.quote(model)} --imagenet {shlex.quote(imagenet)} --reference pytorch"
+        if other is None
+        else "python cli.py export deepvit_32 --bf16"
+    )
+
+
+class _Opened:
+    """A model ready to be evaluated."""
+
+    def __init__(
+        self,
+        name: str,
+        session: "Session",
+        preprocessing: "Preprocessing",
+        classes: int,
+        manifest: "Manifest | None" = None,
+        loaded: "LoadedModel | None" = None,
+    ) -> None:
+        self.name, self.session, self.preprocessing, self.classes = name, session, preprocessing, classes
+        self.manifest, self.loaded = manifest, loaded
+
+    @property
+    def has_random_weights(self) -> bool:
+        if self.manifest is not None:
+            return self.manifest.has_random_weights
+        return self.loaded is not None and self.loaded.weights.source == "random"
+
+    @property
+    def published_top1(self) -> float | None:
+        from deepvit.variants import VARIANTS
+
+        name = self.manifest.variant if self.manifest else self.loaded.variant.name if self.loaded else ""
+        return VARIANTS[name].top1 if name in VARIANTS else None
+
+
+def _open_model(
+    model: str,
+    provider: str,
+    preprocess_as: str | None,
+    checkpoint: pathlib.Path | None,
+    pretrained: bool,
+    no_ema: bool,
+    img_size: int | None,
+) -> _Opened:
+    """Open an artifact, an ONNX file, or a variant by its name."""
+    from runtime.session import artifact_of, open_session
+
+    path = pathlib.Path(model)
+    if not path.exists() and not path.suffix and "/" not in model:
+        return _open_torch(_load(model, checkpoint, pretrained, no_ema, img_size, None))
+    if (path / "manifest.json").is_file() or (path.parent / "manifest.json").is_file() or path.is_dir():
+        manifest = artifact_of(path).manifest
+        return _Opened(model, open_session(path, provider), manifest.preprocess, manifest.classes, manifest)
+    session = open_session(path, provider)
+    if preprocess_as is None:
+        raise InputError(f"{path} has no manifest.json beside it; say how images are preprocessed: --variant deepvit_32")
+    return _open_bare(model, session, preprocess_as)
+
+
+def _open_bare(model: str, session: "Session", preprocess_as: str) -> _Opened:
+    """Open an ONNX file of somebody else's, preprocessed as a variant is."""
+    from deepvit.variants import find_variant
+    from runtime.preprocess import Preprocessing
+
+    row, shape = find_variant(preprocess_as), session.input.shape
+    side = shape[2]
+    if not isinstance(side, int):
+        side = row.img_size
+    preprocessing = Preprocessing(
+        resize=row.resize_for(side), crop=side, interpolation="bicubic", mean=row.mean, std=row.std,
+        layout="NHWC" if session.input.dtype == "uint8" else "NCHW",
+    )  # fmt: skip
+    return _Opened(model, session, preprocessing, session.classes)
+
+
+def _open_torch(loaded: "LoadedModel") -> _Opened:
+    from runtime.session_torch import TorchSession
+
+    module = loaded.module
+    session = TorchSession(module, (module.in_chans, module.img_size, module.img_size))
+    name = f"{loaded.variant.name} in PyTorch"
+    return _Opened(name, session, loaded.preprocessing(), module.num_classes, loaded=loaded)
+
+
+def _open_reference(
+    reference: str,
+    opened: _Opened,
+    provider: str,
+    checkpoint: pathlib.Path | None,
+    pretrained: bool,
+    no_ema: bool,
+) -> _Opened | None:
+    """Open what the model is compared with; for `pytorch`, exactly the weights that the artifact was made from."""
+    if reference == "none":
+        return None
+    if reference != "pytorch":
+        return _open_model(reference, provider, None, None, False, False, None)
+    manifest = opened.manifest
+    if manifest is None:
+        raise InputError("--reference pytorch needs an artifact, whose manifest names the weights; give its folder")
+    if not manifest.has_random_weights and checkpoint is None and not pretrained:
+        raise InputError(
+            f"--reference pytorch needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…: add --checkpoint FILE "
+            "or --pretrained"
+        )
+    # The artifact's image size is handed on only where it is not the variant's own: it permits resizing.
+    from deepvit.variants import find_variant
+
+    size = None if manifest.preprocess.crop == find_variant(manifest.variant).img_size else manifest.preprocess.crop
+    entry_is_plain = manifest.weights.entry in ("state_dict", "model")
+    loaded = _load(manifest.variant, checkpoint, pretrained, no_ema or entry_is_plain, size, None if checkpoint or pretrained else manifest.classes)
+    if loaded.weights.sha256 != manifest.weights.sha256:
+        raise InputError(
+            f"the checkpoint has SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "
+            f"{manifest.weights.sha256[:16]}…; give that one"
+        )
+    return _open_torch(loaded)
+
+
+def _load(
+    variant: str,
+    checkpoint: pathlib.Path | None,
+    pretrained: bool,
+    no_ema: bool,
+    img_size: int | None,
+    num_classes: int | None,
+) -> "LoadedModel":
+    from deepvit.checkpoint import EmaChoice
+    from export.model_source import ModelOptions, load_model
+
+    options = ModelOptions(
+        variant=variant,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        ema=EmaChoice.REFUSE if no_ema else EmaChoice.PREFER,
+        img_size=img_size,
+        num_classes=num_classes,
+    )
+    return load_model(options)
+
+
+def _choice(option: str, text: str, kind: type[E]) -> E:
+    """Return the member of an Enum whose value is `text`."""
+    members = {member.value: member for member in kind}
+    if text not in members:
+        raise InputError(f"{option} {text}: expected one of {', '.join(members)}")
+    return members[text]
+
+
+def _print_parity(manifest: "Manifest") -> None:
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("stage", "against", "max abs", "SQNR", "top-1 agreement", "images"):
+        table.add_column(column)
+    for stage in manifest.parity:
+        sqnr = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
+        table.add_row(
+            stage.stage, stage.against, f"{stage.max_abs:.2e}", sqnr, f"{stage.top1_agreement:.2%}", f"{stage.images}"
+        )
+    out.print(table)
+    for record in manifest.folds:
+        if record.applied:
+            bias = f", largest bias {record.max_abs_bias:.3g}" if record.max_abs_bias else ""
+            out.print(f"folded {record.name} in {record.applied} modules: largest weight {record.max_abs_weight:.3g}{bias}")
+    for name, value in manifest.largest_activation.items():
+        out.print(f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)")
+        break
+    if manifest.has_random_weights:
+        out.print(RANDOM_WEIGHTS)
+
+
+def _print_evaluation(result: "Evaluation") -> None:
+    note = " (random weights)" if result.random_weights else ""
+    low, high = result.top1_interval.low, result.top1_interval.high
+    out.print(f"model         {result.model}{note}, {result.runs_on}")
+    out.print(f"evaluated     {result.evaluated} of {result.listed} images listed, {len(result.corrupt)} corrupt")
+    out.print(f"top-1         {result.top1:.2f}%  (95% interval {low:.2f} to {high:.2f})")
+    out.print(f"top-5         {result.top5:.2f}%")
+    if result.published_top1 is not None:
+        out.print(f"published     {result.published_top1:.2f}% on ImageNet-1k")
+    if result.reference is not None:
+        ref = result.reference
+        sqnr = "exact" if ref.sqnr_db is None else f"SQNR {ref.sqnr_db:.1f} dB"
+        out.print(
+            f"reference     {ref.reference}: top-1 {ref.top1:.2f}%, agreement {ref.agreement:.2f}% "
+            f"(95% interval {ref.interval.low:.2f} to {ref.interval.high:.2f}), {sqnr}, max abs {ref.max_abs:.2e}"
+        )
+    out.print(
+        f"speed         {result.images_per_second:.1f} images/s with decoding, {result.model_images_per_second:.1f} the "
+        "model alone"
+    )
+    for corrupt in result.corrupt[:10]:
+        err.print(f"corrupt, not scored: {corrupt.name}: {corrupt.error}")
+    if len(result.corrupt) > 10:
+        err.print(f"and {len(result.corrupt) - 10} more corrupt images; --json lists them all")
+
+
+@contextlib.contextmanager
+def _steps() -> Iterator[Callable[[str], None]]:
+    """Show the step that runs: a spinner on a terminal, a line each elsewhere."""
+    if not err.is_terminal:
+        yield lambda text: err.print(f"· {text}")
+        return
+    with err.status("starting") as status:
+
+        def step(text: str) -> None:
+            status.update(text)
+            err.print(f"· {text}")
+
+        yield step
+
+
+@contextlib.contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal, nothing elsewhere."""
+    columns = (
+        rich.progress.TextColumn(what),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done, _: progress.update(task, completed=done)
+
+
+def _write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(text().rstrip("\n") + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--json {path} cannot be written: {error.strerror}") from error
+
+
+def _next(command: str) -> None:
+    out.print(f"next: {command}", markup=False)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)  # unwinds, so that what was staged is removed
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command and exit with its code; every error is one line on stderr, unless --debug is given."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"] or ["--help"]
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(args=arguments, prog_name="deepvit" if sys.argv[0].endswith("deepvit") else "cli.py", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+    except TyperException as error:
+        _fail(f"{error.format_message()}; see --help", InputError.exit_code)
+    except (InputError, MissingError, OutOfBoundsError) as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: an error of ours, in one line too
+        if debug:
+            raise
+        code = getattr(error, "exit_code", None)
+        if code is not None:
+            _fail(str(error), code)
+        _fail(f"internal: {type(error).__name__}: {error}; run it again with --debug and report it", EXIT_INTERNAL)
+
+
+if __name__ == "__main__":
+    main()
