@@ -42,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = rich.console.Console(highlight=False, soft_wrap=True)
+out = rich.console.Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 err = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
 
 Json = Annotated[pathlib.Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
@@ -59,16 +59,16 @@ def models(json_path: Json = None) -> None:
     from deepvit.variants import VARIANTS
 
     table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("variant", "blocks", "re-attention", "dim", "stem", "image", "parameters", "top-1", "alias", "weights"):
-        table.add_column(column, overflow="fold")
+    for column in ("variant", "blocks", "re-attention", "dim", "stem", "image", "parameters", "top-1", "weights"):
+        table.add_column(column, no_wrap=True)
     rows = []
     for row in VARIANTS.values():
         arch = row.architecture
-        weights = "published" if row.drive_id else "bundled" if row.bundled_weights else "not published"
+        weights = "published" if row.drive_id else "bundled" if row.bundled_weights else "–"
         table.add_row(
             row.name, f"{arch.depth}", f"last {arch.reattention_blocks}" if arch.reattention_blocks else "none",
-            f"{arch.embed_dim}", arch.stem.value, f"{row.img_size}", f"{row.parameters:,}",
-            "–" if row.top1 is None else f"{row.top1:.2f}", " ".join(row.aliases) or "–", weights,
+            f"{arch.embed_dim}", arch.stem.value, f"{row.img_size}", f"{row.parameters / 1e6:.1f} M",
+            "–" if row.top1 is None else f"{row.top1:.2f}", weights,
         )  # fmt: skip
         rows.append(
             {
@@ -80,7 +80,10 @@ def models(json_path: Json = None) -> None:
             }
         )  # fmt: skip
     out.print(table)
-    out.print("\ntop-1: percent on ImageNet-1k as published; the digits models are ours, of handwritten digits")
+    for row in VARIANTS.values():
+        for alias in row.aliases:
+            out.print(f"{row.name} is {alias} in the original code")
+    out.print("top-1: percent on ImageNet-1k as published; the digits models are ours, of handwritten digits")
     _write_json(json_path, lambda: json.dumps(rows, indent=2))
     _next("python cli.py export deepvit_32 --fp16")
 
@@ -475,7 +478,7 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
     except TyperException as error:
-        _fail(f"{error.format_message()}; see --help", InputError.exit_code)
+        _fail(f"{error.format_message().rstrip('.')}; see --help", InputError.exit_code)
     except (InputError, MissingError, OutOfBoundsError) as error:
         if debug:
             raise

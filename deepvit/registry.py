@@ -38,11 +38,9 @@ def _pretrained_cfg(variant: Variant) -> PretrainedCfg:
 def _entry_point(variant: Variant, name: str) -> Callable[..., DeepViT]:
     def create(pretrained: bool = False, **kwargs: Any) -> DeepViT:
         options = {key: value for key, value in kwargs.items() if key not in _TIMM_ONLY and value is not None}
+        model = create_deepvit(variant, **options)
         if pretrained:
-            fetched = fetch_checkpoint(variant)
-            model = model_from_checkpoint(variant, fetched, img_size=options.get("img_size"))
-        else:
-            model = create_deepvit(variant, **options)
+            _load_published(model, variant, options.get("img_size"))
         size = (model.in_chans, model.img_size, model.img_size)
         model.pretrained_cfg = dataclasses.replace(
             _pretrained_cfg(variant), input_size=size, num_classes=model.num_classes
@@ -53,6 +51,14 @@ def _entry_point(variant: Variant, name: str) -> Callable[..., DeepViT]:
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"Create {variant.name}; see `deepvit.model.DeepViT` for the options."
     return create
+
+
+def _load_published(model: DeepViT, variant: Variant, img_size: int | None) -> None:
+    """Load the published weights into `model`; a head of another number of classes keeps its initialisation."""
+    state = model_from_checkpoint(variant, fetch_checkpoint(variant), img_size=img_size).state_dict()
+    if state["head.weight"].shape != model.head.weight.shape:
+        state.update({f"head.{name}": value for name, value in model.head.state_dict().items()})
+    model.load_state_dict(state)
 
 
 def register_variants() -> None:

@@ -149,7 +149,7 @@ _ROWS = (
     Variant(
         name="digits_patch",
         architecture=Architecture(depth=6, embed_dim=96, reattention_blocks=3, num_heads=4, patch_size=8),
-        parameters=0,
+        parameters=582_238,
         top1=None,
         img_size=40,
         num_classes=10,
@@ -167,7 +167,7 @@ _ROWS = (
             transform_scale=True,
             scale_adjustment=0.5,
         ),
-        parameters=0,
+        parameters=760_222,
         top1=None,
         img_size=40,
         num_classes=10,

@@ -1,0 +1,114 @@
+"""Fixtures that every test shares: tiny, seeded, nothing outside tmp_path."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+sys.path[:0] = [str(GOLDEN), str(ROOT / "examples" / "digits")]
+
+import deepvit
+from deepvit.random_weights import randomize
+from deepvit.variants import Architecture, Stem, Variant
+
+TINY = {
+    stem: Variant(
+        name=f"tiny_{stem.value}",
+        architecture=Architecture(
+            depth=2,
+            embed_dim=18,  # head dim 9: padding has something to do
+            reattention_blocks=1,
+            num_heads=2,
+            patch_size=8,
+            stem=stem,
+            transform_scale=stem is Stem.CNN,
+            scale_adjustment=0.5 if stem is Stem.CNN else 1.0,
+        ),
+        parameters=0,
+        top1=None,
+        img_size=32,
+        num_classes=5,
+    )
+    for stem in Stem
+}
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
+
+
+def load_golden(name: str) -> dict:
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+@pytest.fixture(params=list(Stem), ids=lambda stem: stem.value)
+def tiny_variant(request) -> Variant:
+    return TINY[request.param]
+
+
+@pytest.fixture
+def tiny_model(tiny_variant) -> deepvit.DeepViT:
+    """Two blocks, the last with re-attention, two heads, 32×32, random weights."""
+    return randomize(deepvit.create_deepvit(tiny_variant))
+
+
+@pytest.fixture(scope="session")
+def tiny_loaded():
+    """The tiny CNN-stem model as the export takes it."""
+    from export.model_source import LoadedModel
+    from runtime.artifact import Weights
+
+    model = randomize(deepvit.create_deepvit(TINY[Stem.CNN]))
+    return LoadedModel(
+        variant=TINY[Stem.CNN], module=model, weights=Weights(source="random", sha256="0" * 64, seed=0)
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tiny_loaded, tmp_path_factory) -> pathlib.Path:
+    """An FP16 artifact of the tiny model; tests must not change it."""
+    from export.options import ExportOptions, GraphOptions
+    from export.pipeline import export_artifact
+
+    folder = tmp_path_factory.mktemp("artifacts") / "tiny-fp16"
+    export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory) -> pathlib.Path:
+    """Scikit-learn's digits laid out as an ImageNet folder."""
+    from make_dataset import write_dataset
+
+    root = tmp_path_factory.mktemp("digits")
+    write_dataset(root)
+    return root
+
+
+@pytest.fixture
+def photographs() -> list[pathlib.Path]:
+    """Photographs that scikit-image ships, of odd sizes, PNG and JPEG, grey and colour."""
+    import skimage
+
+    folder = pathlib.Path(skimage.__file__).parent / "data"
+    names = ("astronaut.png", "brick.png", "chelsea.png", "coffee.png", "coins.png", "rocket.jpg", "retina.jpg")
+    return [folder / name for name in names]
+
+
+def pixels(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def replace(variant: Variant, **changes) -> Variant:
+    """Return `variant` with another architecture."""
+    return dataclasses.replace(variant, architecture=dataclasses.replace(variant.architecture, **changes))
