@@ -1,0 +1,135 @@
+"""The artifact: written whole or not at all, opened verified."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
+from runtime.errors import InputError, MissingError
+from runtime.session import open_session
+
+
+@pytest.fixture
+def copy(tiny_artifact, tmp_path):
+    return shutil.copytree(tiny_artifact, tmp_path / "copy")
+
+
+def test_manifest_says_what_the_contract_lists(tiny_artifact):
+    manifest = json.loads((tiny_artifact / MANIFEST).read_text())
+    assert manifest["schema"] == 1
+    assert set(manifest) >= {
+        "variant", "classes", "weights", "precision", "input", "output", "batch", "preprocess", "folds", "parity",
+        "calibration", "engines", "files", "tools",
+    }  # fmt: skip
+    assert [stage["stage"] for stage in manifest["parity"]] == ["folded-float64", "onnx-fp32", "onnx-fp16"]
+    assert set(manifest["preprocess"]) == {"resize", "crop", "interpolation", "mean", "std", "layout", "color"}
+    assert sorted(path.name for path in tiny_artifact.iterdir()) == [MANIFEST, MODEL]
+
+
+def test_every_mutation_of_the_model_is_refused(copy):
+    content, seed = (copy / MODEL).read_bytes(), 5
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for _ in range(100):
+        mutant = bytearray(content)
+        mutant[rng.randrange(len(mutant))] ^= rng.randrange(1, 256)
+        (copy / MODEL).write_bytes(mutant if rng.random() < 0.8 else content[: rng.randrange(len(content))])
+        with pytest.raises(InputError, match=r"SHA-256|has \d+ bytes, expected"):
+            open_session(copy)
+    (copy / MODEL).write_bytes(content)
+    open_session(copy).close()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda m: m.pop("files"), "files: Field required"),
+        (lambda m: m.update(schema=2), "schema: Input should be 1"),
+        (lambda m: m["files"].update({"../x": {"bytes": 1, "sha256": "0" * 64}}), "String should match pattern"),
+        (lambda m: m["batch"].update(min=9, opt=8), "expected min ≤ opt ≤ max"),
+        (lambda m: m["preprocess"].update(std=[0.5, 0, 0.5]), "std must be positive"),
+        (lambda m: m.update(surprise=1), "surprise: Extra inputs are not permitted"),
+    ],
+)
+def test_invalid_manifests(copy, change, expected):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    change(manifest)
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="not a valid manifest") as caught:
+        open_artifact(copy)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": NaN}', b" " * (2 << 20)])
+def test_manifests_that_are_no_json(copy, text):
+    (copy / MANIFEST).write_bytes(text)
+    with pytest.raises(InputError):
+        open_artifact(copy)
+
+
+def _stage(output, text="{}"):
+    with staged_artifact(output) as folder:
+        (folder / MODEL).write_text("model")
+        (folder / MANIFEST).write_text(text)
+
+
+def test_staging_replaces_artifacts_and_nothing_else(tmp_path):
+    output = tmp_path / "a" / "b"
+    _stage(output, "1")
+    _stage(output, "2")
+    assert (output / MANIFEST).read_text() == "2"
+    assert os.listdir(output.parent) == ["b"]
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="folder of something else"):
+        _stage(foreign)
+    with pytest.raises(InputError, match="is not a folder"):
+        _stage(foreign / "thesis.tex")
+    assert (foreign / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_failure_leaves_the_old_artifact_and_no_rest(tmp_path):
+    output = tmp_path / "out"
+    _stage(output, "old")
+
+    def fail():
+        with staged_artifact(output) as folder:
+            (folder / MODEL).write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert (output / MANIFEST).read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_killed_process_leaves_no_artifact_and_the_next_one_cleans_up(tmp_path):
+    code = (
+        "import os, signal, pathlib, sys; from runtime.artifact import staged_artifact\n"
+        "with staged_artifact(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'model.onnx').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], cwd=ROOT, check=False)
+    assert not (tmp_path / "out").exists()
+    assert len(os.listdir(tmp_path)) == 1
+    _stage(tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_full_disk_is_said(tmp_path):
+    def fill():
+        with staged_artifact(tmp_path / "out") as folder:
+            (folder / MODEL).write_text("x")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(MissingError, match="no room on the disk"):
+        fill()
+    assert os.listdir(tmp_path) == []
