@@ -215,11 +215,22 @@ def evaluate_command(
         last = opened.manifest.parity[-1]
         out.print(f"at export: {last.stage} agreed with {last.against} on {last.top1_agreement:.2%} of {last.images} images")
     _write_json(json_path, lambda: result.model_dump_json(indent=2))
-    _next(
-        f"python cli.py eval {shlex.quote(model)} --imagenet {shlex.quote(imagenet)} --reference pytorch"
-        if other is None
-        else "python cli.py export deepvit_32 --bf16"
-    )
+    _next(_after_eval(model, imagenet, opened, other is not None, checkpoint))
+
+
+def _after_eval(
+    model: str, imagenet: str, opened: "_Opened", has_reference: bool, checkpoint: pathlib.Path | None
+) -> str:
+    """Return the command that usually follows an evaluation."""
+    weights = f" --checkpoint {shlex.quote(str(checkpoint))}" if checkpoint else "" if opened.has_random_weights else " --pretrained"
+    data = f"--imagenet {shlex.quote(imagenet)}"
+    if opened.loaded is not None:
+        return f"python cli.py export {opened.loaded.variant.name} --fp16{weights} {data}"
+    if opened.manifest is None:
+        return f"python cli.py export deepvit_32 --fp16 {data}"
+    if has_reference:
+        return f"python cli.py export {opened.manifest.variant} --bf16{weights} {data}"
+    return f"python cli.py eval {shlex.quote(model)} {data} --reference pytorch{weights}"
 
 
 class _Opened:

@@ -18,12 +18,12 @@ LARGE_IMAGE = 256
 
 def default_images(img_size: int) -> int:
     """Return how many images prove an export when nobody says."""
-    return 16 if img_size <= LARGE_IMAGE else 4
+    return 8 if img_size <= LARGE_IMAGE else 2
 
 
 def float64_images(img_size: int) -> int:
     """Return how many images prove the folds: they are algebra, few images show it, and float64 is slow."""
-    return 4 if img_size <= LARGE_IMAGE else 1
+    return 2 if img_size <= LARGE_IMAGE else 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,124 @@
+"""Exports from end to end on tiny and trained models, and the ladder's refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+import deepvit
+from deepvit.random_weights import randomize
+from deepvit.variants import Stem
+from export import parity, pipeline
+from export.model_source import LoadedModel, ModelOptions, load_model
+from export.options import ExportOptions, GraphOptions, InputForm, Precision, Target
+from export.pipeline import export_artifact
+from runtime.artifact import ParityStage, Weights, open_artifact
+from runtime.errors import InputError, OutOfBoundsError
+from runtime.evaluate import evaluate
+from runtime.imagenet import open_dataset
+from runtime.session import open_session
+from runtime.session_torch import TorchSession
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("form", list(InputForm))
+def test_every_precision_and_input(tiny_loaded, tmp_path, precision, form):
+    graph = GraphOptions(precision=precision, input_form=form)
+    artifact = export_artifact(tiny_loaded, ExportOptions(graph=graph, output=tmp_path / "a", parity_images=3))
+    manifest = artifact.manifest
+    assert manifest.precision == precision.value
+    assert manifest.input.dtype == form.value
+    assert manifest.preprocess.layout == ("NHWC" if form is InputForm.UINT8 else "NCHW")
+    assert len(manifest.parity) == (2 if precision is Precision.FP32 else 3)
+    session = open_session(tmp_path / "a")
+    assert session.run(np.zeros((3, *manifest.input.shape[1:]), manifest.input.dtype)).shape == (3, 5)
+
+
+def test_same_inputs_same_bytes(tiny_loaded, tmp_path):
+    hashes = {
+        export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / name)).manifest.files[
+            "model.onnx"
+        ].sha256
+        for name in ("one", "two")
+    }
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("name", ["digits_patch", "digits_cnn"])
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
+def test_trained_models_keep_their_held_out_accuracy(digits, tmp_path, name, precision):
+    loaded = load_model(ModelOptions(variant=name, pretrained=True))
+    options = ExportOptions(
+        graph=GraphOptions(precision=precision), output=tmp_path / "a", imagenet=str(digits), parity_images=32
+    )
+    manifest = export_artifact(loaded, options).manifest
+    assert manifest.weights.source == "checkpoint"
+    assert all(stage.top1_enforced for stage in manifest.parity)
+    size = loaded.module.img_size
+    reference = ("pytorch", TorchSession(loaded.module, (3, size, size)), loaded.preprocessing())
+    source = open_dataset(str(digits), 10)
+    tally, _ = evaluate(open_session(tmp_path / "a"), source, manifest.preprocess, reference=reference)
+    assert tally.evaluated == len(source) == 596
+    assert 100 * tally.reference_top1 / 596 >= 97
+    assert abs(tally.top1 - tally.reference_top1) <= 0.002 * 596
+    assert tally.agree / 596 >= 0.999
+
+
+def _stage(**changes):
+    stage = ParityStage(stage="s", against="a", max_abs=0, sqnr_db=90, top1_agreement=1, images=4)
+    return stage.model_copy(update=changes)
+
+
+def test_the_ladder_refuses_what_is_outside_its_bound():
+    fp16 = parity.PRECISION_BOUNDS[Precision.FP16]
+    assert parity.require(_stage(), fp16)
+    assert parity.require(_stage(top1_agreement=0.5, top1_enforced=False), fp16)
+    for bad in ({"sqnr_db": 39.0}, {"top1_agreement": 0.99}, {"sqnr_db": float("nan")}):
+        with pytest.raises(OutOfBoundsError, match="no artifact was written"):
+            parity.require(_stage(**bad), fp16)
+    with pytest.raises(OutOfBoundsError, match="max abs 2e-09"):
+        parity.require(_stage(max_abs=2e-9), parity.FOLD_BOUND)
+    with pytest.raises(OutOfBoundsError):
+        parity.require(_stage(max_abs=float("nan")), parity.FOLD_BOUND)
+
+
+def test_a_planted_fold_error_leaves_no_artifact(tiny_loaded, tmp_path, monkeypatch):
+    def wrong(model):
+        report = real(model)
+        with torch.no_grad():
+            model.blocks[1].attn.reatten_matrix.bias[0] += 1e-4
+        return report
+
+    real = pipeline.folding.fold_mix_norm
+    monkeypatch.setattr(pipeline.folding, "ALWAYS", (wrong, *pipeline.folding.ALWAYS[2:]))
+    with pytest.raises(OutOfBoundsError, match="folded-float64 against original-float64"):
+        export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / "a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_activations_that_overflow_fp16_leave_no_artifact(tmp_path):
+    model = randomize(deepvit.create_deepvit(TINY[Stem.PATCH]))
+    with torch.no_grad():
+        model.blocks[0].mlp.fc2.bias.fill_(60_000)
+        model.blocks[0].attn.proj.bias.fill_(60_000)
+    loaded = LoadedModel(variant=TINY[Stem.PATCH], module=model, weights=Weights(source="random", sha256="0" * 64))
+    with pytest.raises(OutOfBoundsError, match="do not fit FP16"):
+        export_artifact(loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / "a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_channels_and_sizes(tmp_path):
+    row = dataclasses.replace(TINY[Stem.CNN], img_size=48)
+    model = randomize(deepvit.create_deepvit(row, in_chans=1))
+    loaded = LoadedModel(variant=row, module=model, weights=Weights(source="random", sha256="0" * 64))
+    manifest = export_artifact(
+        loaded, ExportOptions(graph=GraphOptions(target=Target.CPU), output=tmp_path / "a", parity_images=2)
+    ).manifest
+    assert manifest.input.shape == ("batch", 1, 48, 48)
+    with pytest.raises(InputError, match="takes RGB pixels"):
+        export_artifact(
+            loaded, ExportOptions(graph=GraphOptions(input_form=InputForm.UINT8), output=tmp_path / "b")
+        )
+    assert open_artifact(tmp_path / "a").manifest.graph["qkv"] == "split"
