@@ -117,7 +117,9 @@ def export(
     target: Annotated[str, typer.Option(help="auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = "auto",
     imagenet: Annotated[str | None, typer.Option(help="Images that prove the export; else the bundled ones.")] = None,
     parity_images: Annotated[int | None, typer.Option(help="How many of them.")] = None,
-    output: Annotated[pathlib.Path | None, typer.Option(help="Folder; artifacts/VARIANT-PRECISION if not given.")] = None,
+    output: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder; artifacts/VARIANT-PRECISION if not given.")
+    ] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX opset; 20, for BF16 22.")] = None,
     input_form: Annotated[str, typer.Option("--input", help="float32 (preprocessed) or uint8 (crops).")] = "float32",
     mix: Annotated[str | None, typer.Option(help="How heads are mixed: conv, matmul or matmul-value.")] = None,
@@ -161,7 +163,9 @@ def export(
     if skipped:
         out.print(skipped)
     _write_json(json_path, artifact.manifest.to_json)
-    _next(f"python cli.py eval {shlex.quote(str(artifact.folder / 'model.onnx'))} --imagenet {shlex.quote(imagenet or '/data')}")
+    _next(
+        f"python cli.py eval {shlex.quote(str(artifact.folder / 'model.onnx'))} --imagenet {shlex.quote(imagenet or '/data')}"
+    )
 
 
 @app.command("eval", epilog="Example: python cli.py eval artifacts/deepvit_32-fp16/model.onnx --imagenet /data")
@@ -213,7 +217,9 @@ def evaluate_command(
     _print_evaluation(result)
     if opened.manifest is not None and other is None:
         last = opened.manifest.parity[-1]
-        out.print(f"at export: {last.stage} agreed with {last.against} on {last.top1_agreement:.2%} of {last.images} images")
+        out.print(
+            f"at export: {last.stage} agreed with {last.against} on {last.top1_agreement:.2%} of {last.images} images"
+        )
     _write_json(json_path, lambda: result.model_dump_json(indent=2))
     _next(_after_eval(model, imagenet, opened, other is not None, checkpoint))
 
@@ -222,7 +228,13 @@ def _after_eval(
     model: str, imagenet: str, opened: "_Opened", has_reference: bool, checkpoint: pathlib.Path | None
 ) -> str:
     """Return the command that usually follows an evaluation."""
-    weights = f" --checkpoint {shlex.quote(str(checkpoint))}" if checkpoint else "" if opened.has_random_weights else " --pretrained"
+    weights = (
+        f" --checkpoint {shlex.quote(str(checkpoint))}"
+        if checkpoint
+        else ""
+        if opened.has_random_weights
+        else " --pretrained"
+    )
     data = f"--imagenet {shlex.quote(imagenet)}"
     if opened.loaded is not None:
         return f"python cli.py export {opened.loaded.variant.name} --fp16{weights} {data}"
@@ -282,7 +294,9 @@ def _open_model(
         return _Opened(model, open_session(path, provider), manifest.preprocess, manifest.classes, manifest)
     session = open_session(path, provider)
     if preprocess_as is None:
-        raise InputError(f"{path} has no manifest.json beside it; say how images are preprocessed: --variant deepvit_32")
+        raise InputError(
+            f"{path} has no manifest.json beside it; say how images are preprocessed: --variant deepvit_32"
+        )
     return _open_bare(model, session, preprocess_as)
 
 
@@ -337,7 +351,14 @@ def _open_reference(
 
     size = None if manifest.preprocess.crop == find_variant(manifest.variant).img_size else manifest.preprocess.crop
     entry_is_plain = manifest.weights.entry in ("state_dict", "model")
-    loaded = _load(manifest.variant, checkpoint, pretrained, no_ema or entry_is_plain, size, None if checkpoint or pretrained else manifest.classes)
+    loaded = _load(
+        manifest.variant,
+        checkpoint,
+        pretrained,
+        no_ema or entry_is_plain,
+        size,
+        None if checkpoint or pretrained else manifest.classes,
+    )
     if loaded.weights.sha256 != manifest.weights.sha256:
         raise InputError(
             f"the checkpoint has SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "
@@ -389,7 +410,9 @@ def _print_parity(manifest: "Manifest") -> None:
     for record in manifest.folds:
         if record.applied:
             bias = f", largest bias {record.max_abs_bias:.3g}" if record.max_abs_bias else ""
-            out.print(f"folded {record.name} in {record.applied} modules: largest weight {record.max_abs_weight:.3g}{bias}")
+            out.print(
+                f"folded {record.name} in {record.applied} modules: largest weight {record.max_abs_weight:.3g}{bias}"
+            )
     for name, value in manifest.largest_activation.items():
         out.print(f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)")
         break
@@ -484,7 +507,9 @@ def main(argv: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(args=arguments, prog_name="deepvit" if sys.argv[0].endswith("deepvit") else "cli.py", standalone_mode=False)
+        code = app(
+            args=arguments, prog_name="deepvit" if sys.argv[0].endswith("deepvit") else "cli.py", standalone_mode=False
+        )
         sys.exit(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
@@ -497,7 +522,7 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: an error of ours, in one line too
+    except Exception as error:
         if debug:
             raise
         code = getattr(error, "exit_code", None)

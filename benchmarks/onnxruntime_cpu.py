@@ -23,10 +23,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.original_style import original_style
+from export.graph_module import GraphModule
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.onnx_graph import onnx_from_module, to_bytes
 from export.options import Batch, GraphOptions, MixForm, Precision, Target
-from export.graph_module import GraphModule
 from export.pipeline import fold_and_prove
 from runtime.onnxruntime_graph import OnnxGraph, ort
 
@@ -61,14 +61,13 @@ def our_export(loaded: LoadedModel, options: GraphOptions) -> bytes:
     size = loaded.module.img_size
     images = np.zeros((1, 3, size, size), np.float32)
     folded, _, _ = fold_and_prove(loaded.module, options, images)
-    graph = GraphModule(
-        folded, options.mix_form, options.qkv_form, options.input_form, loaded.preprocessing()
-    ).float()
+    graph = GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, loaded.preprocessing()).float()
     return to_bytes(onnx_from_module(graph, torch.from_numpy(images), Batch(), options.opset_version))
 
 
 def exports(variant: str) -> dict[str, Callable[[], bytes]]:
     """Return what is compared, by name."""
+
     def fresh() -> LoadedModel:
         return load_model(ModelOptions(variant=variant))
 
@@ -113,7 +112,9 @@ def machine() -> dict[str, str | int | None]:
     """Describe this machine."""
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
     return {
         "cpu": model,
@@ -135,7 +136,9 @@ def main() -> None:
         graphs[name] = OnnxGraph(make(), name=name)
         print(f"exported: {name}", file=sys.stderr)
     size = load_model(ModelOptions(variant=arguments.variant)).module.img_size
-    results = {str(batch): measure(graphs, batch, size, arguments.rounds * (4 if batch == 1 else 1)) for batch in BATCHES}
+    results = {
+        str(batch): measure(graphs, batch, size, arguments.rounds * (4 if batch == 1 else 1)) for batch in BATCHES
+    }
     for batch, rows in results.items():
         print(f"\n{arguments.variant}, random weights, FP32, batch {batch}")
         for name, row in rows.items():
@@ -145,7 +148,13 @@ def main() -> None:
             )
     path = ROOT / "benchmarks" / "results" / f"onnxruntime_cpu-{arguments.variant}.json"
     command = f"python benchmarks/onnxruntime_cpu.py {arguments.variant} --rounds {arguments.rounds}"
-    content = {"command": command, "variant": arguments.variant, "weights": "random", "machine": machine(), "batch": results}
+    content = {
+        "command": command,
+        "variant": arguments.variant,
+        "weights": "random",
+        "machine": machine(),
+        "batch": results,
+    }
     path.write_text(json.dumps(content, indent=2) + "\n")
     print(f"\nwrote {path.relative_to(ROOT)}")
 

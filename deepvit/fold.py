@@ -215,9 +215,7 @@ def _linear_with(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
 
 def is_mix_folded(attn: Attention) -> bool:
     """Return whether nothing but Θ' and b' is left between softmax and v."""
-    return not isinstance(attn, ReAttention) or (
-        isinstance(attn.var_norm, nn.Identity) and attn.reatten_scale == 1.0
-    )
+    return not isinstance(attn, ReAttention) or (isinstance(attn.var_norm, nn.Identity) and attn.reatten_scale == 1.0)
 
 
 FOLDS: tuple[Fold, ...] = (

@@ -6,8 +6,8 @@ import onnx
 from export.onnx_graph import BATCH, INPUT, OUTPUT, to_bytes
 from export.options import Batch
 from runtime.errors import OutOfBoundsError
-from runtime.session import Images
 from runtime.onnxruntime_graph import Array, OnnxGraph
+from runtime.session import Images
 
 ODD_BATCH = 3
 # Above this size of all attention maps of one block, the largest batch runs on the first and the last blocks alone.
@@ -55,7 +55,9 @@ def _compare(graph: OnnxGraph, image: Array, sizes: list[int]) -> None:
         got = graph.run({name: image.repeat(size, axis=0)})[output]
         worst = float(np.abs(got - expected).max()) if len(got) == size else np.inf
         if not worst <= FP32_BOUND_ABS * max(1.0, float(np.abs(expected).max())):
-            raise OutOfBoundsError(f"an image in a batch of {size} differs from itself in one of {sizes[0]} by {worst:.3g}")
+            raise OutOfBoundsError(
+                f"an image in a batch of {size} differs from itself in one of {sizes[0]} by {worst:.3g}"
+            )
 
 
 def _require_symbolic_batch(model: onnx.ModelProto) -> None:

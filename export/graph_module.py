@@ -50,7 +50,9 @@ class GraphAttention(nn.Module):
                 self.reatten_matrix = copy.deepcopy(matrix)
             else:
                 self.mix_weight = nn.Parameter(matrix.weight.detach().flatten(1).clone())  # (H, H)
-                times = tokens if mix is MixForm.MATMUL_VALUE else 1  # N·b' times the mean of v, instead of b' times its sum
+                times = (
+                    tokens if mix is MixForm.MATMUL_VALUE else 1
+                )  # N·b' times the mean of v, instead of b' times its sum
                 self.mix_bias = nn.Parameter(times * matrix.bias.detach().view(1, -1, 1, 1))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:

@@ -64,9 +64,7 @@ def load_model(options: ModelOptions) -> LoadedModel:
     elif options.pretrained:
         checkpoint = fetch_checkpoint(variant, options.ema)
     if checkpoint is not None:
-        module = model_from_checkpoint(
-            variant, checkpoint, img_size=options.img_size, num_classes=options.num_classes
-        )
+        module = model_from_checkpoint(variant, checkpoint, img_size=options.img_size, num_classes=options.num_classes)
         weights = Weights(source="checkpoint", sha256=checkpoint.sha256, entry=checkpoint.entry or None)
     else:
         module = randomize(create_deepvit(variant, img_size=options.img_size, num_classes=options.num_classes))

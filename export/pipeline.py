@@ -87,9 +87,7 @@ def _build_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progre
 
     progress(f"exporting ONNX (opset {options.opset_version})")
     module = GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, preprocessing).float()
-    fp32 = onnx_graph.onnx_from_module(
-        module, torch.from_numpy(graph_images[:1]), options.batch, options.opset_version
-    )
+    fp32 = onnx_graph.onnx_from_module(module, torch.from_numpy(graph_images[:1]), options.batch, options.opset_version)
     progress(f"comparing ONNX with PyTorch on {len(crops)} images")
     expected = parity.torch_logits(loaded.module, float_images)
     session = _session(fp32, "the ONNX graph in float32")
@@ -208,5 +206,7 @@ def skipped_engines(options: GraphOptions) -> str:
     """
     target = options.target
     if target.value in ("tensorrt", "tensorrt-rtx"):
-        raise MissingError(f"--target {target.value}: this version does not build engines yet; use --target auto or onnx")
+        raise MissingError(
+            f"--target {target.value}: this version does not build engines yet; use --target auto or onnx"
+        )
     return "no engine: this version does not build TensorRT engines yet" if target.value == "auto" else ""

@@ -44,7 +44,9 @@ def _onnxruntime() -> list[Finding]:
     found = [Finding("run ONNX models on the CPU", "cpu" in providers(), version)]
     for name, ability in (("cuda", "run ONNX models on an NVIDIA GPU"), ("tensorrt", "run ONNX models by TensorRT")):
         works = name in providers()
-        found.append(Finding(ability, works, version if works else "pip install onnxruntime-gpu on a machine with a GPU"))
+        found.append(
+            Finding(ability, works, version if works else "pip install onnxruntime-gpu on a machine with a GPU")
+        )
     return found
 
 

@@ -69,7 +69,9 @@ def decode_rgb(encoded: bytes | pathlib.Path) -> Image.Image:
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"image cannot be decoded: {str(error).splitlines()[0] if str(error) else 'damaged'}") from error
+        raise InputError(
+            f"image cannot be decoded: {str(error).splitlines()[0] if str(error) else 'damaged'}"
+        ) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

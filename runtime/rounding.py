@@ -15,7 +15,21 @@ from runtime.errors import InputError
 REDUCED = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 # These pass values on as they are, so that what was rounded stays rounded.
 MOVES_DATA = frozenset(
-    "Concat Expand Flatten Gather Identity Pad Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split()
+    [
+        "Concat",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "Pad",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 
 

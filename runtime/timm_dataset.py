@@ -20,7 +20,9 @@ class TimmSource:
         self._opened: Any = None
         reader = self._reader()
         if not hasattr(reader, "__getitem__"):
-            raise InputError(f"dataset {dataset} is a stream; expected one that can be indexed, or a folder or tar file")
+            raise InputError(
+                f"dataset {dataset} is a stream; expected one that can be indexed, or a folder or tar file"
+            )
         self._length = len(reader)
         if not self._length:
             raise InputError(f"dataset {dataset} has no images in its {split} split")

@@ -69,9 +69,7 @@ def tiny_loaded():
     from runtime.artifact import Weights
 
     model = randomize(deepvit.create_deepvit(TINY[Stem.CNN]))
-    return LoadedModel(
-        variant=TINY[Stem.CNN], module=model, weights=Weights(source="random", sha256="0" * 64, seed=0)
-    )
+    return LoadedModel(variant=TINY[Stem.CNN], module=model, weights=Weights(source="random", sha256="0" * 64, seed=0))
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,12 @@ def test_position_embedding_is_resized_only_when_asked(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "asked"),
-    [("deepvit_16", "deepvit_32"), ("vit_24", "deepvit_24"), ("deepvit_l_384", "deepvit_l"), ("deepvit_s", "deepvit_16")],
+    [
+        ("deepvit_16", "deepvit_32"),
+        ("vit_24", "deepvit_24"),
+        ("deepvit_l_384", "deepvit_l"),
+        ("deepvit_s", "deepvit_16"),
+    ],
 )
 def test_swapped_variants_name_the_right_one(tmp_path, given, asked):
     path = tmp_path / "weights.pth"

@@ -38,9 +38,9 @@ def test_every_precision_and_input(tiny_loaded, tmp_path, precision, form):
 
 def test_same_inputs_same_bytes(tiny_loaded, tmp_path):
     hashes = {
-        export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / name)).manifest.files[
-            "model.onnx"
-        ].sha256
+        export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / name))
+        .manifest.files["model.onnx"]
+        .sha256
         for name in ("one", "two")
     }
     assert len(hashes) == 1
@@ -114,7 +114,5 @@ def test_other_channels_and_sizes(tmp_path):
     ).manifest
     assert manifest.input.shape == ("batch", 1, 48, 48)
     with pytest.raises(InputError, match="takes RGB pixels"):
-        export_artifact(
-            loaded, ExportOptions(graph=GraphOptions(input_form=InputForm.UINT8), output=tmp_path / "b")
-        )
+        export_artifact(loaded, ExportOptions(graph=GraphOptions(input_form=InputForm.UINT8), output=tmp_path / "b"))
     assert open_artifact(tmp_path / "a").manifest.graph["qkv"] == "split"

@@ -13,7 +13,18 @@ from export.model_source import ModelOptions, load_model
 from runtime.errors import InputError
 from runtime.preprocess import Preprocessing, crop_image, decode_rgb, model_input, resize_and_crop
 
-ODD_SIZES = [(1, 1), (3, 500), (500, 3), (224, 224), (248, 248), (247, 333), (333, 247), (40, 40), (225, 1001), (640, 427)]
+ODD_SIZES = [
+    (1, 1),
+    (3, 500),
+    (500, 3),
+    (224, 224),
+    (248, 248),
+    (247, 333),
+    (333, 247),
+    (40, 40),
+    (225, 1001),
+    (640, 427),
+]
 
 
 def _preprocessing(size, crop_pct, interpolation="bicubic"):
