@@ -25,11 +25,9 @@ from typer.exceptions import TyperException
 from runtime.errors import InputError, MissingError, OutOfBoundsError
 
 if TYPE_CHECKING:
-    from export.model_source import LoadedModel
+    from export.open_model import OpenedModel, WeightOptions
     from runtime.artifact import Manifest
     from runtime.evaluate import Evaluation
-    from runtime.preprocess import Preprocessing
-    from runtime.session import Session
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
 E = TypeVar("E", bound=enum.Enum)
@@ -151,10 +149,12 @@ def export(
     options = ExportOptions(
         graph=graph, output=output or pathlib.Path("artifacts") / name, imagenet=imagenet, parity_images=parity_images
     )
+    from export.model_source import load_model
     from export.pipeline import export_artifact, skipped_engines
 
     skipped = skipped_engines(graph)
-    loaded = _load(variant, checkpoint, pretrained, no_ema, img_size, num_classes)
+    weights = _weights(checkpoint, pretrained, no_ema, img_size)
+    loaded = load_model(weights.for_variant(variant, num_classes))
     with _steps() as step:
         artifact = export_artifact(loaded, options, step)
     _print_parity(artifact.manifest)
@@ -163,9 +163,8 @@ def export(
     if skipped:
         out.print(skipped)
     _write_json(json_path, artifact.manifest.to_json)
-    _next(
-        f"python cli.py eval {shlex.quote(str(artifact.folder / 'model.onnx'))} --imagenet {shlex.quote(imagenet or '/data')}"
-    )
+    written = shlex.quote(str(artifact.folder / "model.onnx"))
+    _next(f"python cli.py eval {written} --imagenet {shlex.quote(imagenet or '/data')}")
 
 
 @app.command("eval", epilog="Example: python cli.py eval artifacts/deepvit_32-fp16/model.onnx --imagenet /data")
@@ -185,12 +184,14 @@ def evaluate_command(
     json_path: Json = None,
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference."""
+    from export.open_model import open_model, open_reference
     from runtime.evaluate import evaluate, summarize
     from runtime.imagenet import open_dataset, spread
 
-    opened = _open_model(model, provider, preprocess_as, checkpoint, pretrained, no_ema, img_size)
-    other = _open_reference(reference, opened, provider, checkpoint, pretrained, no_ema)
-    source = spread(open_dataset(imagenet, opened.classes), limit)
+    weights = _weights(checkpoint, pretrained, no_ema, img_size)
+    opened = open_model(model, provider, weights, preprocess_as)
+    other = open_reference(reference, opened, provider, weights)
+    source = spread(open_dataset(imagenet, opened.session.classes), limit)
     if opened.has_random_weights:
         err.print(RANDOM_WEIGHTS)
     with _bar("evaluating", len(source)) as advance:
@@ -225,168 +226,25 @@ def evaluate_command(
 
 
 def _after_eval(
-    model: str, imagenet: str, opened: "_Opened", has_reference: bool, checkpoint: pathlib.Path | None
+    model: str, imagenet: str, opened: "OpenedModel", has_reference: bool, checkpoint: pathlib.Path | None
 ) -> str:
     """Return the command that usually follows an evaluation."""
-    weights = (
-        f" --checkpoint {shlex.quote(str(checkpoint))}"
-        if checkpoint
-        else ""
-        if opened.has_random_weights
-        else " --pretrained"
-    )
+    weights = f" --checkpoint {shlex.quote(str(checkpoint))}" if checkpoint else " --pretrained"
+    if opened.has_random_weights:
+        weights = ""
     data = f"--imagenet {shlex.quote(imagenet)}"
-    if opened.loaded is not None:
-        return f"python cli.py export {opened.loaded.variant.name} --fp16{weights} {data}"
-    if opened.manifest is None:
-        return f"python cli.py export deepvit_32 --fp16 {data}"
-    if has_reference:
-        return f"python cli.py export {opened.manifest.variant} --bf16{weights} {data}"
-    return f"python cli.py eval {shlex.quote(model)} {data} --reference pytorch{weights}"
+    if opened.manifest is not None and not has_reference:
+        return f"python cli.py eval {shlex.quote(model)} {data} --reference pytorch{weights}"
+    precision = "--fp16" if opened.manifest is None else "--bf16"
+    return f"python cli.py export {opened.variant or 'deepvit_32'} {precision}{weights} {data}"
 
 
-class _Opened:
-    """A model ready to be evaluated."""
-
-    def __init__(
-        self,
-        name: str,
-        session: "Session",
-        preprocessing: "Preprocessing",
-        classes: int,
-        manifest: "Manifest | None" = None,
-        loaded: "LoadedModel | None" = None,
-    ) -> None:
-        self.name, self.session, self.preprocessing, self.classes = name, session, preprocessing, classes
-        self.manifest, self.loaded = manifest, loaded
-
-    @property
-    def has_random_weights(self) -> bool:
-        if self.manifest is not None:
-            return self.manifest.has_random_weights
-        return self.loaded is not None and self.loaded.weights.source == "random"
-
-    @property
-    def published_top1(self) -> float | None:
-        from deepvit.variants import VARIANTS
-
-        name = self.manifest.variant if self.manifest else self.loaded.variant.name if self.loaded else ""
-        return VARIANTS[name].top1 if name in VARIANTS else None
-
-
-def _open_model(
-    model: str,
-    provider: str,
-    preprocess_as: str | None,
-    checkpoint: pathlib.Path | None,
-    pretrained: bool,
-    no_ema: bool,
-    img_size: int | None,
-) -> _Opened:
-    """Open an artifact, an ONNX file, or a variant by its name."""
-    from runtime.session import artifact_of, open_session
-
-    path = pathlib.Path(model)
-    if not path.exists() and not path.suffix and "/" not in model:
-        return _open_torch(_load(model, checkpoint, pretrained, no_ema, img_size, None))
-    if (path / "manifest.json").is_file() or (path.parent / "manifest.json").is_file() or path.is_dir():
-        manifest = artifact_of(path).manifest
-        return _Opened(model, open_session(path, provider), manifest.preprocess, manifest.classes, manifest)
-    session = open_session(path, provider)
-    if preprocess_as is None:
-        raise InputError(
-            f"{path} has no manifest.json beside it; say how images are preprocessed: --variant deepvit_32"
-        )
-    return _open_bare(model, session, preprocess_as)
-
-
-def _open_bare(model: str, session: "Session", preprocess_as: str) -> _Opened:
-    """Open an ONNX file of somebody else's, preprocessed as a variant is."""
-    from deepvit.variants import find_variant
-    from runtime.preprocess import Preprocessing
-
-    row, shape = find_variant(preprocess_as), session.input.shape
-    side = shape[2]
-    if not isinstance(side, int):
-        side = row.img_size
-    preprocessing = Preprocessing(
-        resize=row.resize_for(side), crop=side, interpolation="bicubic", mean=row.mean, std=row.std,
-        layout="NHWC" if session.input.dtype == "uint8" else "NCHW",
-    )  # fmt: skip
-    return _Opened(model, session, preprocessing, session.classes)
-
-
-def _open_torch(loaded: "LoadedModel") -> _Opened:
-    from runtime.session_torch import TorchSession
-
-    module = loaded.module
-    session = TorchSession(module, (module.in_chans, module.img_size, module.img_size))
-    name = f"{loaded.variant.name} in PyTorch"
-    return _Opened(name, session, loaded.preprocessing(), module.num_classes, loaded=loaded)
-
-
-def _open_reference(
-    reference: str,
-    opened: _Opened,
-    provider: str,
-    checkpoint: pathlib.Path | None,
-    pretrained: bool,
-    no_ema: bool,
-) -> _Opened | None:
-    """Open what the model is compared with; for `pytorch`, exactly the weights that the artifact was made from."""
-    if reference == "none":
-        return None
-    if reference != "pytorch":
-        return _open_model(reference, provider, None, None, False, False, None)
-    manifest = opened.manifest
-    if manifest is None:
-        raise InputError("--reference pytorch needs an artifact, whose manifest names the weights; give its folder")
-    if not manifest.has_random_weights and checkpoint is None and not pretrained:
-        raise InputError(
-            f"--reference pytorch needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…: add --checkpoint FILE "
-            "or --pretrained"
-        )
-    # The artifact's image size is handed on only where it is not the variant's own: it permits resizing.
-    from deepvit.variants import find_variant
-
-    size = None if manifest.preprocess.crop == find_variant(manifest.variant).img_size else manifest.preprocess.crop
-    entry_is_plain = manifest.weights.entry in ("state_dict", "model")
-    loaded = _load(
-        manifest.variant,
-        checkpoint,
-        pretrained,
-        no_ema or entry_is_plain,
-        size,
-        None if checkpoint or pretrained else manifest.classes,
-    )
-    if loaded.weights.sha256 != manifest.weights.sha256:
-        raise InputError(
-            f"the checkpoint has SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "
-            f"{manifest.weights.sha256[:16]}…; give that one"
-        )
-    return _open_torch(loaded)
-
-
-def _load(
-    variant: str,
-    checkpoint: pathlib.Path | None,
-    pretrained: bool,
-    no_ema: bool,
-    img_size: int | None,
-    num_classes: int | None,
-) -> "LoadedModel":
+def _weights(checkpoint: pathlib.Path | None, pretrained: bool, no_ema: bool, img_size: int | None) -> "WeightOptions":
     from deepvit.checkpoint import EmaChoice
-    from export.model_source import ModelOptions, load_model
+    from export.open_model import WeightOptions
 
-    options = ModelOptions(
-        variant=variant,
-        checkpoint=checkpoint,
-        pretrained=pretrained,
-        ema=EmaChoice.REFUSE if no_ema else EmaChoice.PREFER,
-        img_size=img_size,
-        num_classes=num_classes,
-    )
-    return load_model(options)
+    ema = EmaChoice.REFUSE if no_ema else EmaChoice.PREFER
+    return WeightOptions(checkpoint=checkpoint, pretrained=pretrained, ema=ema, img_size=img_size)
 
 
 def _choice(option: str, text: str, kind: type[E]) -> E:
@@ -437,8 +295,8 @@ def _print_evaluation(result: "Evaluation") -> None:
             f"(95% interval {ref.interval.low:.2f} to {ref.interval.high:.2f}), {sqnr}, max abs {ref.max_abs:.2e}"
         )
     out.print(
-        f"speed         {result.images_per_second:.1f} images/s with decoding, {result.model_images_per_second:.1f} the "
-        "model alone"
+        f"speed         {result.images_per_second:.1f} images/s with decoding, "
+        f"{result.model_images_per_second:.1f} the model alone"
     )
     for corrupt in result.corrupt[:10]:
         err.print(f"corrupt, not scored: {corrupt.name}: {corrupt.error}")
@@ -494,7 +352,7 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _terminate(signum: int, frame: object) -> NoReturn:
+def _terminate(_signal: int, _frame: object) -> NoReturn:
     raise SystemExit(EXIT_TERMINATED)  # unwinds, so that what was staged is removed
 
 

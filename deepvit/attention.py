@@ -56,7 +56,7 @@ class Attention(nn.Module):
         """Map tokens (B, N, C) to tokens (B, N, C)."""
         q, k, v = self.split_heads(x)
         out: torch.Tensor = self.attend(self.attention_maps(q, k), v).transpose(1, 2).flatten(2)
-        return self.proj_drop(self.proj(out))  # type: ignore[no-any-return]
+        return self.proj_drop(self.proj(out))
 
 
 class ReAttention(Attention):
@@ -89,7 +89,7 @@ class ReAttention(Attention):
 
     def reattend(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the mixed maps A' (B, H, N, N) of softmaxed maps (B, H, N, N)."""
-        return self.var_norm(self.reatten_matrix(maps)) * self.reatten_scale  # type: ignore[no-any-return]
+        return self.var_norm(self.reatten_matrix(maps)) * self.reatten_scale
 
     def attend(self, maps: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Return A'·v, (B, H, N, head_dim)."""

@@ -52,7 +52,9 @@ def _report(name: str, written: Iterable[tuple[torch.Tensor, torch.Tensor | None
 
 def _batch_norm_affine(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (scale, shift) of a BatchNorm in evaluation: γ/√(σ²+ε) and β − μ·scale, float64."""
-    assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     return scale, norm.bias.double() - norm.running_mean.double() * scale
 

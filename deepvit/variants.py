@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import enum
 import math
+from typing import Literal
 
 from deepvit.errors import ModelError, UnknownVariantError
 
@@ -60,7 +61,7 @@ class Variant:
     img_size: int = 224
     num_classes: int = 1000
     crop_pct: float = 0.9
-    interpolation: str = "bicubic"
+    interpolation: Literal["bicubic"] = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     drive_id: str | None = None  # Google Drive file of the published checkpoint

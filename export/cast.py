@@ -1,7 +1,7 @@
 """FP32 graph → FP16 or BF16 graph: precision as types in the graph, for strongly typed engine builders.
 
-Everything between `images` and `logits` becomes the reduced type but for two kinds of nodes. Softmax and means
-over tokens are wrapped in casts to float32. LayerNormalization keeps reduced inputs and outputs and accumulates in float32
+Everything between `images` and `logits` becomes the reduced type but for two kinds of nodes: Softmax and means over
+tokens are wrapped in casts to float32. LayerNormalization keeps reduced inputs and outputs and accumulates in float32
 by its `stash_type` (ONNX specification of LayerNormalization-17).
 """
 

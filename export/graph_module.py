@@ -56,7 +56,7 @@ class GraphAttention(nn.Module):
                 self.mix_bias = nn.Parameter(times * matrix.bias.detach().view(1, -1, 1, 1))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
     def _split(self, x: torch.Tensor, rows: int | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return q (B, H, M, d) of the first `rows` tokens, k and v (B, H, N, d) of all."""
@@ -70,8 +70,8 @@ class GraphAttention(nn.Module):
         if self.mix is None:
             return maps @ v
         if self.mix is MixForm.CONV:
-            return self.reatten_matrix(maps) @ v  # type: ignore[no-any-return]
-        mixed = (self.mix_weight @ maps.flatten(2)).unflatten(2, maps.shape[2:])
+            return self.reatten_matrix(maps) @ v
+        mixed = (self.mix_weight @ maps.flatten(2)).view(maps.shape)
         if self.mix is MixForm.MATMUL:
             return (mixed + self.mix_bias) @ v
         return mixed @ v + self.mix_bias * v.mean(dim=2, keepdim=True)
@@ -80,7 +80,7 @@ class GraphAttention(nn.Module):
         """Attend from the first `rows` tokens, or from all, to all."""
         q, k, v = self._split(x, rows)
         maps = torch.softmax(q @ k.transpose(-2, -1), dim=-1)
-        return self.proj(self._attend(maps, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.proj(self._attend(maps, v).transpose(1, 2).flatten(2))
 
 
 class GraphBlock(nn.Module):
@@ -97,7 +97,7 @@ class GraphBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         attended = self.attn(self.norm1(x), self.rows)
         x = (x if self.rows is None else x[:, : self.rows]) + attended
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+        return x + self.mlp(self.norm2(x))
 
 
 class PixelInput(nn.Module):
@@ -151,7 +151,7 @@ class GraphModule(nn.Module):
         x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.head(self.norm(x[:, 0]))  # type: ignore[no-any-return]
+        return self.head(self.norm(x[:, 0]))
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Literal
 
 from deepvit.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
 from deepvit.model import DeepViT, create_deepvit
@@ -37,7 +38,7 @@ class LoadedModel:
     module: DeepViT
     weights: Weights
 
-    def preprocessing(self, layout: str = "NCHW") -> Preprocessing:
+    def preprocessing(self, layout: Literal["NCHW", "NHWC"] = "NCHW") -> Preprocessing:
         """Return how images become this model's input."""
         row, size = self.variant, self.module.img_size
         return Preprocessing(

@@ -1,6 +1,7 @@
 """The parity ladder: every stage of an export against its neighbour, on images, within a bound."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from runtime.artifact import ParityStage
 from runtime.errors import OutOfBoundsError
 from runtime.evaluate import sqnr_db
 
-Float = npt.NDArray[np.floating]
+Float = npt.NDArray[Any]  # of some floating type
 # On 2 cores a 384-pixel image costs about six times a 224-pixel one, so that there are fewer of them.
 LARGE_IMAGE = 256
 
@@ -78,8 +79,8 @@ def require(stage: ParityStage, bound: Bound) -> ParityStage:
     """
     if found := breaches(stage, bound):
         raise OutOfBoundsError(
-            f"parity of {stage.stage} against {stage.against} on {stage.images} images: {'; '.join(found)}; no artifact "
-            "was written"
+            f"parity of {stage.stage} against {stage.against} on {stage.images} images: {'; '.join(found)}; "
+            "no artifact was written"
         )
     return stage
 

@@ -44,7 +44,7 @@ class _Graph:
     activations: dict[str, float]
 
 
-def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progress = lambda step: None) -> Artifact:
+def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progress = logger.info) -> Artifact:
     """Write the artifact of `loaded` to `options.output`, or nothing at all.
 
     Args:
@@ -141,7 +141,10 @@ def graph_preprocessing(loaded: LoadedModel, options: GraphOptions) -> Preproces
 
 def _channels(images: Images, channels: int) -> Images:
     """Repeat or cut the three channels of (N, 3, H, W) for a model of another number of them."""
-    return images if channels == 3 else np.ascontiguousarray(images[:, np.arange(channels) % 3])
+    if channels == 3:
+        return images
+    repeated: Images = np.ascontiguousarray(images[:, np.arange(channels) % 3])
+    return repeated
 
 
 def _session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:

@@ -100,7 +100,7 @@ def evaluate(
     reference: tuple[str, Session, Preprocessing] | None = None,
     batch_size: int = 32,
     workers: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> tuple[_Tally, float]:
     """Run every image of `source` through `session`, and through the reference where there is one.
 
@@ -139,7 +139,8 @@ def evaluate(
                     f"{reference[0]} has {reference_logits.shape[1]} classes, the model has {logits.shape[1]}"
                 )
         tally.add(logits, labels, reference_logits)
-        progress(tally.evaluated + len(tally.corrupt), len(source))
+        if progress is not None:
+            progress(tally.evaluated + len(tally.corrupt), len(source))
     if not tally.evaluated:
         first = tally.corrupt[0]
         raise InputError(f"none of the {len(source)} images could be used; the first: {first.name} {first.error}")

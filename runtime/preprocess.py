@@ -29,6 +29,12 @@ MAX_PIXELS = 178_956_970  # Pillow's own limit for what it calls a decompression
 Channels = Annotated[tuple[float, float, float], pydantic.Field(description="red, green, blue; of pixels in [0, 1]")]
 
 
+def _positive(std: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not all(value > 0 and math.isfinite(value) for value in std):
+        raise ValueError(f"std must be positive, got {std}")
+    return std
+
+
 class Preprocessing(pydantic.BaseModel):
     """How an image becomes the graph's input; part of the manifest."""
 
@@ -38,15 +44,9 @@ class Preprocessing(pydantic.BaseModel):
     crop: Annotated[int, pydantic.Field(ge=1, le=16384)]  # side of the centred square, in pixels
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     mean: Channels
-    std: Annotated[Channels, pydantic.AfterValidator(lambda v: _positive(v))]
+    std: Annotated[Channels, pydantic.AfterValidator(_positive)]
     layout: Literal["NCHW", "NHWC"]  # NCHW: float32, normalised; NHWC: uint8 crops, normalised inside the graph
     color: Literal["RGB"] = "RGB"
-
-
-def _positive(std: tuple[float, float, float]) -> tuple[float, float, float]:
-    if not all(value > 0 and math.isfinite(value) for value in std):
-        raise ValueError(f"std must be positive, got {std}")
-    return std
 
 
 def decode_rgb(encoded: bytes | pathlib.Path) -> Image.Image:

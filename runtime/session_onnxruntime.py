@@ -1,5 +1,7 @@
 """Sessions of ONNX Runtime. Safe to call from several threads at once."""
 
+from typing import Literal
+
 import numpy as np
 
 from runtime.artifact import BatchRange, Tensor
@@ -7,7 +9,7 @@ from runtime.errors import InputError
 from runtime.onnxruntime_graph import OnnxGraph
 from runtime.session import Images, Logits, check_images, check_logits, split_batches
 
-DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+DTYPES: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
 
 

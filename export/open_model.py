@@ -1,0 +1,148 @@
+"""What a user may name as a model — an artifact, an ONNX file, a variant — opened with what evaluation needs."""
+
+import dataclasses
+import pathlib
+import re
+
+from deepvit.checkpoint import EmaChoice
+from deepvit.variants import VARIANTS, find_variant
+from export.model_source import LoadedModel, ModelOptions, load_model
+from runtime.artifact import MANIFEST, Manifest
+from runtime.errors import InputError
+from runtime.preprocess import Preprocessing
+from runtime.session import Session, artifact_of, open_session
+
+VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightOptions:
+    """Where PyTorch weights come from, when the model or its reference needs them."""
+
+    checkpoint: pathlib.Path | None = None
+    pretrained: bool = False
+    ema: EmaChoice = EmaChoice.PREFER
+    img_size: int | None = None
+
+    def for_variant(self, variant: str, num_classes: int | None = None) -> ModelOptions:
+        return ModelOptions(variant=variant, num_classes=num_classes, **dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedModel:
+    """A model ready to be evaluated; `manifest` of an artifact, `loaded` of a PyTorch model."""
+
+    name: str
+    session: Session
+    preprocessing: Preprocessing
+    manifest: Manifest | None = None
+    loaded: LoadedModel | None = None
+
+    @property
+    def variant(self) -> str | None:
+        if self.manifest is not None:
+            return self.manifest.variant
+        return None if self.loaded is None else self.loaded.variant.name
+
+    @property
+    def has_random_weights(self) -> bool:
+        if self.manifest is not None:
+            return self.manifest.has_random_weights
+        return self.loaded is not None and self.loaded.weights.source == "random"
+
+    @property
+    def published_top1(self) -> float | None:
+        return VARIANTS[self.variant].top1 if self.variant in VARIANTS else None
+
+
+def open_model(model: str, provider: str, weights: WeightOptions, preprocess_as: str | None = None) -> OpenedModel:
+    """Open an artifact folder, a file of one, an ONNX file of somebody else's, or a variant in PyTorch.
+
+    Args:
+        model: What the user named.
+        provider: ONNX Runtime's provider.
+        weights: For a variant.
+        preprocess_as: The variant whose preprocessing an ONNX file without a manifest takes.
+
+    Raises:
+        InputError, ModelError: It cannot be opened, or nobody says how its images are preprocessed.
+    """
+    path = pathlib.Path(model)
+    if VARIANT_NAME.fullmatch(model) and not path.exists():
+        return open_torch(load_model(weights.for_variant(model)))
+    if path.is_dir() or (path.parent / MANIFEST).is_file():
+        manifest = artifact_of(path).manifest
+        session = open_session(path, provider)
+        return OpenedModel(name=model, session=session, preprocessing=manifest.preprocess, manifest=manifest)
+    session = open_session(path, provider)
+    if preprocess_as is None:
+        raise InputError(
+            f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: --variant deepvit_32"
+        )
+    return OpenedModel(name=model, session=session, preprocessing=_preprocessing_as(preprocess_as, session))
+
+
+def _preprocessing_as(variant: str, session: Session) -> Preprocessing:
+    row = find_variant(variant)
+    is_pixels = session.input.dtype == "uint8"
+    side = session.input.shape[1 if is_pixels else 2]
+    return row_preprocessing(row.name, side if isinstance(side, int) else row.img_size, is_pixels)
+
+
+def row_preprocessing(variant: str, side: int, is_pixels: bool) -> Preprocessing:
+    """Return the preprocessing of `variant` at another image size."""
+    row = find_variant(variant)
+    return Preprocessing(
+        resize=row.resize_for(side),
+        crop=side,
+        interpolation=row.interpolation,
+        mean=row.mean,
+        std=row.std,
+        layout="NHWC" if is_pixels else "NCHW",
+    )
+
+
+def open_torch(loaded: LoadedModel) -> OpenedModel:
+    """Wrap a PyTorch model as a session."""
+    from runtime.session_torch import TorchSession
+
+    module = loaded.module
+    session = TorchSession(module, (module.in_chans, module.img_size, module.img_size))
+    return OpenedModel(
+        name=f"{loaded.variant.name} in PyTorch", session=session, preprocessing=loaded.preprocessing(), loaded=loaded
+    )
+
+
+def open_reference(reference: str, opened: OpenedModel, provider: str, weights: WeightOptions) -> OpenedModel | None:
+    """Open what `opened` is compared with; None for "none".
+
+    For "pytorch" these are exactly the weights that the artifact was made from, by their SHA-256.
+
+    Raises:
+        InputError: It cannot be told or found which weights those are.
+    """
+    if reference == "none":
+        return None
+    if reference != "pytorch":
+        return open_model(reference, provider, weights)
+    manifest = opened.manifest
+    if manifest is None:
+        raise InputError("--reference pytorch needs an artifact, whose manifest names the weights; give its folder")
+    has_file = weights.checkpoint is not None or weights.pretrained
+    if not manifest.has_random_weights and not has_file:
+        raise InputError(
+            f"--reference pytorch needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add --checkpoint "
+            "FILE or --pretrained"
+        )
+    size = manifest.preprocess.crop
+    # Handed on only where it is not the variant's own, since it permits resizing the position embedding.
+    resized = None if size == find_variant(manifest.variant).img_size else size
+    is_plain = manifest.weights.entry in ("state_dict", "model")
+    exact = dataclasses.replace(weights, img_size=resized, ema=EmaChoice.REFUSE if is_plain else weights.ema)
+    loaded = load_model(exact.for_variant(manifest.variant, None if has_file else manifest.classes))
+    if loaded.weights.sha256 != manifest.weights.sha256:
+        raise InputError(
+            f"the weights have SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "
+            f"{manifest.weights.sha256[:16]}…; give those"
+        )
+    return open_torch(loaded)
