@@ -143,8 +143,7 @@ def _channels(images: Images, channels: int) -> Images:
     """Repeat or cut the three channels of (N, 3, H, W) for a model of another number of them."""
     if channels == 3:
         return images
-    repeated: Images = np.ascontiguousarray(images[:, np.arange(channels) % 3])
-    return repeated
+    return np.ascontiguousarray(images[:, np.arange(channels) % 3])  # type: ignore[return-value]  # dtype is kept
 
 
 def _session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:

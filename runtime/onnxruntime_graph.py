@@ -32,7 +32,7 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
         "NotImplemented",
         "RuntimeException",
     )
-)
+) + (UnicodeDecodeError,)  # from names of damaged graphs
 
 
 class OnnxGraph:
@@ -62,7 +62,10 @@ class OnnxGraph:
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         try:
             self._session = ort.InferenceSession(
-                rounded_on_cpu(content) if self._is_rounded else content, options, providers=[chosen]
+                rounded_on_cpu(content) if self._is_rounded else content,
+                options,
+                providers=[chosen],
+                enable_fallback=0,  # a failure is an error, not a second try elsewhere
             )
         except ORT_ERRORS as error:
             raise InputError(

@@ -58,7 +58,7 @@ def decode_rgb(encoded: bytes | pathlib.Path) -> Image.Image:
     source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS below decides
+            warnings.simplefilter("ignore")  # what matters is an error: MAX_PIXELS below, or Pillow's own
             with Image.open(source) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise InputError(f"image of {image.width}×{image.height} pixels, at most {MAX_PIXELS} are decoded")

@@ -66,7 +66,11 @@ def rounded_on_cpu(content: bytes) -> bytes:
     """
     model = load_model(content)
     graph = model.graph
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"the types of the graph's values cannot be inferred: {reason}") from error
     types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output, *inferred.input)}
     for initializer in graph.initializer:
         if initializer.data_type in REDUCED:

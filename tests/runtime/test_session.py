@@ -1,0 +1,69 @@
+"""Sessions: splitting, shapes, providers, damaged graphs."""
+
+import random
+
+import numpy as np
+import pytest
+from conftest import pixels
+
+from runtime.artifact import MODEL, BatchRange
+from runtime.errors import InputError, MissingError, OutOfBoundsError
+from runtime.session import open_session
+from runtime.session_onnxruntime import OnnxRuntimeSession
+from runtime.session_torch import TorchSession
+
+
+@pytest.fixture
+def images():
+    return (pixels((7, 3, 32, 32)) / 127.5 - 1).astype(np.float32)
+
+
+def test_batches_are_split_and_padded(tiny_artifact, images):
+    whole = open_session(tiny_artifact).run(images)
+    content = (tiny_artifact / MODEL).read_bytes()
+    for batch in (BatchRange(min=1, opt=2, max=2), BatchRange(min=4, opt=4, max=4)):
+        assert np.abs(OnnxRuntimeSession(content, name="m", batch=batch).run(images) - whole).max() < 1e-3
+
+
+def test_wrong_images_are_refused(tiny_artifact, images):
+    session = open_session(tiny_artifact)
+    for wrong in (images[:0], images[..., :31], images.astype(np.float64), images[0], images.transpose(0, 2, 3, 1)):
+        with pytest.raises(InputError, match="expected float32"):
+            session.run(wrong)
+
+
+def test_providers(tiny_artifact):
+    assert "rounded to its declared type" in open_session(tiny_artifact).description
+    with pytest.raises(MissingError, match="no provider 'tpu', only .*cpu"):
+        open_session(tiny_artifact, provider="tpu")
+
+
+def test_plans_are_verified_and_then_not_run(tiny_artifact, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        open_session(tmp_path / "engine.plan")
+    (tmp_path / "engine.plan").write_bytes(b"plan")
+    with pytest.raises(InputError, match="not an artifact"):
+        open_session(tmp_path / "engine.plan")
+
+
+def test_damaged_graphs_are_refused_in_one_line(tiny_artifact, images):
+    content, seed, refused = (tiny_artifact / MODEL).read_bytes(), 11, 0
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for _ in range(60):
+        mutant = bytearray(content)
+        for _ in range(rng.randrange(20, 200)):
+            mutant[rng.randrange(len(mutant))] = rng.randrange(256)
+        try:
+            OnnxRuntimeSession(bytes(mutant), name="mutant").run(images)
+        except (InputError, OutOfBoundsError) as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 30
+
+
+def test_torch_gives_what_onnx_gives(tiny_loaded, tiny_artifact, images):
+    session = TorchSession(tiny_loaded.module, (3, 32, 32), largest_batch=3)
+    assert np.abs(session.run(images) - open_session(tiny_artifact).run(images)).max() < 0.05
+    with pytest.raises(InputError):
+        session.run(images[:, :2])
