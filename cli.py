@@ -132,6 +132,7 @@ def export(
     from deepvit.variants import find_variant
     from export.options import ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target, batch_from_text
 
+    _check_json(json_path)
     chosen = [p for p, given in ((Precision.FP32, fp32), (Precision.FP16, fp16), (Precision.BF16, bf16)) if given]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join('--' + p.value for p in chosen)} exclude each other; give one of them")
@@ -188,6 +189,7 @@ def evaluate_command(
     from runtime.evaluate import evaluate, summarize
     from runtime.imagenet import open_dataset, spread
 
+    _check_json(json_path)
     weights = _weights(checkpoint, pretrained, no_ema, img_size)
     opened = open_model(model, provider, weights, preprocess_as)
     other = open_reference(reference, opened, provider, weights)
@@ -332,6 +334,12 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
     with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done, _: progress.update(task, completed=done)
+
+
+def _check_json(path: pathlib.Path | None) -> None:
+    """Refuse early what could not be written in the end."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise InputError(f"--json {path} cannot be written: expected a file in an existing folder")
 
 
 def _write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:

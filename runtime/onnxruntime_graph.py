@@ -19,20 +19,18 @@ except ImportError as error:
 Array = npt.NDArray[np.generic]
 CPU = "CPUExecutionProvider"
 # What ONNX Runtime raises on files and inputs; its classes have no common base but Exception.
-ORT_ERRORS: tuple[type[Exception], ...] = tuple(
-    getattr(ort_errors, name)
-    for name in (
-        "EPFail",
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NoModel",
-        "NoSuchFile",
-        "NotImplemented",
-        "RuntimeException",
-    )
-) + (UnicodeDecodeError,)  # from names of damaged graphs
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    UnicodeDecodeError,  # from names of damaged graphs
+)
 
 
 class OnnxGraph:
