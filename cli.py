@@ -26,8 +26,6 @@ from runtime.errors import InputError, MissingError, OutOfBoundsError
 
 if TYPE_CHECKING:
     from export.open_model import OpenedModel, WeightOptions
-    from runtime.artifact import Manifest
-    from runtime.evaluate import Evaluation
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
 E = TypeVar("E", bound=enum.Enum)
@@ -152,13 +150,17 @@ def export(
     )
     from export.model_source import load_model
     from export.pipeline import export_artifact, skipped_engines
+    from runtime.describe import describe_export
 
     skipped = skipped_engines(graph)
     weights = _weights(checkpoint, pretrained, no_ema, img_size)
     loaded = load_model(weights.for_variant(variant, num_classes))
     with _steps() as step:
         artifact = export_artifact(loaded, options, step)
-    _print_parity(artifact.manifest)
+    for line in describe_export(artifact.manifest):
+        out.print(line)
+    if artifact.manifest.has_random_weights:
+        out.print(RANDOM_WEIGHTS)
     record = artifact.manifest.files["model.onnx"]
     out.print(f"wrote {artifact.folder}/model.onnx, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}")
     if skipped:
@@ -186,6 +188,7 @@ def evaluate_command(
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference."""
     from export.open_model import open_model, open_reference
+    from runtime.describe import describe_corrupt, describe_evaluation
     from runtime.evaluate import evaluate, summarize
     from runtime.imagenet import open_dataset, spread
 
@@ -217,7 +220,10 @@ def evaluate_command(
         published_top1=opened.published_top1,
         reference=None if other is None else other.name,
     )
-    _print_evaluation(result)
+    for line in describe_evaluation(result):
+        out.print(line, markup=False)
+    for line in describe_corrupt(result):
+        err.print(line, markup=False)
     if opened.manifest is not None and other is None:
         last = opened.manifest.parity[-1]
         out.print(
@@ -255,55 +261,6 @@ def _choice(option: str, text: str, kind: type[E]) -> E:
     if text not in members:
         raise InputError(f"{option} {text}: expected one of {', '.join(members)}")
     return members[text]
-
-
-def _print_parity(manifest: "Manifest") -> None:
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("stage", "against", "max abs", "SQNR", "top-1 agreement", "images"):
-        table.add_column(column)
-    for stage in manifest.parity:
-        sqnr = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
-        table.add_row(
-            stage.stage, stage.against, f"{stage.max_abs:.2e}", sqnr, f"{stage.top1_agreement:.2%}", f"{stage.images}"
-        )
-    out.print(table)
-    for record in manifest.folds:
-        if record.applied:
-            bias = f", largest bias {record.max_abs_bias:.3g}" if record.max_abs_bias else ""
-            out.print(
-                f"folded {record.name} in {record.applied} modules: largest weight {record.max_abs_weight:.3g}{bias}"
-            )
-    for name, value in manifest.largest_activation.items():
-        out.print(f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)")
-        break
-    if manifest.has_random_weights:
-        out.print(RANDOM_WEIGHTS)
-
-
-def _print_evaluation(result: "Evaluation") -> None:
-    note = " (random weights)" if result.random_weights else ""
-    low, high = result.top1_interval.low, result.top1_interval.high
-    out.print(f"model         {result.model}{note}, {result.runs_on}")
-    out.print(f"evaluated     {result.evaluated} of {result.listed} images listed, {len(result.corrupt)} corrupt")
-    out.print(f"top-1         {result.top1:.2f}%  (95% interval {low:.2f} to {high:.2f})")
-    out.print(f"top-5         {result.top5:.2f}%")
-    if result.published_top1 is not None:
-        out.print(f"published     {result.published_top1:.2f}% on ImageNet-1k")
-    if result.reference is not None:
-        ref = result.reference
-        sqnr = "exact" if ref.sqnr_db is None else f"SQNR {ref.sqnr_db:.1f} dB"
-        out.print(
-            f"reference     {ref.reference}: top-1 {ref.top1:.2f}%, agreement {ref.agreement:.2f}% "
-            f"(95% interval {ref.interval.low:.2f} to {ref.interval.high:.2f}), {sqnr}, max abs {ref.max_abs:.2e}"
-        )
-    out.print(
-        f"speed         {result.images_per_second:.1f} images/s with decoding, "
-        f"{result.model_images_per_second:.1f} the model alone"
-    )
-    for corrupt in result.corrupt[:10]:
-        err.print(f"corrupt, not scored: {corrupt.name}: {corrupt.error}")
-    if len(result.corrupt) > 10:
-        err.print(f"and {len(result.corrupt) - 10} more corrupt images; --json lists them all")
 
 
 @contextlib.contextmanager

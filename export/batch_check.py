@@ -7,7 +7,7 @@ from export.onnx_graph import BATCH, INPUT, OUTPUT, to_bytes
 from export.options import Batch
 from runtime.errors import OutOfBoundsError
 from runtime.onnxruntime_graph import Array, OnnxGraph
-from runtime.session import Images
+from runtime.tensors import Images
 
 ODD_BATCH = 3
 # Above this size of all attention maps of one block, the largest batch runs on the first and the last blocks alone.

@@ -6,7 +6,7 @@ import re
 
 from deepvit.checkpoint import EmaChoice
 from deepvit.variants import VARIANTS, find_variant
-from export.model_source import LoadedModel, ModelOptions, load_model
+from export.model_source import LoadedModel, ModelOptions, load_model, preprocessing_of
 from runtime.artifact import MANIFEST, Manifest
 from runtime.errors import InputError
 from runtime.preprocess import Preprocessing
@@ -86,20 +86,7 @@ def _preprocessing_as(variant: str, session: Session) -> Preprocessing:
     row = find_variant(variant)
     is_pixels = session.input.dtype == "uint8"
     side = session.input.shape[1 if is_pixels else 2]
-    return row_preprocessing(row.name, side if isinstance(side, int) else row.img_size, is_pixels)
-
-
-def row_preprocessing(variant: str, side: int, is_pixels: bool) -> Preprocessing:
-    """Return the preprocessing of `variant` at another image size."""
-    row = find_variant(variant)
-    return Preprocessing(
-        resize=row.resize_for(side),
-        crop=side,
-        interpolation=row.interpolation,
-        mean=row.mean,
-        std=row.std,
-        layout="NHWC" if is_pixels else "NCHW",
-    )
+    return preprocessing_of(row, side if isinstance(side, int) else row.img_size, "NHWC" if is_pixels else "NCHW")
 
 
 def open_torch(loaded: LoadedModel) -> OpenedModel:

@@ -25,8 +25,8 @@ from runtime import artifact as artifacts
 from runtime.artifact import Artifact, BatchRange, FoldRecord, Manifest, ParityStage, Tensor, open_artifact
 from runtime.errors import InputError, MissingError, OutOfBoundsError
 from runtime.preprocess import Crop, Preprocessing, model_input
-from runtime.session import Images
 from runtime.session_onnxruntime import OnnxRuntimeSession
+from runtime.tensors import Images
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[str], None]  # called with what begins

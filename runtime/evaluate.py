@@ -14,7 +14,8 @@ from runtime.decode import Decoded, decode_images
 from runtime.errors import InputError
 from runtime.imagenet import ImageSource, list_sha256
 from runtime.preprocess import Preprocessing, model_input
-from runtime.session import Logits, Session
+from runtime.session import Session
+from runtime.tensors import Logits
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # images done, images in all

@@ -88,10 +88,7 @@ def open_images(dataset: str, split: str = "val") -> ImageSource:
     """
     if _is_timm_dataset(dataset):
         return _timm_source(dataset, split)
-    folder = _split_folder(dataset, split)
-    files = _image_files(folder)
-    if not files:
-        raise InputError(f"no images in {folder}; expected {split}/<synset>/*.JPEG or image files")
+    folder, files = _listed_folder(dataset, split)
     return FolderSource(folder, tuple((name, None) for name in files))
 
 
@@ -106,21 +103,23 @@ def open_dataset(dataset: str, classes: int, split: str = "val") -> ImageSource:
     """
     if _is_timm_dataset(dataset):
         return _timm_source(dataset, split)
-    folder = _split_folder(dataset, split)
-    files = _image_files(folder)
-    if not files:
-        raise InputError(f"no images in {folder}; expected {split}/<synset>/*.JPEG")
+    folder, files = _listed_folder(dataset, split)
     labels = _labels_by_folder(folder, files, classes) if "/" in files[0] else _labels_by_truth(folder, files, classes)
     return FolderSource(folder, tuple(zip(files, labels, strict=True)))
 
 
-def _split_folder(dataset: str, split: str) -> pathlib.Path:
+def _listed_folder(dataset: str, split: str) -> tuple[pathlib.Path, list[str]]:
+    """Return the split's folder and the image files in it."""
     root = pathlib.Path(dataset)
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise InputError(f"dataset {root} {what}; expected a folder with {split}/<synset>/*.JPEG")
     names = {"val": ("val", "validation", "ILSVRC/Data/CLS-LOC/val"), "train": ("train", "ILSVRC/Data/CLS-LOC/train")}
-    return next((root / name for name in names[split] if (root / name).is_dir()), root)
+    folder = next((root / name for name in names[split] if (root / name).is_dir()), root)
+    files = _image_files(folder)
+    if not files:
+        raise InputError(f"no images in {folder}; expected {split}/<synset>/*.JPEG or image files")
+    return folder, files
 
 
 def _image_files(folder: pathlib.Path) -> list[str]:

@@ -3,14 +3,10 @@
 import pathlib
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from runtime.artifact import MANIFEST, MODEL, Artifact, BatchRange, Tensor, open_artifact
-from runtime.errors import InputError, MissingError, OutOfBoundsError
+from runtime.errors import InputError, MissingError
+from runtime.tensors import Images, Logits
 
-Logits = npt.NDArray[np.float32]
-Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 PLAN_SUFFIXES = (".plan", ".engine")
 
 
@@ -81,36 +77,3 @@ def artifact_of(path: pathlib.Path) -> Artifact:
     if not path.is_dir() and not path.is_file():
         raise InputError(f"{path} does not exist; export it: python cli.py export deepvit_32 --fp16")
     return open_artifact(path if path.is_dir() else path.parent)
-
-
-def check_images(images: Images, expected: Tensor) -> None:
-    """Hold `images` against the graph's input; the number of images is free.
-
-    Raises:
-        InputError: Wrong dtype, rank or dimension, or no image at all.
-    """
-    fits = images.ndim == len(expected.shape) and all(
-        isinstance(want, str) or want == got for want, got in zip(expected.shape[1:], images.shape[1:], strict=True)
-    )
-    if not fits or images.dtype.name != expected.dtype or images.shape[0] < 1:
-        raise InputError(f"images are {images.dtype} {images.shape}, expected {expected.dtype} {expected.shape}")
-
-
-def check_logits(logits: Logits, who: str) -> Logits:
-    """Return `logits` when all are finite.
-
-    Raises:
-        OutOfBoundsError: Some are not; they would otherwise come out as some class.
-    """
-    finite = np.isfinite(logits).all(axis=1)
-    if not finite.all():
-        raise OutOfBoundsError(
-            f"{who}: the logits of {int((~finite).sum())} of {len(logits)} images are not finite; the precision "
-            "overflows: export with --bf16 or --fp32"
-        )
-    return logits
-
-
-def split_batches(images: Images, largest: int) -> list[Images]:
-    """Cut `images` into runs of at most `largest`."""
-    return [images[start : start + largest] for start in range(0, len(images), largest)]

@@ -7,7 +7,7 @@ import numpy as np
 from runtime.artifact import BatchRange, Tensor
 from runtime.errors import InputError
 from runtime.onnxruntime_graph import OnnxGraph
-from runtime.session import Images, Logits, check_images, check_logits, split_batches
+from runtime.tensors import Images, Logits, check_images, check_logits, split_batches
 
 DTYPES: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise

@@ -7,7 +7,7 @@ import torch
 
 from runtime.artifact import BatchRange, Tensor
 from runtime.errors import MissingError
-from runtime.session import Images, Logits, check_images, check_logits, split_batches
+from runtime.tensors import Images, Logits, check_images, check_logits, split_batches
 
 
 class TorchSession:

@@ -60,6 +60,29 @@ def test_eval_of_the_artifact_agrees_with_pytorch(exported, digits, tmp_path):
     assert "next: python cli.py" in result.stdout
 
 
+def test_the_reference_must_be_the_weights_of_the_artifact(exported, digits, tmp_path):
+    import torch
+
+    from deepvit import VARIANTS, create_deepvit
+
+    asked = ("eval", exported, "--imagenet", digits, "--reference", "pytorch")
+    assert "add --checkpoint FILE or --pretrained" in refused(2, *asked)
+    torch.save(create_deepvit(VARIANTS["digits_cnn"]).state_dict(), tmp_path / "other.pth")
+    assert "the artifact was made from" in refused(2, *asked, "--checkpoint", tmp_path / "other.pth")
+
+
+def test_random_weights_are_called_random(digits, tmp_path):
+    written = run("export", "digits_patch", "--fp32", "--output", tmp_path / "a")
+    assert "random weights" in written.stdout
+    assert json.loads((tmp_path / "a" / "manifest.json").read_text())["weights"]["source"] == "random"
+    for model in (tmp_path / "a", "digits_patch"):
+        result = run("eval", model, "--imagenet", digits, "--limit", 20, "--json", tmp_path / "eval.json")
+        lines = [line for line in result.stdout.splitlines() if line.startswith(("top-1", "top-5", "model"))]
+        assert len(lines) == 3
+        assert all("random weights" in line for line in lines)
+        assert json.loads((tmp_path / "eval.json").read_text())["random_weights"]
+
+
 def test_models_and_doctor():
     listed = run("models")
     assert listed.returncode == 0

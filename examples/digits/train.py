@@ -17,9 +17,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from deepvit import VARIANTS, DeepViT, Variant, create_deepvit
 from deepvit.pretrained import TRAINED_HERE
+from export.model_source import preprocessing_of
 from runtime.decode import decode_images
 from runtime.imagenet import open_dataset
-from runtime.preprocess import Preprocessing, model_input
+from runtime.preprocess import model_input
 
 NAMES = ("digits_patch", "digits_cnn")
 EPOCHS = 90
@@ -30,14 +31,7 @@ SEED = 0
 
 def load_split(root: str, variant: Variant, split: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return all images of a split as (N, 3, H, W) float32, normalised, and their labels (N,)."""
-    preprocessing = Preprocessing(
-        resize=variant.resize_for(variant.img_size),
-        crop=variant.img_size,
-        interpolation="bicubic",
-        mean=variant.mean,
-        std=variant.std,
-        layout="NCHW",
-    )
+    preprocessing = preprocessing_of(variant, variant.img_size)
     decoded = list(decode_images(open_dataset(root, variant.num_classes, split), preprocessing, workers=0))
     images = torch.stack([torch.from_numpy(model_input(item.crop[None], preprocessing)[0]) for item in decoded])
     return images, torch.tensor([item.label for item in decoded])
@@ -84,7 +78,7 @@ def train(variant: Variant, dataset: str) -> DeepViT:
             schedule.step()
         if epoch % 10 == 9:
             score = accuracy(model.eval(), *held_out)
-            print(f"{variant.name} epoch {epoch + 1}: loss {float(loss):.3f}, held-out {score:.2f}%", flush=True)
+            print(f"{variant.name} epoch {epoch + 1}: loss {loss.item():.3f}, held-out {score:.2f}%", flush=True)
     return model.eval()
 
 

@@ -9,7 +9,7 @@ from runtime.errors import InputError, OutOfBoundsError
 from runtime.evaluate import evaluate, summarize, wilson_interval
 from runtime.imagenet import open_dataset
 from runtime.preprocess import Preprocessing
-from runtime.session import check_logits
+from runtime.tensors import check_logits
 
 TINY = Preprocessing(resize=4, crop=4, interpolation="nearest", mean=(0.0,) * 3, std=(1.0,) * 3, layout="NCHW")
 

@@ -1,0 +1,43 @@
+"""What goes into a session and comes out of it: types, checks, batches."""
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.artifact import Tensor
+from runtime.errors import InputError, OutOfBoundsError
+
+Logits = npt.NDArray[np.float32]  # (B, classes)
+Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]  # (B, 3, H, W) normalised, or (B, H, W, 3) pixels
+
+
+def check_images(images: Images, expected: Tensor) -> None:
+    """Hold `images` against the graph's input; the number of images is free.
+
+    Raises:
+        InputError: Wrong dtype, rank or dimension, or no image at all.
+    """
+    fits = images.ndim == len(expected.shape) and all(
+        isinstance(want, str) or want == got for want, got in zip(expected.shape[1:], images.shape[1:], strict=True)
+    )
+    if not fits or images.dtype.name != expected.dtype or images.shape[0] < 1:
+        raise InputError(f"images are {images.dtype} {images.shape}, expected {expected.dtype} {expected.shape}")
+
+
+def check_logits(logits: Logits, who: str) -> Logits:
+    """Return `logits` when all are finite.
+
+    Raises:
+        OutOfBoundsError: Some are not; they would otherwise come out as some class.
+    """
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        raise OutOfBoundsError(
+            f"{who}: the logits of {int((~finite).sum())} of {len(logits)} images are not finite; the precision "
+            "overflows: export with --bf16 or --fp32"
+        )
+    return logits
+
+
+def split_batches(images: Images, largest: int) -> list[Images]:
+    """Cut `images` into runs of at most `largest`."""
+    return [images[start : start + largest] for start in range(0, len(images), largest)]
