@@ -181,7 +181,14 @@ def test_a_read_only_folder(tmp_path):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_interrupted_exports_leave_no_artifact_and_the_next_succeeds(tmp_path, sent, code):
     command = [sys.executable, str(ROOT / "cli.py"), "export", "digits_patch", "--output", str(tmp_path / "a")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # Ctrl-C is ignored in what a shell runs in the background, and would be here too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr is not None
     deadline = time.monotonic() + SECONDS
     for line in process.stderr:
