@@ -19,8 +19,8 @@ def check_batches(model: onnx.ModelProto, images: Images, batch: Batch) -> None:
     """Hold an image's logits in batches of 1, 3 and `batch.max` against each other, as far as `batch` allows them.
 
     Every block has the same operations. Where the largest batch would take long, it runs through the embedding and
-    through the last two blocks instead of through all; and in the whole graph every activation must have the dynamic batch as
-    its first dimension, as shape inference sees it.
+    through the last two blocks instead of through all; and in the whole graph every activation must have the dynamic
+    batch as its first dimension, as shape inference sees it.
 
     Args:
         model: The float32 graph with inferred shapes.
