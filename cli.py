@@ -22,7 +22,7 @@ import rich.table
 import typer
 from typer.exceptions import TyperException
 
-from runtime.errors import InputError, MissingError, OutOfBoundsError
+from runtime.errors import InputError
 
 if TYPE_CHECKING:
     from export.open_model import OpenedModel, WeightOptions
@@ -338,17 +338,13 @@ def main(argv: list[str] | None = None) -> None:
         _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
     except TyperException as error:
         _fail(f"{error.format_message().rstrip('.')}; see --help", InputError.exit_code)
-    except (InputError, MissingError, OutOfBoundsError) as error:
-        if debug:
-            raise
-        _fail(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
         if debug:
             raise
-        code = getattr(error, "exit_code", None)
+        code = getattr(error, "exit_code", None)  # what the packages refuse knows its own
         if code is not None:
             _fail(str(error), code)
         _fail(f"internal: {type(error).__name__}: {error}; run it again with --debug and report it", EXIT_INTERNAL)

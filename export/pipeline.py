@@ -19,7 +19,7 @@ from export.batch_check import check_batches
 from export.cast import FP16_MAX, cast_graph
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel
-from export.options import ExportOptions, GraphOptions, InputForm, Precision, QkvForm
+from export.options import ExportOptions, GraphOptions, InputForm, Precision, QkvForm, Target
 from export.parity_images import parity_crops
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, BatchRange, FoldRecord, Manifest, ParityStage, Tensor, open_artifact
@@ -207,8 +207,8 @@ def skipped_engines(options: GraphOptions) -> str:
         MissingError: The target names an engine, which cannot be built here.
     """
     target = options.target
-    if target.value in ("tensorrt", "tensorrt-rtx"):
+    if target in (Target.TENSORRT, Target.TENSORRT_RTX):
         raise MissingError(
             f"--target {target.value}: this version does not build engines yet; use --target auto or onnx"
         )
-    return "no engine: this version does not build TensorRT engines yet" if target.value == "auto" else ""
+    return "no engine: this version does not build TensorRT engines yet" if target is Target.AUTO else ""

@@ -1,7 +1,6 @@
 """Accuracy on a labelled dataset, and agreement with a reference, in one pass over the images."""
 
 import itertools
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from runtime.preprocess import Preprocessing, model_input
 from runtime.session import Session
 from runtime.tensors import Logits
 
-logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # images done, images in all
 Z_95 = 1.959964  # two-sided 95% of a normal distribution
 
