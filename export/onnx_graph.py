@@ -152,3 +152,9 @@ def strip_metadata(model: ir.Model) -> None:
         node.doc_string = None
         for value in node.outputs:
             value.metadata_props.clear()
+
+
+def count_gemms(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many matrix products and convolutions the graph has, which the engine's census is held against."""
+    kinds = [node.op_type for node in model.graph.node]
+    return {"gemms": kinds.count("MatMul") + kinds.count("Gemm"), "convolutions": kinds.count("Conv")}

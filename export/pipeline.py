@@ -19,11 +19,11 @@ from export.batch_check import check_batches
 from export.cast import FP16_MAX, cast_graph
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel
-from export.options import ExportOptions, GraphOptions, InputForm, Precision, QkvForm, Target
+from export.options import ExportOptions, GraphOptions, InputForm, Precision, QkvForm
 from export.parity_images import parity_crops
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, BatchRange, FoldRecord, Manifest, ParityStage, Tensor, open_artifact
-from runtime.errors import InputError, MissingError, OutOfBoundsError
+from runtime.errors import InputError, OutOfBoundsError
 from runtime.preprocess import Crop, Preprocessing, model_input
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.tensors import Images
@@ -182,7 +182,12 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
         batch=BatchRange(min=batch.min, opt=batch.opt, max=batch.max),
         preprocess=graph_preprocessing(loaded, options),
         folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in graph.folds),
-        graph={"opset": options.opset_version, "mix": options.mix_form.value, "qkv": options.qkv_form.value},
+        graph={
+            "opset": options.opset_version,
+            "mix": options.mix_form.value,
+            "qkv": options.qkv_form.value,
+            **onnx_graph.count_gemms(graph.model),
+        },
         parity=tuple(graph.stages),
         largest_activation=_largest(graph.activations, ACTIVATIONS_KEPT),
         files=artifacts.record_files(staging),
@@ -198,17 +203,3 @@ def _tool_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             logger.debug("%s is not installed as a package", package)
     return found
-
-
-def skipped_engines(options: GraphOptions) -> str:
-    """Return in one line why no engine was built; for a target that asked for none, an empty string.
-
-    Raises:
-        MissingError: The target names an engine, which cannot be built here.
-    """
-    target = options.target
-    if target in (Target.TENSORRT, Target.TENSORRT_RTX):
-        raise MissingError(
-            f"--target {target.value}: this version does not build engines yet; use --target auto or onnx"
-        )
-    return "no engine: this version does not build TensorRT engines yet" if target is Target.AUTO else ""

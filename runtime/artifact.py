@@ -3,6 +3,7 @@
 import collections.abc
 import contextlib
 import ctypes
+import enum
 import errno
 import hashlib
 import os
@@ -60,6 +61,9 @@ class BatchRange(_Record):
         return self
 
 
+ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
+
+
 class FoldRecord(_Record):
     """One exact rewrite: in how many modules, and the largest entries that it wrote."""
 
@@ -90,17 +94,37 @@ class Calibration(_Record):
     ranges_sha256: Sha256
 
 
+class HardwareCompatibility(enum.Enum):
+    """On which GPUs an engine runs, as TensorRT's levels have it."""
+
+    NONE = "none"  # those of its compute capability, best the very model
+    SAME_COMPUTE_CAPABILITY = "same-compute-capability"  # every model of its compute capability
+    AMPERE_PLUS = "ampere-plus"  # compute capability 8.0 and newer
+
+
+class Census(_Record):
+    """How many layers of which type and data type: "MATRIX_MULTIPLY HALF": 225."""
+
+    network: dict[str, int]  # as parsed, before the build
+    engine: dict[str, int] | None = None  # as built, by the engine inspector; None where no GPU could load it
+    gemms_attributed: int | None = None  # how many of the network's GEMMs and convolutions the inspector names
+
+
 class Engine(_Record):
-    """One engine and where it can run."""
+    """One engine, where it can run, and what is in it."""
 
     file: FileName
-    backend: str
-    version: str
-    compute_capability: str
-    gpu: str | None
+    backend: Literal["tensorrt", "tensorrt-rtx"]
+    version: Annotated[str, pydantic.Field(pattern=r"^[0-9]+(\.[0-9]+)+")]
+    compute_capability: Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.[0-9](,[0-9]+\.[0-9])*$")]
+    gpu: str | None  # the GPU that it was tuned on; None where it was built without one
     driver: str | None
     profile: BatchRange
-    census: dict[str, int]
+    census: Census
+    hardware_compatible: HardwareCompatibility = HardwareCompatibility.NONE
+    version_compatible: bool = False  # loads in later TensorRT versions of the same major, by host code in the plan
+    weight_stripped: bool = False  # its weights come from model.onnx when it is loaded
+    options: dict[str, int] = {}  # workspace_bytes, optimization_level
 
 
 class FileRecord(_Record):
@@ -146,6 +170,17 @@ class Artifact:
     def __init__(self, folder: pathlib.Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+
+    def engine(self, name: str) -> Engine:
+        """Return the record of plan `name`.
+
+        Raises:
+            InputError: The manifest has none.
+        """
+        for engine in self.manifest.engines:
+            if engine.file == name:
+                return engine
+        raise InputError(f"{self.folder / MANIFEST} has no engine {name}; build it: python cli.py build {self.folder}")
 
     def read(self, name: str) -> bytes:
         """Return the bytes of file `name`, which are those whose hash was checked.
@@ -203,13 +238,14 @@ def parse_manifest(path: pathlib.Path, text: bytes) -> Manifest:
 
 def record_files(folder: pathlib.Path) -> dict[str, FileRecord]:
     """Return size and hash of every file in `folder` but the manifest."""
-    records = {}
-    for path in sorted(folder.iterdir()):
-        if path.name != MANIFEST:
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            records[path.name] = FileRecord(bytes=path.stat().st_size, sha256=digest)
-    return records
+    return {path.name: record_file(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+
+
+def record_file(path: pathlib.Path) -> FileRecord:
+    """Return size and hash of one file."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileRecord(bytes=path.stat().st_size, sha256=digest)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,12 @@ class MissingError(RuntimeError):
     exit_code = 3
 
 
+class DeviceError(RuntimeError):
+    """TensorRT or CUDA refused on this machine: out of memory, a plan of another version, a driver too old."""
+
+    exit_code = 3
+
+
 class OutOfBoundsError(RuntimeError):
     """It ran, and the answer is no: numbers outside their bound, or logits that are not finite."""
 

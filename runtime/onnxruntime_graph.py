@@ -7,7 +7,18 @@ import os
 import numpy as np
 import numpy.typing as npt
 
+from runtime.artifact import ANY_BATCH, BatchRange
 from runtime.errors import InputError, MissingError
+from runtime.execution_providers import (
+    CPU,
+    CUDA,
+    INSTALL,
+    PLUGIN_PROVIDER,
+    TENSORRT,
+    TENSORRT_RTX,
+    options_of,
+    plugin_library,
+)
 from runtime.rounding import has_reduced_floats, rounded_on_cpu
 
 try:
@@ -17,7 +28,6 @@ except ImportError as error:
     raise MissingError("running an ONNX model needs ONNX Runtime; pip install onnxruntime") from error
 
 Array = npt.NDArray[np.generic]
-CPU = "CPUExecutionProvider"
 # What ONNX Runtime raises on files and inputs; its classes have no common base but Exception.
 ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_errors.EPFail,
@@ -42,27 +52,37 @@ class OnnxGraph:
     Args:
         content: The ONNX file's bytes.
         name: What errors call it.
-        provider: cpu, cuda, tensorrt, openvino, or another of ONNX Runtime's providers by its short name.
+        provider: cpu, cuda, tensorrt, tensorrt-rtx, or another of ONNX Runtime's providers by its short name.
         threads: Threads of one run; as many as there are cores where None.
+        batch: The batch sizes that engines are built for, by the providers that build any.
 
     Raises:
         InputError: Not a model that ONNX Runtime can load.
         MissingError: No such provider here, or it refused to run the graph.
     """
 
-    def __init__(self, content: bytes, *, name: str, provider: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        name: str,
+        provider: str = CPU,
+        threads: int | None = None,
+        batch: BatchRange = ANY_BATCH,
+    ) -> None:
         self.name = name
         chosen = _provider(provider)
-        self._is_rounded = chosen == CPU and has_reduced_floats(content)
+        self._is_rounded = provider.lower() == CPU and has_reduced_floats(content)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         try:
+            given = _configure(options, provider.lower(), content, batch)
             self._session = ort.InferenceSession(
                 rounded_on_cpu(content) if self._is_rounded else content,
                 options,
-                providers=[chosen],
+                providers=given,
                 enable_fallback=0,  # a failure is an error, not a second try elsewhere
             )
         except ORT_ERRORS as error:
@@ -70,7 +90,11 @@ class OnnxGraph:
                 f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {_why(error)}"
             ) from error
         if self._session.get_providers()[0] != chosen:
-            raise MissingError(f"ONNX Runtime fell back from {chosen} to {self._session.get_providers()[0]} for {name}")
+            missing = f"; {INSTALL[provider.lower()]}" if provider.lower() in INSTALL else ""
+            raise MissingError(
+                f"ONNX Runtime fell back from {chosen} to {self._session.get_providers()[0]} for {name}: the "
+                f"libraries of {provider} cannot be loaded here{missing}"
+            )
 
     @property
     def description(self) -> str:
@@ -111,15 +135,47 @@ def _why(error: BaseException) -> str:
 
 
 def providers() -> dict[str, str]:
-    """Return this ONNX Runtime's providers: short name → its own name."""
-    return {name.removesuffix("ExecutionProvider").lower(): name for name in ort.get_available_providers()}
+    """Return the providers that this ONNX Runtime was built with, and its plugin: short name → its own name."""
+    built_in = {name.removesuffix("ExecutionProvider").lower(): name for name in ort.get_available_providers()}
+    return built_in if plugin_library() is None else built_in | {TENSORRT_RTX: PLUGIN_PROVIDER}
 
 
 def _provider(short_name: str) -> str:
     available = providers()
     if short_name.lower() not in available:
+        hint = INSTALL.get(short_name.lower(), f"for NVIDIA GPUs: {INSTALL[CUDA]}")
         raise MissingError(
             f"ONNX Runtime {ort.__version__} here has no provider {short_name!r}, only {', '.join(sorted(available))}; "
-            "for NVIDIA GPUs: pip install onnxruntime-gpu"
+            f"{hint}"
         )
     return available[short_name.lower()]
+
+
+def _configure(
+    options: ort.SessionOptions, provider: str, content: bytes, batch: BatchRange
+) -> list[str | tuple[str, dict[str, str]]] | None:
+    """Return what `InferenceSession` takes as providers; None for the plugin, which goes into `options`."""
+    if provider not in (TENSORRT, TENSORRT_RTX):
+        return [_provider(provider)]
+    graph = ort.InferenceSession(content, options, providers=[providers()[CPU]]).get_inputs()[0]
+    shape = tuple(_dimension(dimension) for dimension in graph.shape)
+    settings = options_of(provider, content, graph.name, shape, batch)
+    if provider == TENSORRT:
+        return [(_provider(provider), settings), _provider(CUDA)]
+    options.add_provider_for_devices(_plugin_devices(), settings)
+    return None
+
+
+def _plugin_devices() -> list[ort.OrtEpDevice]:
+    """Register TensorRT-RTX's plugin and return the GPUs that it can use."""
+    library = plugin_library()
+    assert library is not None
+    if not any(device.ep_name == PLUGIN_PROVIDER for device in ort.get_ep_devices()):
+        try:
+            ort.register_execution_provider_library(PLUGIN_PROVIDER, str(library))
+        except ORT_ERRORS as error:
+            raise MissingError(f"{PLUGIN_PROVIDER} cannot be loaded here: {_why(error)}") from error
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == PLUGIN_PROVIDER]
+    if not devices:
+        raise MissingError(f"{PLUGIN_PROVIDER} finds no GPU that it can use: it takes RTX cards")
+    return devices[:1]

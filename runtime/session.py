@@ -1,12 +1,16 @@
 """One way to run a model, whatever runs it; one file per backend beside this one."""
 
+import logging
 import pathlib
-from typing import Any, Protocol
+from typing import Protocol
 
-from runtime.artifact import MANIFEST, MODEL, Artifact, BatchRange, Tensor, open_artifact
-from runtime.errors import InputError, MissingError
+from runtime.artifact import ANY_BATCH, MANIFEST, MODEL, Artifact, BatchRange, Tensor, open_artifact
+from runtime.engine_fit import misfits
+from runtime.errors import InputError
+from runtime.machine import this_machine
 from runtime.tensors import Images, Logits
 
+logger = logging.getLogger(__name__)
 PLAN_SUFFIXES = (".plan", ".engine")
 
 
@@ -33,39 +37,78 @@ class Session(Protocol):
         """Free what the session holds; it cannot run afterwards."""
 
 
-def open_session(path: pathlib.Path | str, provider: str = "cpu", **options: Any) -> Session:
-    """Open an artifact folder, or its model.onnx, verified against its manifest.
+def open_session(
+    path: pathlib.Path | str,
+    provider: str | None = None,
+    *,
+    trust_unverified: bool = False,
+    allow_host_code: bool = False,
+    threads: int | None = None,
+) -> Session:
+    """Open an artifact folder, or one file of it, verified against its manifest.
 
     Args:
-        path: The folder, or a file in it. An ONNX file without a manifest opens too, unverified.
-        provider: ONNX Runtime's execution provider: cpu, cuda, tensorrt, openvino, ….
-        options: See `runtime.session_onnxruntime.OnnxRuntimeSession`.
+        path: The folder, its model.onnx, or a plan in it. Of a folder, the engine that fits this machine is taken, else
+            model.onnx on the CPU. An ONNX file without a manifest opens too, unverified.
+        provider: ONNX Runtime's execution provider for model.onnx: cpu, cuda, tensorrt, tensorrt-rtx, ….
+        trust_unverified: Load a plan that has no manifest beside it.
+        allow_host_code: Let a version-compatible plan run the host code that it brings.
+        threads: Threads of one run on the CPU; as many as there are cores where None.
 
     Raises:
         InputError: Not an artifact, not a model, or not what its manifest says.
         MissingError: This machine lacks ONNX Runtime, the provider, or what a plan needs.
+        DeviceError: TensorRT or CUDA refused.
     """
     path = pathlib.Path(path)
+    is_in_artifact = path.is_dir() or (path.parent / MANIFEST).is_file()
     if path.suffix in PLAN_SUFFIXES:
-        artifact_of(path).read(path.name)
-        raise MissingError(f"running {path.name} needs TensorRT, which this version cannot use yet; give its {MODEL}")
-    from runtime.session_onnxruntime import OnnxRuntimeSession  # so that `import runtime` stays light
-
-    if path.is_dir() or (path.parent / MANIFEST).is_file():
+        if provider is not None:
+            raise InputError(f"--provider {provider} is for ONNX models; {path.name} runs in TensorRT itself")
+        return _open_plan(path, artifact_of(path) if is_in_artifact else None, trust_unverified, allow_host_code)
+    if is_in_artifact:
         artifact = artifact_of(path)
+        plan = engine_here(artifact, allow_host_code=allow_host_code) if path.is_dir() and provider is None else None
+        if plan is not None:
+            return _open_plan(artifact.folder / plan, artifact, trust_unverified, allow_host_code)
         name = MODEL if path.is_dir() else path.name
-        return OnnxRuntimeSession(
-            artifact.read(name),
-            name=str(artifact.folder / name),
-            provider=provider,
-            batch=artifact.manifest.batch,
-            **options,
-        )
+        content, batch = artifact.read(name), artifact.manifest.batch
+        return _open_onnx(content, str(artifact.folder / name), provider, threads, batch)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return OnnxRuntimeSession(content, name=str(path), provider=provider, **options)
+    return _open_onnx(content, str(path), provider, threads, ANY_BATCH)
+
+
+def _open_onnx(content: bytes, name: str, provider: str | None, threads: int | None, batch: BatchRange) -> Session:
+    from runtime.session_onnxruntime import OnnxRuntimeSession  # so that `import runtime` stays light
+
+    return OnnxRuntimeSession(content, name=name, provider=provider or "cpu", threads=threads, batch=batch)
+
+
+def _open_plan(
+    path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool
+) -> Session:
+    from runtime.session_tensorrt import open_plan  # likewise
+
+    if artifact is None and not path.is_file():
+        raise InputError(f"{path} does not exist; build it: python cli.py build ARTIFACT")
+    return open_plan(path, artifact, trust_unverified=trust_unverified, allow_host_code=allow_host_code)
+
+
+def engine_here(artifact: Artifact, *, allow_host_code: bool) -> str | None:
+    """Return the first engine of `artifact` that can run on this machine; a warning tells why another cannot."""
+    machine = this_machine() if artifact.manifest.engines else None
+    for engine in artifact.manifest.engines:
+        assert machine is not None
+        faults = misfits(engine, machine)
+        if engine.version_compatible and not allow_host_code:
+            faults.append("it needs --allow-host-code")
+        if not faults:
+            return engine.file
+        logger.warning("not using %s/%s: %s", artifact.folder, engine.file, "; ".join(faults))
+    return None
 
 
 def artifact_of(path: pathlib.Path) -> Artifact:

@@ -4,13 +4,12 @@ from typing import Literal
 
 import numpy as np
 
-from runtime.artifact import BatchRange, Tensor
+from runtime.artifact import ANY_BATCH, BatchRange, Tensor
 from runtime.errors import InputError
 from runtime.onnxruntime_graph import OnnxGraph
 from runtime.tensors import Images, Logits, check_images, check_logits, split_batches
 
 DTYPES: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
-ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
 
 
 class OnnxRuntimeSession:
@@ -38,7 +37,7 @@ class OnnxRuntimeSession:
         batch: BatchRange = ANY_BATCH,
     ) -> None:
         self.name, self.batch = name, batch
-        self._graph = OnnxGraph(content, name=name, provider=provider, threads=threads)
+        self._graph = OnnxGraph(content, name=name, provider=provider, threads=threads, batch=batch)
         self.input = _input_of(self._graph)
         self._output, (_, (_, classes)) = next(iter(self._graph.outputs.items()))
         self.classes = int(classes)

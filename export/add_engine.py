@@ -1,0 +1,171 @@
+"""An engine for an artifact: built from its model.onnx, proved, and put beside it."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+
+import numpy as np
+
+from export import parity
+from export.census import census_of, layers_from_inspector, require_engine, require_network
+from export.engine_options import EngineOptions
+from export.engine_process import Bar, Built, build_engine
+from export.engine_worker import Job
+from export.options import Batch, Precision
+from export.parity_images import parity_crops
+from export.timing_cache import timing_cache_path
+from runtime import artifact as artifacts
+from runtime.artifact import Artifact, Engine, Manifest, ParityStage, open_artifact
+from runtime.errors import InputError, MissingError
+from runtime.machine import Machine, this_machine
+from runtime.preprocess import model_input
+from runtime.session_onnxruntime import OnnxRuntimeSession
+from runtime.tensorrt_library import INSTALL, MODULES, Backend
+from runtime.tensors import Images
+
+
+def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet: str | None = None) -> Artifact:
+    """Build an engine for the artifact in `folder` and add it; one of the same library is replaced.
+
+    The artifact changes in one step, or not at all.
+
+    Args:
+        folder: The artifact.
+        options: What to build.
+        bar: Called as the build goes on.
+        imagenet: The images that prove the engine; the bundled ones where None.
+
+    Raises:
+        InputError: Not an artifact, or its graph or an option is not for this library.
+        MissingError: The library or the GPU is not here.
+        DeviceError: The builder gave up.
+        OutOfBoundsError: The engine is not what was promised, by its layers or by its answers.
+    """
+    artifact = open_artifact(folder)
+    machine = this_machine()
+    options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
+    batch = _batch(artifact.manifest, options.batch)
+    onnx = artifact.read(artifacts.MODEL)
+    runs_here = machine.has_gpu and (
+        options.backend is Backend.TENSORRT or machine.compute_capability in options.compute_capabilities
+    )
+    images = _images(artifact.manifest, imagenet) if runs_here else None
+    cache = None
+    if options.backend is Backend.TENSORRT:
+        cache = options.timing_cache or timing_cache_path(machine.versions[Backend.TENSORRT], machine)
+    job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
+    built = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
+    stages = [] if images is None else [_prove(built, options, artifact.manifest, onnx, images)]
+    engine = _record(built, options, batch, machine, artifact.manifest)
+    return _write(artifact, engine, built.plan, stages)
+
+
+def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
+    """Return the compute capabilities of a TensorRT-RTX engine; nothing for TensorRT.
+
+    Raises:
+        MissingError: The library is not installed, or nothing says for which GPU to build.
+    """
+    backend = options.backend
+    if backend not in machine.versions:
+        raise MissingError(f"--target {backend.value} needs {MODULES[backend]}, which is not installed; {INSTALL[backend]}")
+    if backend is Backend.TENSORRT:
+        if not machine.has_gpu:
+            raise MissingError(f"--target tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})")
+        return ()
+    if options.compute_capabilities:
+        return options.compute_capabilities
+    if machine.compute_capability is None:
+        raise MissingError(
+            f"--target tensorrt-rtx builds without a GPU, but must be told for which: --compute-capability 8.9,12.0 "
+            f"({machine.why_no_gpu})"
+        )
+    return (machine.compute_capability,)
+
+
+def _batch(manifest: Manifest, asked: Batch | None) -> Batch:
+    """Return the engine's batch sizes: what was asked for, within what the graph takes."""
+    own = manifest.batch
+    if asked is None:
+        return Batch(min=own.min, opt=own.opt, max=own.max)
+    is_fixed = not isinstance(manifest.input.shape[0], str)
+    if is_fixed and (asked.min, asked.max) != (own.min, own.max):
+        raise InputError(f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph takes batches of {own.max} alone")
+    if not is_fixed and asked.max > own.max:
+        raise InputError(f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph was proved up to {own.max}; export again")
+    return asked
+
+
+def _images(manifest: Manifest, imagenet: str | None) -> Images:
+    count = parity.default_images(manifest.preprocess.crop)
+    return model_input(parity_crops(imagenet, count, manifest.preprocess), manifest.preprocess)
+
+
+def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:
+    """Hold the engine's layers and its answers against what it was built from."""
+    assert built.inspector is not None
+    assert built.logits is not None
+    require_engine(layers_from_inspector(built.inspector), built.network, manifest)
+    with contextlib.closing(OnnxRuntimeSession(onnx, name=artifacts.MODEL, batch=manifest.batch)) as session:
+        expected = session.run(images)
+    name = f"engine-{options.backend.value}"
+    stage = parity.compare_logits(
+        name,
+        f"onnx-{manifest.precision}",
+        built.logits.astype(np.float64),
+        expected,
+        top1_enforced=not manifest.has_random_weights,
+    )
+    bound = parity.PRECISION_BOUNDS.get(Precision(manifest.precision), parity.FP32_BOUND)
+    return parity.require(stage, bound)
+
+
+def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine, manifest: Manifest) -> Engine:
+    is_tuned_here = options.backend is Backend.TENSORRT
+    layers = None if built.inspector is None else layers_from_inspector(built.inspector)
+    limits = {"workspace_bytes": options.workspace_bytes, "optimization_level": options.optimization_level}
+    return Engine(
+        file=options.backend.plan,
+        backend=options.backend.value,
+        version=built.version,
+        compute_capability=",".join(options.compute_capabilities or (machine.compute_capability or "",)),
+        gpu=machine.gpu if is_tuned_here else None,
+        driver=machine.driver if is_tuned_here else None,
+        profile=artifacts.BatchRange(**dataclasses.asdict(batch)),
+        census=census_of(built.network, layers),
+        hardware_compatible=options.hardware_compatible,
+        version_compatible=options.version_compatible,
+        weight_stripped=options.weight_stripped,
+        options={name: value for name, value in limits.items() if value is not None},
+    )
+
+
+def _write(artifact: Artifact, engine: Engine, plan: bytes, stages: list[ParityStage]) -> Artifact:
+    """Put the plan and the new manifest in the place of the old, with the artifact's other files."""
+    old = artifact.manifest
+    with artifacts.staged_artifact(artifact.folder) as staging:
+        for name in old.files:
+            if name != engine.file:
+                _link(artifact.folder / name, staging / name)
+        (staging / engine.file).write_bytes(plan)
+        files = dict(old.files) | {engine.file: artifacts.record_file(staging / engine.file)}
+        stale = f"engine-{engine.backend}"
+        manifest = old.model_copy(
+            update={
+                "engines": (*(e for e in old.engines if e.file != engine.file), engine),
+                "files": dict(sorted(files.items())),
+                "parity": (*(stage for stage in old.parity if stage.stage != stale), *stages),
+            }
+        )
+        (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return open_artifact(artifact.folder)
+
+
+def _link(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Give `target` the same content, without a second copy where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,135 @@
+"""Builds an engine in a process of its own, and tells in one line how that ended."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+
+from export.census import Layer
+from export.engine_worker import ERRORS, IMAGES, INSPECTOR, JOB, LOGITS, NETWORK, ONNX, PLAN, Job
+from runtime.errors import DeviceError
+from runtime.tensors import Images, Logits
+
+logger = logging.getLogger(__name__)
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+Bar = Callable[[str, float], None]  # called with the phase and the share of the build that is done
+STDERR_KEPT = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a build left; `inspector` and `logits` where the engine was run."""
+
+    plan: bytes
+    version: str
+    network: list[Layer]
+    inspector: str | None
+    logits: Logits | None
+
+
+def build_engine(
+    onnx: bytes, job: Job, images: Images | None, bar: Bar, on_parsed: Callable[[list[Layer]], None]
+) -> Built:
+    """Build the engine of an ONNX file.
+
+    Args:
+        onnx: The file's bytes, verified.
+        job: What to build.
+        images: What the engine is run on, where `job` asks for that; as its input says.
+        bar: Called as the build goes on.
+        on_parsed: Called with the network's layers before the build begins; what it raises ends the build.
+
+    Raises:
+        InputError: TensorRT does not take the graph.
+        MissingError: The library is not here.
+        DeviceError: The builder gave up, ran out of memory or crashed.
+    """
+    with tempfile.TemporaryDirectory(prefix="deepvit-engine-") as name:
+        folder = pathlib.Path(name)
+        (folder / ONNX).write_bytes(onnx)
+        (folder / JOB).write_text(job.to_json(), encoding="utf-8")
+        if images is not None:
+            np.save(folder / IMAGES, images)
+        version = _run_worker(folder, bar, on_parsed)
+        return Built(
+            plan=(folder / PLAN).read_bytes(),
+            version=version,
+            network=_network(folder),
+            inspector=(folder / INSPECTOR).read_text(encoding="utf-8") if (folder / INSPECTOR).is_file() else None,
+            logits=np.load(folder / LOGITS) if (folder / LOGITS).is_file() else None,
+        )
+
+
+def _run_worker(folder: pathlib.Path, bar: Bar, on_parsed: Callable[[list[Layer]], None]) -> str:
+    """Run the worker to its end and return TensorRT's version."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", "export.engine_worker", str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | {"PYTHONPATH": paths},
+        ) as process,
+    ):
+        version, failed = "", None
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = _message(line)
+                if "phase" in said:
+                    bar(str(said["phase"]), float(said["share"]))
+                elif "parsed" in said:
+                    version = str(said["version"])
+                    on_parsed(_network(folder))
+                elif "error" in said:
+                    failed = ERRORS[said["error"]](said["message"])
+            process.wait()
+        finally:
+            process.kill()  # of no effect on one that has ended
+        stderr.seek(0)
+        heard = stderr.read()
+    if failed is not None:
+        raise failed
+    if process.returncode != 0:
+        raise DeviceError(_crashed(process.returncode, heard))
+    for line in heard.splitlines():
+        logger.warning("%s", line)
+    return version
+
+
+def _message(line: str) -> dict[str, str]:
+    """Return one message of the worker; whatever else a library printed is not one."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(line)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _network(folder: pathlib.Path) -> list[Layer]:
+    records = json.loads((folder / NETWORK).read_text(encoding="utf-8"))
+    lists = ("inputs", "outputs", "sources")
+    return [Layer(**{key: tuple(value) if key in lists else value for key, value in r.items()}) for r in records]
+
+
+def _crashed(code: int, stderr: str) -> str:
+    """Return in one line how the builder's process died."""
+    last = " ".join(stderr.split())[-STDERR_KEPT:]
+    said = f": {last}" if last else ""
+    if code == -signal.SIGKILL:
+        return f"the engine's builder was killed, most likely because memory ran out; give it less --batch{said}"
+    if code < 0:
+        return f"the engine's builder crashed with {signal.Signals(-code).name}{said}"
+    return f"the engine's builder failed with exit code {code}{said}"

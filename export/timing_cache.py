@@ -1,0 +1,90 @@
+"""TensorRT's measured kernel times on disk: one file per TensorRT version, GPU and driver, whole or not at all."""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterator
+
+from runtime.cache_folder import cache_folder
+from runtime.errors import InputError
+from runtime.machine import Machine
+
+logger = logging.getLogger(__name__)
+MAGIC = b"deepvit timing cache 1\n"
+
+
+def timing_cache_path(version: str, machine: Machine) -> pathlib.Path:
+    """Return where the timings of this TensorRT on this GPU and driver are kept.
+
+    Raises:
+        InputError: The cache folder cannot be made.
+    """
+    parts = (version, machine.gpu or "no-gpu", machine.compute_capability or "", machine.driver or "")
+    name = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-") for part in parts if part)
+    return cache_folder("timing") / f"{name}.cache"
+
+
+def read_timings(path: pathlib.Path) -> bytes:
+    """Return the timings in `path`; none where the file is not what was written, which is set aside."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise InputError(f"timing cache {path} cannot be read: {error.strerror}") from error
+    start = len(MAGIC) + hashlib.sha256().digest_size
+    timings = content[start:]
+    if content[:start] != MAGIC + hashlib.sha256(timings).digest():
+        set_aside(path, "it is damaged")
+        return b""
+    return timings
+
+
+def set_aside(path: pathlib.Path, why: str) -> None:
+    """Move a cache that cannot be used out of the way, with a warning."""
+    aside = path.with_name(path.name + ".discarded")
+    path.replace(aside)
+    logger.warning("timing cache %s is discarded (%s; it is now %s); the build measures again", path, why, aside.name)
+
+
+def write_timings(path: pathlib.Path, timings: bytes) -> None:
+    """Replace `path` in one step.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    content = MAGIC + hashlib.sha256(timings).digest() + timings
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+            pathlib.Path(name).replace(path)
+        except BaseException:
+            pathlib.Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"timing cache {path} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+    """Hold the lock of `path`, which another build may wait for; a killed process lets go of it.
+
+    Raises:
+        InputError: The lock file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(path.name + ".lock").open("wb")
+    except OSError as error:
+        raise InputError(f"timing cache {path} cannot be locked: {error.strerror}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
