@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 wrong usage or input; 3 som
 70 an error of ours; 130 interrupted.
 """
 
-import contextlib
 import enum
 import json
 import logging
@@ -13,39 +12,44 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
-import rich.console
-import rich.progress
 import rich.table
 import typer
 from typer.exceptions import TyperException
 
+from console import build_bar, check_json, err, images_bar, out, print_next, steps, write_json
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from export.engine_options import EngineOptions
     from export.open_model import OpenedModel, WeightOptions
+    from runtime.artifact import Artifact
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
 E = TypeVar("E", bound=enum.Enum)
 RANDOM_WEIGHTS = "random weights: these numbers say nothing about accuracy"
 
 app = typer.Typer(
-    help="DeepViT from checkpoint to verified ONNX artifact, evaluated on real images.",
+    help="DeepViT from checkpoint to verified ONNX artifact and TensorRT engine, evaluated on real images.",
     add_completion=False,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = rich.console.Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-err = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
-
 Json = Annotated[pathlib.Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
 Checkpoint = Annotated[pathlib.Path | None, typer.Option(help="Weights: .pth.tar, .pth, .pt or .safetensors.")]
 Pretrained = Annotated[bool, typer.Option("--pretrained", help="Fetch the published weights into the cache.")]
 NoEma = Annotated[bool, typer.Option("--no-ema", help="Take the plain weights, not their moving average.")]
 ImgSize = Annotated[int | None, typer.Option(help="Side of the images; resizes the position embedding.")]
+ComputeCapability = Annotated[
+    str | None, typer.Option(help="For tensorrt-rtx: the GPUs to build for, as in 8.9,12.0; else the one here.")
+]
+Provider = Annotated[str | None, typer.Option(help="ONNX Runtime's: cpu, cuda, tensorrt, tensorrt-rtx, ….")]
+TrustUnverified = Annotated[bool, typer.Option("--trust-unverified", help="Load a plan that has no manifest.")]
+AllowHostCode = Annotated[
+    bool, typer.Option("--allow-host-code", help="Let a version-compatible plan run its own code.")
+]
 NumClasses = Annotated[int | None, typer.Option(help="Number of classes; a checkpoint says it itself.")]
 
 
@@ -80,8 +84,8 @@ def models(json_path: Json = None) -> None:
         for alias in row.aliases:
             out.print(f"{row.name} is {alias} in the original code")
     out.print("top-1: percent on ImageNet-1k as published; the digits models are ours, of handwritten digits")
-    _write_json(json_path, lambda: json.dumps(rows, indent=2))
-    _next("python cli.py export deepvit_32 --fp16")
+    write_json(json_path, lambda: json.dumps(rows, indent=2))
+    print_next("python cli.py export deepvit_32 --fp16")
 
 
 @app.command(epilog="Example: python cli.py doctor --json doctor.json")
@@ -96,8 +100,8 @@ def doctor(json_path: Json = None) -> None:
     for finding in findings:
         table.add_row(finding.ability, "yes" if finding.works else "no", finding.detail)
     out.print(table)
-    _write_json(json_path, lambda: json.dumps([finding.as_dict() for finding in findings], indent=2))
-    _next("python cli.py export deepvit_32 --fp16")
+    write_json(json_path, lambda: json.dumps([finding.as_dict() for finding in findings], indent=2))
+    print_next("python cli.py export deepvit_32 --fp16")
 
 
 @app.command(epilog="Example: python cli.py export deepvit_32 --fp16 --checkpoint deepvit_32.pth.tar --imagenet /data")
@@ -124,13 +128,14 @@ def export(
     ] = None,
     img_size: ImgSize = None,
     num_classes: NumClasses = None,
+    compute_capability: ComputeCapability = None,
     json_path: Json = None,
 ) -> None:
-    """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact."""
+    """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
     from deepvit.variants import find_variant
     from export.options import ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target, batch_from_text
 
-    _check_json(json_path)
+    check_json(json_path)
     chosen = [p for p, given in ((Precision.FP32, fp32), (Precision.FP16, fp16), (Precision.BF16, bf16)) if given]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join('--' + p.value for p in chosen)} exclude each other; give one of them")
@@ -148,14 +153,17 @@ def export(
     options = ExportOptions(
         graph=graph, output=output or pathlib.Path("artifacts") / name, imagenet=imagenet, parity_images=parity_images
     )
+    from export.engine_choice import choose_engines
+    from export.engine_options import compute_capabilities_from_text
     from export.model_source import load_model
-    from export.pipeline import export_artifact, skipped_engines
+    from export.pipeline import export_artifact
     from runtime.describe import describe_export
+    from runtime.machine import this_machine
 
-    skipped = skipped_engines(graph)
+    engines = choose_engines(graph.target, compute_capabilities_from_text(compute_capability), this_machine())
     weights = _weights(checkpoint, pretrained, no_ema, img_size)
     loaded = load_model(weights.for_variant(variant, num_classes))
-    with _steps() as step:
+    with steps() as step:
         artifact = export_artifact(loaded, options, step)
     for line in describe_export(artifact.manifest):
         out.print(line)
@@ -163,16 +171,152 @@ def export(
         out.print(RANDOM_WEIGHTS)
     record = artifact.manifest.files["model.onnx"]
     out.print(f"wrote {artifact.folder}/model.onnx, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}")
-    if skipped:
-        out.print(skipped)
-    _write_json(json_path, artifact.manifest.to_json)
-    written = shlex.quote(str(artifact.folder / "model.onnx"))
-    _next(f"python cli.py eval {written} --imagenet {shlex.quote(imagenet or '/data')}")
+    for choice in engines.build:
+        artifact = _build(artifact, choice, imagenet)
+    if skipped := engines.describe(artifact.folder):
+        out.print(skipped, markup=False)
+    write_json(json_path, artifact.manifest.to_json)
+    written = artifact.folder / _runnable(artifact)
+    print_next(f"python cli.py eval {shlex.quote(str(written))} --imagenet {shlex.quote(imagenet or '/data')}")
+
+
+@app.command(epilog="Example: python cli.py build artifacts/deepvit_32-fp16 --batch 1:8:64")
+def build(
+    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact that was exported here or elsewhere.")],
+    target: Annotated[str, typer.Option(help="tensorrt, tensorrt-rtx, or auto: each that can be built here.")] = "auto",
+    compute_capability: ComputeCapability = None,
+    batch: Annotated[str | None, typer.Option(help="MIN:OPT:MAX of the profile; the artifact's if not given.")] = None,
+    workspace: Annotated[int | None, typer.Option(help="MiB of scratch memory that a layer may take.")] = None,
+    optimization_level: Annotated[int | None, typer.Option(help="0 builds fastest, 5 searches longest.")] = None,
+    hardware_compatible: Annotated[
+        str, typer.Option(help="none, same-compute-capability or ampere-plus: where the engine runs.")
+    ] = "none",
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Later TensorRT of the same major can load it, by host code.")
+    ] = False,
+    weight_stripped: Annotated[
+        bool,
+        typer.Option("--weight-stripped", help="Leave the weights in model.onnx, and fit them in when it is loaded."),
+    ] = False,
+    timing_cache: Annotated[
+        pathlib.Path | None, typer.Option(help="File of measured kernels; one in the cache folder if not given.")
+    ] = None,
+    imagenet: Annotated[str | None, typer.Option(help="Images that prove the engine; else the bundled ones.")] = None,
+    json_path: Json = None,
+) -> None:
+    """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
+    from export.engine_choice import choose_engines
+    from export.engine_options import EngineOptions, compute_capabilities_from_text
+    from export.options import Target, batch_from_text
+    from runtime.artifact import HardwareCompatibility
+    from runtime.errors import MissingError
+    from runtime.machine import this_machine
+    from runtime.session import artifact_of
+
+    check_json(json_path)
+    opened = artifact_of(artifact)
+    kind = _choice("--target", target, Target)
+    if kind in (Target.ONNX, Target.CPU):
+        raise InputError(f"--target {target} builds no engine; give tensorrt, tensorrt-rtx or auto")
+    capabilities = compute_capabilities_from_text(compute_capability)
+    engines = choose_engines(kind, capabilities, this_machine())
+    if not engines.build:
+        raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
+    for choice in engines.build:
+        options = EngineOptions(
+            backend=choice.backend,
+            compute_capabilities=choice.compute_capabilities,
+            batch=None if batch is None else batch_from_text(batch),
+            workspace_bytes=None if workspace is None else workspace << 20,
+            optimization_level=optimization_level,
+            hardware_compatible=_choice("--hardware-compatible", hardware_compatible, HardwareCompatibility),
+            version_compatible=version_compatible,
+            weight_stripped=weight_stripped,
+            timing_cache=timing_cache,
+        )
+        opened = _build(opened, options, imagenet)
+    write_json(json_path, opened.manifest.to_json)
+    print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")
+
+
+def _build(artifact: "Artifact", options: "EngineOptions", imagenet: str | None) -> "Artifact":
+    """Build one engine and say what came of it."""
+    from export.add_engine import add_engine
+    from runtime.describe import describe_built
+
+    with build_bar(f"building the {options.backend.value} engine") as bar:
+        built = add_engine(artifact.folder, options, bar, imagenet)
+    for line in describe_built(built.manifest, options.backend.plan):
+        out.print(line, markup=False)
+    return built
+
+
+def _runnable(artifact: "Artifact") -> str:
+    """Return the file of `artifact` to evaluate on this machine: an engine that runs here, else the ONNX file."""
+    from runtime.session import engine_here
+
+    return engine_here(artifact, allow_host_code=False) or "model.onnx"
+
+
+@app.command(epilog="Example: python cli.py inspect artifacts/deepvit_32-fp16")
+def inspect(
+    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact folder, or a file in it.")],
+    json_path: Json = None,
+) -> None:
+    """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
+    from runtime.describe import describe_artifact
+    from runtime.machine import this_machine
+    from runtime.session import artifact_of
+
+    check_json(json_path)
+    opened = artifact_of(artifact)
+    for line in describe_artifact(opened, this_machine()):
+        out.print(line, markup=False)
+    write_json(json_path, opened.manifest.to_json)
+    for name in opened.manifest.files:
+        opened.read(name)  # a changed file is an error, once all has been shown
+    written = shlex.quote(str(opened.folder))
+    built = bool(opened.manifest.engines)
+    print_next(f"python cli.py {'eval' if built else 'build'} {written}{' --imagenet /data' if built else ''}")
+
+
+@app.command(epilog="Example: python cli.py compare --layers artifacts/deepvit_32-fp16")
+def compare(
+    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact folder.")],
+    layers: Annotated[bool, typer.Option("--layers", help="At the output of every block, by Polygraphy.")] = False,
+    reference: Annotated[
+        pathlib.Path | None, typer.Option(help="A float32 artifact of the same model; else exported from the weights.")
+    ] = None,
+    imagenet: Annotated[str | None, typer.Option(help="The images; else the bundled photographs.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, max=256, help="How many of them.")] = None,
+    checkpoint: Checkpoint = None,
+    pretrained: Pretrained = False,
+    no_ema: NoEma = False,
+    json_path: Json = None,
+) -> None:
+    """Show block by block how far an artifact is from float32: its graph, and its engine where there is a GPU."""
+    from runtime.session import artifact_of
+
+    check_json(json_path)
+    if not layers:
+        raise InputError("compare without --layers is not there yet; for whole models: eval --reference")
+    opened = artifact_of(artifact)
+    from export.layer_report import describe_layers, report_layers
+
+    weights = _weights(checkpoint, pretrained, no_ema, None)
+    with steps() as step:
+        report = report_layers(opened, reference, weights, imagenet, images, step)
+    if opened.manifest.has_random_weights:
+        err.print(RANDOM_WEIGHTS)
+    for line in describe_layers(report):
+        out.print(line)
+    write_json(json_path, report.to_json)
+    print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")
 
 
 @app.command("eval", epilog="Example: python cli.py eval artifacts/deepvit_32-fp16/model.onnx --imagenet /data")
 def evaluate_command(
-    model: Annotated[str, typer.Argument(help="An artifact folder, its model.onnx, or a variant (PyTorch).")],
+    model: Annotated[str, typer.Argument(help="An artifact folder, its model.onnx or plan, or a variant (PyTorch).")],
     imagenet: Annotated[str, typer.Option(help="Labelled images: val/<synset>/*.JPEG, or what timm reads.")],
     limit: Annotated[int | None, typer.Option(min=1, help="So many images, spread over the dataset.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Images per run.")] = 32,
@@ -181,25 +325,28 @@ def evaluate_command(
     pretrained: Pretrained = False,
     no_ema: NoEma = False,
     img_size: ImgSize = None,
-    provider: Annotated[str, typer.Option(help="ONNX Runtime's provider: cpu, cuda, ….")] = "cpu",
-    preprocess_as: Annotated[str | None, typer.Option("--variant", help="For an ONNX file without a manifest.")] = None,
+    provider: Provider = None,
+    trust_unverified: TrustUnverified = False,
+    allow_host_code: AllowHostCode = False,
+    preprocess_as: Annotated[str | None, typer.Option("--variant", help="For a file without a manifest.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, max=256, help="Decoding processes.")] = None,
     json_path: Json = None,
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference."""
-    from export.open_model import open_model, open_reference
+    from export.open_model import SessionOptions, open_model, open_reference
     from runtime.describe import describe_corrupt, describe_evaluation
     from runtime.evaluate import evaluate, summarize
     from runtime.imagenet import open_dataset, spread
 
-    _check_json(json_path)
+    check_json(json_path)
     weights = _weights(checkpoint, pretrained, no_ema, img_size)
-    opened = open_model(model, provider, weights, preprocess_as)
-    other = open_reference(reference, opened, provider, weights)
+    how = SessionOptions(provider=provider, trust_unverified=trust_unverified, allow_host_code=allow_host_code)
+    opened = open_model(model, how, weights, preprocess_as)
+    other = open_reference(reference, opened, how, weights)
     source = spread(open_dataset(imagenet, opened.session.classes), limit)
     if opened.has_random_weights:
         err.print(RANDOM_WEIGHTS)
-    with _bar("evaluating", len(source)) as advance:
+    with images_bar("evaluating", len(source)) as advance:
         tally, seconds = evaluate(
             opened.session,
             source,
@@ -229,8 +376,8 @@ def evaluate_command(
         out.print(
             f"at export: {last.stage} agreed with {last.against} on {last.top1_agreement:.2%} of {last.images} images"
         )
-    _write_json(json_path, lambda: result.model_dump_json(indent=2))
-    _next(_after_eval(model, imagenet, opened, other is not None, checkpoint))
+    write_json(json_path, lambda: result.model_dump_json(indent=2))
+    print_next(_after_eval(model, imagenet, opened, other is not None, checkpoint))
 
 
 def _after_eval(
@@ -261,55 +408,6 @@ def _choice(option: str, text: str, kind: type[E]) -> E:
     if text not in members:
         raise InputError(f"{option} {text}: expected one of {', '.join(members)}")
     return members[text]
-
-
-@contextlib.contextmanager
-def _steps() -> Iterator[Callable[[str], None]]:
-    """Show the step that runs: a spinner on a terminal, a line each elsewhere."""
-    if not err.is_terminal:
-        yield lambda text: err.print(f"· {text}")
-        return
-    with err.status("starting") as status:
-
-        def step(text: str) -> None:
-            status.update(text)
-            err.print(f"· {text}")
-
-        yield step
-
-
-@contextlib.contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal, nothing elsewhere."""
-    columns = (
-        rich.progress.TextColumn(what),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done, _: progress.update(task, completed=done)
-
-
-def _check_json(path: pathlib.Path | None) -> None:
-    """Refuse early what could not be written in the end."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise InputError(f"--json {path} cannot be written: expected a file in an existing folder")
-
-
-def _write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(text().rstrip("\n") + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--json {path} cannot be written: {error.strerror}") from error
-
-
-def _next(command: str) -> None:
-    out.print(f"next: {command}", markup=False)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -58,7 +58,7 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet:
     job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
     built = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
     stages = [] if images is None else [_prove(built, options, artifact.manifest, onnx, images)]
-    engine = _record(built, options, batch, machine, artifact.manifest)
+    engine = _record(built, options, batch, machine)
     return _write(artifact, engine, built.plan, stages)
 
 
@@ -70,10 +70,14 @@ def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
     """
     backend = options.backend
     if backend not in machine.versions:
-        raise MissingError(f"--target {backend.value} needs {MODULES[backend]}, which is not installed; {INSTALL[backend]}")
+        raise MissingError(
+            f"--target {backend.value} needs {MODULES[backend]}, which is not installed; {INSTALL[backend]}"
+        )
     if backend is Backend.TENSORRT:
         if not machine.has_gpu:
-            raise MissingError(f"--target tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})")
+            raise MissingError(
+                f"--target tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})"
+            )
         return ()
     if options.compute_capabilities:
         return options.compute_capabilities
@@ -94,7 +98,9 @@ def _batch(manifest: Manifest, asked: Batch | None) -> Batch:
     if is_fixed and (asked.min, asked.max) != (own.min, own.max):
         raise InputError(f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph takes batches of {own.max} alone")
     if not is_fixed and asked.max > own.max:
-        raise InputError(f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph was proved up to {own.max}; export again")
+        raise InputError(
+            f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph was proved up to {own.max}; export again"
+        )
     return asked
 
 
@@ -122,7 +128,7 @@ def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes
     return parity.require(stage, bound)
 
 
-def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine, manifest: Manifest) -> Engine:
+def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine) -> Engine:
     is_tuned_here = options.backend is Backend.TENSORRT
     layers = None if built.inspector is None else layers_from_inspector(built.inspector)
     limits = {"workspace_bytes": options.workspace_bytes, "optimization_level": options.optimization_level}

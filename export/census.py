@@ -133,7 +133,9 @@ def engine_breaches(layers: list[Layer], network: list[Layer], manifest: Manifes
         if computes_in != "FLOAT" and (types == {"FLOAT"} or FP32_TACTIC.search(layer.tactic)):
             faults.append(f"{', '.join(names)} computes in FLOAT, expected {computes_in}")
         if quantized.intersection(names) and QUANTIZED[manifest.precision] not in layer.inputs:
-            faults.append(f"{', '.join(names)} reads {'/'.join(sorted(types))}, expected {QUANTIZED[manifest.precision]}")
+            faults.append(
+                f"{', '.join(names)} reads {'/'.join(sorted(types))}, expected {QUANTIZED[manifest.precision]}"
+            )
     return faults
 
 

@@ -11,7 +11,11 @@ from runtime.errors import MissingError
 from runtime.machine import Machine
 from runtime.tensorrt_library import Backend
 
-BACKENDS = {Target.TENSORRT: (Backend.TENSORRT,), Target.TENSORRT_RTX: (Backend.TENSORRT_RTX,), Target.AUTO: tuple(Backend)}
+BACKENDS = {
+    Target.TENSORRT: (Backend.TENSORRT,),
+    Target.TENSORRT_RTX: (Backend.TENSORRT_RTX,),
+    Target.AUTO: tuple(Backend),
+}
 # What TensorRT-RTX 1.7 lists as its ComputeCapability; data-centre cards from 9.0 on are not among them.
 RTX_CAPABILITIES = frozenset({"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"})
 

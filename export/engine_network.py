@@ -15,7 +15,7 @@ from runtime.errors import DeviceError, InputError
 from runtime.tensorrt_library import Backend, Library, checked
 
 if TYPE_CHECKING:
-    import tensorrt as trt
+    import tensorrt
     import tensorrt_rtx
 
 logger = logging.getLogger(__name__)
@@ -40,10 +40,12 @@ class EngineBuilder:
         trt = library.trt
         self._library, self._log = library, log
         self._onnx = onnx  # the network refers to the weights in it
-        self._builder: trt.Builder = checked(trt.Builder(log), "create a builder", log)
+        self._builder: tensorrt.Builder = checked(trt.Builder(log), "create a builder", log)
         flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        self._network: trt.INetworkDefinition = checked(self._builder.create_network(flags), "create a network", log)
-        self._parser: trt.OnnxParser = checked(trt.OnnxParser(self._network, log), "create an ONNX parser", log)
+        self._network: tensorrt.INetworkDefinition = checked(
+            self._builder.create_network(flags), "create a network", log
+        )
+        self._parser: tensorrt.OnnxParser = checked(trt.OnnxParser(self._network, log), "create an ONNX parser", log)
         if not self._parser.parse(onnx):
             raise InputError(f"TensorRT cannot take the graph: {_parser_errors(self._parser)}")
 
@@ -64,8 +66,7 @@ class EngineBuilder:
             InputError: An option that this library does not know.
             DeviceError: The builder gave up; with what it logged last.
         """
-        trt = self._library.trt
-        config: trt.IBuilderConfig = checked(
+        config: tensorrt.IBuilderConfig = checked(
             self._builder.create_builder_config(), "create a builder configuration", self._log
         )
         _configure(self._library, config, options)
@@ -75,20 +76,20 @@ class EngineBuilder:
         config.progress_monitor = _monitor(self._library, report)
         if timings is not None:
             _load_timings(config, timings, self._log)
-        plan: trt.IHostMemory = checked(
+        plan: tensorrt.IHostMemory = checked(
             self._builder.build_serialized_network(self._network, config), "build the engine", self._log
         )
         if timings is not None:
             _save_timings(config, timings, self._log)
         return bytes(plan)
 
-    def _add_profile(self, config: "trt.IBuilderConfig", batch: Batch) -> None:
+    def _add_profile(self, config: "tensorrt.IBuilderConfig", batch: Batch) -> None:
         """Give the dynamic batch its least, best and largest size; a graph of one size needs no profile."""
         image = self._network.get_input(0)
         shape = tuple(image.shape)
         if shape[0] != -1:
             return
-        profile: trt.IOptimizationProfile = checked(
+        profile: tensorrt.IOptimizationProfile = checked(
             self._builder.create_optimization_profile(), "create an optimisation profile", self._log
         )
         sizes = [(size, *shape[1:]) for size in (batch.min, batch.opt, batch.max)]
@@ -97,11 +98,11 @@ class EngineBuilder:
             raise DeviceError(f"TensorRT does not take the batch sizes {batch.min}:{batch.opt}:{batch.max}")
 
 
-def _parser_errors(parser: "trt.OnnxParser") -> str:
+def _parser_errors(parser: "tensorrt.OnnxParser") -> str:
     """Return the parser's errors, each with its ONNX node."""
     errors = []
     for index in range(min(parser.num_errors, ERRORS_SHOWN)):
-        error: trt.ParserError = parser.get_error(index)
+        error: tensorrt.ParserError = parser.get_error(index)
         node = f"{error.node_name() or 'a node without a name'} ({error.node_operator() or 'the graph'})"
         errors.append(f"{node}: {' '.join(error.desc().split())}")
     more = parser.num_errors - len(errors)
@@ -117,7 +118,7 @@ def _name(member: Any) -> str:
     return str(member).rpartition(".")[2]
 
 
-def _layer_record(layer: "trt.ILayer", made_by: dict[str, str]) -> Layer:
+def _layer_record(layer: "tensorrt.ILayer", made_by: dict[str, str]) -> Layer:
     inputs = _tensors(layer.num_inputs, layer.get_input)
     return Layer(
         name=layer.name,
@@ -128,7 +129,7 @@ def _layer_record(layer: "trt.ILayer", made_by: dict[str, str]) -> Layer:
     )
 
 
-def _configure(library: Library, config: "trt.IBuilderConfig", options: EngineOptions) -> None:
+def _configure(library: Library, config: "tensorrt.IBuilderConfig", options: EngineOptions) -> None:
     """Set what `options` says. There is no precision among it: that is the graph's."""
     trt = library.trt
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the census after the build needs it
@@ -143,9 +144,9 @@ def _configure(library: Library, config: "trt.IBuilderConfig", options: EngineOp
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)  # the same weights come back, so kernels may count on them
     levels = {
-        HardwareCompatibility.NONE: trt.HardwareCompatibilityLevel.NONE,
-        HardwareCompatibility.SAME_COMPUTE_CAPABILITY: trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY,
-        HardwareCompatibility.AMPERE_PLUS: trt.HardwareCompatibilityLevel.AMPERE_PLUS,
+        HardwareCompatibility.NONE: tensorrt.HardwareCompatibilityLevel.NONE,
+        HardwareCompatibility.SAME_COMPUTE_CAPABILITY: tensorrt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY,
+        HardwareCompatibility.AMPERE_PLUS: tensorrt.HardwareCompatibilityLevel.AMPERE_PLUS,
     }
     config.hardware_compatibility_level = levels[options.hardware_compatible]
 
@@ -155,9 +156,7 @@ def _set_compute_capabilities(
 ) -> None:
     """Name the GPUs that TensorRT-RTX builds for."""
     known = {
-        name: member
-        for name, member in library.trt.ComputeCapability.__members__.items()
-        if name.startswith("SM")
+        name: member for name, member in library.trt.ComputeCapability.__members__.items() if name.startswith("SM")
     }
     wanted = [f"SM{capability.replace('.', '')}" for capability in capabilities]
     unknown = [capability for capability, name in zip(capabilities, wanted, strict=True) if name not in known]
@@ -170,11 +169,11 @@ def _set_compute_capabilities(
             raise DeviceError(f"TensorRT-RTX does not take compute capability {capabilities[index]}")
 
 
-def _monitor(library: Library, report: Report) -> "trt.IProgressMonitor":
+def _monitor(library: Library, report: Report) -> "tensorrt.IProgressMonitor":
     trt = library.trt
     progress = BuildProgress()
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base is known at run time only
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]  # the base is known at run time only
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 
@@ -194,26 +193,26 @@ def _monitor(library: Library, report: Report) -> "trt.IProgressMonitor":
     return Monitor()
 
 
-def _load_timings(config: "trt.IBuilderConfig", path: pathlib.Path, log: Any) -> None:
+def _load_timings(config: "tensorrt.IBuilderConfig", path: pathlib.Path, log: Any) -> None:
     """Start from the timings in `path`, or from none where TensorRT does not take them."""
     with locked(path):
         timings = read_timings(path)
     if timings:
-        cache: trt.ITimingCache | None = config.create_timing_cache(timings)
+        cache: tensorrt.ITimingCache | None = config.create_timing_cache(timings)
         if cache is not None and config.set_timing_cache(cache, False):
             return
         set_aside(path, "TensorRT does not take it")
-    empty: trt.ITimingCache = checked(config.create_timing_cache(b""), "create a timing cache", log)
+    empty: tensorrt.ITimingCache = checked(config.create_timing_cache(b""), "create a timing cache", log)
     checked(config.set_timing_cache(empty, False), "use a new timing cache", log)
 
 
-def _save_timings(config: "trt.IBuilderConfig", path: pathlib.Path, log: Any) -> None:
+def _save_timings(config: "tensorrt.IBuilderConfig", path: pathlib.Path, log: Any) -> None:
     """Write what was measured, together with what another build may have written meanwhile."""
-    cache: trt.ITimingCache = checked(config.get_timing_cache(), "give its timing cache", log)
+    cache: tensorrt.ITimingCache = checked(config.get_timing_cache(), "give its timing cache", log)
     with locked(path):
         theirs = read_timings(path)
-        others: trt.ITimingCache | None = config.create_timing_cache(theirs) if theirs else None
+        others: tensorrt.ITimingCache | None = config.create_timing_cache(theirs) if theirs else None
         if others is not None and not cache.combine(others, False):
             logger.warning("timing cache %s is of another build; its timings are replaced", path)
-        serialized: trt.IHostMemory = checked(cache.serialize(), "write its timing cache", log)
+        serialized: tensorrt.IHostMemory = checked(cache.serialize(), "write its timing cache", log)
         write_timings(path, bytes(serialized))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _run_worker(folder: pathlib.Path, bar: Bar, on_parsed: Callable[[list[Layer]
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", "export.engine_worker", str(folder)],
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -119,9 +120,12 @@ def _message(line: str) -> dict[str, str]:
 
 
 def _network(folder: pathlib.Path) -> list[Layer]:
-    records = json.loads((folder / NETWORK).read_text(encoding="utf-8"))
-    lists = ("inputs", "outputs", "sources")
-    return [Layer(**{key: tuple(value) if key in lists else value for key, value in r.items()}) for r in records]
+    records: list[dict[str, Any]] = json.loads((folder / NETWORK).read_text(encoding="utf-8"))
+    return [_layer(record) for record in records]
+
+
+def _layer(record: dict[str, Any]) -> Layer:
+    return Layer(**{key: tuple(value) if isinstance(value, list) else value for key, value in record.items()})
 
 
 def _crashed(code: int, stderr: str) -> str:

@@ -55,14 +55,28 @@ class OpenedModel:
         return VARIANTS[self.variant].top1 if self.variant in VARIANTS else None
 
 
-def open_model(model: str, provider: str, weights: WeightOptions, preprocess_as: str | None = None) -> OpenedModel:
-    """Open an artifact folder, a file of one, an ONNX file of somebody else's, or a variant in PyTorch.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """How a session is opened; see `runtime.open_session`."""
+
+    provider: str | None = None
+    trust_unverified: bool = False
+    allow_host_code: bool = False
+
+    def open(self, path: pathlib.Path) -> Session:
+        return open_session(path, **dataclasses.asdict(self))
+
+
+def open_model(
+    model: str, how: SessionOptions, weights: WeightOptions, preprocess_as: str | None = None
+) -> OpenedModel:
+    """Open an artifact folder, a file of one, an ONNX file or plan of somebody else's, or a variant in PyTorch.
 
     Args:
         model: What the user named.
-        provider: ONNX Runtime's provider.
+        how: How its session is opened.
         weights: For a variant.
-        preprocess_as: The variant whose preprocessing an ONNX file without a manifest takes.
+        preprocess_as: The variant whose preprocessing a file without a manifest takes.
 
     Raises:
         InputError, ModelError: It cannot be opened, or nobody says how its images are preprocessed.
@@ -72,9 +86,9 @@ def open_model(model: str, provider: str, weights: WeightOptions, preprocess_as:
         return open_torch(load_model(weights.for_variant(model)))
     if path.is_dir() or (path.parent / MANIFEST).is_file():
         manifest = artifact_of(path).manifest
-        session = open_session(path, provider)
+        session = how.open(path)
         return OpenedModel(name=model, session=session, preprocessing=manifest.preprocess, manifest=manifest)
-    session = open_session(path, provider)
+    session = how.open(path)
     if preprocess_as is None:
         raise InputError(
             f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: --variant deepvit_32"
@@ -100,7 +114,9 @@ def open_torch(loaded: LoadedModel) -> OpenedModel:
     )
 
 
-def open_reference(reference: str, opened: OpenedModel, provider: str, weights: WeightOptions) -> OpenedModel | None:
+def open_reference(
+    reference: str, opened: OpenedModel, how: SessionOptions, weights: WeightOptions
+) -> OpenedModel | None:
     """Open what `opened` is compared with; None for "none".
 
     For "pytorch" these are exactly the weights that the artifact was made from, by their SHA-256.
@@ -111,14 +127,22 @@ def open_reference(reference: str, opened: OpenedModel, provider: str, weights: 
     if reference == "none":
         return None
     if reference != "pytorch":
-        return open_model(reference, provider, weights)
-    manifest = opened.manifest
-    if manifest is None:
+        return open_model(reference, how, weights)
+    if opened.manifest is None:
         raise InputError("--reference pytorch needs an artifact, whose manifest names the weights; give its folder")
+    return open_torch(load_weights_of(opened.manifest, weights))
+
+
+def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:
+    """Load the PyTorch model that an artifact was made from, its weights by their SHA-256.
+
+    Raises:
+        InputError: It cannot be told or found which weights those are.
+    """
     has_file = weights.checkpoint is not None or weights.pretrained
     if not manifest.has_random_weights and not has_file:
         raise InputError(
-            f"--reference pytorch needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add --checkpoint "
+            f"the PyTorch model needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add --checkpoint "
             "FILE or --pretrained"
         )
     size = manifest.preprocess.crop
@@ -132,4 +156,4 @@ def open_reference(reference: str, opened: OpenedModel, provider: str, weights: 
             f"the weights have SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "
             f"{manifest.weights.sha256[:16]}…; give those"
         )
-    return open_torch(loaded)
+    return loaded

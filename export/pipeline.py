@@ -19,7 +19,7 @@ from export.batch_check import check_batches
 from export.cast import FP16_MAX, cast_graph
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel
-from export.options import ExportOptions, GraphOptions, InputForm, Precision, QkvForm
+from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
 from export.parity_images import parity_crops
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, BatchRange, FoldRecord, Manifest, ParityStage, Tensor, open_artifact
@@ -86,8 +86,7 @@ def _build_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progre
     stages = [stage]
 
     progress(f"exporting ONNX (opset {options.opset_version})")
-    module = GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, preprocessing).float()
-    fp32 = onnx_graph.onnx_from_module(module, torch.from_numpy(graph_images[:1]), options.batch, options.opset_version)
+    fp32 = _float32_graph(folded, options, preprocessing, graph_images[:1])
     progress(f"comparing ONNX with PyTorch on {len(crops)} images")
     expected = parity.torch_logits(loaded.module, float_images)
     session = _session(fp32, "the ONNX graph in float32")
@@ -111,6 +110,39 @@ def _build_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progre
     stage = parity.compare_logits(f"onnx-{name}", "onnx-fp32", logits, fp32_logits, top1_enforced=is_trained)
     stages.append(parity.require(stage, parity.PRECISION_BOUNDS[options.precision]))
     return _Graph(model=model, folds=reports, stages=stages, activations=activations)
+
+
+def _float32_graph(
+    folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing, example: Images
+) -> onnx.ModelProto:
+    module = GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, preprocessing).float()
+    return onnx_graph.onnx_from_module(module, torch.from_numpy(example), options.batch, options.opset_version)
+
+
+def float32_graph_of(loaded: LoadedModel, manifest: Manifest, crops: Crop) -> bytes:
+    """Export the float32 graph that an artifact's typed one was made from.
+
+    Args:
+        loaded: The artifact's weights.
+        manifest: The artifact's.
+        crops: Images (N, H, W, 3) uint8, on which the folds are proved again.
+
+    Raises:
+        OutOfBoundsError: The folds changed the answer.
+    """
+    options = GraphOptions(
+        precision=Precision.FP32,
+        target=Target.CPU if manifest.graph["qkv"] == QkvForm.SPLIT.value else Target.ONNX,
+        batch=Batch(**manifest.batch.model_dump()),
+        input_form=InputForm.UINT8 if manifest.input.dtype == "uint8" else InputForm.FLOAT32,
+        opset=int(manifest.graph["opset"]),
+        mix=MixForm(manifest.graph["mix"]),
+        pad_head_dim=any(record.name == "pad_head_dim" and record.applied for record in manifest.folds),
+    )
+    floats = _channels(model_input(crops, loaded.preprocessing()), loaded.module.in_chans)
+    folded, _, _ = fold_and_prove(loaded.module, options, floats)
+    images = crops if options.input_form is InputForm.UINT8 else floats
+    return onnx_graph.to_bytes(_float32_graph(folded, options, graph_preprocessing(loaded, options), images[:1]))
 
 
 def fold_and_prove(

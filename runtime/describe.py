@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import rich.table
 
-from runtime.artifact import Manifest
+from runtime.artifact import Artifact, Engine, Manifest
+from runtime.engine_fit import misfits
 from runtime.evaluate import Evaluation
+from runtime.machine import Machine
 
 CORRUPT_SHOWN = 10
 
@@ -59,3 +61,68 @@ def describe_corrupt(result: Evaluation) -> Iterator[str]:
         yield f"corrupt, not scored: {corrupt.name}: {corrupt.error}"
     if len(result.corrupt) > CORRUPT_SHOWN:
         yield f"and {len(result.corrupt) - CORRUPT_SHOWN} more corrupt images; --json lists them all"
+
+
+def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:
+    """Yield what came of a build: the plan, its precision, and how far its answers are from the graph's."""
+    engine = next(engine for engine in manifest.engines if engine.file == plan)
+    record = manifest.files[plan]
+    yield f"built {plan}, {record.bytes / 1e6:.1f} MB, for {_engine_line(engine)}, SHA-256 {record.sha256}"
+    yield f"precision: {_gemm_types(engine.census.network)} in the network, as promised"
+    if engine.census.engine is None:
+        yield "not run: no GPU here can run this engine; its layers and answers were not checked after the build"
+        return
+    gemms = engine.census.gemms_attributed
+    yield f"the engine's own layers hold to it; its inspector names {gemms} of the network's GEMMs"
+    for stage in manifest.parity:
+        if stage.stage == f"engine-{engine.backend}":
+            sqnr = "exact" if stage.sqnr_db is None else f"SQNR {stage.sqnr_db:.1f} dB"
+            agreement = f"top-1 agreement {stage.top1_agreement:.2%}"
+            yield f"against {stage.against} on {stage.images} images: {sqnr}, {agreement}"
+
+
+def _engine_line(engine: Engine) -> str:
+    profile = f"batch {engine.profile.min}:{engine.profile.opt}:{engine.profile.max}"
+    return f"{engine.backend} {engine.version}, compute capability {engine.compute_capability}, {profile}"
+
+
+def _gemm_types(census: dict[str, int]) -> str:
+    kinds = ("MATRIX_MULTIPLY", "CONVOLUTION", "SOFTMAX")
+    return ", ".join(f"{count} {name}" for name, count in census.items() if name.startswith(kinds))
+
+
+def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | rich.table.Table]:
+    """Yield what the artifact is, and for each engine where it runs and what it is made of."""
+    manifest = artifact.manifest
+    weights = f"{manifest.weights.source} weights {manifest.weights.sha256[:16]}…"
+    yield f"{manifest.variant}, {manifest.precision}, {manifest.classes} classes, {weights}"
+    yield f"input {manifest.input.name} {manifest.input.dtype} {manifest.input.shape}, output {manifest.output.name}"
+    for name, record in manifest.files.items():
+        yield f"file {name}, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}"
+    for stage in manifest.parity:
+        sqnr = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
+        yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"
+    if not manifest.engines:
+        yield "no engine"
+    for engine in manifest.engines:
+        yield from _describe_engine(engine, machine)
+
+
+def _describe_engine(engine: Engine, machine: Machine) -> Iterator[str | rich.table.Table]:
+    yield ""
+    yield f"engine {engine.file}: {_engine_line(engine)}"
+    tuned = f"tuned on {engine.gpu}, driver {engine.driver}" if engine.gpu else "built without a GPU"
+    flags = [name for name in ("version_compatible", "weight_stripped") if getattr(engine, name)]
+    flags += [f"{name} {value}" for name, value in engine.options.items()]
+    yield f"{tuned}; hardware-compatible {engine.hardware_compatible.value}; {', '.join(flags) or 'no further options'}"
+    faults = misfits(engine, machine)
+    yield f"runs here: {'no: ' + '; '.join(faults) if faults else 'yes'}"
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("layers of the", "type and data type", "count"):
+        table.add_column(column, no_wrap=True)
+    for where, census in (("network", engine.census.network), ("engine", engine.census.engine or {})):
+        for name, count in census.items():
+            table.add_row(where, name, f"{count}")
+    yield table
+    if engine.census.engine is None:
+        yield "the engine's own layers are unknown: it was built where no GPU could load it"

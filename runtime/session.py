@@ -87,9 +87,7 @@ def _open_onnx(content: bytes, name: str, provider: str | None, threads: int | N
     return OnnxRuntimeSession(content, name=name, provider=provider or "cpu", threads=threads, batch=batch)
 
 
-def _open_plan(
-    path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool
-) -> Session:
+def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool) -> Session:
     from runtime.session_tensorrt import open_plan  # likewise
 
     if artifact is None and not path.is_file():

@@ -66,16 +66,12 @@ def _open_unverified(path: pathlib.Path, trust_unverified: bool, allow_host_code
     return TensorRtSession(_load(plan, backend, str(path), allow_host_code, None))
 
 
-def _load(
-    plan: bytes, backend: Backend, name: str, allow_host_code: bool, weights: bytes | None
-) -> "EngineOnGpu":
+def _load(plan: bytes, backend: Backend, name: str, allow_host_code: bool, weights: bytes | None) -> "EngineOnGpu":
     library = load_library(backend)
     from runtime.cuda import Cuda  # a library of its own
     from runtime.trt import EngineOnGpu
 
-    return EngineOnGpu(
-        plan, library, Cuda(), name=name, allow_host_code=allow_host_code, refit_from=weights
-    )
+    return EngineOnGpu(plan, library, Cuda(), name=name, allow_host_code=allow_host_code, refit_from=weights)
 
 
 class TensorRtSession:
@@ -104,7 +100,8 @@ class TensorRtSession:
     def description(self) -> str:
         library = self._engine.library
         graphs = "" if self._engine.why_no_graphs is None else ", without CUDA graphs"
-        return f"{library.backend.value} {library.version} on compute capability {self._engine.cuda.compute_capability}{graphs}"
+        capability = self._engine.cuda.compute_capability
+        return f"{library.backend.value} {library.version} on compute capability {capability}{graphs}"
 
     def run(self, images: Images) -> Logits:
         """See `runtime.session.Session.run`."""

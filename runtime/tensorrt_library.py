@@ -19,7 +19,7 @@ from runtime.errors import DeviceError, MissingError
 from runtime.versions import numbers_of
 
 if TYPE_CHECKING:
-    import tensorrt as trt  # noqa: F401 - names the types in annotations
+    import tensorrt
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -132,11 +132,11 @@ def can_run_on(system: str = platform.system()) -> bool:
     return system in ("Linux", "Windows")
 
 
-def logger_of(library: Library) -> "trt.ILogger":
+def logger_of(library: Library) -> "tensorrt.ILogger":
     """Return a logger that hands warnings to this package's log and keeps errors in `errors`, oldest first."""
     trt = library.trt
 
-    class Log(trt.ILogger):  # type: ignore[misc]  # the base is known at run time only
+    class Log(trt.ILogger):  # type: ignore[misc, name-defined]  # the base is known at run time only
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []

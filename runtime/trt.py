@@ -17,7 +17,7 @@ from runtime.tensorrt_library import Library, checked, logger_of
 from runtime.trt_lease import Array, Binding, Lease
 
 if TYPE_CHECKING:
-    import tensorrt as trt
+    import tensorrt
 
     from runtime.cuda import Cuda
 
@@ -123,7 +123,7 @@ class EngineOnGpu:
     def inspect(self) -> str:
         """Return the engine inspector's JSON: every layer with its tensors and their types."""
         trt = self.library.trt
-        inspector: trt.EngineInspector = checked(
+        inspector: tensorrt.EngineInspector = checked(
             self._engine.create_engine_inspector(), "create an engine inspector", self._log
         )
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
@@ -144,24 +144,26 @@ class EngineOnGpu:
 
 def _deserialize(plan: bytes, library: Library, allow_host_code: bool, log: Any, name: str) -> tuple[Any, Any]:
     trt = library.trt
-    runtime: trt.Runtime = checked(trt.Runtime(log), "create a runtime", log)
+    runtime: tensorrt.Runtime = checked(trt.Runtime(log), "create a runtime", log)
     runtime.engine_host_code_allowed = allow_host_code
     engine = checked(runtime.deserialize_cuda_engine(plan), f"load {name} ({len(plan)} bytes)", log)
     return runtime, engine
 
 
-def _refit(engine: "trt.ICudaEngine", onnx: bytes, library: Library, log: Any) -> None:
+def _refit(engine: "tensorrt.ICudaEngine", onnx: bytes, library: Library, log: Any) -> None:
     """Give a weight-stripped engine the weights of the ONNX file that it was built from."""
     trt = library.trt
-    refitter: trt.Refitter = checked(trt.Refitter(engine, log), "create a refitter", log)
-    parser: trt.OnnxParserRefitter = checked(trt.OnnxParserRefitter(refitter, log), "create a refitting parser", log)
+    refitter: tensorrt.Refitter = checked(trt.Refitter(engine, log), "create a refitter", log)
+    parser: tensorrt.OnnxParserRefitter = checked(
+        trt.OnnxParserRefitter(refitter, log), "create a refitting parser", log
+    )
     checked(parser.refit_from_bytes(onnx), "read the weights of the ONNX file", log)
     checked(refitter.refit_cuda_engine(), "put the weights into the engine", log)
 
 
-def _bindings_of(engine: "trt.ICudaEngine", library: Library, name: str) -> tuple[Binding, ...]:
+def _bindings_of(engine: "tensorrt.ICudaEngine", library: Library, name: str) -> tuple[Binding, ...]:
     trt = library.trt
-    dtypes = {
+    dtypes: dict[Any, np.dtype[np.generic]] = {
         trt.DataType.FLOAT: np.dtype(np.float32),
         trt.DataType.HALF: np.dtype(np.float16),
         trt.DataType.UINT8: np.dtype(np.uint8),
@@ -171,7 +173,9 @@ def _bindings_of(engine: "trt.ICudaEngine", library: Library, name: str) -> tupl
         tensor = engine.get_tensor_name(index)
         shape, dtype = tuple(engine.get_tensor_shape(tensor)), engine.get_tensor_dtype(tensor)
         if dtype not in dtypes or len(shape) < 2 or any(size < 1 for size in shape[1:]):
-            raise InputError(f"{name}: tensor {tensor} is {dtype} {shape}; expected float or uint8 with the batch first")
+            raise InputError(
+                f"{name}: tensor {tensor} is {dtype} {shape}; expected float or uint8 with the batch first"
+            )
         is_input = engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT
         bindings.append(Binding(tensor, is_input, shape[1:], dtypes[dtype]))
     if engine.num_optimization_profiles != 1 or not any(binding.is_input for binding in bindings):
@@ -179,8 +183,8 @@ def _bindings_of(engine: "trt.ICudaEngine", library: Library, name: str) -> tupl
     return tuple(bindings)
 
 
-def _profile_of(engine: "trt.ICudaEngine", bindings: tuple[Binding, ...]) -> BatchRange:
+def _profile_of(engine: "tensorrt.ICudaEngine", bindings: tuple[Binding, ...]) -> BatchRange:
     """Return the batch sizes of profile 0; all inputs share them."""
     image = next(binding for binding in bindings if binding.is_input)
-    least, opt, most = (tuple(shape)[0] for shape in engine.get_tensor_profile_shape(image.name, 0))
+    least, opt, most = (next(iter(shape)) for shape in engine.get_tensor_profile_shape(image.name, 0))
     return BatchRange(min=least, opt=opt, max=most)

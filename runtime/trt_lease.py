@@ -17,7 +17,7 @@ from runtime.errors import DeviceError
 from runtime.tensorrt_library import Library, checked
 
 if TYPE_CHECKING:
-    import tensorrt as trt
+    import tensorrt
 
     from runtime.cuda import Cuda, Handle
 
@@ -44,7 +44,7 @@ class Binding:
 class _Shape:
     """An execution context set to one batch size, and its graph once it was recorded."""
 
-    context: "trt.IExecutionContext"
+    context: "tensorrt.IExecutionContext"
     runs: int = 0
     graph: Any = None
 
@@ -64,7 +64,7 @@ class Lease:
     def __init__(
         self,
         library: Library,
-        engine: "trt.ICudaEngine",
+        engine: "tensorrt.ICudaEngine",
         cuda: "Cuda",
         bindings: tuple[Binding, ...],
         largest: int,
@@ -93,7 +93,7 @@ class Lease:
             size = binding.bytes_of(largest)
             self._device[binding.name] = self._cuda.allocate(size)
             self._pinned[binding.name] = address = self._cuda.allocate_pinned(size)
-            raw = (ctypes.c_byte * size).from_address(address)
+            raw = memoryview((ctypes.c_byte * size).from_address(address)).cast("B")
             self._host[binding.name] = np.frombuffer(raw, binding.dtype).reshape(largest, *binding.shape)
 
     def run(self, feeds: dict[str, Array], batch: int) -> dict[str, Array]:
@@ -125,7 +125,7 @@ class Lease:
             self._drop(self._shapes.popitem(last=False)[1])
         trt = self._library.trt
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context: trt.IExecutionContext = checked(
+        context: tensorrt.IExecutionContext = checked(
             self._engine.create_execution_context(strategy), "create an execution context", self._log
         )
         context.set_device_memory(self._scratch, self._scratch_bytes)
@@ -138,7 +138,7 @@ class Lease:
         self._shapes[batch] = _Shape(context)
         return self._shapes[batch]
 
-    def _enqueue(self, context: "trt.IExecutionContext", batch: int) -> None:
+    def _enqueue(self, context: "tensorrt.IExecutionContext", batch: int) -> None:
         """Put copies and inference on the stream; nothing is waited for."""
         for b in self._bindings:
             if b.is_input:
