@@ -164,8 +164,8 @@ def _compare(runs: dict[str, Run], input_name: str, images: Images) -> list[Laye
         raise InputError(
             f"the graphs are not of the same model: only one has {', '.join(sorted(names[0] ^ names[1])[:5])}"
         )
-    accuracy = Comparator.compare_accuracy(results, compare_func=SnrCompareFunc(snr_threshold=0.0))
-    (iterations,) = accuracy.values()
+    (accuracy,) = Comparator.compare_accuracy(results, compare_func=SnrCompareFunc(snr_threshold=0.0))
+    (iterations,) = accuracy.values()  # one pair of runners, one iteration
     found = {name: float(result.snr) for name, result in iterations[0].items()}
     return [LayerDistance(name, found[name]) for name in sorted(found, key=_order)]
 

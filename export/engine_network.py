@@ -144,9 +144,9 @@ def _configure(library: Library, config: "tensorrt.IBuilderConfig", options: Eng
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)  # the same weights come back, so kernels may count on them
     levels = {
-        HardwareCompatibility.NONE: tensorrt.HardwareCompatibilityLevel.NONE,
-        HardwareCompatibility.SAME_COMPUTE_CAPABILITY: tensorrt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY,
-        HardwareCompatibility.AMPERE_PLUS: tensorrt.HardwareCompatibilityLevel.AMPERE_PLUS,
+        HardwareCompatibility.NONE: trt.HardwareCompatibilityLevel.NONE,
+        HardwareCompatibility.SAME_COMPUTE_CAPABILITY: trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY,
+        HardwareCompatibility.AMPERE_PLUS: trt.HardwareCompatibilityLevel.AMPERE_PLUS,
     }
     config.hardware_compatibility_level = levels[options.hardware_compatible]
 

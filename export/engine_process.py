@@ -53,6 +53,7 @@ def build_engine(
         InputError: TensorRT does not take the graph.
         MissingError: The library is not here.
         DeviceError: The builder gave up, ran out of memory or crashed.
+        RuntimeError: Its process failed by a mistake of ours.
     """
     with tempfile.TemporaryDirectory(prefix="deepvit-engine-") as name:
         folder = pathlib.Path(name)
@@ -103,7 +104,9 @@ def _run_worker(folder: pathlib.Path, bar: Bar, on_parsed: Callable[[list[Layer]
         heard = stderr.read()
     if failed is not None:
         raise failed
-    if process.returncode != 0:
+    if process.returncode > 0:
+        raise RuntimeError(f"the engine's process failed: {(heard.strip().splitlines() or ['no reason given'])[-1]}")
+    if process.returncode < 0:
         raise DeviceError(_crashed(process.returncode, heard))
     for line in heard.splitlines():
         logger.warning("%s", line)
@@ -125,7 +128,8 @@ def _network(folder: pathlib.Path) -> list[Layer]:
 
 
 def _layer(record: dict[str, Any]) -> Layer:
-    return Layer(**{key: tuple(value) if isinstance(value, list) else value for key, value in record.items()})
+    fields: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in record.items()}
+    return Layer(**fields)
 
 
 def _crashed(code: int, stderr: str) -> str:
@@ -134,6 +138,4 @@ def _crashed(code: int, stderr: str) -> str:
     said = f": {last}" if last else ""
     if code == -signal.SIGKILL:
         return f"the engine's builder was killed, most likely because memory ran out; give it less --batch{said}"
-    if code < 0:
-        return f"the engine's builder crashed with {signal.Signals(-code).name}{said}"
-    return f"the engine's builder failed with exit code {code}{said}"
+    return f"the engine's builder crashed with {signal.Signals(-code).name}{said}"

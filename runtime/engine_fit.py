@@ -23,8 +23,8 @@ def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
     if faults:
         backend = Backend(engine.backend)
         raise MissingError(
-            f"{folder}/{engine.file} was built for {_built_for(engine)}; this machine has {_has(machine, backend)}: "
-            f"{'; '.join(faults)}; {_mend(machine, backend, folder)}"
+            f"{folder}/{engine.file} was built for {_built_for(engine)}; this machine has {_has(machine, backend)} "
+            f"({'; '.join(faults)}); {_mend(machine, backend, folder)}"
         )
     if machine.gpu != engine.gpu and engine.gpu is not None:
         logger.warning("%s was tuned on %s, this is %s: it may be slower", engine.file, engine.gpu, machine.gpu)
@@ -40,7 +40,7 @@ def misfits(engine: Engine, machine: Machine) -> list[str]:
     elif not _version_fits(engine, version):
         faults.append(f"a plan of {NAMES[backend]} {engine.version} does not load in {version}")
     if machine.compute_capability is None:
-        faults.append(machine.why_no_gpu or "no NVIDIA GPU")
+        faults.append(f"no NVIDIA GPU ({machine.why_no_gpu})")
     elif not _capability_fits(engine, machine.compute_capability):
         faults.append(f"compute capability {machine.compute_capability} is not {_capabilities(engine)}")
     if engine.driver and machine.driver and numbers_of(machine.driver) < numbers_of(engine.driver):

@@ -42,21 +42,21 @@ def this_machine() -> Machine:
 def _first_gpu() -> list[str]:
     """Return the fields of the first GPU; LookupError says why there is none."""
     if shutil.which("nvidia-smi") is None:
-        raise LookupError("no NVIDIA GPU: no nvidia-smi here")
+        raise LookupError("no nvidia-smi here")
     command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         first = visible.split(",")[0].strip()
         if not first or first == "-1":
-            raise LookupError(f"no NVIDIA GPU: CUDA_VISIBLE_DEVICES={visible!r} hides them")
+            raise LookupError(f"CUDA_VISIBLE_DEVICES={visible!r} hides them")
         command += ["-i", first]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
     except (subprocess.SubprocessError, OSError) as error:
-        raise LookupError(f"no NVIDIA GPU: nvidia-smi failed: {error}") from error
+        raise LookupError(f"nvidia-smi failed: {error}") from error
     rows = asked.stdout.strip().splitlines()
     row = [field.strip() for field in rows[0].split(",")] if rows else []
     if asked.returncode != 0 or len(row) < 3:
         said = " ".join((asked.stderr or asked.stdout).split())[:200] or "nothing"
-        raise LookupError(f"no NVIDIA GPU: nvidia-smi said: {said}")
+        raise LookupError(f"nvidia-smi said: {said}")
     return row

@@ -86,6 +86,7 @@ class Lease:
             raise
 
     def _allocate(self, largest: int) -> None:
+        self._cuda.use()
         self._stream = self._cuda.create_stream()
         self._scratch_bytes = int(self._engine.device_memory_size_v2)
         self._scratch = self._cuda.allocate(self._scratch_bytes)

@@ -1,0 +1,272 @@
+"""A GPU and a TensorRT that exist in memory only, as strict as the real ones about order, lifetime and threads.
+
+Work put on a stream runs when the stream is synchronised, so that reading too early shows. The test of the contract
+holds every name here against the real bindings.
+"""
+
+import ctypes
+import enum
+import hashlib
+import itertools
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+
+from runtime.errors import DeviceError
+from runtime.tensorrt_library import Backend, Library
+
+PLAN = b"FAKE PLAN "
+SECRET = 7  # seeds the fake engine's weights
+
+
+class Stream(int):
+    """A handle, as an integer."""
+
+
+class FakeCuda:
+    """See `runtime.cuda.Cuda`."""
+
+    def __init__(self, device=0, *, fails_capture=False, memory=1 << 30):
+        self.device, self.compute_capability = device, "8.9"
+        self.fails_capture, self.memory = fails_capture, memory
+        self.live, self.pinned, self.streams, self.graphs = {}, {}, {}, {}
+        self.capturing = {}
+        self.launched = self.enqueued = 0
+        self._handles = itertools.count(1)
+        self._thread = threading.local()
+        self._lock = threading.Lock()
+        FakeCuda.current = self
+
+    def use(self):
+        self._thread.is_set = True
+
+    def _check(self):
+        assert getattr(self._thread, "is_set", False), "cudaSetDevice was not called in this thread"
+
+    def _allocate(self, where, count):
+        self._check()
+        with self._lock:
+            if sum(len(b) for b in (*self.live.values(), *self.pinned.values())) + count > self.memory:
+                raise DeviceError("CUDA could not allocate: out of memory (cudaErrorMemoryAllocation)")
+            buffer = (ctypes.c_byte * max(count, 1))()
+            where[ctypes.addressof(buffer)] = buffer
+            return ctypes.addressof(buffer)
+
+    def allocate(self, count):
+        return self._allocate(self.live, count)
+
+    def allocate_pinned(self, count):
+        return self._allocate(self.pinned, count)
+
+    def free(self, address):
+        with self._lock:
+            del self.live[address]  # a KeyError is a double free
+
+    def free_pinned(self, address):
+        with self._lock:
+            del self.pinned[address]
+
+    def create_stream(self):
+        with self._lock:
+            stream = Stream(next(self._handles))
+            self.streams[stream] = []
+            return stream
+
+    def destroy_stream(self, stream):
+        with self._lock:
+            assert not self.streams.pop(stream), "a stream was destroyed with work on it"
+
+    def put(self, stream, operation):
+        self._check()
+        if stream in self.capturing:
+            self.capturing[stream].append(operation)
+        else:
+            self.enqueued += 1
+            self.streams[stream].append(operation)
+
+    def copy_to_device(self, device, host, count, stream):
+        assert device in self.live, "not a device address"
+        assert host in self.pinned, "not a pinned address"
+        self.put(stream, lambda: ctypes.memmove(device, host, count))
+
+    def copy_to_host(self, host, device, count, stream):
+        self.copy_to_device(device, host, 0, stream)
+        self.put(stream, lambda: ctypes.memmove(host, device, count))
+
+    def synchronize(self, stream):
+        self._check()
+        assert stream not in self.capturing, "a stream that records cannot be waited for"
+        work, self.streams[stream] = self.streams[stream], []
+        for operation in work:
+            operation()
+
+    def begin_capture(self, stream):
+        assert not self.streams[stream], "work before the capture was not waited for"
+        self.capturing[stream] = []
+
+    def end_capture(self, stream):
+        operations = self.capturing.pop(stream)
+        if self.fails_capture:
+            raise DeviceError("CUDA could not record a graph (cudaErrorStreamCaptureUnsupported)")
+        with self._lock:
+            graph = next(self._handles)
+            self.graphs[graph] = operations
+            return graph
+
+    def abandon_capture(self, stream):
+        self.capturing.pop(stream)
+
+    def launch(self, graph, stream):
+        self.launched += 1
+        for operation in self.graphs[graph]:
+            self.put(stream, operation)
+
+    def destroy_graph(self, graph):
+        with self._lock:
+            del self.graphs[graph]
+
+
+class DataType(enum.Enum):
+    FLOAT, HALF, UINT8, INT32 = range(4)
+
+
+class TensorIOMode(enum.Enum):
+    INPUT, OUTPUT = range(2)
+
+
+class Engine:
+    """logits = images · W, with W from the plan's hash: (B, 3, side, side) → (B, classes)."""
+
+    def __init__(self, plan, profile=(1, 4, 8), side=32, classes=5):
+        self.profile, self.side, self.classes = profile, side, classes
+        self.seed = int.from_bytes(hashlib.sha256(plan).digest()[:4], "big")
+        self.num_io_tensors, self.num_optimization_profiles, self.device_memory_size_v2 = 2, 1, 4096
+        self.contexts, self.refitted = 0, False
+
+    def weights(self):
+        return np.random.default_rng(self.seed).normal(size=(3 * self.side**2, self.classes)).astype(np.float32)
+
+    def get_tensor_name(self, index):
+        return ("images", "logits")[index]
+
+    def get_tensor_shape(self, name):
+        return (-1, 3, self.side, self.side) if name == "images" else (-1, self.classes)
+
+    def get_tensor_dtype(self, name):
+        return DataType.FLOAT
+
+    def get_tensor_mode(self, name):
+        return TensorIOMode.INPUT if name == "images" else TensorIOMode.OUTPUT
+
+    def get_tensor_profile_shape(self, name, profile):
+        assert profile == 0
+        return [(size, 3, self.side, self.side) for size in self.profile]
+
+    def create_execution_context(self, strategy):
+        assert strategy is ExecutionContextAllocationStrategy.USER_MANAGED
+        self.contexts += 1
+        return Context(self)
+
+    def create_engine_inspector(self):
+        return EngineInspector()
+
+
+class ExecutionContextAllocationStrategy(enum.Enum):
+    STATIC, USER_MANAGED = range(2)
+
+
+class EngineInspector:
+    def get_engine_information(self, format):
+        return '{"Layers": []}'
+
+
+class Context:
+    """See IExecutionContext: frozen once a graph recorded it."""
+
+    def __init__(self, engine):
+        self.engine, self.shape, self.addresses, self.scratch = engine, None, {}, None
+        self.is_frozen = self.is_busy = False
+
+    def set_device_memory(self, memory, size):
+        assert size >= self.engine.device_memory_size_v2
+        self.scratch = memory
+
+    def set_input_shape(self, name, shape):
+        assert not self.is_frozen, "a context was changed that a graph has recorded"
+        self.shape = shape
+        least, _, most = self.engine.profile
+        return least <= shape[0] <= most
+
+    def set_tensor_address(self, name, memory):
+        self.addresses[name] = memory
+        return True
+
+    def execute_async_v3(self, stream_handle):
+        cuda = FakeCuda.current
+        assert self.shape is not None
+        assert self.scratch in cuda.live
+        self.is_frozen = self.is_frozen or stream_handle in cuda.capturing
+        cuda.put(Stream(stream_handle), self._compute)
+        return True
+
+    def _compute(self):
+        assert not self.is_busy, "one context ran twice at once"
+        self.is_busy = True
+        batch, rest = self.shape[0], int(np.prod(self.shape[1:]))
+        images = np.frombuffer((ctypes.c_byte * (batch * rest * 4)).from_address(self.addresses["images"]), np.float32)
+        time.sleep(0)  # let other threads in
+        logits = images.reshape(batch, rest) @ self.engine.weights()
+        ctypes.memmove(self.addresses["logits"], np.ascontiguousarray(logits).ctypes.data, logits.nbytes)
+        self.is_busy = False
+
+
+class ILogger:
+    INTERNAL_ERROR, ERROR, WARNING, INFO = range(4)
+
+
+class Runtime:
+    def __init__(self, logger):
+        self.logger, self.engine_host_code_allowed = logger, False
+        Runtime.latest = self
+
+    def deserialize_cuda_engine(self, plan):
+        if not plan.startswith(PLAN):
+            self.logger.log(ILogger.ERROR, "the plan is not one of this version")
+            return None
+        return Engine(plan, **self.engine_options)
+
+    engine_options = {}
+
+
+class Refitter:
+    def __init__(self, engine, logger):
+        self.engine = engine
+
+    def refit_cuda_engine(self):
+        self.engine.refitted = True
+        return True
+
+
+class OnnxParserRefitter:
+    def __init__(self, refitter, logger):
+        pass
+
+    def refit_from_bytes(self, model):
+        return len(model) > 0
+
+
+def fake_library(**engine_options):
+    """The library whose engines have these options."""
+    runtime = type("Runtime", (Runtime,), {"engine_options": engine_options})
+    module = SimpleNamespace(
+        ILogger=ILogger, Runtime=runtime, Refitter=Refitter, OnnxParserRefitter=OnnxParserRefitter, DataType=DataType,
+        TensorIOMode=TensorIOMode, ExecutionContextAllocationStrategy=ExecutionContextAllocationStrategy,
+        LayerInformationFormat=SimpleNamespace(JSON=1),
+    )  # fmt: skip
+    return Library(backend=Backend.TENSORRT, trt=module, version="11.4.0.106")
+
+
+def expected_logits(plan, images):
+    return images.reshape(len(images), -1) @ Engine(plan).weights()

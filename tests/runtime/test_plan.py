@@ -1,0 +1,217 @@
+"""What is asked of a plan before TensorRT sees a byte of it: its hash, its manifest, and whether it fits the machine."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import stat
+
+import numpy as np
+import pytest
+from fake_gpu import PLAN, FakeCuda, Runtime, expected_logits, fake_library
+
+import runtime.cuda
+import runtime.session
+import runtime.session_tensorrt
+from runtime.artifact import MANIFEST, BatchRange, Census, Engine, HardwareCompatibility, open_artifact, record_file
+from runtime.engine_fit import misfits
+from runtime.errors import InputError, MissingError
+from runtime.machine import Machine, this_machine
+from runtime.session import open_session
+from runtime.tensorrt_library import Backend
+
+HERE = Machine(
+    gpu="NVIDIA Test", compute_capability="8.9", driver="580.82.07", memory="24564 MiB",
+    versions={Backend.TENSORRT: "11.4.0.106"},
+)  # fmt: skip
+ENGINE = Engine(
+    file="engine.plan", backend="tensorrt", version="11.4.0.106", compute_capability="8.9", gpu="NVIDIA Test",
+    driver="580.82.07", profile=BatchRange(min=1, opt=4, max=8), census=Census(network={}),
+)  # fmt: skip
+
+
+def with_plan(artifact, folder, plan=PLAN, **changes):
+    """A copy of `artifact` with a plan, as `build` leaves it."""
+    shutil.copytree(artifact, folder)
+    (folder / "engine.plan").write_bytes(plan)
+    manifest = open_artifact(folder).manifest
+    manifest = manifest.model_copy(
+        update={
+            "engines": (ENGINE.model_copy(update=changes),),
+            "files": manifest.files | {"engine.plan": record_file(folder / "engine.plan")},
+        }
+    )
+    (folder / MANIFEST).write_text(manifest.to_json())
+    return folder
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """This machine with a GPU; the list gets every backend that was loaded."""
+    loaded = []
+    monkeypatch.setattr(runtime.session_tensorrt, "load_library", lambda backend: loaded.append(backend) or fake_library())
+    monkeypatch.setattr(runtime.cuda, "Cuda", FakeCuda)
+    for module in (runtime.session_tensorrt, runtime.session):
+        monkeypatch.setattr(module, "this_machine", lambda: HERE)
+    return loaded
+
+
+def test_a_verified_plan_runs_and_the_folder_prefers_it(tiny_artifact, tmp_path, gpu):
+    folder = with_plan(tiny_artifact, tmp_path / "a")
+    images = np.random.default_rng(0).normal(size=(11, 3, 32, 32)).astype(np.float32)
+    for path in (folder / "engine.plan", folder):
+        session = open_session(path)
+        assert np.allclose(session.run(images), expected_logits(PLAN, images), atol=1e-3)
+        assert session.description == "tensorrt 11.4.0.106 on compute capability 8.9"
+    assert "ONNX Runtime" in open_session(folder / "model.onnx").description
+    assert Runtime.latest.engine_host_code_allowed is False
+
+
+def test_a_thousand_mutants_never_reach_tensorrt(tiny_artifact, tmp_path, gpu):
+    plan = PLAN + bytes(random.Random(1).randbytes(3000))
+    folder = with_plan(tiny_artifact, tmp_path / "a", plan)
+    seed = 20
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for index in range(1000):
+        mutant = bytearray(plan)
+        if index % 3 == 0:
+            for _ in range(rng.randrange(1, 9)):
+                mutant[rng.randrange(len(mutant))] ^= rng.randrange(1, 256)
+        elif index % 3 == 1:
+            del mutant[rng.randrange(len(mutant)) :]
+        else:
+            mutant[:] = rng.randbytes(len(mutant) if index % 2 else rng.randrange(5000))
+        if bytes(mutant) == plan:
+            continue
+        (folder / "engine.plan").write_bytes(mutant)
+        with pytest.raises(InputError, match="engine.plan has"):
+            open_session(folder / "engine.plan")
+    assert gpu == []
+    (folder / "engine.plan").write_bytes(plan)
+    open_session(folder / "engine.plan")
+    assert gpu == [Backend.TENSORRT]
+
+
+def test_a_swapped_plan_or_manifest_is_refused(tiny_artifact, tmp_path, gpu):
+    first = with_plan(tiny_artifact, tmp_path / "a")
+    second = with_plan(tiny_artifact, tmp_path / "b", PLAN + b"another")
+    shutil.copy(second / "engine.plan", first / "engine.plan")
+    with pytest.raises(InputError, match="has 17 bytes, expected 10"):
+        open_session(first / "engine.plan")
+    (first / "other.plan").write_bytes(PLAN)
+    with pytest.raises(InputError, match="not part of the artifact"):
+        open_session(first / "other.plan")
+    manifest = json.loads((second / MANIFEST).read_text())
+    manifest["engines"] = []
+    (second / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="has no engine engine.plan; build it"):
+        open_session(second / "engine.plan")
+    assert gpu == []
+
+
+def test_a_plan_without_a_manifest_needs_trust(tmp_path, gpu, caplog):
+    path = tmp_path / "engine.plan"
+    path.write_bytes(PLAN)
+    with pytest.raises(InputError, match="executable code.*--trust-unverified"):
+        open_session(path)
+    assert gpu == []
+    assert open_session(path, trust_unverified=True).classes == 5
+    assert "not verified" in caplog.text
+    assert Runtime.latest.engine_host_code_allowed is False
+
+
+def test_host_code_is_never_allowed_unless_asked_for(tiny_artifact, tmp_path, gpu):
+    folder = with_plan(tiny_artifact, tmp_path / "a", version_compatible=True)
+    with pytest.raises(InputError, match="host code.*--allow-host-code"):
+        open_session(folder / "engine.plan")
+    assert gpu == []
+    assert "ONNX Runtime" in open_session(folder).description
+    open_session(folder / "engine.plan", allow_host_code=True)
+    assert Runtime.latest.engine_host_code_allowed is True
+
+
+def test_a_stripped_plan_takes_its_weights_from_the_verified_onnx_file(tiny_artifact, tmp_path, gpu):
+    folder = with_plan(tiny_artifact, tmp_path / "a", weight_stripped=True)
+    open_session(folder / "engine.plan")
+    content = bytearray((folder / "model.onnx").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.onnx").write_bytes(content)
+    with pytest.raises(InputError, match="model.onnx has SHA-256"):
+        open_session(folder / "engine.plan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "here", "says"),
+    [
+        ({"compute_capability": "9.0"}, {}, "on compute capability 9.0, driver 580.82.07; this machine has TensorRT 11.4"),
+        ({"version": "12.0.0.1"}, {}, "built for TensorRT 12.0.0.1 .*this machine has TensorRT 11.4.0.106 on"),
+        ({"version": "10.12.0.36"}, {}, "a plan of TensorRT 10.12.0.36 does not load in 11.4.0.106"),
+        ({"driver": "590.1"}, {}, "driver 580.82.07 is older than 590.1"),
+        ({}, {"compute_capability": "9.0"}, "compute capability 9.0 is not 8.9"),
+        ({}, {"versions": {}}, "tensorrt is not installed"),
+        ({}, {"compute_capability": None, "why_no_gpu": "no nvidia-smi here"}, r"no NVIDIA GPU \(no nvidia-smi"),
+        ({"hardware_compatible": HardwareCompatibility.AMPERE_PLUS}, {"compute_capability": "7.5"}, "not 8.0 or newer"),
+        ({"version_compatible": True, "version": "11.5.0.1"}, {}, "does not load"),
+        ({"version_compatible": True, "version": "10.13.0.1"}, {}, "does not load"),
+        ({"backend": "tensorrt-rtx", "compute_capability": "8.6,12.0"}, {"versions": {Backend.TENSORRT_RTX: "11.4.0.106"}}, "8.6 or 12.0"),
+    ],
+)  # fmt: skip
+def test_a_plan_of_another_machine(tiny_artifact, tmp_path, gpu, monkeypatch, changes, here, says):
+    folder = with_plan(tiny_artifact, tmp_path / "a", **changes)
+    machine = dataclasses.replace(HERE, **here)
+    monkeypatch.setattr(runtime.session_tensorrt, "this_machine", lambda: machine)
+    with pytest.raises(MissingError, match=says) as caught:
+        open_session(folder / "engine.plan", allow_host_code=True)
+    assert "this machine has" in str(caught.value)
+    assert "run `python cli.py build" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert gpu == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "here"),
+    [
+        ({}, {"driver": "600.1"}),
+        ({"driver": None, "gpu": None}, {}),
+        ({"version_compatible": True, "version": "11.0.0.1"}, {}),
+        ({"hardware_compatible": HardwareCompatibility.AMPERE_PLUS, "compute_capability": "8.0"}, {}),
+        ({"compute_capability": "8.6,8.9"}, {}),
+    ],
+)
+def test_a_plan_that_fits(changes, here):
+    assert misfits(ENGINE.model_copy(update=changes), dataclasses.replace(HERE, **here)) == []
+
+
+def test_another_gpu_of_the_same_capability_is_a_warning(tiny_artifact, tmp_path, gpu, caplog):
+    folder = with_plan(tiny_artifact, tmp_path / "a", gpu="NVIDIA Other")
+    open_session(folder / "engine.plan")
+    assert "was tuned on NVIDIA Other, this is NVIDIA Test" in caplog.text
+
+
+def test_providers_are_not_for_plans(tiny_artifact, tmp_path, gpu):
+    folder = with_plan(tiny_artifact, tmp_path / "a")
+    with pytest.raises(InputError, match="--provider cuda is for ONNX models"):
+        open_session(folder / "engine.plan", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo 'NVIDIA L4, 8.9, 580.82.07, 23034 MiB'", ("NVIDIA L4", "8.9", "580.82.07", "")),
+        ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", (None, None, None, "mismatch")),
+        ("exit 9", (None, None, None, "nvidia-smi said: nothing")),
+    ],
+)
+def test_this_machine(tmp_path, monkeypatch, script, expected):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine = this_machine()
+    assert (machine.gpu, machine.compute_capability, machine.driver) == expected[:3]
+    assert expected[3] in machine.why_no_gpu
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "hides them" in this_machine().why_no_gpu
