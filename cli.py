@@ -174,7 +174,7 @@ def export(
     for choice in engines.build:
         artifact = _build(artifact, choice, imagenet)
     if skipped := engines.describe(artifact.folder):
-        out.print(skipped, markup=False)
+        out.print(skipped)
     write_json(json_path, artifact.manifest.to_json)
     written = artifact.folder / _runnable(artifact)
     print_next(f"python cli.py eval {shlex.quote(str(written))} --imagenet {shlex.quote(imagenet or '/data')}")
@@ -247,7 +247,7 @@ def _build(artifact: "Artifact", options: "EngineOptions", imagenet: str | None)
     with build_bar(f"building the {options.backend.value} engine") as bar:
         built = add_engine(artifact.folder, options, bar, imagenet)
     for line in describe_built(built.manifest, options.backend.plan):
-        out.print(line, markup=False)
+        out.print(line)
     return built
 
 
@@ -271,7 +271,7 @@ def inspect(
     check_json(json_path)
     opened = artifact_of(artifact)
     for line in describe_artifact(opened, this_machine()):
-        out.print(line, markup=False)
+        out.print(line)
     write_json(json_path, opened.manifest.to_json)
     for name in opened.manifest.files:
         opened.read(name)  # a changed file is an error, once all has been shown
@@ -368,9 +368,9 @@ def evaluate_command(
         reference=None if other is None else other.name,
     )
     for line in describe_evaluation(result):
-        out.print(line, markup=False)
+        out.print(line)
     for line in describe_corrupt(result):
-        err.print(line, markup=False)
+        err.print(line)
     if opened.manifest is not None and other is None:
         last = opened.manifest.parity[-1]
         out.print(

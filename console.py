@@ -10,21 +10,21 @@ import rich.progress
 
 from runtime.errors import InputError
 
-out = rich.console.Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-err = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+out = rich.console.Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+err = rich.console.Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
     """Show the step that runs: a spinner on a terminal, a line each elsewhere."""
     if not err.is_terminal:
-        yield lambda text: err.print(f"· {text}", markup=False)
+        yield lambda text: err.print(f"· {text}")
         return
     with err.status("starting") as status:
 
         def step(text: str) -> None:
             status.update(text)
-            err.print(f"· {text}", markup=False)
+            err.print(f"· {text}")
 
         yield step
 
@@ -48,7 +48,7 @@ def images_bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
 def build_bar(what: str) -> Iterator[Callable[[str, float], None]]:
     """Show the share of a build that is done and its phase, on a terminal; one line elsewhere."""
     if not err.is_terminal:
-        err.print(f"· {what}", markup=False)
+        err.print(f"· {what}")
         yield lambda _phase, _share: None
         return
     columns = (
@@ -89,4 +89,4 @@ def write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
 
 def print_next(command: str) -> None:
     """End a command with the one that usually follows, ready to paste."""
-    out.print(f"next: {command}", markup=False)
+    out.print(f"next: {command}")

@@ -55,11 +55,23 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet:
     cache = None
     if options.backend is Backend.TENSORRT:
         cache = options.timing_cache or timing_cache_path(machine.versions[Backend.TENSORRT], machine)
+    _check_strippable(options, machine)
     job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
     built = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
     stages = [] if images is None else [_prove(built, options, artifact.manifest, onnx, images)]
     engine = _record(built, options, batch, machine)
     return _write(artifact, engine, built.plan, stages)
+
+
+def why_not_here(options: EngineOptions, machine: Machine) -> str | None:
+    """Return in a few words why `machine` cannot build this engine; None where it can."""
+    if options.backend not in machine.versions:
+        return f"{MODULES[options.backend]} is not installed"
+    if machine.has_gpu or options.compute_capabilities:
+        return None
+    if options.backend is Backend.TENSORRT:
+        return f"tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})"
+    return "tensorrt-rtx needs no GPU, but --compute-capability 8.9,12.0 to tell it which to build for"
 
 
 def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
@@ -68,25 +80,21 @@ def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
     Raises:
         MissingError: The library is not installed, or nothing says for which GPU to build.
     """
-    backend = options.backend
-    if backend not in machine.versions:
-        raise MissingError(
-            f"--target {backend.value} needs {MODULES[backend]}, which is not installed; {INSTALL[backend]}"
-        )
-    if backend is Backend.TENSORRT:
-        if not machine.has_gpu:
-            raise MissingError(
-                f"--target tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})"
-            )
+    why = why_not_here(options, machine)
+    if why is not None:
+        advice = f"; {INSTALL[options.backend]}" if options.backend not in machine.versions else ""
+        raise MissingError(f"--target {options.backend.value} cannot be built here: {why}{advice}")
+    if options.backend is Backend.TENSORRT:
         return ()
-    if options.compute_capabilities:
-        return options.compute_capabilities
-    if machine.compute_capability is None:
+    return options.compute_capabilities or (str(machine.compute_capability),)
+
+
+def _check_strippable(options: EngineOptions, machine: Machine) -> None:
+    """TensorRT-RTX compiles the kernels of a refittable engine when it builds, which takes a GPU."""
+    if options.weight_stripped and options.backend is Backend.TENSORRT_RTX and not machine.has_gpu:
         raise MissingError(
-            f"--target tensorrt-rtx builds without a GPU, but must be told for which: --compute-capability 8.9,12.0 "
-            f"({machine.why_no_gpu})"
+            f"--weight-stripped with --target tensorrt-rtx needs a GPU to build on ({machine.why_no_gpu}); leave it out"
         )
-    return (machine.compute_capability,)
 
 
 def _batch(manifest: Manifest, asked: Batch | None) -> Batch:

@@ -4,10 +4,10 @@ import dataclasses
 import pathlib
 import shlex
 
-from export.add_engine import require_target
+from export.add_engine import require_target, why_not_here
 from export.engine_options import EngineOptions
 from export.options import Target
-from runtime.errors import MissingError
+from runtime.errors import InputError
 from runtime.machine import Machine
 from runtime.tensorrt_library import Backend
 
@@ -42,17 +42,17 @@ def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machin
         MissingError: A target that was named cannot be built here.
         InputError: `compute_capabilities` for a target that takes none.
     """
+    if compute_capabilities and target not in BACKENDS:
+        raise InputError(f"--compute-capability is for engines, of which --target {target.value} builds none")
     build, skipped = [], []
     for backend in BACKENDS.get(target, ()):
         named = compute_capabilities if backend is Backend.TENSORRT_RTX or target is Target.TENSORRT else ()
         options = EngineOptions(backend=backend, compute_capabilities=named)
-        try:
-            capabilities = require_target(options, machine)
-        except MissingError as error:
-            if target is not Target.AUTO:
-                raise
-            skipped.append(str(error).removeprefix("--target "))
+        why = why_not_here(options, machine)
+        if why is not None and target is Target.AUTO:
+            skipped.append(why)
             continue
+        capabilities = require_target(options, machine)
         if target is Target.AUTO and not named and not RTX_CAPABILITIES.issuperset(capabilities):
             skipped.append(f"tensorrt-rtx does not build for compute capability {capabilities[0]}")
             continue

@@ -52,7 +52,7 @@ class EngineBuilder:
     def layers(self) -> list[Layer]:
         """Return every layer of the network with the data types of its tensors."""
         network = self._network
-        layers = [network.get_layer(index) for index in range(network.num_layers)]
+        layers: list[tensorrt.ILayer] = [network.get_layer(index) for index in range(network.num_layers)]
         made_by = {}
         for layer in layers:
             for output in _tensors(layer.num_outputs, layer.get_output):
@@ -109,7 +109,7 @@ def _parser_errors(parser: "tensorrt.OnnxParser") -> str:
     return "; ".join(errors) + (f" and {more} more" if more > 0 else "")
 
 
-def _tensors(count: int, get: Callable[[int], Any]) -> list[Any]:
+def _tensors(count: int, get: Callable[[int], Any]) -> "list[tensorrt.ITensor]":
     """Return the tensors of a layer; an optional input that is left out is None."""
     return [tensor for tensor in (get(index) for index in range(count)) if tensor is not None]
 
@@ -149,6 +149,8 @@ def _configure(library: Library, config: "tensorrt.IBuilderConfig", options: Eng
         HardwareCompatibility.AMPERE_PLUS: trt.HardwareCompatibilityLevel.AMPERE_PLUS,
     }
     config.hardware_compatibility_level = levels[options.hardware_compatible]
+    if config.hardware_compatibility_level != levels[options.hardware_compatible]:  # a library may ignore it
+        raise DeviceError(f"TensorRT {library.version} does not build {options.hardware_compatible.value} engines here")
 
 
 def _set_compute_capabilities(

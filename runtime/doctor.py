@@ -1,12 +1,20 @@
-"""What this machine can do, and what is missing for the rest. Loads no heavy library: it asks for their versions."""
+"""What this machine can do, and what is missing for the rest. What runs models is tried, libraries are looked up."""
 
 import dataclasses
 import importlib.metadata
 import importlib.util
-import shutil
-import subprocess
 
-GPU_QUERY = ("nvidia-smi", "--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader")
+from runtime.errors import DeviceError, InputError, MissingError
+from runtime.execution_providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
+from runtime.machine import Machine, this_machine
+from runtime.tensorrt_library import INSTALL, MODULES, Backend
+
+ABILITIES = {
+    CPU: "run ONNX models on the CPU",
+    CUDA: "run ONNX models with --provider cuda",
+    TENSORRT: "run ONNX models with --provider tensorrt",
+    TENSORRT_RTX: "run ONNX models with --provider tensorrt-rtx",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +27,23 @@ class Finding:
 
     def as_dict(self) -> dict[str, str | bool]:
         return dataclasses.asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Return every ability that the commands of this project can use."""
+    machine = this_machine()
+    return [
+        _package("load checkpoints and evaluate in PyTorch", "torch", ("torch",), "pip install torch"),
+        _package("variants and datasets of timm", "timm", ("timm",), "pip install timm"),
+        _package("write ONNX models", "onnxscript", ("onnxscript",), "pip install onnx onnxscript"),
+        *(_provider(provider, ability) for provider, ability in ABILITIES.items()),
+        _gpu(machine),
+        *(_build(backend, machine) for backend in Backend),
+        *(_run(backend, machine) for backend in Backend),
+        _package("compare layers", "polygraphy", ("polygraphy",), "pip install 'polygraphy>=0.53'"),
+        _package("fetch published checkpoints", "gdown", ("gdown",), "pip install gdown"),
+        _package("read the ImageNet devkit's labels", "scipy", ("scipy",), "pip install scipy"),
+    ]
 
 
 def _version(*distributions: str) -> str | None:
@@ -35,41 +60,40 @@ def _package(ability: str, module: str, distributions: tuple[str, ...], install:
     return Finding(ability, found is not None, found or f"missing {distributions[0]}; {install}")
 
 
-def _onnxruntime() -> list[Finding]:
+def _provider(provider: str, ability: str) -> Finding:
+    """Run a graph of one node with `provider`."""
     if importlib.util.find_spec("onnxruntime") is None:
-        return [Finding("run ONNX models", False, "missing onnxruntime; pip install onnxruntime")]
-    from runtime.onnxruntime_graph import providers
+        return Finding(ability, False, "missing onnxruntime; pip install onnxruntime")
+    from runtime.provider_probe import probe
 
-    version = _version("onnxruntime", "onnxruntime-gpu") or "onnxruntime"
-    found = [Finding("run ONNX models on the CPU", "cpu" in providers(), version)]
-    for name, ability in (("cuda", "run ONNX models on an NVIDIA GPU"), ("tensorrt", "run ONNX models by TensorRT")):
-        works = name in providers()
-        found.append(
-            Finding(ability, works, version if works else "pip install onnxruntime-gpu on a machine with a GPU")
-        )
-    return found
-
-
-def _gpu() -> Finding:
-    ability = "NVIDIA GPU"
-    if shutil.which(GPU_QUERY[0]) is None:
-        return Finding(ability, False, "none found: no nvidia-smi")
     try:
-        asked = subprocess.run(GPU_QUERY, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - constant
-    except (subprocess.SubprocessError, OSError) as error:
-        return Finding(ability, False, f"nvidia-smi failed: {error}")
-    return Finding(ability, bool(asked.stdout.strip()), asked.stdout.strip().replace("\n", "; ") or "none listed")
+        return Finding(ability, True, probe(provider))
+    except (MissingError, InputError, DeviceError) as error:
+        return Finding(ability, False, str(error))
 
 
-def examine() -> list[Finding]:
-    """Return every ability that the commands of this project can use."""
-    return [
-        _package("load checkpoints and evaluate in PyTorch", "torch", ("torch",), "pip install torch"),
-        _package("variants and datasets of timm", "timm", ("timm",), "pip install timm"),
-        _package("write ONNX models", "onnxscript", ("onnxscript",), "pip install onnx onnxscript"),
-        *_onnxruntime(),
-        _gpu(),
-        Finding("build and run TensorRT engines", False, "this version writes ONNX models; engines come later"),
-        _package("fetch published checkpoints", "gdown", ("gdown",), "pip install gdown"),
-        _package("read the ImageNet devkit's labels", "scipy", ("scipy",), "pip install scipy"),
-    ]
+def _gpu(machine: Machine) -> Finding:
+    if not machine.has_gpu:
+        return Finding("NVIDIA GPU", False, machine.why_no_gpu)
+    detail = f"{machine.gpu}, compute capability {machine.compute_capability}, driver {machine.driver}"
+    return Finding("NVIDIA GPU", True, f"{detail}, {machine.memory}")
+
+
+def _build(backend: Backend, machine: Machine) -> Finding:
+    ability = f"build engines with --target {backend.value}"
+    if backend not in machine.versions:
+        return Finding(ability, False, f"missing {MODULES[backend]}; {INSTALL[backend]}")
+    version = f"{MODULES[backend]} {machine.versions[backend]}"
+    if backend is Backend.TENSORRT and not machine.has_gpu:
+        return Finding(ability, False, f"{version}, but no GPU to build on ({machine.why_no_gpu})")
+    return Finding(ability, True, version if machine.has_gpu else f"{version}; without a GPU: --compute-capability 8.9")
+
+
+def _run(backend: Backend, machine: Machine) -> Finding:
+    ability = f"run {backend.plan}"
+    missing = [] if backend in machine.versions else [f"{MODULES[backend]} ({INSTALL[backend]})"]
+    if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None:
+        missing.append("cuda-python (pip install cuda-python)")
+    if not machine.has_gpu:
+        missing.append(f"an NVIDIA GPU ({machine.why_no_gpu})")
+    return Finding(ability, not missing, f"missing {', '.join(missing)}" if missing else f"on {machine.gpu}")

@@ -174,7 +174,8 @@ def _plugin_devices() -> list[ort.OrtEpDevice]:
         try:
             ort.register_execution_provider_library(PLUGIN_PROVIDER, str(library))
         except ORT_ERRORS as error:
-            raise MissingError(f"{PLUGIN_PROVIDER} cannot be loaded here: {_why(error)}") from error
+            why = str(error).rpartition("with error: ")[2].strip()
+            raise MissingError(f"{PLUGIN_PROVIDER} cannot be loaded here: {why}") from error
     devices = [device for device in ort.get_ep_devices() if device.ep_name == PLUGIN_PROVIDER]
     if not devices:
         raise MissingError(f"{PLUGIN_PROVIDER} finds no GPU that it can use: it takes RTX cards")

@@ -40,8 +40,10 @@ class Backend(enum.Enum):
 MODULES = {Backend.TENSORRT: "tensorrt", Backend.TENSORRT_RTX: "tensorrt_rtx"}
 OLDEST = {Backend.TENSORRT: "10.12", Backend.TENSORRT_RTX: "1.2"}
 INSTALL = {
-    Backend.TENSORRT: "pip install 'deepvit[gpu]', which brings tensorrt",
-    Backend.TENSORRT_RTX: "pip install 'deepvit[tensorrt-rtx]'",
+    Backend.TENSORRT: "pip install tensorrt cuda-python",
+    Backend.TENSORRT_RTX: (
+        "pip install tensorrt-rtx-cu13-bindings==1.7.1.116 onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0 cuda-python"
+    ),
 }
 DISTRIBUTIONS = {  # the packages that carry the bindings, newest CUDA first
     Backend.TENSORRT: ("tensorrt-cu13-bindings", "tensorrt-cu12-bindings", "tensorrt"),

@@ -55,7 +55,12 @@ class EngineOnGpu:
         self.name, self.library, self.cuda = name, library, cuda
         self._log = logger_of(library)
         cuda.use()
-        self._runtime, self._engine = _deserialize(plan, library, allow_host_code, self._log, name)
+        # The runtime outlives its engine.
+        self._runtime: tensorrt.Runtime = checked(library.trt.Runtime(self._log), "create a runtime", self._log)
+        self._runtime.engine_host_code_allowed = allow_host_code
+        self._engine: tensorrt.ICudaEngine = checked(
+            self._runtime.deserialize_cuda_engine(plan), f"load {name} ({len(plan)} bytes)", self._log
+        )
         if refit_from is not None:
             _refit(self._engine, refit_from, library, self._log)
         self.bindings = _bindings_of(self._engine, library, name)
@@ -126,8 +131,8 @@ class EngineOnGpu:
         inspector: tensorrt.EngineInspector = checked(
             self._engine.create_engine_inspector(), "create an engine inspector", self._log
         )
-        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        return str(checked(text, "inspect the engine", self._log))
+        json = trt.LayerInformationFormat.JSON
+        return str(checked(inspector.get_engine_information(json), "inspect the engine", self._log))
 
     def close(self) -> None:
         """Free the engine once the runs under way have ended; it cannot run afterwards."""
@@ -140,14 +145,6 @@ class EngineOnGpu:
             self._idle.clear()
             self._made = 0
             self._engine = self._runtime = None
-
-
-def _deserialize(plan: bytes, library: Library, allow_host_code: bool, log: Any, name: str) -> tuple[Any, Any]:
-    trt = library.trt
-    runtime: tensorrt.Runtime = checked(trt.Runtime(log), "create a runtime", log)
-    runtime.engine_host_code_allowed = allow_host_code
-    engine = checked(runtime.deserialize_cuda_engine(plan), f"load {name} ({len(plan)} bytes)", log)
-    return runtime, engine
 
 
 def _refit(engine: "tensorrt.ICudaEngine", onnx: bytes, library: Library, log: Any) -> None:

@@ -11,7 +11,12 @@ import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
-sys.path[:0] = [str(GOLDEN), str(ROOT / "examples" / "digits")]
+sys.path[:0] = [
+    str(GOLDEN),
+    str(ROOT / "examples" / "digits"),
+    str(ROOT / "tests" / "rig"),
+    str(ROOT / "tests" / "runtime"),
+]
 
 import deepvit
 from deepvit.random_weights import randomize
@@ -81,6 +86,39 @@ def tiny_artifact(tiny_loaded, tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("artifacts") / "tiny-fp16"
     export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def variant_onnx(tmp_path_factory):
+    """A function: name of a published variant → its float32 graph for TensorRT, made once, with the golden weights."""
+    from golden_model import golden_graph
+
+    folder = tmp_path_factory.mktemp("variants")
+
+    def get(name: str) -> bytes:
+        path = folder / f"{name}.onnx"
+        if not path.is_file():
+            path.write_bytes(golden_graph(name))
+        return path.read_bytes()
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def rig(tmp_path_factory):
+    """TensorRT's real bindings, for the processes that a test starts; see `rig.py`."""
+    from rig import build_rig
+
+    return build_rig(tmp_path_factory.mktemp("rig"))
+
+
+@pytest.fixture
+def on_rig(rig, monkeypatch):
+    """Let this process find the rig's `tensorrt`, and the processes that it starts load it."""
+    for name, value in rig.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(rig.folder))
+    return rig
 
 
 @pytest.fixture(scope="session")

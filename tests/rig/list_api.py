@@ -23,5 +23,5 @@ def signatures(member):
 api = {}
 for name, kind in inspect.getmembers(module, inspect.isclass):
     api[name] = {member: signatures(getattr(kind, member)) for member in dir(kind)}
-api["module"] = {name: None for name in dir(module)}
+api["module"] = dict.fromkeys(dir(module))
 print(json.dumps({"version": module.__version__, "classes": api}))

@@ -178,7 +178,7 @@ class ExecutionContextAllocationStrategy(enum.Enum):
 
 
 class EngineInspector:
-    def get_engine_information(self, format):
+    def get_engine_information(self, format):  # noqa: A002 - TensorRT's name
         return '{"Layers": []}'
 
 

@@ -50,7 +50,9 @@ def with_plan(artifact, folder, plan=PLAN, **changes):
 def gpu(monkeypatch):
     """This machine with a GPU; the list gets every backend that was loaded."""
     loaded = []
-    monkeypatch.setattr(runtime.session_tensorrt, "load_library", lambda backend: loaded.append(backend) or fake_library())
+    monkeypatch.setattr(
+        runtime.session_tensorrt, "load_library", lambda backend: loaded.append(backend) or fake_library()
+    )
     monkeypatch.setattr(runtime.cuda, "Cuda", FakeCuda)
     for module in (runtime.session_tensorrt, runtime.session):
         monkeypatch.setattr(module, "this_machine", lambda: HERE)

@@ -14,9 +14,7 @@ from runtime.trt_lease import MOST_SHAPES
 
 
 def open_fake(cuda=None, plan=PLAN, leases=2, **engine_options):
-    engine = EngineOnGpu(
-        plan, fake_library(**engine_options), cuda or FakeCuda(), name="engine.plan", leases=leases
-    )
+    engine = EngineOnGpu(plan, fake_library(**engine_options), cuda or FakeCuda(), name="engine.plan", leases=leases)
     return engine, TensorRtSession(engine)
 
 
@@ -77,7 +75,7 @@ def test_without_graphs_it_says_so_and_goes_on(caplog):
 
 def test_many_threads_get_their_own_answers():
     cuda = FakeCuda()
-    engine, session = open_fake(cuda, leases=3)
+    _, session = open_fake(cuda, leases=3)
 
     def one(seed):
         images = images_of(1 + seed % 11, seed)
@@ -110,7 +108,7 @@ def test_a_shared_lease_gives_wrong_answers(monkeypatch):
 
 def test_a_failed_run_frees_its_lease_and_the_next_one_works():
     cuda = FakeCuda()
-    engine, session = open_fake(cuda, leases=1)
+    _, session = open_fake(cuda, leases=1)
     session.run(images_of(8))
     broken = cuda.synchronize
 

@@ -1,0 +1,259 @@
+"""An engine for an artifact: what is asked first, what is proved, what is written, and that a failure leaves all as it was."""
+
+import dataclasses
+import json
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from test_plan import HERE
+
+import export.add_engine
+import export.engine_process
+import runtime.session
+from export.add_engine import add_engine
+from export.build_progress import BuildProgress
+from export.engine_choice import choose_engines
+from export.engine_options import EngineOptions, compute_capabilities_from_text
+from export.engine_process import Built
+from export.engine_worker import Job, job_from_json
+from export.options import Batch, Target
+from export.timing_cache import locked, read_timings, timing_cache_path, write_timings
+from runtime.artifact import HardwareCompatibility, open_artifact
+from runtime.errors import InputError, MissingError, OutOfBoundsError
+from runtime.machine import Machine
+from runtime.session import open_session
+from runtime.tensorrt_library import Backend
+
+RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
+BOTH = {Backend.TENSORRT: "11.4.0.106", Backend.TENSORRT_RTX: "1.7.1.116"}
+NO_GPU = Machine(why_no_gpu="no nvidia-smi here", versions=BOTH)
+
+
+def quiet(_phase, _share):
+    pass
+
+
+@pytest.fixture
+def artifact(tiny_artifact, tmp_path):
+    """A copy of the tiny artifact, free to be changed."""
+    return shutil.copytree(tiny_artifact, tmp_path / "artifact")
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def on_gpu(monkeypatch, on_rig, tmp_path):
+    """A GPU that exists by name: what the rig builds counts as run, with the graph's own answers unless changed."""
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(export.add_engine, "this_machine", lambda: dataclasses.replace(HERE, versions=BOTH))
+    changes = {"inspector": '{"Layers": []}', "error": 0.0, "jobs": []}
+
+    def build(onnx, job, images, bar, on_parsed):
+        changes["jobs"].append(job)
+        built = export.engine_process.build_engine(onnx, dataclasses.replace(job, is_run=False), None, bar, on_parsed)
+        path = tmp_path / "same.onnx"
+        path.write_bytes(onnx)
+        logits = open_session(path).run(images) * np.float32(1 + changes["error"])
+        return Built(
+            plan=built.plan, version=built.version, network=built.network, inspector=changes["inspector"], logits=logits
+        )
+
+    monkeypatch.setattr(export.add_engine, "build_engine", build)
+    return changes
+
+
+def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
+    before = files_of(artifact)
+    manifest = add_engine(artifact, RTX, quiet).manifest
+    (engine,) = manifest.engines
+    assert (engine.file, engine.backend, engine.version) == ("engine.rtx.plan", "tensorrt-rtx", "1.7.1.116")
+    assert (engine.compute_capability, engine.gpu, engine.driver) == ("8.9,12.0", None, None)
+    assert engine.census.network["MATRIX_MULTIPLY HALF"] == manifest.graph["gemms"] == 14
+    assert engine.census.engine is None
+    assert files_of(artifact)["model.onnx"] == before["model.onnx"]
+    assert open_artifact(artifact).read("engine.rtx.plan")
+    again = add_engine(artifact, dataclasses.replace(RTX, batch=Batch(min=2, opt=2, max=3)), quiet).manifest
+    assert [e.profile.max for e in again.engines] == [3]
+
+
+def test_a_tensorrt_engine_is_proved_and_recorded(artifact, on_gpu):
+    options = EngineOptions(workspace_bytes=1 << 30, optimization_level=3)
+    manifest = add_engine(artifact, options, quiet).manifest
+    (engine,) = manifest.engines
+    assert (engine.gpu, engine.driver, engine.compute_capability) == (HERE.gpu, HERE.driver, "8.9")
+    assert engine.options == {"workspace_bytes": 1 << 30, "optimization_level": 3}
+    stage = manifest.parity[-1]
+    assert (stage.stage, stage.against, stage.sqnr_db) == ("engine-tensorrt", "onnx-fp16", None)
+    both = add_engine(artifact, RTX, quiet).manifest
+    assert [e.file for e in both.engines] == ["engine.plan", "engine.rtx.plan"]
+    again = add_engine(artifact, options, quiet).manifest
+    assert [stage.stage for stage in again.parity].count("engine-tensorrt") == 1
+    (cache,) = {job.timing_cache for job in on_gpu["jobs"] if job.options.backend is Backend.TENSORRT}
+    assert cache.name == "11.4.0.106_NVIDIA-Test_8.9_580.82.07.cache"
+    assert read_timings(cache)
+
+
+def test_an_engine_with_other_answers_is_refused(artifact, on_gpu):
+    before = files_of(artifact)
+    on_gpu["error"] = 0.1
+    with pytest.raises(OutOfBoundsError, match=r"parity of engine-tensorrt against onnx-fp16 .* SQNR 20\.0 dB"):
+        add_engine(artifact, EngineOptions(), quiet)
+    assert files_of(artifact) == before
+
+
+def test_an_engine_that_came_out_in_fp32_is_refused(artifact, on_gpu):
+    before = files_of(artifact)
+    floats = [{"Name": "x", "Format/Datatype": "Float"}]
+    layer = {"Name": "blocks.0.attn.qkv/MatMul", "LayerType": "gemm", "Inputs": floats, "Outputs": floats}
+    on_gpu["inspector"] = json.dumps({"Layers": [layer]})
+    with pytest.raises(OutOfBoundsError, match="blocks.0.attn.qkv/MatMul computes in FLOAT, expected HALF"):
+        add_engine(artifact, EngineOptions(), quiet)
+    assert files_of(artifact) == before
+
+
+def test_a_changed_graph_is_not_built(artifact, monkeypatch):
+    content = bytearray((artifact / "model.onnx").read_bytes())
+    content[100] ^= 1
+    (artifact / "model.onnx").write_bytes(content)
+    monkeypatch.setattr(export.add_engine, "build_engine", None)
+    with pytest.raises(InputError, match="model.onnx has SHA-256"):
+        add_engine(artifact, RTX, quiet)
+
+
+@pytest.mark.parametrize("batch", [Batch(min=1, opt=8, max=65), Batch(min=100, opt=100, max=100)])
+def test_batches_beyond_what_was_proved_are_refused(artifact, batch):
+    with pytest.raises(InputError, match="the graph was proved up to 64"):
+        add_engine(artifact, dataclasses.replace(RTX, batch=batch), quiet)
+
+
+def test_a_stripped_rtx_plan_needs_a_gpu(artifact):
+    with pytest.raises(MissingError, match="--weight-stripped with --target tensorrt-rtx needs a GPU"):
+        add_engine(artifact, dataclasses.replace(RTX, weight_stripped=True), quiet)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"workspace_bytes": 1}, "--workspace 0: expected"),
+        ({"optimization_level": 6}, "--optimization-level 6: expected 0 to 5"),
+        ({"compute_capabilities": ("8.9",)}, "--compute-capability is for --target tensorrt-rtx"),
+        (
+            {"backend": Backend.TENSORRT_RTX, "version_compatible": True},
+            "--version-compatible is for --target tensorrt",
+        ),
+        (
+            {"backend": Backend.TENSORRT_RTX, "hardware_compatible": HardwareCompatibility.AMPERE_PLUS},
+            "--hardware-comp",
+        ),
+    ],
+)
+def test_options_that_cannot_be(options, says):
+    with pytest.raises(InputError, match=says):
+        EngineOptions(**options)
+
+
+@pytest.mark.parametrize("text", ["", "89", "8.9,", "8.9;9.0", "8.9,8.9", "x", "-8.9", "123.4"])
+def test_compute_capabilities_that_are_none(text):
+    with pytest.raises(InputError, match="expected one or more, as in 8.9,12.0"):
+        compute_capabilities_from_text(text)
+
+
+def test_which_engines_are_built():
+    def chosen(target, machine, *capabilities):
+        choice = choose_engines(target, capabilities, machine)
+        return [options.backend.value for options in choice.build], choice.skipped
+
+    gpu = dataclasses.replace(HERE, versions=BOTH)
+    assert chosen(Target.AUTO, gpu) == (["tensorrt", "tensorrt-rtx"], ())
+    built, skipped = chosen(Target.AUTO, dataclasses.replace(gpu, compute_capability="9.0"))
+    assert built == ["tensorrt"]
+    assert "tensorrt-rtx does not build for compute capability 9.0" in skipped
+    assert chosen(Target.AUTO, NO_GPU, "8.9")[0] == ["tensorrt-rtx"]
+    assert chosen(Target.AUTO, NO_GPU)[0] == []
+    assert chosen(Target.ONNX, gpu) == chosen(Target.CPU, gpu) == ([], ())
+    assert chosen(Target.TENSORRT_RTX, gpu) == (["tensorrt-rtx"], ())
+    with pytest.raises(MissingError, match="cannot be built here: tensorrt builds on the GPU.*no nvidia-smi here"):
+        chosen(Target.TENSORRT, NO_GPU)
+    with pytest.raises(MissingError, match="tensorrt is not installed; pip install tensorrt"):
+        chosen(Target.TENSORRT, Machine(why_no_gpu="none"))
+    with pytest.raises(MissingError, match="--compute-capability 8.9,12.0 to tell it"):
+        chosen(Target.TENSORRT_RTX, NO_GPU)
+    with pytest.raises(InputError, match="is for --target tensorrt-rtx"):
+        chosen(Target.TENSORRT, gpu, "8.9")
+    with pytest.raises(InputError, match="of which --target onnx builds none"):
+        chosen(Target.ONNX, gpu, "8.9")
+
+
+def test_a_job_survives_its_file():
+    job = Job(options=RTX, batch=Batch(), timing_cache=None, is_run=True)
+    assert job_from_json(job.to_json()) == job
+
+
+def test_timings_are_found_by_version_gpu_and_driver(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "cache"))
+    names = {
+        timing_cache_path(version, dataclasses.replace(HERE, gpu=gpu, driver=driver)).name
+        for version in ("11.4.0.106", "10.12.0.36")
+        for gpu in ("NVIDIA L4", "NVIDIA A10")
+        for driver in ("580.1", "590.1")
+    }
+    assert len(names) == 8
+    (tmp_path / "cache" / "timing").chmod(0o777)
+    with pytest.raises(InputError, match="can be written by others"):
+        timing_cache_path("11.4.0.106", HERE)
+
+
+def test_the_lock_of_the_timings_makes_others_wait(tmp_path):
+    path, order = tmp_path / "a.cache", []
+
+    def other():
+        with locked(path):
+            order.append("other")
+
+    with locked(path):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(5)
+    assert order == ["first", "other"]
+
+
+def test_timings_cannot_be_written_to_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be"):
+        write_timings(tmp_path / "file" / "a.cache", b"x")
+
+
+def test_progress_of_nested_phases():
+    progress, shares = BuildProgress(), []
+    progress.start("all", None, 2)
+    progress.start("first", "all", 4)
+    for step in range(4):
+        progress.step("first", step)
+        shares.append(progress.share)
+    progress.finish("first")
+    progress.step("all", 0)
+    shares.append(progress.share)
+    progress.start("second", "all", 1)
+    progress.start("inner", "second", 2)
+    progress.step("inner", 0)
+    shares.append(progress.share)
+    progress.finish("second")  # given up with its inner phase still open
+    progress.finish("inner")
+    progress.finish("unknown")
+    progress.finish("all")
+    assert shares == [0.125, 0.25, 0.375, 0.5, 0.5, 0.75]
+    assert progress.share == 1.0
+
+
+def test_the_gpu_of_the_tests_is_not_taken_for_this_machine(artifact, monkeypatch):
+    """Negative control of the fixture: without it, TensorRT's engine is refused where no GPU is."""
+    monkeypatch.setattr(export.add_engine, "this_machine", lambda: NO_GPU)
+    with pytest.raises(MissingError, match="cannot be built here"):
+        add_engine(artifact, EngineOptions(), quiet)
+    assert runtime.session.engine_here(open_artifact(artifact), allow_host_code=False) is None

@@ -1,0 +1,260 @@
+"""Engines built by TensorRT itself, without a GPU: its own 11.4 bindings on the rig, and TensorRT-RTX as it is."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from conftest import ROOT
+from onnx import TensorProto, helper, numpy_helper
+
+import deepvit
+from export.cast import cast_graph
+from export.census import census_of, require_network
+from export.engine_options import EngineOptions
+from export.engine_process import build_engine
+from export.engine_worker import Job
+from export.onnx_graph import count_gemms, to_bytes
+from export.options import Batch, Precision
+from runtime.artifact import HardwareCompatibility, open_artifact
+from runtime.errors import DeviceError, InputError, OutOfBoundsError
+from runtime.tensorrt_library import Backend
+
+PUBLISHED = [row.name for row in deepvit.VARIANTS.values() if row.is_published]
+RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
+
+
+def build(
+    content, options=None, batch=None, timings=None, on_parsed=lambda layers: None, bar=lambda phase, share: None
+):
+    job = Job(options=options or EngineOptions(), batch=batch or Batch(), timing_cache=timings, is_run=False)
+    return build_engine(content, job, None, bar, on_parsed)
+
+
+def promise(artifact, model, precision):
+    """The manifest of a graph at `precision`, as the export writes it."""
+    manifest = open_artifact(artifact).manifest
+    return manifest.model_copy(update={"precision": precision.value, "graph": manifest.graph | count_gemms(model)})
+
+
+@pytest.fixture(scope="module")
+def tiny_onnx(tiny_artifact):
+    return onnx.load(tiny_artifact / "model.onnx")
+
+
+@pytest.mark.parametrize("precision", list(Precision), ids=lambda precision: precision.value)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_variant_parses_passes_the_census_and_builds(name, precision, variant_onnx, tiny_artifact, on_rig):
+    model = onnx.load_from_string(variant_onnx(name))
+    if precision is Precision.BF16:
+        model.opset_import[0].version = 22  # where Conv takes bfloat16; for these ops nothing else changed
+    model = cast_graph(model, precision)
+    manifest = promise(tiny_artifact, model, precision)
+    built = build(to_bytes(model), on_parsed=lambda layers: require_network(layers, manifest))
+    census = census_of(built.network, None).network
+    own = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16"}[precision.value]
+    depth, mixes = deepvit.VARIANTS[name].architecture.depth, deepvit.VARIANTS[name].architecture.reattention_blocks
+    products = {kind: count for kind, count in census.items() if kind.startswith("MATRIX_MULTIPLY")}
+    assert products == {f"MATRIX_MULTIPLY {own}": 6 * depth + mixes + 1}  # qkv, q·k, a·v, proj, fc1, fc2; mix; head
+    assert built.version == "11.4.0.106"
+    assert len(built.plan) > 1e6 * deepvit.VARIANTS[name].parameters / 1e6  # at least a byte for each weight
+
+
+def _with_fp32_gemm(model):
+    """One GEMM of an FP16 graph put between casts to FP32."""
+    planted = onnx.ModelProto()
+    planted.CopyFrom(model)
+    nodes = list(planted.graph.node)
+    index = next(i for i, node in enumerate(nodes) if node.name == "blocks.1.mlp.fc1/MatMul")
+    node = nodes[index]
+    before = [helper.make_node("Cast", [name], [f"{name}.wide"], to=TensorProto.FLOAT) for name in node.input]
+    after = helper.make_node("Cast", ["wide"], [node.output[0]], to=TensorProto.FLOAT16)
+    node.input[:], node.output[0] = [f"{name}.wide" for name in node.input], "wide"
+    del planted.graph.node[:], planted.graph.value_info[:]
+    planted.graph.node.extend([*nodes[:index], *before, node, after, *nodes[index + 1 :]])
+    return planted
+
+
+def _with_quantization(model, zero_point):
+    """The activations of one GEMM quantised and dequantised."""
+    planted = onnx.ModelProto()
+    planted.CopyFrom(model)
+    nodes = list(planted.graph.node)
+    index = next(i for i, node in enumerate(nodes) if node.name == "blocks.1.mlp.fc1/MatMul")
+    source = nodes[index].input[0]
+    planted.graph.initializer.extend([
+        numpy_helper.from_array(np.array(0.05, np.float16), "scale"), numpy_helper.from_array(zero_point, "zero_point")
+    ])  # fmt: skip
+    pair = [
+        helper.make_node("QuantizeLinear", [source, "scale", "zero_point"], ["stored"], "planted.quantize"),
+        helper.make_node("DequantizeLinear", ["stored", "scale", "zero_point"], ["restored"], "planted.dequantize"),
+    ]
+    nodes[index].input[0] = "restored"
+    del planted.graph.node[:], planted.graph.value_info[:]
+    planted.graph.node.extend([*nodes[:index], *pair, *nodes[index:]])
+    return planted
+
+
+def test_a_planted_fp32_gemm_is_caught_by_name(tiny_onnx, tiny_artifact, on_rig):
+    manifest = open_artifact(tiny_artifact).manifest
+    build(to_bytes(tiny_onnx), on_parsed=lambda layers: require_network(layers, manifest))
+    with pytest.raises(
+        OutOfBoundsError, match=r"blocks.1.mlp.fc1/MatMul \(MATRIX_MULTIPLY\) computes in FLOAT, expected"
+    ):
+        build(to_bytes(_with_fp32_gemm(tiny_onnx)), on_parsed=lambda layers: require_network(layers, manifest))
+
+
+@pytest.mark.parametrize("zero_point", [np.array(128, np.uint8), np.array(3, np.int8)], ids=["uint8", "shifted"])
+def test_an_asymmetric_quantization_is_caught_by_name(tiny_onnx, on_rig, zero_point):
+    with pytest.raises(InputError, match=r"planted\.(de)?quantize \((Deq|Q)uantizeLinear\): "):
+        build(to_bytes(_with_quantization(tiny_onnx, zero_point)))
+
+
+def test_quantization_that_nobody_promised_is_caught(tiny_onnx, tiny_artifact, on_rig):
+    manifest = open_artifact(tiny_artifact).manifest
+    built = build(to_bytes(_with_quantization(tiny_onnx, np.array(0, np.int8))))
+    (gemm,) = [layer for layer in built.network if layer.name == "blocks.1.mlp.fc1/MatMul"]
+    assert "DEQUANTIZE" in gemm.sources
+    assert not gemm.is_quantized  # its weights are not
+    everything = [dataclasses.replace(gemm, sources=("DEQUANTIZE",) * 2) if x is gemm else x for x in built.network]
+    with pytest.raises(OutOfBoundsError, match="1 quantised GEMMs, promised 0"):
+        require_network(everything, manifest)
+
+
+def test_an_unsupported_operator_is_caught_by_name(tiny_onnx, on_rig):
+    planted = onnx.ModelProto()
+    planted.CopyFrom(tiny_onnx)
+    node = next(node for node in planted.graph.node if node.name == "blocks.0.mlp.act/Gelu")
+    node.op_type, node.domain = "Wobble", "org.example"
+    planted.opset_import.append(helper.make_opsetid("org.example", 1))
+    with pytest.raises(InputError, match=r"TensorRT cannot take the graph: blocks.0.mlp.act/Gelu \(Wobble\): "):
+        build(to_bytes(planted))
+
+
+def test_a_damaged_graph_is_one_line(on_rig):
+    with pytest.raises(InputError, match="TensorRT cannot take the graph"):
+        build(b"not an ONNX file")
+
+
+def test_a_builder_that_dies_is_one_line(tiny_onnx, on_rig, tmp_path, monkeypatch):
+    """A crash within TensorRT, and a process that the system kills for its memory."""
+    for signal, says in (("SIGSEGV", "crashed with SIGSEGV"), ("SIGKILL", "was killed, most likely because memory")):
+        package = tmp_path / signal / "tensorrt"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{signal})\n")
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+        with pytest.raises(DeviceError, match=says) as caught:
+            build(to_bytes(tiny_onnx))
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_raised_at_parsing_ends_the_build(tiny_onnx, on_rig):
+    class StoppedError(Exception):
+        pass
+
+    def stop(_layers):
+        raise StoppedError
+
+    phases = []
+    with pytest.raises(StoppedError):
+        build(to_bytes(tiny_onnx), on_parsed=stop, bar=lambda phase, share: phases.append(phase))
+    assert phases == ["parsing"]
+
+
+def test_progress_rises_to_the_end(tiny_onnx, on_rig):
+    shares = []
+    build(to_bytes(tiny_onnx), bar=lambda phase, share: shares.append(share))
+    assert shares == sorted(shares)
+    assert len(shares) > 20
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+
+
+def test_the_timing_cache_is_written_read_and_replaced_when_damaged(tiny_onnx, on_rig, tmp_path, caplog):
+    path = tmp_path / "timings" / "gpu.cache"
+    build(to_bytes(tiny_onnx), timings=path)
+    first = path.read_bytes()
+    assert first.startswith(b"deepvit timing cache 1\n")
+    build(to_bytes(tiny_onnx), timings=path)
+    assert "discarded" not in caplog.text
+    for damaged in (first[:-1], first[:30], b"", bytes([first[0] ^ 1]) + first[1:]):
+        caplog.clear()
+        path.write_bytes(damaged)
+        build(to_bytes(tiny_onnx), timings=path)
+        assert "is discarded" in caplog.text
+        assert path.read_bytes() == first
+        assert path.with_name("gpu.cache.discarded").read_bytes() == damaged
+
+
+CONFIGURE = """
+import json, sys
+from export import engine_network as e
+from export.engine_options import EngineOptions
+from export.options import Batch
+from runtime.artifact import HardwareCompatibility
+from runtime.tensorrt_library import Backend, load_library, logger_of
+library = load_library(Backend(sys.argv[1])); trt = library.trt; log = logger_of(library)
+builder = e.EngineBuilder(library, open(sys.argv[2], "rb").read(), log)
+config = builder._builder.create_builder_config()
+options = EngineOptions(backend=library.backend, **eval(sys.argv[3]))
+e._configure(library, config, options)
+if library.backend is Backend.TENSORRT_RTX:
+    e._set_compute_capabilities(library, config, options.compute_capabilities)
+builder._add_profile(config, Batch(min=2, opt=3, max=5))
+print(json.dumps({
+    "flags": sorted(n for n, f in trt.BuilderFlag.__members__.items() if config.get_flag(f)),
+    "workspace": config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE),
+    "level": config.builder_optimization_level,
+    "hardware": str(config.hardware_compatibility_level).split(".")[-1],
+    "profiles": config.num_optimization_profiles,
+    "verbosity": str(config.profiling_verbosity).split(".")[-1],
+    "capabilities": [str(config.get_compute_capability(i)).split(".")[-1] for i in range(config.num_compute_capabilities)]
+    if library.backend is Backend.TENSORRT_RTX else [],
+}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "expected"),
+    [
+        ("tensorrt", {}, {"flags": [], "hardware": "NONE", "profiles": 1, "verbosity": "DETAILED"}),
+        ("tensorrt", {"workspace_bytes": 64 << 20, "optimization_level": 5}, {"workspace": 64 << 20, "level": 5}),
+        ("tensorrt", {"version_compatible": True}, {"flags": ["VERSION_COMPATIBLE"]}),
+        ("tensorrt", {"weight_stripped": True}, {"flags": ["REFIT_IDENTICAL", "STRIP_PLAN"]}),
+        ("tensorrt-rtx", {"compute_capabilities": ("8.9", "12.0")}, {"flags": [], "capabilities": ["SM89", "SM120"]}),
+    ],
+)  # fmt: skip
+def test_options_reach_tensorrt(tiny_artifact, on_rig, backend, options, expected):
+    result = subprocess.run(
+        [sys.executable, "-c", CONFIGURE, backend, tiny_artifact / "model.onnx",
+         repr(options)],
+        cwd=ROOT, env=on_rig.environment() | {"PYTHONPATH": f"{on_rig.variables['PYTHONPATH']}:{ROOT}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    got = json.loads(result.stdout)
+    assert {key: got[key] for key in expected} == expected
+
+
+def test_an_option_that_the_library_ignores_is_an_error(tiny_onnx, on_rig):
+    options = EngineOptions(hardware_compatible=HardwareCompatibility.AMPERE_PLUS)  # TensorRT-RTX has no such level
+    with pytest.raises(DeviceError, match="does not build ampere-plus engines here"):
+        build(to_bytes(tiny_onnx), options)
+
+
+def test_a_profile_beyond_reason_is_refused(tiny_onnx, on_rig):
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(tiny_onnx)
+    fixed.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4  # the weights take 3 channels
+    with pytest.raises((InputError, DeviceError)):
+        build(to_bytes(fixed))
+
+
+def test_tensorrt_rtx_as_it_is(tiny_onnx):
+    built = build(to_bytes(tiny_onnx), RTX)
+    assert built.version == "1.7.1.116"
+    assert len(built.plan) > 100_000
+    with pytest.raises(InputError, match="does not build for compute capability 9.0, only for 7.5, 8.0"):
+        build(to_bytes(tiny_onnx), dataclasses.replace(RTX, compute_capabilities=("9.0",)))

@@ -1,0 +1,31 @@
+"""The variants with the golden weights, which the original implementation's logits were computed with."""
+
+import formula
+import torch
+from conftest import load_golden
+
+import deepvit
+from deepvit.fold import ALWAYS, fold, pad_head_dim
+from export.graph_module import GraphModule
+from export.onnx_graph import onnx_from_module, to_bytes
+from export.options import Batch, InputForm, MixForm, QkvForm
+from runtime.preprocess import Preprocessing
+
+HALF = Preprocessing(resize=1, crop=1, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
+
+
+def golden_model(name):
+    """The model in float64, its golden images and logits, and all else that the golden file says."""
+    golden = load_golden(name)
+    model = deepvit.create_deepvit(deepvit.VARIANTS[name]).double().eval()
+    model.load_state_dict(formula.state_dict(golden["state_dict"], golden["seed"]))
+    images = formula.images(golden["batch"], golden["image_size"], golden["seed"])
+    return model, images, torch.tensor(golden["logits"], dtype=torch.float64), golden
+
+
+def golden_graph(name):
+    """The float32 graph in the form for TensorRT, as an ONNX file's bytes."""
+    model, images, _, _ = golden_model(name)
+    folded, _ = fold(model, [*ALWAYS, pad_head_dim])
+    graph = GraphModule(folded, MixForm.MATMUL_VALUE, QkvForm.FUSED, InputForm.FLOAT32, HALF).float()
+    return to_bytes(onnx_from_module(graph, images[:1].float(), Batch(), 20))

@@ -1,0 +1,162 @@
+"""Every name of TensorRT's API that our source uses exists in the bindings of 10.12, 11.4 and TensorRT-RTX, so called."""
+
+import ast
+import json
+import subprocess
+import sys
+
+import fake_gpu
+import pytest
+from api_use import ApiUse, faults_of, with_distinctive
+from conftest import ROOT
+from rig import build_rig, older_bindings
+
+FILES = sorted(path for folder in ("runtime", "export") for path in (ROOT / folder).glob("*.py"))
+USERS = [path for path in FILES if "import tensorrt" in path.read_text()]
+# What TensorRT may answer with null, false or an error instead of doing it.
+REFUSES = ("create_", "build_", "deserialize_", "refit_", "set_input_shape", "set_tensor_address", "execute_async",
+           "set_timing_cache", "get_timing_cache", "serialize", "parse", "set_compute_capability",
+           "add_optimization_profile", "get_engine_information")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def apis(tmp_path_factory):
+    """The APIs of the three bindings, each listed in a process of its own."""
+    listed = {}
+    older = build_rig(tmp_path_factory.mktemp("10.12"), 10, older_bindings())
+    newer = build_rig(tmp_path_factory.mktemp("11.4"))
+    for name, rig, arguments in (
+        ("10.12", older, ["tensorrt"]),
+        ("11.4", newer, ["tensorrt"]),
+        ("rtx", newer, ["-", "rtx"]),
+    ):
+        environment = rig.environment()
+        environment["PYTHONPATH"] += f":{ROOT}"
+        command = [sys.executable, ROOT / "tests" / "rig" / "list_api.py", *arguments]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        listed[name] = with_distinctive(json.loads(found.stdout))
+    assert (listed["10.12"]["version"], listed["11.4"]["version"]) == ("10.12.0.36", "11.4.0.106")
+    return listed
+
+
+def uses_of(path, api, source=None):
+    return ApiUse(source or path.read_text(), path.name, api)
+
+
+def test_what_is_read_from_the_source():
+    assert {path.name for path in USERS} == {"engine_network.py", "tensorrt_library.py", "trt.py", "trt_lease.py"}
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda path: path.name)
+def test_everything_exists_with_that_signature(apis, path):
+    found = uses_of(path, apis["rtx"])
+    assert found.uses
+    faults = [fault for use in found.uses for fault in faults_of(use, apis["rtx"])]
+    for version in ("10.12", "11.4"):
+        shared = [use for use in uses_of(path, apis[version]).uses if use.module == "tensorrt"]
+        faults += [fault for use in shared for fault in faults_of(use, apis[version])]
+    assert faults == []
+    assert found.unknown == [], "annotate these values with their TensorRT class"
+
+
+def test_every_misspelt_member_is_seen(apis):
+    """Negative control: each member that we use, misspelt in our source, is found."""
+    missed, tried = [], 0
+    for path in USERS:
+        lines = path.read_text().splitlines()
+        known = {(use.where, use.member) for use in uses_of(path, apis["11.4"]).uses if use.module == "tensorrt"}
+        for where, member in sorted(known):
+            number = int(where.partition(":")[2]) - 1
+            typo = lines[number].replace(f".{member}", f".{member}_typo", 1)
+            changed = [*lines[:number], typo, *lines[number + 1 :]]
+            if changed == lines or member in ("trt",):
+                continue
+            tried += 1
+            found = uses_of(path, apis["11.4"], "\n".join(changed))
+            if not any(fault for use in found.uses for fault in faults_of(use, apis["11.4"])):
+                missed.append(f"{where} {member}")
+    assert missed == []
+    assert tried > 60
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("def f(c: 'tensorrt.IBuilderConfig'):\n    c.set_flag(1, 2)", "IBuilderConfig.set_flag takes"),
+        (
+            "def f(c: 'tensorrt.IExecutionContext'):\n    c.set_device_memory(1)",
+            "IExecutionContext.set_device_memory takes",
+        ),
+        ("def f(b: 'tensorrt.Builder'):\n    b.create_network(flag=1)", "Builder.create_network takes"),
+        ("def f(trt):\n    return trt.BuilderFlag.FP16", "BuilderFlag.FP16 does not exist"),
+        ("def f(b: 'tensorrt.Builder'):\n    n = b.create_network(0)\n    n.num_layer", "num_layer does not exist"),
+    ],
+)
+def test_wrong_calls_are_seen(apis, source, says):
+    found = ApiUse(source, "f.py", apis["11.4"])
+    assert any(says in fault for use in found.uses for fault in faults_of(use, apis["11.4"]))
+
+
+def _unchecked(source):
+    """Calls that TensorRT may refuse and whose answer nobody looks at."""
+    tree = ast.parse(source)
+    looked_at = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "checked":
+            looked_at.add(id(node.args[0]))
+        if isinstance(node, (ast.If, ast.IfExp)):  # a condition, or compared with None in one
+            looked_at.update(id(child) for child in ast.walk(node.test))
+        if isinstance(node, ast.AnnAssign) and "None" in ast.unparse(node.annotation):  # mypy has it compared with None
+            looked_at.update(id(child) for child in ast.walk(node))
+    return [
+        f"{node.lineno} {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and id(node) not in looked_at
+        and node.func.attr.startswith(REFUSES) and not _is_ours(node)
+    ]  # fmt: skip
+
+
+def _is_ours(node):
+    """Calls of our own wrappers, which raise by themselves."""
+    return ast.unparse(node.func).startswith(("self._cuda.", "cuda.", "os.", "json."))
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda path: path.name)
+def test_every_answer_that_can_be_null_is_looked_at(path):
+    assert _unchecked(path.read_text()) == []
+
+
+def test_an_unchecked_answer_is_seen():
+    assert _unchecked("engine = runtime.deserialize_cuda_engine(plan)") != []
+    assert _unchecked("context.set_input_shape('images', shape)") != []
+    source = (ROOT / "runtime" / "trt_lease.py").read_text()
+    planted = source.replace("checked(context.set_tensor_address(binding.name, address), f\"bind {binding.name}\", self._log)",
+                             "context.set_tensor_address(binding.name, address)")  # fmt: skip
+    assert planted != source
+    assert len(_unchecked(planted)) == 1
+
+
+def test_cuda_python_has_what_we_call():
+    from cuda.bindings import runtime as cudart
+
+    source = (ROOT / "runtime" / "cuda.py").read_text()
+    names = {
+        ast.unparse(node).removeprefix("cudart.")
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("cudart.")
+    }
+    assert len(names) > 20
+    for name in names:
+        value = cudart
+        for part in name.split("."):
+            value = getattr(value, part)
+
+
+def test_the_fake_gpu_has_no_member_that_tensorrt_lacks(apis):
+    """The fake that the other tests run on is no wider than the real thing."""
+    owners = {"Engine": "ICudaEngine", "Context": "IExecutionContext", "Runtime": "Runtime", "Refitter": "Refitter",
+              "OnnxParserRefitter": "OnnxParserRefitter", "EngineInspector": "EngineInspector"}  # fmt: skip
+    own = {"engine_options", "weights"}
+    for name, owner in owners.items():
+        members = {member for member in vars(getattr(fake_gpu, name)) if not member.startswith("_")} - own
+        assert members <= set(apis["11.4"]["classes"][owner]), name
