@@ -10,6 +10,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,test]'
 	touch $@
 
+# The bindings of the oldest TensorRT that this builds on; their package has the newest one's name, hence a folder apart.
+$(VENV)/tensorrt-10.12/done: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) tensorrt-cu12-bindings==10.12.0.36
+	touch $@
+
 data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
 	$(BIN)/python examples/digits/make_dataset.py data/digits
 	touch $@
@@ -19,7 +24,7 @@ demo: data/digits/done
 	$(BIN)/python cli.py eval artifacts/digits_cnn-fp16/model.onnx --imagenet data/digits --reference pytorch --pretrained
 	$(BIN)/python cli.py export deepvit_32 --fp16
 
-test: $(VENV)/installed
+test: $(VENV)/installed $(VENV)/tensorrt-10.12/done
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed

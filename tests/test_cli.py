@@ -14,6 +14,7 @@ from conftest import ROOT
 from PIL import Image
 
 SECONDS = 120
+without_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="about machines without a GPU")
 
 
 def run(*arguments, cwd=ROOT, **options):
@@ -41,6 +42,9 @@ def exported(tmp_path_factory, digits):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "next: python cli.py eval artifacts/digits_cnn-fp16/model.onnx" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if "no TensorRT engine" in line]
+    assert "tensorrt is not installed" in line
+    assert line.endswith("on the machine with the GPU: python cli.py build artifacts/digits_cnn-fp16")
     assert "random" not in result.stdout
     assert json.loads((folder / "export.json").read_text())["precision"] == "fp16"
     return folder / "artifacts" / "digits_cnn-fp16"
@@ -114,11 +118,6 @@ def test_models_and_doctor():
 )
 def test_wrong_usage(arguments, expected):
     assert expected in refused(2, *arguments)
-
-
-def test_engines_and_providers_that_are_not_here(exported, digits):
-    assert "does not build engines yet" in refused(3, "export", "deepvit_16", "--target", "tensorrt")
-    assert "no provider 'cuda'" in refused(3, "eval", exported, "--imagenet", digits, "--provider", "cuda")
 
 
 def test_damaged_models(exported, digits, tmp_path):
@@ -215,3 +214,112 @@ def test_checkpoints_end_to_end(tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     assert "truncated or not a PyTorch checkpoint" in refused(2, "export", "digits_cnn", "--checkpoint", path)
     assert not pathlib.Path("artifacts/digits_cnn-fp16/x").exists()
+
+
+@without_gpu
+def test_a_named_engine_that_cannot_be_built_is_refused_before_anything_is_done(tmp_path):
+    line = refused(3, "export", "digits_cnn", "--target", "tensorrt", cwd=tmp_path)
+    assert "tensorrt is not installed; pip install tensorrt" in line
+    line = refused(3, "export", "digits_cnn", "--target", "tensorrt-rtx", cwd=tmp_path)
+    assert "--compute-capability 8.9,12.0" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def built(exported, tmp_path_factory):
+    """The exported artifact with a TensorRT-RTX engine, as the command line builds it on a machine without a GPU."""
+    folder = tmp_path_factory.mktemp("built") / "artifact"
+    shutil.copytree(exported, folder)
+    result = run("build", folder, "--target", "tensorrt-rtx", "--compute-capability", "8.9,12.0")
+    assert result.returncode == 0, result.stderr
+    assert "40 MATRIX_MULTIPLY HALF" in result.stdout
+    assert "not run: no GPU here" in result.stdout
+    assert f"next: python cli.py inspect {folder}" in result.stdout
+    return folder
+
+
+@without_gpu
+def test_inspect_shows_an_engine_that_cannot_be_loaded_here(built, tmp_path):
+    result = run("inspect", built, "--json", tmp_path / "inspect.json")
+    assert result.returncode == 0, result.stderr
+    assert "engine engine.rtx.plan: tensorrt-rtx 1.7.1.116, compute capability 8.9,12.0, batch 1:8:64" in result.stdout
+    assert "runs here: no: no NVIDIA GPU" in result.stdout
+    assert "MATRIX_MULTIPLY HALF  40" in result.stdout
+    assert "MATRIX_MULTIPLY FLOAT" not in result.stdout
+    (engine,) = json.loads((tmp_path / "inspect.json").read_text())["engines"]
+    assert engine["census"]["network"]["MATRIX_MULTIPLY HALF"] == 40
+
+
+@without_gpu
+def test_a_plan_without_a_gpu_is_exit_3_and_the_folder_still_evaluates(built, digits):
+    line = refused(3, "eval", built / "engine.rtx.plan", "--imagenet", digits)
+    assert "was built for TensorRT-RTX 1.7.1.116 on compute capability 8.9 or 12.0; this machine has" in line
+    assert "no NVIDIA GPU" in line
+    assert f"run `python cli.py build {built} --target tensorrt-rtx`" in line
+    result = run("eval", built, "--imagenet", digits, "--limit", 20)
+    assert result.returncode == 0, result.stderr
+    assert "ONNX Runtime" in result.stdout
+    assert "not using" in result.stderr
+
+
+def test_a_changed_swapped_or_foreign_plan_is_exit_2(built, digits, tmp_path):
+    folder = shutil.copytree(built, tmp_path / "a")
+    plan = folder / "engine.rtx.plan"
+    content = plan.read_bytes()
+    for changed in (content[:-1], content[:100] + bytes([content[100] ^ 1]) + content[101:], b""):
+        plan.write_bytes(changed)
+        assert "engine.rtx.plan has" in refused(2, "eval", plan, "--imagenet", digits)
+        assert run("inspect", folder).returncode == 2
+    lonely = tmp_path / "engine.plan"
+    lonely.write_bytes(content)
+    assert "--trust-unverified" in refused(2, "eval", lonely, "--imagenet", digits, "--variant", "digits_cnn")
+    shutil.copy(folder / "manifest.json", tmp_path / "manifest.json")
+    assert "not part of the artifact" in refused(2, "eval", lonely, "--imagenet", digits)
+
+
+@without_gpu
+def test_build_refusals(built, tmp_path):
+    for code, arguments, says in (
+        (3, ["build", built], "no engine can be built here: tensorrt is not installed; tensorrt-rtx needs no GPU, but"),
+        (3, ["build", built, "--target", "tensorrt"], "pip install tensorrt"),
+        (2, ["build", built, "--target", "onnx"], "--target onnx builds no engine"),
+        (2, ["build", tmp_path, "--target", "tensorrt-rtx", "--compute-capability", "8.9"], "not an artifact"),
+        (2, ["build", tmp_path / "none"], "does not exist"),
+        (2, ["build", built, "--target", "tensorrt-rtx", "--compute-capability", "9.0"], "only for 7.5, 8.0, 8.6"),
+        (
+            2,
+            ["build", built, "--target", "tensorrt-rtx", "--compute-capability", "8.9", "--batch", "1:8:65"],
+            "up to 64",
+        ),
+        (2, ["compare", built], "compare without --layers is not there yet"),
+        (2, ["compare", "--layers", tmp_path], "not an artifact"),
+        (2, ["eval", built / "engine.rtx.plan", "--imagenet", ".", "--provider", "cuda"], "is for ONNX models"),
+        (3, ["eval", built / "model.onnx", "--imagenet", ".", "--provider", "cuda"], "pip install onnxruntime-gpu"),
+        (3, ["eval", built / "model.onnx", "--imagenet", ".", "--provider", "tensorrt-rtx"], "libcuda.so.1"),
+    ):
+        assert says in refused(code, *arguments), arguments
+
+
+def test_compare_layers(exported, tmp_path):
+    result = run("compare", "--layers", exported, "--pretrained", "--json", tmp_path / "layers.json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "layers.json").read_text())
+    assert [row["layer"] for row in report["graph"]] == [*(f"blocks.{i}" for i in range(6)), "logits"]
+    assert all(40 < row["sqnr_db"] < 100 for row in report["graph"])
+    assert report["engine"] is None
+    assert "falls most at " in result.stdout
+    assert "SHA-256" in refused(2, "compare", "--layers", exported)
+    assert "expected fp32" in refused(2, "compare", "--layers", exported, "--reference", exported)
+
+
+@without_gpu
+def test_doctor_tells_what_is_missing(tmp_path):
+    result = run("doctor", "--json", tmp_path / "doctor.json")
+    assert result.returncode == 0, result.stderr
+    found = {row["ability"]: row for row in json.loads((tmp_path / "doctor.json").read_text())}
+    assert found["run ONNX models on the CPU"]["works"]
+    assert "pip install onnxruntime-gpu" in found["run ONNX models with --provider cuda"]["detail"]
+    assert "libcuda.so.1" in found["run ONNX models with --provider tensorrt-rtx"]["detail"]
+    assert found["build engines with --target tensorrt-rtx"]["works"]
+    assert "missing tensorrt" in found["build engines with --target tensorrt"]["detail"]
+    assert "an NVIDIA GPU" in found["run engine.plan"]["detail"]

@@ -8,6 +8,8 @@ from conftest import ROOT
 
 NEEDED = (
     "cli.py",
+    "console.py",
+    "export/engine_worker.py",
     "deepvit/trained/digits_cnn.safetensors",
     "deepvit/trained/digits_patch.safetensors",
     "export/sample_images/chelsea.jpg",

@@ -8,6 +8,7 @@ from conftest import pixels
 
 from runtime.artifact import MODEL, BatchRange
 from runtime.errors import InputError, MissingError, OutOfBoundsError
+from runtime.execution_providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from runtime.session import open_session
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.session_torch import TorchSession
@@ -38,12 +39,34 @@ def test_providers(tiny_artifact):
         open_session(tiny_artifact, provider="tpu")
 
 
-def test_plans_are_verified_and_then_not_run(tiny_artifact, tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
+def test_a_plan_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="does not exist; build it"):
         open_session(tmp_path / "engine.plan")
-    (tmp_path / "engine.plan").write_bytes(b"plan")
-    with pytest.raises(InputError, match="not an artifact"):
-        open_session(tmp_path / "engine.plan")
+
+
+def test_options_of_the_providers_that_build_engines(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path))
+    shape, batch = ("batch", 3, 32, 32), BatchRange(min=1, opt=4, max=8)
+    for provider, prefix, folder in (
+        (TENSORRT, "trt", "trt_engine_cache_path"),
+        (TENSORRT_RTX, "nv", "nv_runtime_cache_path"),
+    ):
+        options = options_of(provider, b"one", "images", shape, batch)
+        assert options[f"{prefix}_profile_min_shapes"] == "images:1x3x32x32"
+        assert options[f"{prefix}_profile_max_shapes"] == "images:8x3x32x32"
+        assert options[folder] != options_of(provider, b"two", "images", shape, batch)[folder]
+        assert f"{prefix}_profile_min_shapes" not in options_of(provider, b"one", "images", (8, 3, 32, 32), batch)
+    assert options_of(CPU, b"one", "images", shape, batch) == {}
+    for folder in (tmp_path / "onnxruntime-tensorrt").iterdir():
+        folder.chmod(0o777)
+    with pytest.raises(InputError, match="can be written by others"):
+        options_of(TENSORRT, b"one", "images", shape, batch)
+
+
+def test_the_options_of_the_plugin_are_those_of_its_header():
+    header = (plugin_library().parent / "tensorrt_rtx_provider_options.h").read_text()
+    for name in options_of(TENSORRT_RTX, b"one", "images", ("batch", 3, 32, 32), BatchRange(min=1, opt=4, max=8)):
+        assert f'"{name}"' in header
 
 
 def test_damaged_graphs_are_refused_in_one_line(tiny_artifact, images):

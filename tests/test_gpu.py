@@ -1,0 +1,73 @@
+"""What only a GPU can show. Every test here is skipped where there is none."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from export.add_engine import add_engine
+from export.engine_choice import RTX_CAPABILITIES
+from export.engine_options import EngineOptions
+from runtime.evaluate import sqnr_db
+from runtime.machine import this_machine
+from runtime.onnxruntime_graph import providers
+from runtime.session import open_session
+from runtime.tensorrt_library import Backend, installed_version
+
+pytestmark = pytest.mark.gpu
+SQNR_DB = 40.0  # FP16 on a GPU against FP16 as the CPU rounds it
+FP32_BOUND = 1e-3  # float32 with TF32 off, sums in another order
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=(11, 3, 32, 32)).astype(np.float32)
+
+
+def assert_close(got, expected):
+    wide, difference = expected.astype(np.float64), got.astype(np.float64) - expected
+    measured = sqnr_db(float((wide**2).sum()), float((difference**2).sum()))
+    assert measured is None or measured >= SQNR_DB
+
+
+def require(condition, reason):
+    if not condition:
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt", "tensorrt-rtx"])
+def test_onnxruntime_on_the_gpu_gives_what_the_cpu_gives(tiny_artifact, images, provider):
+    require(provider in providers(), f"this ONNX Runtime has no provider {provider}")
+    if provider == "tensorrt-rtx":
+        require(this_machine().compute_capability in RTX_CAPABILITIES, "TensorRT-RTX takes RTX cards")
+    assert_close(open_session(tiny_artifact, provider).run(images), open_session(tiny_artifact, "cpu").run(images))
+
+
+def test_pytorch_on_the_gpu_gives_what_the_cpu_gives(tiny_loaded, images):
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    with torch.inference_mode():
+        expected = tiny_loaded.module(torch.from_numpy(images))
+        got = tiny_loaded.module.to("cuda")(torch.from_numpy(images).cuda()).cpu()
+        tiny_loaded.module.to("cpu")
+    assert (got - expected).abs().max() <= FP32_BOUND
+
+
+@pytest.mark.parametrize("backend", list(Backend), ids=lambda backend: backend.value)
+@pytest.mark.parametrize("changes", [{}, {"weight_stripped": True}], ids=["whole", "stripped"])
+def test_an_engine_is_built_proved_and_run(tiny_artifact, tmp_path, images, backend, changes):
+    import shutil
+
+    require(installed_version(backend) is not None, f"{backend.value} is not installed")
+    require(importlib.util.find_spec("cuda.bindings") is not None, "cuda-python is not installed")
+    if backend is Backend.TENSORRT_RTX:
+        require(this_machine().compute_capability in RTX_CAPABILITIES, "TensorRT-RTX takes RTX cards")
+    folder = shutil.copytree(tiny_artifact, tmp_path / "a")
+    artifact = add_engine(folder, EngineOptions(backend=backend, **changes), lambda phase, share: None)
+    assert artifact.manifest.engines[0].census.engine
+    assert artifact.manifest.parity[-1].stage == f"engine-{backend.value}"
+    session = open_session(folder / backend.plan)
+    expected = open_session(folder, "cpu").run(images)
+    for _ in range(3):  # plain, recorded, replayed
+        assert_close(session.run(images), expected)
+    session.close()
