@@ -17,9 +17,10 @@ from export.options import Batch, Precision
 from export.parity_images import parity_crops
 from export.timing_cache import timing_cache_path
 from runtime import artifact as artifacts
-from runtime.artifact import Artifact, Engine, Manifest, ParityStage, open_artifact
+from runtime.artifact import Artifact, open_artifact
 from runtime.errors import InputError, MissingError
 from runtime.machine import Machine, this_machine
+from runtime.manifest import BatchRange, Engine, Manifest, ParityStage
 from runtime.preprocess import model_input
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.tensorrt_library import INSTALL, MODULES, Backend
@@ -147,7 +148,7 @@ def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine
         compute_capability=",".join(options.compute_capabilities or (machine.compute_capability or "",)),
         gpu=machine.gpu if is_tuned_here else None,
         driver=machine.driver if is_tuned_here else None,
-        profile=artifacts.BatchRange(**dataclasses.asdict(batch)),
+        profile=BatchRange(**dataclasses.asdict(batch)),
         census=census_of(built.network, layers),
         hardware_compatible=options.hardware_compatible,
         version_compatible=options.version_compatible,

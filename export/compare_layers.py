@@ -15,8 +15,9 @@ from export.engine_options import EngineOptions
 from export.engine_process import Bar, build_engine
 from export.engine_worker import Job
 from export.options import Batch
-from runtime.artifact import MODEL, Artifact, BatchRange, Engine
+from runtime.artifact import MODEL, Artifact
 from runtime.errors import InputError, MissingError
+from runtime.manifest import BatchRange, Engine
 from runtime.onnxruntime_graph import OnnxGraph
 from runtime.rounding import load_model
 from runtime.tensorrt_library import Backend, load_library

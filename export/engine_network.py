@@ -10,8 +10,8 @@ from export.census import Layer
 from export.engine_options import EngineOptions
 from export.options import Batch
 from export.timing_cache import locked, read_timings, set_aside, write_timings
-from runtime.artifact import HardwareCompatibility
 from runtime.errors import DeviceError, InputError
+from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend, Library, checked
 
 if TYPE_CHECKING:

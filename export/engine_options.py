@@ -5,8 +5,8 @@ import pathlib
 import re
 
 from export.options import Batch
-from runtime.artifact import HardwareCompatibility
 from runtime.errors import InputError
+from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend
 
 LEVELS = range(6)  # builder_optimization_level

@@ -20,8 +20,8 @@ import numpy as np
 from export.engine_network import EngineBuilder
 from export.engine_options import EngineOptions
 from export.options import Batch
-from runtime.artifact import HardwareCompatibility
 from runtime.errors import DeviceError, InputError, MissingError
+from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend, Library, load_library, logger_of
 
 ERRORS = {kind.__name__: kind for kind in (DeviceError, InputError, MissingError)}

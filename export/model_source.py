@@ -9,8 +9,8 @@ from deepvit.model import DeepViT, create_deepvit
 from deepvit.pretrained import fetch_checkpoint
 from deepvit.random_weights import SEED, randomize, state_sha256
 from deepvit.variants import Variant, find_variant
-from runtime.artifact import Weights
 from runtime.errors import InputError
+from runtime.manifest import Weights
 from runtime.preprocess import Preprocessing
 
 

@@ -7,8 +7,9 @@ import re
 from deepvit.checkpoint import EmaChoice
 from deepvit.variants import VARIANTS, find_variant
 from export.model_source import LoadedModel, ModelOptions, load_model, preprocessing_of
-from runtime.artifact import MANIFEST, Manifest
+from runtime.artifact import MANIFEST
 from runtime.errors import InputError
+from runtime.manifest import Manifest
 from runtime.preprocess import Preprocessing
 from runtime.session import Session, artifact_of, open_session
 

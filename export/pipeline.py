@@ -22,8 +22,9 @@ from export.model_source import LoadedModel
 from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
 from export.parity_images import parity_crops
 from runtime import artifact as artifacts
-from runtime.artifact import Artifact, BatchRange, FoldRecord, Manifest, ParityStage, Tensor, open_artifact
+from runtime.artifact import Artifact, open_artifact
 from runtime.errors import InputError, OutOfBoundsError
+from runtime.manifest import BatchRange, FoldRecord, Manifest, ParityStage, Tensor
 from runtime.preprocess import Crop, Preprocessing, model_input
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.tensors import Images

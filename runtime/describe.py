@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import rich.table
 
-from runtime.artifact import Artifact, Engine, Manifest
+from runtime.artifact import Artifact
 from runtime.engine_fit import misfits
 from runtime.evaluate import Evaluation
 from runtime.machine import Machine
+from runtime.manifest import Engine, Manifest
 
 CORRUPT_SHOWN = 10
 

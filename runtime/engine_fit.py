@@ -3,9 +3,9 @@
 import logging
 import shlex
 
-from runtime.artifact import Engine, HardwareCompatibility
 from runtime.errors import MissingError
 from runtime.machine import Machine
+from runtime.manifest import Engine, HardwareCompatibility
 from runtime.tensorrt_library import INSTALL, MODULES, Backend
 from runtime.versions import numbers_of
 

@@ -8,8 +8,8 @@ import hashlib
 import importlib.util
 import pathlib
 
-from runtime.artifact import BatchRange
 from runtime.cache_folder import cache_folder
+from runtime.manifest import BatchRange
 
 CPU, CUDA, TENSORRT, TENSORRT_RTX = "cpu", "cuda", "tensorrt", "tensorrt-rtx"
 PLUGIN_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"

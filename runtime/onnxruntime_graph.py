@@ -7,7 +7,6 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from runtime.artifact import ANY_BATCH, BatchRange
 from runtime.errors import InputError, MissingError
 from runtime.execution_providers import (
     CPU,
@@ -19,6 +18,7 @@ from runtime.execution_providers import (
     options_of,
     plugin_library,
 )
+from runtime.manifest import ANY_BATCH, BatchRange
 from runtime.rounding import has_reduced_floats, rounded_on_cpu
 
 try:

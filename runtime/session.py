@@ -4,10 +4,11 @@ import logging
 import pathlib
 from typing import Protocol
 
-from runtime.artifact import ANY_BATCH, MANIFEST, MODEL, Artifact, BatchRange, Tensor, open_artifact
+from runtime.artifact import MANIFEST, MODEL, Artifact, open_artifact
 from runtime.engine_fit import misfits
 from runtime.errors import InputError
 from runtime.machine import this_machine
+from runtime.manifest import ANY_BATCH, BatchRange, Tensor
 from runtime.tensors import Images, Logits
 
 logger = logging.getLogger(__name__)

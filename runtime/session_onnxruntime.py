@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from runtime.artifact import ANY_BATCH, BatchRange, Tensor
 from runtime.errors import InputError
+from runtime.manifest import ANY_BATCH, BatchRange, Tensor
 from runtime.onnxruntime_graph import OnnxGraph
 from runtime.tensors import Images, Logits, check_images, check_logits, split_batches
 

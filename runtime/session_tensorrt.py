@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from runtime.artifact import MANIFEST, MODEL, Artifact, BatchRange, Tensor
+from runtime.artifact import MANIFEST, MODEL, Artifact
 from runtime.engine_fit import require_fit
 from runtime.errors import InputError
 from runtime.machine import this_machine
+from runtime.manifest import BatchRange, Tensor
 from runtime.tensorrt_library import Backend, load_library
 from runtime.tensors import Images, Logits, check_images, check_logits, split_batches
 

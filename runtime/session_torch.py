@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from runtime.artifact import BatchRange, Tensor
 from runtime.errors import MissingError
+from runtime.manifest import BatchRange, Tensor
 from runtime.tensors import Images, Logits, check_images, check_logits, split_batches
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.artifact import BatchRange
 from runtime.errors import DeviceError, InputError
+from runtime.manifest import BatchRange
 from runtime.tensorrt_library import Library, checked, logger_of
 from runtime.trt_lease import Array, Binding, Lease
 

@@ -71,7 +71,7 @@ def tiny_model(tiny_variant) -> deepvit.DeepViT:
 def tiny_loaded():
     """The tiny CNN-stem model as the export takes it."""
     from export.model_source import LoadedModel
-    from runtime.artifact import Weights
+    from runtime.manifest import Weights
 
     model = randomize(deepvit.create_deepvit(TINY[Stem.CNN]))
     return LoadedModel(variant=TINY[Stem.CNN], module=model, weights=Weights(source="random", sha256="0" * 64, seed=0))

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 NEEDED = (
     "cli.py",
-    "console.py",
+    "commands/console.py",
     "export/engine_worker.py",
     "deepvit/trained/digits_cnn.safetensors",
     "deepvit/trained/digits_patch.safetensors",

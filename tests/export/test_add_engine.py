@@ -20,9 +20,10 @@ from export.engine_process import Built
 from export.engine_worker import Job, job_from_json
 from export.options import Batch, Target
 from export.timing_cache import locked, read_timings, timing_cache_path, write_timings
-from runtime.artifact import HardwareCompatibility, open_artifact
+from runtime.artifact import open_artifact
 from runtime.errors import InputError, MissingError, OutOfBoundsError
 from runtime.machine import Machine
+from runtime.manifest import HardwareCompatibility
 from runtime.session import open_session
 from runtime.tensorrt_library import Backend
 

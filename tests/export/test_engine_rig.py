@@ -19,8 +19,9 @@ from export.engine_process import build_engine
 from export.engine_worker import Job
 from export.onnx_graph import count_gemms, to_bytes
 from export.options import Batch, Precision
-from runtime.artifact import HardwareCompatibility, open_artifact
+from runtime.artifact import open_artifact
 from runtime.errors import DeviceError, InputError, OutOfBoundsError
+from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend
 
 PUBLISHED = [row.name for row in deepvit.VARIANTS.values() if row.is_published]
@@ -193,7 +194,7 @@ import json, sys
 from export import engine_network as e
 from export.engine_options import EngineOptions
 from export.options import Batch
-from runtime.artifact import HardwareCompatibility
+from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend, load_library, logger_of
 library = load_library(Backend(sys.argv[1])); trt = library.trt; log = logger_of(library)
 builder = e.EngineBuilder(library, open(sys.argv[2], "rb").read(), log)

@@ -14,10 +14,11 @@ from export import parity, pipeline
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.options import ExportOptions, GraphOptions, InputForm, Precision, Target
 from export.pipeline import export_artifact
-from runtime.artifact import ParityStage, Weights, open_artifact
+from runtime.artifact import open_artifact
 from runtime.errors import InputError, OutOfBoundsError
 from runtime.evaluate import evaluate
 from runtime.imagenet import open_dataset
+from runtime.manifest import ParityStage, Weights
 from runtime.session import open_session
 from runtime.session_torch import TorchSession
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.artifact import BatchRange, Tensor
 from runtime.errors import InputError, OutOfBoundsError
 from runtime.evaluate import evaluate, summarize, wilson_interval
 from runtime.imagenet import open_dataset
+from runtime.manifest import BatchRange, Tensor
 from runtime.preprocess import Preprocessing
 from runtime.tensors import check_logits
 

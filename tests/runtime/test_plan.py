@@ -14,10 +14,11 @@ from fake_gpu import PLAN, FakeCuda, Runtime, expected_logits, fake_library
 import runtime.cuda
 import runtime.session
 import runtime.session_tensorrt
-from runtime.artifact import MANIFEST, BatchRange, Census, Engine, HardwareCompatibility, open_artifact, record_file
+from runtime.artifact import MANIFEST, open_artifact, record_file
 from runtime.engine_fit import misfits
 from runtime.errors import InputError, MissingError
 from runtime.machine import Machine, this_machine
+from runtime.manifest import BatchRange, Census, Engine, HardwareCompatibility
 from runtime.session import open_session
 from runtime.tensorrt_library import Backend
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from conftest import pixels
 
-from runtime.artifact import MODEL, BatchRange
+from runtime.artifact import MODEL
 from runtime.errors import InputError, MissingError, OutOfBoundsError
 from runtime.execution_providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
+from runtime.manifest import BatchRange
 from runtime.session import open_session
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.session_torch import TorchSession

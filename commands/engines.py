@@ -1,0 +1,155 @@
+"""`build`, `inspect` and `compare`: an artifact's engines."""
+
+import pathlib
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.console import build_bar, check_json, err, out, print_next, steps, write_json
+from commands.options import (
+    RANDOM_WEIGHTS,
+    Checkpoint,
+    ComputeCapability,
+    Json,
+    NoEma,
+    Pretrained,
+    choice_from,
+    weights_from,
+)
+from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from export.engine_options import EngineOptions
+    from runtime.artifact import Artifact
+
+
+def build(
+    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact that was exported here or elsewhere.")],
+    target: Annotated[str, typer.Option(help="tensorrt, tensorrt-rtx, or auto: each that can be built here.")] = "auto",
+    compute_capability: ComputeCapability = None,
+    batch: Annotated[str | None, typer.Option(help="MIN:OPT:MAX of the profile; the artifact's if not given.")] = None,
+    workspace: Annotated[int | None, typer.Option(help="MiB of scratch memory that a layer may take.")] = None,
+    optimization_level: Annotated[int | None, typer.Option(help="0 builds fastest, 5 searches longest.")] = None,
+    hardware_compatible: Annotated[
+        str, typer.Option(help="none, same-compute-capability or ampere-plus: where the engine runs.")
+    ] = "none",
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Later TensorRT of the same major can load it, by host code.")
+    ] = False,
+    weight_stripped: Annotated[
+        bool,
+        typer.Option("--weight-stripped", help="Leave the weights in model.onnx, and fit them in when it is loaded."),
+    ] = False,
+    timing_cache: Annotated[
+        pathlib.Path | None, typer.Option(help="File of measured kernels; one in the cache folder if not given.")
+    ] = None,
+    imagenet: Annotated[str | None, typer.Option(help="Images that prove the engine; else the bundled ones.")] = None,
+    json_path: Json = None,
+) -> None:
+    """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
+    from export.engine_choice import choose_engines
+    from export.engine_options import EngineOptions, compute_capabilities_from_text
+    from export.options import Target, batch_from_text
+    from runtime.errors import MissingError
+    from runtime.machine import this_machine
+    from runtime.manifest import HardwareCompatibility
+    from runtime.session import artifact_of
+
+    check_json(json_path)
+    opened = artifact_of(artifact)
+    kind = choice_from("--target", target, Target)
+    if kind in (Target.ONNX, Target.CPU):
+        raise InputError(f"--target {target} builds no engine; give tensorrt, tensorrt-rtx or auto")
+    capabilities = compute_capabilities_from_text(compute_capability)
+    engines = choose_engines(kind, capabilities, this_machine())
+    if not engines.build:
+        raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
+    for choice in engines.build:
+        options = EngineOptions(
+            backend=choice.backend,
+            compute_capabilities=choice.compute_capabilities,
+            batch=None if batch is None else batch_from_text(batch),
+            workspace_bytes=None if workspace is None else workspace << 20,
+            optimization_level=optimization_level,
+            hardware_compatible=choice_from("--hardware-compatible", hardware_compatible, HardwareCompatibility),
+            version_compatible=version_compatible,
+            weight_stripped=weight_stripped,
+            timing_cache=timing_cache,
+        )
+        opened = build_one(opened, options, imagenet)
+    write_json(json_path, opened.manifest.to_json)
+    print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")
+
+
+def build_one(artifact: "Artifact", options: "EngineOptions", imagenet: str | None) -> "Artifact":
+    """Build one engine and say what came of it."""
+    from export.add_engine import add_engine
+    from runtime.describe import describe_built
+
+    with build_bar(f"building the {options.backend.value} engine") as bar:
+        built = add_engine(artifact.folder, options, bar, imagenet)
+    for line in describe_built(built.manifest, options.backend.plan):
+        out.print(line)
+    return built
+
+
+def runnable_file(artifact: "Artifact") -> str:
+    """Return the file of `artifact` to evaluate on this machine: an engine that runs here, else the ONNX file."""
+    from runtime.session import engine_here
+
+    return engine_here(artifact, allow_host_code=False) or "model.onnx"
+
+
+def inspect(
+    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact folder, or a file in it.")],
+    json_path: Json = None,
+) -> None:
+    """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
+    from runtime.describe import describe_artifact
+    from runtime.machine import this_machine
+    from runtime.session import artifact_of
+
+    check_json(json_path)
+    opened = artifact_of(artifact)
+    for line in describe_artifact(opened, this_machine()):
+        out.print(line)
+    write_json(json_path, opened.manifest.to_json)
+    for name in opened.manifest.files:
+        opened.read(name)  # a changed file is an error, once all has been shown
+    written = shlex.quote(str(opened.folder))
+    built = bool(opened.manifest.engines)
+    print_next(f"python cli.py {'eval' if built else 'build'} {written}{' --imagenet /data' if built else ''}")
+
+
+def compare(
+    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact folder.")],
+    layers: Annotated[bool, typer.Option("--layers", help="At the output of every block, by Polygraphy.")] = False,
+    reference: Annotated[
+        pathlib.Path | None, typer.Option(help="A float32 artifact of the same model; else exported from the weights.")
+    ] = None,
+    imagenet: Annotated[str | None, typer.Option(help="The images; else the bundled photographs.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, max=256, help="How many of them.")] = None,
+    checkpoint: Checkpoint = None,
+    pretrained: Pretrained = False,
+    no_ema: NoEma = False,
+    json_path: Json = None,
+) -> None:
+    """Show block by block how far an artifact is from float32: its graph, and its engine where there is a GPU."""
+    from runtime.session import artifact_of
+
+    check_json(json_path)
+    if not layers:
+        raise InputError("compare without --layers is not there yet; for whole models: eval --reference")
+    opened = artifact_of(artifact)
+    from export.layer_report import describe_layers, report_layers
+
+    weights = weights_from(checkpoint, pretrained, no_ema, None)
+    with steps() as step:
+        report = report_layers(opened, reference, weights, imagenet, images, step)
+    if opened.manifest.has_random_weights:
+        err.print(RANDOM_WEIGHTS)
+    for line in describe_layers(report):
+        out.print(line)
+    write_json(json_path, report.to_json)
+    print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")

@@ -1,0 +1,98 @@
+"""`export`: a variant and its weights to an artifact, with the engines that can be built here."""
+
+import pathlib
+import shlex
+from typing import Annotated
+
+import typer
+
+from commands.console import check_json, out, print_next, steps, write_json
+from commands.engines import build_one, runnable_file
+from commands.options import (
+    RANDOM_WEIGHTS,
+    Checkpoint,
+    ComputeCapability,
+    ImgSize,
+    Json,
+    NoEma,
+    NumClasses,
+    Pretrained,
+    choice_from,
+    weights_from,
+)
+from runtime.errors import InputError
+
+
+def export(
+    variant: Annotated[str, typer.Argument(help="A variant or an alias; see: python cli.py models")],
+    fp32: Annotated[bool, typer.Option("--fp32", help="Arithmetic in FP32.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Arithmetic in FP16; the default.")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Arithmetic in BF16.")] = False,
+    checkpoint: Checkpoint = None,
+    pretrained: Pretrained = False,
+    no_ema: NoEma = False,
+    batch: Annotated[str, typer.Option(help="MIN:OPT:MAX batch sizes.")] = "1:8:64",
+    target: Annotated[str, typer.Option(help="auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = "auto",
+    imagenet: Annotated[str | None, typer.Option(help="Images that prove the export; else the bundled ones.")] = None,
+    parity_images: Annotated[int | None, typer.Option(help="How many of them.")] = None,
+    output: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder; artifacts/VARIANT-PRECISION if not given.")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset; 20, for BF16 22.")] = None,
+    input_form: Annotated[str, typer.Option("--input", help="float32 (preprocessed) or uint8 (crops).")] = "float32",
+    mix: Annotated[str | None, typer.Option(help="How heads are mixed: conv, matmul or matmul-value.")] = None,
+    pad_head_dim: Annotated[
+        bool | None, typer.Option("--pad-head-dim/--no-pad-head-dim", help="To a multiple of 8; on for TensorRT.")
+    ] = None,
+    img_size: ImgSize = None,
+    num_classes: NumClasses = None,
+    compute_capability: ComputeCapability = None,
+    json_path: Json = None,
+) -> None:
+    """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
+    from deepvit.variants import find_variant
+    from export.options import ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target, batch_from_text
+
+    check_json(json_path)
+    chosen = [p for p, given in ((Precision.FP32, fp32), (Precision.FP16, fp16), (Precision.BF16, bf16)) if given]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join('--' + p.value for p in chosen)} exclude each other; give one of them")
+    precision = chosen[0] if chosen else Precision.FP16
+    graph = GraphOptions(
+        precision=precision,
+        target=choice_from("--target", target, Target),
+        batch=batch_from_text(batch),
+        input_form=choice_from("--input", input_form, InputForm),
+        opset=opset,
+        mix=None if mix is None else choice_from("--mix", mix, MixForm),
+        pad_head_dim=pad_head_dim,
+    )
+    name = f"{find_variant(variant).name}-{precision.value}"
+    options = ExportOptions(
+        graph=graph, output=output or pathlib.Path("artifacts") / name, imagenet=imagenet, parity_images=parity_images
+    )
+    from export.engine_choice import choose_engines
+    from export.engine_options import compute_capabilities_from_text
+    from export.model_source import load_model
+    from export.pipeline import export_artifact
+    from runtime.describe import describe_export
+    from runtime.machine import this_machine
+
+    engines = choose_engines(graph.target, compute_capabilities_from_text(compute_capability), this_machine())
+    weights = weights_from(checkpoint, pretrained, no_ema, img_size)
+    loaded = load_model(weights.for_variant(variant, num_classes))
+    with steps() as step:
+        artifact = export_artifact(loaded, options, step)
+    for line in describe_export(artifact.manifest):
+        out.print(line)
+    if artifact.manifest.has_random_weights:
+        out.print(RANDOM_WEIGHTS)
+    record = artifact.manifest.files["model.onnx"]
+    out.print(f"wrote {artifact.folder}/model.onnx, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}")
+    for choice in engines.build:
+        artifact = build_one(artifact, choice, imagenet)
+    if skipped := engines.describe(artifact.folder):
+        out.print(skipped)
+    write_json(json_path, artifact.manifest.to_json)
+    written = artifact.folder / runnable_file(artifact)
+    print_next(f"python cli.py eval {shlex.quote(str(written))} --imagenet {shlex.quote(imagenet or '/data')}")

@@ -1,0 +1,162 @@
+"""manifest.json: what an artifact is, as one validated record that Python, C++ and Triton read."""
+
+import enum
+import pathlib
+from typing import Annotated, Literal
+
+import pydantic
+
+from runtime.errors import InputError
+from runtime.preprocess import Preprocessing
+
+Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
+PositiveInt = Annotated[int, pydantic.Field(ge=1)]
+
+
+class _Record(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Weights(_Record):
+    """Where the weights come from; `sha256` is the checkpoint file's, or the random state dict's."""
+
+    source: Literal["checkpoint", "random"]
+    sha256: Sha256
+    entry: str | None = None  # which entry of the checkpoint: state_dict_ema, state_dict, …
+    seed: int | None = None  # of random weights
+
+
+class Tensor(_Record):
+    """One graph input or output; a string in `shape` is a dynamic dimension."""
+
+    name: str
+    shape: tuple[PositiveInt | str, ...]
+    dtype: Literal["float32", "uint8"]
+
+
+class BatchRange(_Record):
+    """Batch sizes that the artifact takes, and the one that engines are tuned for."""
+
+    min: PositiveInt
+    opt: PositiveInt
+    max: PositiveInt
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "BatchRange":
+        if not self.min <= self.opt <= self.max:
+            raise ValueError(f"expected min ≤ opt ≤ max, got {self.min}:{self.opt}:{self.max}")
+        return self
+
+
+ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
+
+
+class FoldRecord(_Record):
+    """One exact rewrite: in how many modules, and the largest entries that it wrote."""
+
+    name: str
+    applied: int
+    max_abs_weight: float
+    max_abs_bias: float
+
+
+class ParityStage(_Record):
+    """One rung of the parity ladder: how far `stage` is from `against` on so many images."""
+
+    stage: str
+    against: str
+    max_abs: float
+    sqnr_db: float | None  # None: no difference at all
+    top1_agreement: float  # in [0, 1]
+    images: PositiveInt
+    top1_enforced: bool = True  # False with random weights, whose top-1 is decided by rounding
+
+
+class Calibration(_Record):
+    """What quantisation ranges came from."""
+
+    method: str
+    images: PositiveInt
+    list_sha256: Sha256
+    ranges_sha256: Sha256
+
+
+class HardwareCompatibility(enum.Enum):
+    """On which GPUs an engine runs, as TensorRT's levels have it."""
+
+    NONE = "none"  # those of its compute capability, best the very model
+    SAME_COMPUTE_CAPABILITY = "same-compute-capability"  # every model of its compute capability
+    AMPERE_PLUS = "ampere-plus"  # compute capability 8.0 and newer
+
+
+class Census(_Record):
+    """How many layers of which type and data type: "MATRIX_MULTIPLY HALF": 225."""
+
+    network: dict[str, int]  # as parsed, before the build
+    engine: dict[str, int] | None = None  # as built, by the engine inspector; None where no GPU could load it
+    gemms_attributed: int | None = None  # how many of the network's GEMMs and convolutions the inspector names
+
+
+class Engine(_Record):
+    """One engine, where it can run, and what is in it."""
+
+    file: FileName
+    backend: Literal["tensorrt", "tensorrt-rtx"]
+    version: Annotated[str, pydantic.Field(pattern=r"^[0-9]+(\.[0-9]+)+")]
+    compute_capability: Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.[0-9](,[0-9]+\.[0-9])*$")]
+    gpu: str | None  # the GPU that it was tuned on; None where it was built without one
+    driver: str | None
+    profile: BatchRange
+    census: Census
+    hardware_compatible: HardwareCompatibility = HardwareCompatibility.NONE
+    version_compatible: bool = False  # loads in later TensorRT versions of the same major, by host code in the plan
+    weight_stripped: bool = False  # its weights come from model.onnx when it is loaded
+    options: dict[str, int] = {}  # workspace_bytes, optimization_level
+
+
+class FileRecord(_Record):
+    """Size and hash of one file of the artifact."""
+
+    bytes: Annotated[int, pydantic.Field(ge=0)]
+    sha256: Sha256
+
+
+class Manifest(_Record):
+    """manifest.json, schema 1."""
+
+    # `schema` itself is taken by pydantic; the JSON says "schema".
+    schema_version: Annotated[Literal[1], pydantic.Field(alias="schema")] = 1
+    variant: str
+    classes: PositiveInt
+    weights: Weights
+    precision: Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+    input: Tensor
+    output: Tensor
+    batch: BatchRange
+    preprocess: Preprocessing
+    folds: tuple[FoldRecord, ...]
+    graph: dict[str, str | int] = {}  # opset and the form that the graph was written in
+    parity: tuple[ParityStage, ...]
+    largest_activation: dict[str, float] = {}  # of fp16 and bf16 graphs: tensor → max |x| on the parity images
+    calibration: Calibration | None = None
+    engines: tuple[Engine, ...] = ()
+    files: dict[FileName, FileRecord]
+    tools: dict[str, str]
+
+    @property
+    def has_random_weights(self) -> bool:
+        return self.weights.source == "random"
+
+    def to_json(self) -> str:
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def parse_manifest(path: pathlib.Path, text: bytes) -> Manifest:
+    """Parse manifest.json, all of its faults as one InputError."""
+    try:
+        return Manifest.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        shown = "; ".join(faults[:5]) + (f" and {len(faults) - 5} more" if len(faults) > 5 else "")
+        raise InputError(f"{path} is not a valid manifest (schema 1): {shown}") from error
