@@ -1,5 +1,6 @@
 """`build`, `inspect` and `compare`: an artifact's engines."""
 
+import dataclasses
 import pathlib
 import shlex
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +50,7 @@ def build(
 ) -> None:
     """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
     from export.engine_choice import choose_engines
-    from export.engine_options import EngineOptions, compute_capabilities_from_text
+    from export.engine_options import compute_capabilities_from_text
     from export.options import Target, batch_from_text
     from runtime.errors import MissingError
     from runtime.machine import this_machine
@@ -65,10 +66,9 @@ def build(
     engines = choose_engines(kind, capabilities, this_machine())
     if not engines.build:
         raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
-    for choice in engines.build:
-        options = EngineOptions(
-            backend=choice.backend,
-            compute_capabilities=choice.compute_capabilities,
+    wanted = [  # all of them checked before the first is built
+        dataclasses.replace(
+            choice,
             batch=None if batch is None else batch_from_text(batch),
             workspace_bytes=None if workspace is None else workspace << 20,
             optimization_level=optimization_level,
@@ -77,6 +77,9 @@ def build(
             weight_stripped=weight_stripped,
             timing_cache=timing_cache,
         )
+        for choice in engines.build
+    ]
+    for options in wanted:
         opened = build_one(opened, options, imagenet)
     write_json(json_path, opened.manifest.to_json)
     print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")

@@ -30,9 +30,14 @@ def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: 
     del graph.node[:]
     graph.node.extend(nodes)
     session = OnnxGraph(probed.SerializeToString(), name="the graph with its ranges")
+    fixed = session.inputs[INPUT][1][0]
+    size = fixed if isinstance(fixed, int) else batch_size
     found: dict[str, float] = {}
-    for start in range(0, len(images), batch_size):
-        for name, value in session.run({INPUT: images[start : start + batch_size]}).items():
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        if isinstance(fixed, int):
+            part = np.concatenate([part, part[:1].repeat(size - len(part), axis=0)])
+        for name, value in session.run({INPUT: part}).items():
             reduce, _, tensor = name.partition(":")
             if reduce in REDUCTIONS:
                 found[tensor] = max(found.get(tensor, 0.0), abs(float(value)))

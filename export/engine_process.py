@@ -17,7 +17,7 @@ import numpy as np
 
 from export.census import Layer
 from export.engine_worker import ERRORS, IMAGES, INSPECTOR, JOB, LOGITS, NETWORK, ONNX, PLAN, Job
-from runtime.errors import DeviceError
+from runtime.errors import DeviceError, MissingError
 from runtime.tensors import Images, Logits
 
 logger = logging.getLogger(__name__)
@@ -51,24 +51,38 @@ def build_engine(
 
     Raises:
         InputError: TensorRT does not take the graph.
-        MissingError: The library is not here.
+        MissingError: The library is not here, or there is no room on the disk.
         DeviceError: The builder gave up, ran out of memory or crashed.
         RuntimeError: Its process failed by a mistake of ours.
     """
-    with tempfile.TemporaryDirectory(prefix="deepvit-engine-") as name:
-        folder = pathlib.Path(name)
-        (folder / ONNX).write_bytes(onnx)
-        (folder / JOB).write_text(job.to_json(), encoding="utf-8")
-        if images is not None:
-            np.save(folder / IMAGES, images)
-        version = _run_worker(folder, bar, on_parsed)
-        return Built(
-            plan=(folder / PLAN).read_bytes(),
-            version=version,
-            network=_network(folder),
-            inspector=(folder / INSPECTOR).read_text(encoding="utf-8") if (folder / INSPECTOR).is_file() else None,
-            logits=np.load(folder / LOGITS) if (folder / LOGITS).is_file() else None,
-        )
+    try:
+        with tempfile.TemporaryDirectory(prefix="deepvit-engine-") as name:
+            return _build_in(pathlib.Path(name), onnx, job, images, bar, on_parsed)
+    except OSError as error:  # most likely the disk is full
+        where = error.filename or tempfile.gettempdir()
+        raise MissingError(f"the build cannot use {where}: {error.strerror}; name another place with TMPDIR") from error
+
+
+def _build_in(
+    folder: pathlib.Path,
+    onnx: bytes,
+    job: Job,
+    images: Images | None,
+    bar: Bar,
+    on_parsed: Callable[[list[Layer]], None],
+) -> Built:
+    (folder / ONNX).write_bytes(onnx)
+    (folder / JOB).write_text(job.to_json(), encoding="utf-8")
+    if images is not None:
+        np.save(folder / IMAGES, images)
+    version = _run_worker(folder, bar, on_parsed)
+    return Built(
+        plan=(folder / PLAN).read_bytes(),
+        version=version,
+        network=_network(folder),
+        inspector=(folder / INSPECTOR).read_text(encoding="utf-8") if (folder / INSPECTOR).is_file() else None,
+        logits=np.load(folder / LOGITS) if (folder / LOGITS).is_file() else None,
+    )
 
 
 def _run_worker(folder: pathlib.Path, bar: Bar, on_parsed: Callable[[list[Layer]], None]) -> str:

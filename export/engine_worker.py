@@ -110,6 +110,11 @@ def main() -> None:
     except tuple(ERRORS.values()) as error:
         _say(error=type(error).__name__, message=str(error))
         sys.exit(1)
+    except OSError as error:  # most likely the disk is full
+        _say(
+            error=MissingError.__name__, message=f"the build cannot use {error.filename}: {error.strerror}; set TMPDIR"
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ class PixelInput(nn.Module):
         self.shift = nn.Parameter(255 * mean.view(1, -1, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        x = pixels.permute(0, 3, 1, 2).to(self.shift.dtype)
+        x = pixels.to(self.shift.dtype).permute(0, 3, 1, 2)  # in this order: TensorRT's uint8 can only be cast
         return (x - self.shift if self.has_padding else x) * CENTERED_SCALE
 
 

@@ -5,6 +5,7 @@ import json
 import pathlib
 from collections.abc import Iterator
 
+import numpy as np
 import rich.table
 
 from export.compare_layers import LayerDistance, compare_engine_layers, compare_layers, steepest_fall
@@ -81,6 +82,8 @@ def report_layers(
     if manifest.precision == "fp32":
         raise InputError(f"{artifact.folder} is float32 itself; give an fp16 or bf16 artifact")
     crops = parity_crops(imagenet, count or default_images(manifest.preprocess.crop), manifest.preprocess)
+    if isinstance(fixed := manifest.input.shape[0], int):  # the graph takes no other number
+        crops = crops[np.arange(fixed) % len(crops)]
     images: Images = model_input(crops, manifest.preprocess)
     if reference is None:
         progress("exporting the float32 graph")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import onnx
@@ -18,9 +19,10 @@ from export.engine_options import EngineOptions
 from export.engine_process import build_engine
 from export.engine_worker import Job
 from export.onnx_graph import count_gemms, to_bytes
-from export.options import Batch, Precision
+from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target
+from export.pipeline import export_artifact
 from runtime.artifact import open_artifact
-from runtime.errors import DeviceError, InputError, OutOfBoundsError
+from runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
 from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend
 
@@ -152,6 +154,12 @@ def test_a_builder_that_dies_is_one_line(tiny_onnx, on_rig, tmp_path, monkeypatc
         assert "\n" not in str(caught.value)
 
 
+def test_no_room_for_the_build_is_one_line(tiny_onnx, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(MissingError, match="the build cannot use .*none.*: No such file.*TMPDIR"):
+        build(to_bytes(tiny_onnx), RTX)
+
+
 def test_what_is_raised_at_parsing_ends_the_build(tiny_onnx, on_rig):
     class StoppedError(Exception):
         pass
@@ -243,6 +251,17 @@ def test_an_option_that_the_library_ignores_is_an_error(tiny_onnx, on_rig):
     options = EngineOptions(hardware_compatible=HardwareCompatibility.AMPERE_PLUS)  # TensorRT-RTX has no such level
     with pytest.raises(DeviceError, match="does not build ampere-plus engines here"):
         build(to_bytes(tiny_onnx), options)
+
+
+@pytest.mark.parametrize("changes", [
+    {"input_form": InputForm.UINT8}, {"batch": Batch(min=4, opt=4, max=4)}, {"mix": MixForm.CONV}, {"mix": MixForm.MATMUL},
+    {"pad_head_dim": False}, {"opset": 18}, {"precision": Precision.BF16, "opset": 23}, {"target": Target.CPU},
+], ids=str)  # fmt: skip
+def test_every_form_of_the_graph_builds(tiny_loaded, tmp_path, on_rig, changes):
+    artifact = export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(**changes), output=tmp_path / "a"))
+    manifest = artifact.manifest
+    batch = Batch(**manifest.batch.model_dump())
+    build(artifact.read("model.onnx"), batch=batch, on_parsed=lambda layers: require_network(layers, manifest))
 
 
 def test_a_profile_beyond_reason_is_refused(tiny_onnx, on_rig):

@@ -1,0 +1,116 @@
+"""Block by block against float32: a planted loss is found where it was planted."""
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import export.compare_layers
+from export.compare_layers import LayerDistance, _graph, _marked, compare_engine_layers, compare_layers, steepest_fall
+from export.layer_report import report_layers
+from export.open_model import WeightOptions
+from export.options import Batch, ExportOptions, GraphOptions, Precision
+from export.parity_images import parity_crops
+from export.pipeline import export_artifact, float32_graph_of
+from runtime.artifact import open_artifact
+from runtime.errors import InputError
+from runtime.manifest import BatchRange, Census, Engine
+from runtime.preprocess import model_input
+
+
+class Planted:
+    """An artifact whose graph was changed."""
+
+    def __init__(self, artifact, content):
+        self.manifest, self.content = artifact.manifest, content
+
+    def read(self, name):
+        return self.content
+
+
+@pytest.fixture(scope="module")
+def setting(tiny_artifact, tiny_loaded):
+    artifact = open_artifact(tiny_artifact)
+    crops = parity_crops(None, 4, artifact.manifest.preprocess)
+    reference = float32_graph_of(tiny_loaded, artifact.manifest, crops)
+    return artifact, reference, model_input(crops, artifact.manifest.preprocess)
+
+
+def test_fp16_is_close_at_every_block(setting):
+    layers = compare_layers(*setting)
+    assert [layer.layer for layer in layers] == ["blocks.0", "blocks.1", "logits"]
+    assert all(45 < layer.sqnr_db < 100 for layer in layers)
+
+
+def test_a_planted_loss_is_found_at_its_block(setting):
+    artifact, reference, images = setting
+    model = onnx.load_from_string(artifact.read("model.onnx"))
+    index, node = next((i, n) for i, n in enumerate(model.graph.node) if n.name == "blocks.1.mlp.fc2/MatMul")
+    source, node.input[0] = node.input[0], "coarse"
+    coarse = [
+        helper.make_node("Cast", [source], ["fewer_bits"], to=TensorProto.FLOAT8E4M3FN),
+        helper.make_node("Cast", ["fewer_bits"], ["coarse"], to=TensorProto.FLOAT16),
+    ]
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:index], *coarse, *nodes[index:]])
+    layers = compare_layers(Planted(artifact, model.SerializeToString()), reference, images)
+    worst, fall = steepest_fall(layers)
+    assert worst.layer == "blocks.1"
+    assert fall > 10
+
+
+def test_an_engine_is_built_with_every_blocks_output(setting, monkeypatch):
+    """TensorRT-RTX itself builds the marked graph; for want of a GPU, ONNX Runtime gives its answers."""
+    artifact, reference, images = setting
+    record = Engine(
+        file="engine.rtx.plan", backend="tensorrt-rtx", version="1.7.1.116", compute_capability="8.9,12.0", gpu=None,
+        driver=None, profile=BatchRange(min=1, opt=8, max=64), census=Census(network={}),
+    )  # fmt: skip
+    plans = []
+
+    class Standing:
+        run = staticmethod(_graph(artifact.read("model.onnx"), "graph", artifact.manifest.batch))
+
+        def close(self):
+            plans.append("closed")
+
+    monkeypatch.setattr(export.compare_layers, "_engine", lambda plan, backend: plans.append(len(plan)) or Standing())
+    layers = compare_engine_layers(artifact, record, reference, images, lambda phase, share: None)
+    assert layers == compare_layers(artifact, reference, images)
+    assert plans[0] > 10_000
+    assert plans[1] == "closed"
+
+
+def test_graphs_of_other_models_are_refused(setting):
+    artifact, reference, images = setting
+    with pytest.raises(InputError, match="no nodes named blocks.N"):
+        _marked(helper.make_model(helper.make_graph([], "empty", [], [])).SerializeToString(), "it")
+    model = onnx.load_from_string(reference)
+    for node in model.graph.node:
+        node.name = node.name.replace("blocks.1", "blocks.7")
+    with pytest.raises(InputError, match=r"not of the same model: only one has blocks\.1, blocks\.7"):
+        compare_layers(artifact, model.SerializeToString(), images)
+
+
+def test_reports_against_an_artifact_and_of_a_fixed_batch(tiny_loaded, tmp_path):
+    graph = GraphOptions(batch=Batch(min=3, opt=3, max=3))
+    artifact = export_artifact(tiny_loaded, ExportOptions(graph=graph, output=tmp_path / "fp16"))
+    wide = GraphOptions(batch=Batch(min=3, opt=3, max=3), precision=Precision.FP32)
+    export_artifact(tiny_loaded, ExportOptions(graph=wide, output=tmp_path / "fp32"))
+    report = report_layers(artifact, tmp_path / "fp32", WeightOptions(), None, None, lambda step: None)
+    assert (report.images, len(report.graph), report.engine) == (3, 3, None)
+    with pytest.raises(InputError, match="expected fp32 with"):
+        report_layers(artifact, tmp_path / "fp16", WeightOptions(), None, None, lambda step: None)
+    with pytest.raises(InputError, match="is float32 itself"):
+        report_layers(open_artifact(tmp_path / "fp32"), None, WeightOptions(), None, None, lambda step: None)
+
+
+def test_where_it_falls_most():
+    def distances(*values):
+        return [LayerDistance(str(index), value) for index, value in enumerate(values)]
+
+    assert steepest_fall(distances(70.0, 60.0, 58.0)) == (LayerDistance("1", 60.0), 10.0)
+    assert steepest_fall(distances(50.0, 60.0)) is None
+    assert steepest_fall(distances(float("inf"), 60.0)) is None
+    assert steepest_fall([]) is None
+    assert LayerDistance("a", float("inf")).as_dict() == {"layer": "a", "sqnr_db": None}
