@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from conftest import ROOT
 from onnx import TensorProto, helper, numpy_helper
 
 import deepvit
+from export.add_engine import add_engine
 from export.cast import cast_graph
 from export.census import census_of, require_network
 from export.engine_options import EngineOptions
@@ -21,7 +23,7 @@ from export.engine_worker import Job
 from export.onnx_graph import count_gemms, to_bytes
 from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target
 from export.pipeline import export_artifact
-from runtime.artifact import open_artifact
+from runtime.artifact import open_artifact, record_file
 from runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
 from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend
@@ -64,6 +66,26 @@ def test_every_variant_parses_passes_the_census_and_builds(name, precision, vari
     assert products == {f"MATRIX_MULTIPLY {own}": 6 * depth + mixes + 1}  # qkv, q·k, a·v, proj, fc1, fc2; mix; head
     assert built.version == "11.4.0.106"
     assert len(built.plan) > 1e6 * deepvit.VARIANTS[name].parameters / 1e6  # at least a byte for each weight
+
+
+def test_the_rtx_plan_of_deepvit_32_goes_into_an_artifact_and_inspect_shows_it(variant_onnx, tiny_artifact, tmp_path):
+    model = cast_graph(onnx.load_from_string(variant_onnx("deepvit_32")), Precision.FP16)
+    folder = shutil.copytree(tiny_artifact, tmp_path / "artifact")
+    (folder / "model.onnx").write_bytes(to_bytes(model))
+    manifest = promise(tiny_artifact, model, Precision.FP16).model_copy(
+        update={"variant": "deepvit_32", "files": {"model.onnx": record_file(folder / "model.onnx")}}
+    )
+    (folder / "manifest.json").write_text(manifest.to_json())
+    artifact = add_engine(folder, RTX, lambda phase, share: None)
+    assert artifact.manifest.files["engine.rtx.plan"].bytes > 80e6
+    shown = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "inspect", folder], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert "network MATRIX_MULTIPLY HALF 225" in lines
+    assert "engine engine.rtx.plan: tensorrt-rtx 1.7.1.116, compute capability 8.9,12.0, batch 1:8:64" in lines
+    assert not any("MATRIX_MULTIPLY FLOAT" in line for line in lines)
 
 
 def _with_fp32_gemm(model):
