@@ -22,6 +22,8 @@ data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
 demo: data/digits/done
 	$(BIN)/python cli.py export digits_cnn --fp16 --pretrained --imagenet data/digits --parity-images 64
 	$(BIN)/python cli.py eval artifacts/digits_cnn-fp16/model.onnx --imagenet data/digits --reference pytorch --pretrained
+	$(BIN)/python cli.py build artifacts/digits_cnn-fp16 --target tensorrt-rtx --compute-capability 8.9,12.0
+	$(BIN)/python cli.py inspect artifacts/digits_cnn-fp16
 	$(BIN)/python cli.py export deepvit_32 --fp16
 
 test: $(VENV)/installed $(VENV)/tensorrt-10.12/done

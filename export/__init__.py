@@ -1,1 +1,1 @@
-"""A DeepViT → a verified artifact: folds, ONNX, precision, parity."""
+"""A DeepViT → a verified artifact: folds, ONNX, precision, parity, engines."""

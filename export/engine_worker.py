@@ -112,7 +112,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:  # most likely the disk is full
         _say(
-            error=MissingError.__name__, message=f"the build cannot use {error.filename}: {error.strerror}; set TMPDIR"
+            error=MissingError.__name__,
+            message=f"the build cannot use {error.filename}: {error.strerror}; name another place with TMPDIR",
         )
         sys.exit(1)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 
@@ -49,7 +50,8 @@ def _first_gpu() -> list[str]:
         first = visible.split(",")[0].strip()
         if not first or first == "-1":
             raise LookupError(f"CUDA_VISIBLE_DEVICES={visible!r} hides them")
-        command += ["-i", first]
+        if re.fullmatch(r"\d+|GPU-[0-9a-f-]+", first):  # a MIG instance has no row of its own
+            command += ["-i", first]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
     except (subprocess.SubprocessError, OSError) as error:

@@ -183,5 +183,5 @@ def _bindings_of(engine: "tensorrt.ICudaEngine", library: Library, name: str) ->
 def _profile_of(engine: "tensorrt.ICudaEngine", bindings: tuple[Binding, ...]) -> BatchRange:
     """Return the batch sizes of profile 0; all inputs share them."""
     image = next(binding for binding in bindings if binding.is_input)
-    least, opt, most = (next(iter(shape)) for shape in engine.get_tensor_profile_shape(image.name, 0))
+    least, opt, most = (shape[0] for shape in engine.get_tensor_profile_shape(image.name, 0))
     return BatchRange(min=least, opt=opt, max=most)
