@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from export.options import Precision
 from runtime.errors import OutOfBoundsError
@@ -83,12 +82,3 @@ def require(stage: ParityStage, bound: Bound) -> ParityStage:
             "no artifact was written"
         )
     return stage
-
-
-def torch_logits(module: torch.nn.Module, images: Float, batch_size: int = 8) -> Float:
-    """Run `module` on images of its own dtype: (N, channels, H, W) → (N, classes)."""
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            parts.append(module(torch.from_numpy(images[start : start + batch_size])).numpy())
-    return np.concatenate(parts)

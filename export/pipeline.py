@@ -21,6 +21,7 @@ from export.graph_module import GraphModule
 from export.model_source import LoadedModel
 from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
 from export.parity_images import parity_crops
+from export.torch_logits import torch_logits
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, open_artifact
 from runtime.errors import InputError, OutOfBoundsError
@@ -89,7 +90,7 @@ def _build_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progre
     progress(f"exporting ONNX (opset {options.opset_version})")
     fp32 = _float32_graph(folded, options, preprocessing, graph_images[:1])
     progress(f"comparing ONNX with PyTorch on {len(crops)} images")
-    expected = parity.torch_logits(loaded.module, float_images)
+    expected = torch_logits(loaded.module, float_images)
     session = _session(fp32, "the ONNX graph in float32")
     fp32_logits = session.run(graph_images)
     stages.append(
@@ -157,8 +158,8 @@ def fold_and_prove(
         folds.append(folding.pad_head_dim)
     folded, reports = folding.fold(original, folds)
     wide = images[: parity.float64_images(original.img_size)].astype(np.float64)
-    expected = parity.torch_logits(_float64_copy(original), wide)
-    stage = parity.compare_logits("folded-float64", "original-float64", parity.torch_logits(folded, wide), expected)
+    expected = torch_logits(_float64_copy(original), wide)
+    stage = parity.compare_logits("folded-float64", "original-float64", torch_logits(folded, wide), expected)
     return folded, reports, parity.require(stage, parity.FOLD_BOUND)
 
 

@@ -21,3 +21,11 @@ def test_a_session_runs_without_torch(tiny_artifact):
         "assert s.run(numpy.zeros((3, 3, 32, 32), 'f4')).shape == (3, 5); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tiny_artifact)], cwd=ROOT, check=True)
+
+
+def test_building_and_running_engines_needs_no_torch():
+    code = (
+        "import sys, export.add_engine, export.engine_worker, runtime.session_tensorrt;"
+        "assert not {'torch', 'timm', 'deepvit', 'tensorrt'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
