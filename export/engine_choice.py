@@ -29,10 +29,13 @@ class EngineChoice:
 
     def describe(self, folder: pathlib.Path) -> str:
         """Return in one line why engines were left out and how to get one; nothing where none was wanted."""
-        if not self.skipped or self.build:
+        if not self.skipped:
             return ""
+        reasons = "; ".join(self.skipped)
+        if self.build:
+            return f"no other engine was built here: {reasons}"
         command = f"python cli.py build {shlex.quote(str(folder))}"
-        return f"no TensorRT engine was built here ({'; '.join(self.skipped)}); on the machine with the GPU: {command}"
+        return f"no TensorRT engine was built here: {reasons}; on the machine with the GPU: {command}"
 
 
 def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machine: Machine) -> EngineChoice:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 import threading
 
@@ -174,6 +175,9 @@ def test_which_engines_are_built():
     assert built == ["tensorrt"]
     assert "tensorrt-rtx does not build for compute capability 9.0" in skipped
     assert chosen(Target.AUTO, NO_GPU, "8.9")[0] == ["tensorrt-rtx"]
+    assert choose_engines(Target.AUTO, ("8.9",), NO_GPU).describe(pathlib.Path("a b")).startswith("no other engine")
+    assert choose_engines(Target.AUTO, (), NO_GPU).describe(pathlib.Path("a b")).endswith("python cli.py build 'a b'")
+    assert choose_engines(Target.AUTO, (), gpu).describe(pathlib.Path("a b")) == ""
     assert chosen(Target.AUTO, NO_GPU)[0] == []
     assert chosen(Target.ONNX, gpu) == chosen(Target.CPU, gpu) == ([], ())
     assert chosen(Target.TENSORRT_RTX, gpu) == (["tensorrt-rtx"], ())
