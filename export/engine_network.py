@@ -12,7 +12,7 @@ from export.options import Batch
 from export.timing_cache import locked, read_timings, set_aside, write_timings
 from runtime.errors import DeviceError, InputError
 from runtime.manifest import HardwareCompatibility
-from runtime.tensorrt_library import Backend, Library, checked
+from runtime.tensorrt_library import Backend, Library, checked, constructed
 
 if TYPE_CHECKING:
     import tensorrt
@@ -40,12 +40,14 @@ class EngineBuilder:
         trt = library.trt
         self._library, self._log = library, log
         self._onnx = onnx  # the network refers to the weights in it
-        self._builder: tensorrt.Builder = checked(trt.Builder(log), "create a builder", log)
+        self._builder: tensorrt.Builder = constructed(trt.Builder, "create a builder", log, log)
         flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         self._network: tensorrt.INetworkDefinition = checked(
             self._builder.create_network(flags), "create a network", log
         )
-        self._parser: tensorrt.OnnxParser = checked(trt.OnnxParser(self._network, log), "create an ONNX parser", log)
+        self._parser: tensorrt.OnnxParser = constructed(
+            trt.OnnxParser, "create an ONNX parser", log, self._network, log
+        )
         if not self._parser.parse(onnx):
             raise InputError(f"TensorRT cannot take the graph: {_parser_errors(self._parser)}")
 

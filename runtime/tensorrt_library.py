@@ -152,6 +152,20 @@ def logger_of(library: Library) -> "tensorrt.ILogger":
     return Log()
 
 
+def constructed(kind: Any, what: str, log: Any, *arguments: Any) -> Any:
+    """Return `kind(*arguments)`, one of TensorRT's own classes; its factory may answer with null.
+
+    Raises:
+        DeviceError: It did; with what it logged last.
+    """
+    try:
+        return kind(*arguments)
+    except TypeError as error:
+        if "nullptr" not in str(error):  # what the bindings say of null
+            raise
+        raise DeviceError(_refusal(what, log)) from error
+
+
 def checked(value: T | None, what: str, log: Any) -> T:
     """Return what TensorRT gave, which it may refuse with null or false.
 
@@ -159,6 +173,10 @@ def checked(value: T | None, what: str, log: Any) -> T:
         DeviceError: It did; with what it logged last.
     """
     if value is None or value is False:
-        why = f": {log.errors[-1]}" if log.errors else ", and TensorRT does not say why"
-        raise DeviceError(f"TensorRT could not {what}{why}")
+        raise DeviceError(_refusal(what, log))
     return value
+
+
+def _refusal(what: str, log: Any) -> str:
+    why = f": {log.errors[-1]}" if log.errors else ", and TensorRT does not say why"
+    return f"TensorRT could not {what}{why}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.errors import DeviceError, InputError
 from runtime.manifest import BatchRange
-from runtime.tensorrt_library import Library, checked, logger_of
+from runtime.tensorrt_library import Library, checked, constructed, logger_of
 from runtime.trt_lease import Array, Binding, Lease
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class EngineOnGpu:
         self._log = logger_of(library)
         cuda.use()
         # The runtime outlives its engine.
-        self._runtime: tensorrt.Runtime = checked(library.trt.Runtime(self._log), "create a runtime", self._log)
+        self._runtime: tensorrt.Runtime = constructed(library.trt.Runtime, "create a runtime", self._log, self._log)
         self._runtime.engine_host_code_allowed = allow_host_code
         self._engine: tensorrt.ICudaEngine = checked(
             self._runtime.deserialize_cuda_engine(plan), f"load {name} ({len(plan)} bytes)", self._log
@@ -150,9 +150,9 @@ class EngineOnGpu:
 def _refit(engine: "tensorrt.ICudaEngine", onnx: bytes, library: Library, log: Any) -> None:
     """Give a weight-stripped engine the weights of the ONNX file that it was built from."""
     trt = library.trt
-    refitter: tensorrt.Refitter = checked(trt.Refitter(engine, log), "create a refitter", log)
-    parser: tensorrt.OnnxParserRefitter = checked(
-        trt.OnnxParserRefitter(refitter, log), "create a refitting parser", log
+    refitter: tensorrt.Refitter = constructed(trt.Refitter, "create a refitter", log, engine, log)
+    parser: tensorrt.OnnxParserRefitter = constructed(
+        trt.OnnxParserRefitter, "create a refitting parser", log, refitter, log
     )
     checked(parser.refit_from_bytes(onnx), "read the weights of the ONNX file", log)
     checked(refitter.refit_cuda_engine(), "put the weights into the engine", log)

@@ -4,12 +4,16 @@ import ast
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import fake_gpu
 import pytest
 from api_use import ApiUse, faults_of, with_distinctive
 from conftest import ROOT
 from rig import build_rig, older_bindings
+
+from runtime.errors import DeviceError
+from runtime.tensorrt_library import checked, constructed
 
 FILES = sorted(path for folder in ("runtime", "export") for path in (ROOT / folder).glob("*.py"))
 USERS = [path for path in FILES if "import tensorrt" in path.read_text()]
@@ -124,6 +128,33 @@ def _is_ours(node):
 @pytest.mark.parametrize("path", USERS, ids=lambda path: path.name)
 def test_every_answer_that_can_be_null_is_looked_at(path):
     assert _unchecked(path.read_text()) == []
+
+
+CLASSES = ("Builder", "OnnxParser", "Runtime", "Refitter", "OnnxParserRefitter")  # whose factories may give null
+
+
+def _constructed_plainly(source):
+    """Constructors of TensorRT that are called, instead of being handed to `constructed`."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [ast.unparse(c) for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in CLASSES]
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda path: path.name)
+def test_every_constructor_that_can_give_null_is_looked_at(path):
+    assert _constructed_plainly(path.read_text()) == []
+    assert _constructed_plainly("builder = trt.Builder(log)") == ["trt.Builder(log)"]
+
+
+def test_null_from_a_constructor_is_one_line():
+    def null(*_arguments):
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    log = SimpleNamespace(errors=["CUDA initialization failure with error: 35"])
+    with pytest.raises(DeviceError, match="TensorRT could not create a builder: CUDA initialization failure"):
+        constructed(null, "create a builder", log, log)
+    with pytest.raises(DeviceError, match="does not say why"):
+        checked(None, "build the engine", SimpleNamespace(errors=[]))
+    assert checked(0, "count", log) == 0
 
 
 def test_an_unchecked_answer_is_seen():

@@ -49,6 +49,8 @@ class ApiUse(ast.NodeVisitor):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id == "checked" and node.args:
                 return self.class_of(node.args[0])
+            if isinstance(node.func, ast.Name) and node.func.id == "constructed":
+                return ("tensorrt", node.args[0].attr)
             if isinstance(node.func, ast.Name) and node.func.id in self.functions:
                 return self.functions[node.func.id]
             return self.result_of(node.func)
