@@ -35,6 +35,9 @@ def options_of(
 ) -> dict[str, str]:
     """Return the options of `provider` for an ONNX graph of one input.
 
+    There is no precision among them: given none, the TensorRT provider is expected to build strongly typed networks,
+    which obey the graph's types (github.com/microsoft/onnxruntime/pull/18707).
+
     Args:
         provider: Its short name.
         content: The ONNX file's bytes, whose hash names the cache.
