@@ -15,16 +15,22 @@ err = rich.console.Console(stderr=True, markup=False, highlight=False, soft_wrap
 
 
 @contextlib.contextmanager
-def steps() -> Iterator[Callable[[str], None]]:
-    """Show the step that runs: a spinner on a terminal, a line each elsewhere."""
+def steps() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Show the step that runs: a spinner on a terminal, with what of it is done; a line each elsewhere."""
     if not err.is_terminal:
-        yield lambda text: err.print(f"· {text}")
+
+        def line(text: str) -> Callable[[int, int], None]:
+            err.print(f"· {text}")
+            return lambda _done, _total: None
+
+        yield line
         return
     with err.status("starting") as status:
 
-        def step(text: str) -> None:
+        def step(text: str) -> Callable[[int, int], None]:
             status.update(text)
             err.print(f"· {text}")
+            return lambda done, total: status.update(f"{text}: {done} of {total}")
 
         yield step
 

@@ -10,13 +10,25 @@ from commands.console import check_json, out, print_next, steps, write_json
 from commands.engines import build_one, runnable_file
 from commands.options import (
     RANDOM_WEIGHTS,
+    CalibrationImages,
+    CalibrationMethod,
+    CalibrationSeed,
+    CheckImages,
     Checkpoint,
     ComputeCapability,
+    Equalization,
     ImgSize,
     Json,
+    MaxDrop,
+    MinAgreement,
     NoEma,
     NumClasses,
     Pretrained,
+    QuantizeAttention,
+    Ranges,
+    SkipCorrupt,
+    WeightOnly,
+    budget_from,
     choice_from,
     weights_from,
 )
@@ -28,12 +40,27 @@ def export(
     fp32: Annotated[bool, typer.Option("--fp32", help="Arithmetic in FP32.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Arithmetic in FP16; the default.")] = False,
     bf16: Annotated[bool, typer.Option("--bf16", help="Arithmetic in BF16.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Linears in INT8, calibrated; the rest in FP16.")] = False,
+    fp8: Annotated[bool, typer.Option("--fp8", help="Linears in FP8, calibrated; the rest in FP16.")] = False,
     checkpoint: Checkpoint = None,
     pretrained: Pretrained = False,
     no_ema: NoEma = False,
     batch: Annotated[str, typer.Option(help="MIN:OPT:MAX batch sizes.")] = "1:8:64",
     target: Annotated[str, typer.Option(help="auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = "auto",
-    imagenet: Annotated[str | None, typer.Option(help="Images that prove the export; else the bundled ones.")] = None,
+    imagenet: Annotated[
+        str | None, typer.Option(help="Images that calibrate and prove the export; else the bundled ones.")
+    ] = None,
+    calibration_images: CalibrationImages = None,
+    calibration_method: CalibrationMethod = None,
+    calibration_seed: CalibrationSeed = 0,
+    ranges: Ranges = None,
+    skip_corrupt: SkipCorrupt = False,
+    equalization: Equalization = "on",
+    quantize_attention: QuantizeAttention = False,
+    weight_only: WeightOnly = False,
+    max_drop: MaxDrop = None,
+    min_agreement: MinAgreement = None,
+    check_images: CheckImages = 1000,
     parity_images: Annotated[int | None, typer.Option(help="How many of them.")] = None,
     output: Annotated[
         pathlib.Path | None, typer.Option(help="Folder; artifacts/VARIANT-PRECISION if not given.")
@@ -50,14 +77,30 @@ def export(
     json_path: Json = None,
 ) -> None:
     """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
+    from calibration.calibrate import Equalization as EqualizationChoice
+    from calibration.histogram import Method
+    from calibration.options import QuantizationOptions
     from deepvit.variants import find_variant
     from export.options import ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target, batch_from_text
 
     check_json(json_path)
-    chosen = [p for p, given in ((Precision.FP32, fp32), (Precision.FP16, fp16), (Precision.BF16, bf16)) if given]
+    given = {"fp32": fp32, "fp16": fp16, "bf16": bf16, "int8": int8, "fp8": fp8}
+    chosen = [Precision(name) for name, is_given in given.items() if is_given]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join('--' + p.value for p in chosen)} exclude each other; give one of them")
     precision = chosen[0] if chosen else Precision.FP16
+    quantization = QuantizationOptions(
+        images=calibration_images,
+        method=None if calibration_method is None else Method(calibration_method),
+        seed=calibration_seed,
+        ranges=ranges,
+        skip_corrupt=skip_corrupt,
+        equalization=choice_from("--equalization", equalization, EqualizationChoice),
+        attention=quantize_attention,
+        weight_only=weight_only,
+        budget=budget_from(max_drop, min_agreement),
+        check_images=check_images,
+    )
     graph = GraphOptions(
         precision=precision,
         target=choice_from("--target", target, Target),
@@ -69,7 +112,11 @@ def export(
     )
     name = f"{find_variant(variant).name}-{precision.value}"
     options = ExportOptions(
-        graph=graph, output=output or pathlib.Path("artifacts") / name, imagenet=imagenet, parity_images=parity_images
+        graph=graph,
+        output=output or pathlib.Path("artifacts") / name,
+        imagenet=imagenet,
+        parity_images=parity_images,
+        quantization=quantization,
     )
     from export.engine_choice import choose_engines
     from export.engine_options import compute_capabilities_from_text

@@ -9,6 +9,7 @@ import typer
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from calibration.budget import Budget
     from export.open_model import WeightOptions
 
 E = TypeVar("E", bound=enum.Enum)
@@ -28,6 +29,37 @@ AllowHostCode = Annotated[
     bool, typer.Option("--allow-host-code", help="Let a version-compatible plan run its own code.")
 ]
 NumClasses = Annotated[int | None, typer.Option(help="Number of classes; a checkpoint says it itself.")]
+
+CalibrationImages = Annotated[int | None, typer.Option(help="How many images calibrate INT8 or FP8; 512.")]
+CalibrationMethod = Annotated[
+    str | None, typer.Option(help="Ranges by max, percentile-99.9 … percentile-99.999, entropy or mse; mse.")
+]
+CalibrationSeed = Annotated[int, typer.Option(help="Of the choice of calibration images.")]
+Equalization = Annotated[str, typer.Option(help="on or off: rescale activations into weights, exactly, first.")]
+QuantizeAttention = Annotated[
+    bool, typer.Option("--quantize-attention", help="FP8: quantise q·kᵀ and A'·v too, for GPUs that run them faster.")
+]
+WeightOnly = Annotated[bool, typer.Option("--weight-only", help="Store weights in eight bits, compute in FP16.")]
+Ranges = Annotated[pathlib.Path | None, typer.Option(help="A ranges.json of the same graph, instead of images.")]
+SkipCorrupt = Annotated[bool, typer.Option("--skip-corrupt", help="Replace calibration images that cannot be decoded.")]
+MaxDrop = Annotated[
+    float | None, typer.Option(help="Points of top-1 that INT8 or FP8 may lose; keeps linears in FP16 for it.")
+]
+MinAgreement = Annotated[
+    float | None, typer.Option(help="Percent of images with float32's top-1 class; likewise, without labels.")
+]
+CheckImages = Annotated[int, typer.Option(help="Held-out images that INT8 or FP8 is checked on; 0 checks nothing.")]
+
+
+def budget_from(max_drop: float | None, min_agreement: float | None) -> "Budget | None":
+    """Return the accuracy budget, if one was given."""
+    from calibration.budget import Budget, BudgetKind
+
+    if max_drop is not None and min_agreement is not None:
+        raise InputError("--max-drop and --min-agreement exclude each other; give one of them")
+    if max_drop is not None:
+        return Budget(BudgetKind.MAX_DROP, max_drop)
+    return None if min_agreement is None else Budget(BudgetKind.MIN_AGREEMENT, min_agreement)
 
 
 def weights_from(

@@ -8,10 +8,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 
+from calibration.quantize import count_quantized
 from export.options import Batch
 from runtime.errors import InputError
 
@@ -72,6 +74,24 @@ def finish(model: onnx.ModelProto) -> onnx.ModelProto:
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     onnx.checker.check_model(inferred, full_check=True)
     return inferred
+
+
+def with_weights(model: onnx.ModelProto, module: torch.nn.Module) -> onnx.ModelProto:
+    """Return `model` with the weights of `module`, which has the structure that the graph was traced from.
+
+    Weights are found by the names that `name_by_module` gave them, linears' being transposed.
+    """
+    state = module.state_dict()
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for initializer in changed.graph.initializer:
+        name = initializer.name
+        plain = name.removesuffix("_transposed")
+        if plain in state and initializer.data_type == onnx.TensorProto.FLOAT:
+            weight = state[plain] if plain == name else state[plain].T
+            array = weight.float().numpy().reshape(tuple(initializer.dims))
+            initializer.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+    return changed
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:
@@ -157,4 +177,9 @@ def strip_metadata(model: ir.Model) -> None:
 def count_gemms(model: onnx.ModelProto) -> dict[str, int]:
     """Return how many matrix products and convolutions the graph has, which the engine's census is held against."""
     kinds = [node.op_type for node in model.graph.node]
-    return {"gemms": kinds.count("MatMul") + kinds.count("Gemm"), "convolutions": kinds.count("Conv")}
+    quantized = count_quantized(model)
+    return {
+        "gemms": kinds.count("MatMul") + kinds.count("Gemm"),
+        "convolutions": kinds.count("Conv"),
+        **({"quantized_gemms": quantized} if quantized else {}),
+    }

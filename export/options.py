@@ -4,15 +4,19 @@ import dataclasses
 import enum
 import pathlib
 
+from calibration.grid import Grid
+from calibration.options import QuantizationOptions
 from runtime.errors import InputError
 
 
 class Precision(enum.Enum):
-    """The type of the graph's arithmetic."""
+    """The type of the graph's arithmetic; of INT8 and FP8 that of the linears, the rest is FP16."""
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
 
 
 class Target(enum.Enum):
@@ -48,6 +52,8 @@ class InputForm(enum.Enum):
 
 
 DEFAULT_OPSET = 20
+QUANTIZED = frozenset({Precision.INT8, Precision.FP8})
+QUANTIZED_OPSET = 19  # the first in which scales may be FP16 and Q/DQ take FP8
 BF16_OPSET = 22  # the first in which Conv takes bfloat16
 OPSETS = range(18, 24)
 MAX_BATCH = 4096
@@ -100,6 +106,27 @@ class GraphOptions:
         if self.precision is Precision.BF16 and self.opset is not None and self.opset < BF16_OPSET:
             raise InputError(f"--opset {self.opset}: BF16 needs at least {BF16_OPSET}, where Conv takes bfloat16")
 
+        if self.precision in QUANTIZED and self.opset is not None and self.opset < QUANTIZED_OPSET:
+            raise InputError(f"--opset {self.opset}: INT8 and FP8 need at least {QUANTIZED_OPSET}, for scales in FP16")
+        if self.precision is Precision.FP8 and self.target is Target.CPU:
+            raise InputError("--fp8 --target cpu: no CPU computes in FP8; give --int8, or another target")
+
+    @property
+    def rest(self) -> Precision:
+        """What the graph computes in where it is not quantised; on a CPU float32, which has no FP16 arithmetic."""
+        if self.precision not in QUANTIZED:
+            return self.precision
+        return Precision.FP32 if self.target is Target.CPU else Precision.FP16
+
+    @property
+    def grid(self) -> Grid | None:
+        """What activations are quantised to; None where nothing is."""
+        if self.precision is Precision.FP8:
+            return Grid.FP8
+        if self.precision is Precision.INT8:
+            return Grid.UINT8 if self.target is Target.CPU else Grid.INT8
+        return None
+
     @property
     def opset_version(self) -> int:
         if self.opset is not None:
@@ -128,7 +155,10 @@ class ExportOptions:
     output: pathlib.Path
     imagenet: str | None = None
     parity_images: int | None = None  # by the size of the images where None
+    quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
 
     def __post_init__(self) -> None:
         if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:
             raise InputError(f"--parity-images {self.parity_images}: expected 1 to 50000")
+        if self.quantization.attention and self.graph.precision is not Precision.FP8:
+            raise InputError("--quantize-attention is for --fp8: in INT8 the maps of attention lose too much")

@@ -4,34 +4,35 @@ import dataclasses
 import importlib.metadata
 import logging
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 import onnx
 import torch
 
+from calibration.ranges import RANGES
 from deepvit import fold as folding
 from deepvit.fold import FoldReport
 from deepvit.model import DeepViT
 from export import onnx_graph, parity
 from export.activation_range import largest_activations
 from export.batch_check import check_batches
+from export.calibrated_graph import Advance, Float32Graph, Progress
 from export.cast import FP16_MAX, cast_graph
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel
-from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
+from export.options import QUANTIZED, Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
 from export.parity_images import parity_crops
+from export.quantized_graph import quantize
 from export.torch_logits import torch_logits
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, open_artifact
 from runtime.errors import InputError, OutOfBoundsError
-from runtime.manifest import BatchRange, FoldRecord, Manifest, ParityStage, Tensor
+from runtime.manifest import BatchRange, Calibration, FoldRecord, Manifest, ParityStage, Tensor
 from runtime.preprocess import Crop, Preprocessing, model_input
 from runtime.session_onnxruntime import OnnxRuntimeSession
-from runtime.tensors import Images
+from runtime.tensors import Images, Logits
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[str], None]  # called with what begins
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
 ACTIVATIONS_KEPT = 3  # the largest, in the manifest
 
@@ -43,10 +44,18 @@ class _Graph:
     model: onnx.ModelProto
     folds: list[FoldReport]
     stages: list[ParityStage]
-    activations: dict[str, float]
+    activations: dict[str, float] = dataclasses.field(default_factory=dict)
+    calibration: Calibration | None = None
+    ranges_text: bytes = b""
 
 
-def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progress = logger.info) -> Artifact:
+def log_step(text: str) -> Advance:
+    """Log what begins, and nothing of its images."""
+    logger.info(text)
+    return lambda _done, _total: None
+
+
+def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progress = log_step) -> Artifact:
     """Write the artifact of `loaded` to `options.output`, or nothing at all.
 
     Args:
@@ -63,8 +72,10 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
     with artifacts.staged_artifact(options.output) as staging:
         count = options.parity_images or parity.default_images(loaded.module.img_size)
         crops = parity_crops(options.imagenet, count, loaded.preprocessing())
-        graph = _build_graph(loaded, options.graph, crops, progress)
+        graph = _build_graph(loaded, options, crops, progress)
         progress("writing the artifact")
+        if graph.calibration is not None:
+            (staging / RANGES).write_bytes(graph.ranges_text)
         (staging / artifacts.MODEL).write_bytes(onnx_graph.to_bytes(graph.model))
         manifest = _manifest(loaded, options.graph, graph, staging)
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -76,11 +87,11 @@ def _check_input_form(loaded: LoadedModel, options: GraphOptions) -> None:
         raise InputError(f"--input uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
 
 
-def _build_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progress: Progress) -> _Graph:
-    """Fold, export, cast; prove each."""
-    is_trained = loaded.weights.source == "checkpoint"
+def _build_graph(loaded: LoadedModel, all_options: ExportOptions, crops: Crop, progress: Progress) -> _Graph:
+    """Fold, export, cast or quantise; prove each."""
+    options = all_options.graph
     preprocessing = graph_preprocessing(loaded, options)
-    float_images = _channels(model_input(crops, loaded.preprocessing()), loaded.module.in_chans)
+    float_images = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
     graph_images = crops if options.input_form is InputForm.UINT8 else float_images
 
     progress("folding in float64")
@@ -100,24 +111,79 @@ def _build_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progre
     session.close()
     check_batches(fp32, graph_images, options.batch)
     if options.precision is Precision.FP32:
-        return _Graph(model=fp32, folds=reports, stages=stages, activations={})
-
-    name = options.precision.value
-    progress(f"casting to {name}")
+        return _Graph(model=fp32, folds=reports, stages=stages)
+    if options.precision in QUANTIZED:
+        source = Float32Graph(
+            loaded=loaded,
+            folded=folded,
+            model=fp32,
+            module_of=lambda changed: _graph_module(changed, options, preprocessing),
+            preprocessing=preprocessing,
+            proof_images=float_images,
+        )
+        return _quantized(source, reports, stages, all_options, (graph_images, fp32_logits), progress)
+    progress(f"casting to {options.precision.value}")
     model = cast_graph(fp32, options.precision)
-    progress(f"comparing {name} with float32")
     activations = largest_activations(fp32, graph_images)
-    _check_activations(activations, options.precision)
-    logits = _session(model, f"the ONNX graph in {name}").run(graph_images)
-    stage = parity.compare_logits(f"onnx-{name}", "onnx-fp32", logits, fp32_logits, top1_enforced=is_trained)
-    stages.append(parity.require(stage, parity.PRECISION_BOUNDS[options.precision]))
+    _check_activations(activations, options.rest)
+    progress(f"comparing {options.precision.value} with float32")
+    stages.append(_compare(model, options.precision, graph_images, fp32_logits, loaded))
     return _Graph(model=model, folds=reports, stages=stages, activations=activations)
+
+
+def _quantized(
+    source: Float32Graph,
+    reports: list[FoldReport],
+    stages: list[ParityStage],
+    options: ExportOptions,
+    proof: tuple[Images, Logits],
+    progress: Progress,
+) -> _Graph:
+    """Quantise the graph and hold it against float32 on the parity images and their logits."""
+    images, expected = proof
+    quantized = quantize(source, options, progress)
+    activations: dict[str, float] = {}
+    if options.graph.rest is Precision.FP16:
+        activations = largest_activations(quantized.float32, images)
+        for name, seen in quantized.extremes.items():
+            activations[name] = max(seen, activations.get(name, 0.0))
+        _check_activations(activations, options.graph.rest)
+    precision = options.graph.precision
+    progress(f"comparing {precision.value} with float32")
+    stages = [*stages, *quantized.stages, _compare(quantized.model, precision, images, expected, source.loaded)]
+    return _Graph(
+        model=quantized.model,
+        folds=reports,
+        stages=stages,
+        activations=activations,
+        calibration=quantized.record,
+        ranges_text=quantized.ranges_text,
+    )
+
+
+def _compare(
+    model: onnx.ModelProto, precision: Precision, images: Images, expected: Logits, loaded: LoadedModel
+) -> ParityStage:
+    """Return the rung of a typed graph against float32.
+
+    Raises:
+        OutOfBoundsError: It does not hold its bound.
+    """
+    logits = _session(model, f"the ONNX graph in {precision.value}").run(images)
+    is_trained = loaded.weights.source == "checkpoint"
+    name = f"onnx-{precision.value}"
+    stage = parity.compare_logits(name, "onnx-fp32", logits, expected, top1_enforced=is_trained)
+    return parity.require(stage, parity.PRECISION_BOUNDS[precision])
+
+
+def _graph_module(folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing) -> GraphModule:
+    return GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, preprocessing).float()
 
 
 def _float32_graph(
     folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing, example: Images
 ) -> onnx.ModelProto:
-    module = GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, preprocessing).float()
+    module = _graph_module(folded, options, preprocessing)
     return onnx_graph.onnx_from_module(module, torch.from_numpy(example), options.batch, options.opset_version)
 
 
@@ -141,7 +207,7 @@ def float32_graph_of(loaded: LoadedModel, manifest: Manifest, crops: Crop) -> by
         mix=MixForm(manifest.graph["mix"]),
         pad_head_dim=any(record.name == "pad_head_dim" and record.applied for record in manifest.folds),
     )
-    floats = _channels(model_input(crops, loaded.preprocessing()), loaded.module.in_chans)
+    floats = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
     folded, _, _ = fold_and_prove(loaded.module, options, floats)
     images = crops if options.input_form is InputForm.UINT8 else floats
     return onnx_graph.to_bytes(_float32_graph(folded, options, graph_preprocessing(loaded, options), images[:1]))
@@ -171,13 +237,6 @@ def _float64_copy(module: DeepViT) -> DeepViT:
 def graph_preprocessing(loaded: LoadedModel, options: GraphOptions) -> Preprocessing:
     """Return the manifest's preprocessing: that of the graph's input."""
     return loaded.preprocessing("NHWC" if options.input_form is InputForm.UINT8 else "NCHW")
-
-
-def _channels(images: Images, channels: int) -> Images:
-    """Repeat or cut the three channels of (N, 3, H, W) for a model of another number of them."""
-    if channels == 3:
-        return images
-    return np.ascontiguousarray(images[:, np.arange(channels) % 3])  # type: ignore[return-value]  # dtype is kept
 
 
 def _session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
@@ -222,6 +281,7 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
             "qkv": options.qkv_form.value,
             **onnx_graph.count_gemms(graph.model),
         },
+        calibration=graph.calibration,
         parity=tuple(graph.stages),
         largest_activation=_largest(graph.activations, ACTIVATIONS_KEPT),
         files=artifacts.record_files(staging),

@@ -8,7 +8,7 @@ from runtime.artifact import Artifact
 from runtime.engine_fit import misfits
 from runtime.evaluate import Evaluation
 from runtime.machine import Machine
-from runtime.manifest import Engine, Manifest
+from runtime.manifest import AccuracyCheck, Calibration, Engine, Manifest
 
 CORRUPT_SHOWN = 10
 
@@ -28,9 +28,42 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
             bias = f", largest bias {record.max_abs_bias:.3g}" if record.max_abs_bias else ""
             weight = f"largest weight {record.max_abs_weight:.3g}"
             yield f"folded {record.name} in {record.applied} modules: {weight}{bias}"
+    if manifest.calibration is not None:
+        yield from describe_calibration(manifest.calibration)
     if manifest.largest_activation:
         name, value = max(manifest.largest_activation.items(), key=lambda item: item[1])
         yield f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)"
+
+
+def describe_calibration(calibration: Calibration) -> Iterator[str]:
+    """Yield what the ranges come from, what stays unquantised, and what quantisation costs."""
+    yield (
+        f"calibrated on {calibration.images} images of {calibration.split}, ranges by {calibration.method} for "
+        f"{calibration.grid}; {calibration.rescaled} sites rescaled, exactly"
+    )
+    if calibration.replaced:
+        yield f"replaced, because they cannot be decoded: {', '.join(calibration.replaced)}"
+    if calibration.budget is not None:
+        kept = ", ".join(calibration.kept) or "none"
+        yield f"budget {calibration.budget}: {len(calibration.kept)} linears stay unquantised: {kept}"
+    if calibration.check is None:
+        yield "accuracy: not checked on held-out images"
+    else:
+        yield f"accuracy: {describe_check(calibration.check)}"
+
+
+def describe_check(check: AccuracyCheck) -> str:
+    """Return what quantisation cost, in words."""
+    low, high = check.agreement_interval.low, check.agreement_interval.high
+    agreement = f"agreement {check.agreement:.2f}% (95% interval {low:.2f} to {high:.2f})"
+    where = f"on {check.images} held-out images of {check.split}"
+    if check.drop is None or check.drop_interval is None:
+        return f"{agreement} with float32 {where}, which have no labels"
+    low, high = check.drop_interval.low, check.drop_interval.high
+    return (
+        f"top-1 {check.top1:.2f}%, float32 {check.reference_top1:.2f}%: drop {check.drop:.2f} points (95% interval "
+        f"{low:.2f} to {high:.2f}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
+    )
 
 
 def describe_evaluation(result: Evaluation) -> Iterator[str]:
@@ -103,6 +136,8 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
     for stage in manifest.parity:
         sqnr = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
         yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"
+    if manifest.calibration is not None:
+        yield from describe_calibration(manifest.calibration)
     if not manifest.engines:
         yield "no engine"
     for engine in manifest.engines:

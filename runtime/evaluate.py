@@ -12,19 +12,12 @@ import pydantic
 from runtime.decode import Decoded, decode_images
 from runtime.errors import InputError
 from runtime.imagenet import ImageSource, list_sha256
+from runtime.paired import Interval, wilson_interval
 from runtime.preprocess import Preprocessing, model_input
 from runtime.session import Session
 from runtime.tensors import Logits
 
 Progress = Callable[[int, int], None]  # images done, images in all
-Z_95 = 1.959964  # two-sided 95% of a normal distribution
-
-
-class Interval(pydantic.BaseModel):
-    """A 95% confidence interval of a proportion, in percent."""
-
-    low: float
-    high: float
 
 
 class Corrupt(pydantic.BaseModel):
@@ -232,14 +225,3 @@ def sqnr_db(signal: float, noise: float) -> float | None:
     if noise == 0:
         return None
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
-
-
-def wilson_interval(successes: int, trials: int) -> Interval:
-    """Return Wilson's 95% interval of a proportion, in percent.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-    """
-    p, z2 = successes / trials, Z_95**2
-    centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z_95 * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
-    return Interval(low=100 * max(0.0, centre - half), high=100 * min(1.0, centre + half))

@@ -18,6 +18,7 @@ EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 SYNSETS_FILE = pathlib.Path(__file__).with_name("imagenet_synsets.txt")  # ImageNet-1k's classes in label order
 DEVKIT_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 KAGGLE_TRUTH = "LOC_val_solution.csv"
+SPLITS = {"val": ("val", "validation", "ILSVRC/Data/CLS-LOC/val"), "train": ("train", "ILSVRC/Data/CLS-LOC/train")}
 VALIDATION_IMAGES = 50_000
 
 
@@ -108,14 +109,20 @@ def open_dataset(dataset: str, classes: int, split: str = "val") -> ImageSource:
     return FolderSource(folder, tuple(zip(files, labels, strict=True)))
 
 
+def has_split(dataset: str, split: str) -> bool:
+    """Return whether the dataset has a folder for `split`, or is one of timm's, which all have both."""
+    if _is_timm_dataset(dataset):
+        return not dataset.endswith(".tar")
+    return any((pathlib.Path(dataset) / name).is_dir() for name in SPLITS[split])
+
+
 def _listed_folder(dataset: str, split: str) -> tuple[pathlib.Path, list[str]]:
     """Return the split's folder and the image files in it."""
     root = pathlib.Path(dataset)
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise InputError(f"dataset {root} {what}; expected a folder with {split}/<synset>/*.JPEG")
-    names = {"val": ("val", "validation", "ILSVRC/Data/CLS-LOC/val"), "train": ("train", "ILSVRC/Data/CLS-LOC/train")}
-    folder = next((root / name for name in names[split] if (root / name).is_dir()), root)
+    folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), root)
     files = _image_files(folder)
     if not files:
         raise InputError(f"no images in {folder}; expected {split}/<synset>/*.JPEG or image files")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from runtime.errors import InputError
+from runtime.paired import Interval
 from runtime.preprocess import Preprocessing
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
@@ -73,13 +74,38 @@ class ParityStage(_Record):
     top1_enforced: bool = True  # False with random weights, whose top-1 is decided by rounding
 
 
+class AccuracyCheck(_Record):
+    """What quantisation cost on images that had no part in it, against the float32 graph; percent and points."""
+
+    images: PositiveInt
+    list_sha256: Sha256
+    split: str  # train, val or folder
+    agreement: float
+    agreement_interval: Interval
+    reference_top1: float | None = None  # these are None without labels
+    top1: float | None = None
+    drop: float | None = None
+    drop_interval: Interval | None = None
+    mcnemar_p: float | None = None
+
+
 class Calibration(_Record):
-    """What quantisation ranges came from."""
+    """What quantisation ranges came from, what was left out of it, and what it cost."""
 
     method: str
     images: PositiveInt
     list_sha256: Sha256
     ranges_sha256: Sha256
+    grid: Literal["int8", "uint8", "fp8"]
+    split: Literal["train", "val", "folder", "bundled"]
+    seed: int
+    replaced: tuple[str, ...] = ()  # images that could not be decoded
+    rescaled: int = 0  # sites where activations were rescaled into weights
+    weight_only: bool = False
+    attention: bool = False
+    budget: str | None = None  # "max-drop 0.3"
+    kept: tuple[str, ...] = ()  # linears that stay in the graph's own precision: "blocks.3.mlp.fc2"
+    check: AccuracyCheck | None = None  # None: nothing held out, or random weights
 
 
 class HardwareCompatibility(enum.Enum):

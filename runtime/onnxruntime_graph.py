@@ -19,7 +19,7 @@ from runtime.execution_providers import (
     plugin_library,
 )
 from runtime.manifest import ANY_BATCH, BatchRange
-from runtime.rounding import has_reduced_floats, rounded_on_cpu
+from runtime.rounding import has_float8, has_reduced_floats, rounded_on_cpu
 
 try:
     import onnxruntime as ort
@@ -77,6 +77,9 @@ class OnnxGraph:
         options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
         options.intra_op_num_threads = threads or os.cpu_count() or 1
+        if provider.lower() == CPU and has_float8(content):
+            # ONNX Runtime 1.31 fuses FP8 Q/DQ into an integer product that it then refuses: run them as they stand.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             given = _configure(options, provider.lower(), content, batch)
             self._session = ort.InferenceSession(

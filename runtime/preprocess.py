@@ -114,16 +114,18 @@ def crop_image(encoded: bytes | pathlib.Path, preprocessing: Preprocessing) -> C
     return resize_and_crop(decode_rgb(encoded), preprocessing)
 
 
-def model_input(crops: Crop, preprocessing: Preprocessing) -> npt.NDArray[np.float32] | Crop:
+def model_input(crops: Crop, preprocessing: Preprocessing, channels: int = 3) -> npt.NDArray[np.float32] | Crop:
     """Turn crops (B, H, W, 3) uint8 into what the graph takes.
 
     Returns:
         Layout NCHW: (B, 3, H, W) float32, (pixel / 255 − mean) / std, every operation rounded to float32 as in
-        torchvision's ToTensor and Normalize. Layout NHWC: the crops as they are.
+        torchvision's ToTensor and Normalize; red, green and blue repeated or cut for a model of other `channels`.
+        Layout NHWC: the crops as they are.
     """
     if preprocessing.layout == "NHWC":
         return crops
     scaled = crops.astype(np.float32) / np.float32(255)
     scaled -= np.asarray(preprocessing.mean, np.float32)
     scaled /= np.asarray(preprocessing.std, np.float32)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    planes = scaled.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(planes if channels == 3 else planes[:, np.arange(channels) % 3])

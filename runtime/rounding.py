@@ -3,7 +3,8 @@
 ONNX Runtime's CPU provider executes an FP16 graph in float32 and drops the casts between its nodes, so that neither
 rounding nor overflow shows; a BF16 graph it refuses. Here each value that the graph declares as FP16 or BF16 is cast
 to that type and back where it is produced. A GPU that stores every tensor and accumulates in float32 computes the
-same; one that fuses operations rounds less often.
+same; one that fuses operations rounds less often. What a DequantizeLinear gives to a product of two such is not
+rounded: INT8 and FP8 kernels multiply the stored numbers and apply the scales to the sum.
 """
 
 import onnx
@@ -49,12 +50,21 @@ def load_model(content: bytes) -> onnx.ModelProto:
 
 def has_reduced_floats(content: bytes) -> bool:
     """Return whether the graph holds FP16 or BF16 values; False also for what is no ONNX model at all."""
+    return _has_type(content, REDUCED)
+
+
+def has_float8(content: bytes) -> bool:
+    """Return whether the graph holds FP8 (E4M3) values; False also for what is no ONNX model at all."""
+    return _has_type(content, (TensorProto.FLOAT8E4M3FN,))
+
+
+def _has_type(content: bytes, types: tuple[int, ...]) -> bool:
     try:
         graph = load_model(content).graph
     except InputError:
         return False
-    return any(i.data_type in REDUCED for i in graph.initializer) or any(
-        attribute.name == "to" and attribute.i in REDUCED for node in graph.node for attribute in node.attribute
+    return any(i.data_type in types for i in graph.initializer) or any(
+        attribute.name == "to" and attribute.i in types for node in graph.node for attribute in node.attribute
     )
 
 
@@ -77,11 +87,24 @@ def rounded_on_cpu(content: bytes) -> bytes:
             values = numpy_helper.to_array(initializer).astype("float32")
             initializer.CopyFrom(numpy_helper.from_array(values, initializer.name))
     nodes: list[onnx.NodeProto] = []
+    within_products = _read_by_quantized_products(graph)
     for node in graph.node:
-        nodes.extend(_rounded_node(node, types))
+        nodes.extend([node] if within_products.issuperset(node.output) else _rounded_node(node, types))
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
     return bytes(model.SerializeToString())
+
+
+def _read_by_quantized_products(graph: onnx.GraphProto) -> set[str]:
+    """Return the dequantised tensors that nothing reads but products of two of them."""
+    restored = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    elsewhere = {
+        name
+        for node in graph.node
+        if node.op_type not in ("MatMul", "Gemm") or not restored.issuperset(node.input[:2])
+        for name in node.input
+    }
+    return restored - elsewhere
 
 
 def _rounded_node(node: onnx.NodeProto, types: dict[str, int]) -> list[onnx.NodeProto]:

@@ -1,0 +1,87 @@
+"""The grids of numbers that quantised tensors live on: their scales, and rounding to them as ONNX defines it."""
+
+import dataclasses
+import enum
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.floating[Any]]
+E4M3_MAX = 448.0
+SMALLEST_STEP = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴: of a tensor that is all zero
+
+
+class Grid(enum.Enum):
+    """A number format of eight bits."""
+
+    INT8 = "int8"  # −127 … 127, zero point 0: the only integers that TensorRT takes
+    UINT8 = "uint8"  # 0 … 255 with a zero point: what ONNX Runtime's CPU kernels run fastest
+    FP8 = "fp8"  # E4M3: ±448, three bits of mantissa
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy type that stores it."""
+        return np.dtype({"int8": np.int8, "uint8": np.uint8, "fp8": ml_dtypes.float8_e4m3fn}[self.value])
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude on the grid, in steps."""
+        return {"int8": 127.0, "uint8": 255.0, "fp8": E4M3_MAX}[self.value]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How a tensor is placed on a grid: stored = x / step + zero_point, rounded and saturated."""
+
+    grid: Grid
+    step: npt.NDArray[np.float32]  # () of a tensor, or (channels,)
+    zero_point: int = 0
+
+
+def half_step(step: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Round steps up to FP16 numbers, so that a graph in FP16 and one in float32 quantise alike.
+
+    A step of zero, of a tensor or channel that is all zero, becomes FP16's smallest normal number.
+    """
+    exact = np.asarray(step, np.float64)
+    exact = np.where(exact > 0, exact, SMALLEST_STEP)
+    rounded = exact.astype(np.float16)
+    up = np.nextafter(rounded, np.float16(np.inf))
+    return np.where(rounded.astype(np.float64) < exact, up, rounded).astype(np.float32)
+
+
+def scale_of(low: float, high: float, grid: Grid) -> Scale:
+    """Return the scale that covers [low, high]; zero is always on the grid."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    if grid is not Grid.UINT8:
+        return Scale(grid, half_step(max(-low, high) / grid.largest))
+    step = half_step((high - low) / grid.largest)
+    return Scale(grid, step, zero_point=int(np.clip(np.rint(-low / float(step)), 0, 255)))
+
+
+def weight_scale(weight: Values, grid: Grid) -> Scale:
+    """Return the scale of weights (inputs, outputs): a step for each output in INT8, one for all in FP8.
+
+    Per-channel steps gain nothing in FP8, whose grid is relative; NVIDIA's ModelOpt has one step there as well
+    (`FP8_DEFAULT_CFG`). Weights are signed whatever the activations are.
+    """
+    if grid is Grid.FP8:
+        return Scale(Grid.FP8, half_step(np.abs(weight).max() / E4M3_MAX))
+    return Scale(Grid.INT8, half_step(np.abs(weight).max(axis=0) / Grid.INT8.largest))
+
+
+def stored(values: Values, scale: Scale) -> npt.NDArray[Any]:
+    """Return `values` as the grid stores them: ONNX's QuantizeLinear, ties to even, saturating."""
+    steps = np.asarray(values, np.float32) / scale.step
+    if scale.grid is Grid.FP8:
+        return np.clip(steps, -E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
+    lowest = 0 if scale.grid is Grid.UINT8 else -127  # a symmetric grid leaves −128 out
+    highest = scale.grid.largest
+    return np.clip(np.rint(steps) + scale.zero_point, lowest, highest).astype(scale.grid.dtype)
+
+
+def rounded(values: Values, scale: Scale) -> npt.NDArray[np.float32]:
+    """Return `values` rounded to the grid: DequantizeLinear of what is stored."""
+    return (stored(values, scale).astype(np.float32) - np.float32(scale.zero_point)) * scale.step

@@ -1,0 +1,127 @@
+"""Which images calibrate: seeded, the same number of each class, sorted, and all of them decodable."""
+
+import dataclasses
+import enum
+import logging
+import random
+
+from runtime.decode import decode_images
+from runtime.errors import InputError
+from runtime.imagenet import ImageSource, Subset, list_sha256
+from runtime.preprocess import Preprocessing
+
+logger = logging.getLogger(__name__)
+CORRUPT_SHOWN = 20
+DEFAULT_SEED = 0
+
+
+class Split(enum.Enum):
+    """Where images come from."""
+
+    TRAIN = "train"
+    VAL = "val"
+    FOLDER = "folder"  # a folder of images that is neither
+    BUNDLED = "bundled"  # the photographs that come with the export
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationImages:
+    """The images that calibrate, and what was replaced among them.
+
+    Attributes:
+        source: The images, in sorted order.
+        indices: Where they are in the source that they were chosen from.
+        split: Where they come from.
+        seed: Of the choice.
+        replaced: Names of images that could not be decoded, for which others were taken.
+    """
+
+    source: ImageSource
+    indices: tuple[int, ...]
+    split: Split
+    seed: int
+    replaced: tuple[str, ...] = ()
+
+    @property
+    def list_sha256(self) -> str:
+        return list_sha256(self.source)
+
+
+def seeded_order(source: ImageSource, seed: int) -> list[int]:
+    """Return all indices of `source`, seeded, class by class in turn, so that any beginning of it is balanced.
+
+    A class is the folder that an image lies in; the images of a source without folders are one class.
+    """
+    classes: dict[str, list[int]] = {}
+    for index in range(len(source)):
+        classes.setdefault(source.name(index).rpartition("/")[0], []).append(index)
+    shuffled = random.Random(seed)  # noqa: S311 - a choice that anybody can repeat, not a secret
+    queues = [classes[name] for name in sorted(classes)]
+    for queue in queues:
+        queue.sort(key=source.name)
+        shuffled.shuffle(queue)
+    shuffled.shuffle(queues)
+    return [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)]
+
+
+def choose_images(
+    source: ImageSource,
+    count: int,
+    preprocessing: Preprocessing,
+    *,
+    split: Split,
+    seed: int = DEFAULT_SEED,
+    skip_corrupt: bool = False,
+) -> CalibrationImages:
+    """Choose `count` images and decode each of them once, so that calibration meets no surprise.
+
+    Args:
+        source: Where from.
+        count: How many.
+        preprocessing: How they are decoded.
+        split: What `source` is, for the record.
+        seed: Of the choice.
+        skip_corrupt: Take another image for each that cannot be decoded, instead of failing.
+
+    Raises:
+        InputError: Fewer images than asked for, or some that cannot be decoded, with their names.
+    """
+    if len(source) < count:
+        raise InputError(
+            f"{len(source)} images to calibrate on, expected {count}; give --calibration-images {len(source)}"
+        )
+    waiting = seeded_order(source, seed)
+    chosen: list[int] = []
+    corrupt: dict[str, str] = {}
+    while len(chosen) < count and waiting:
+        batch, waiting = waiting[: count - len(chosen)], waiting[count - len(chosen) :]
+        for item in decode_images(Subset(source, tuple(batch)), preprocessing):
+            if item.crop is not None:
+                chosen.append(batch[item.index])
+            else:
+                corrupt[source.name(batch[item.index])] = item.error
+        if corrupt and not skip_corrupt:
+            raise InputError(_say_corrupt(corrupt, count))
+    if len(chosen) < count:
+        raise InputError(f"only {len(chosen)} of {len(source)} images can be used; {_say_corrupt(corrupt, count)}")
+    if corrupt:
+        logger.warning(
+            "%d images of %d could not be decoded and were replaced: %s", len(corrupt), count, _names(list(corrupt))
+        )
+    indices = tuple(sorted(chosen, key=source.name))
+    return CalibrationImages(Subset(source, indices), indices, split, seed, tuple(sorted(corrupt)))
+
+
+def _names(names: list[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:CORRUPT_SHOWN]) + (
+        f" and {len(names) - CORRUPT_SHOWN} more" if len(names) > CORRUPT_SHOWN else ""
+    )
+
+
+def _say_corrupt(corrupt: dict[str, str], count: int) -> str:
+    why = corrupt[min(corrupt)]
+    return (
+        f"{len(corrupt)} of {count} calibration images cannot be decoded: {_names(list(corrupt))} ({why}); mend or "
+        "remove them, or give --skip-corrupt to take others"
+    )

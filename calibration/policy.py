@@ -1,0 +1,112 @@
+"""What is quantised: one table, and the places in a graph that it names.
+
+The four linears of every block, and with FP8 on demand the two products of attention. Everything else stays as it is:
+softmax, the mix of the heads, LayerNormalization and GELU, the patch embedding, and the head, which together are a
+tenth of the arithmetic and most of the error.
+"""
+
+import dataclasses
+import enum
+import re
+
+import onnx
+
+
+class Operand(enum.Enum):
+    """What an input of a product is."""
+
+    ACTIVATION = "activation"  # one scale for the tensor, measured
+    WEIGHT = "weight"  # a scale for each output channel in INT8, one for the tensor in FP8
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One row of the policy."""
+
+    products: str  # pattern of node names
+    operands: tuple[Operand, Operand]
+    is_attention: bool = False
+
+
+POLICY = (
+    Rule(r"blocks\.\d+\.attn\.(qkv|q|k|v)/MatMul", (Operand.ACTIVATION, Operand.WEIGHT)),
+    Rule(r"blocks\.\d+\.attn\.proj/MatMul", (Operand.ACTIVATION, Operand.WEIGHT)),
+    Rule(r"blocks\.\d+\.mlp\.fc[12]/MatMul", (Operand.ACTIVATION, Operand.WEIGHT)),
+    # q·kᵀ and A'·v; the mix, a product with weights, is not meant: see `_is_attention`.
+    Rule(r"blocks\.\d+\.attn/MatMul(_\d+)?", (Operand.ACTIVATION, Operand.ACTIVATION), is_attention=True),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """One product of a graph that the policy quantises.
+
+    Attributes:
+        node: The MatMul's name.
+        unit: What is kept or quantised as a whole, by its module: `blocks.3.attn.qkv` also where q, k and v are three
+            products.
+        activations: The tensors that are quantised with measured ranges.
+        weight: The initializer, (inputs, outputs); None for attention.
+        bias: The initializer that is added to the product, (outputs,); None where nothing is.
+    """
+
+    node: str
+    unit: str
+    activations: tuple[str, ...]
+    weight: str | None
+    bias: str | None
+
+    @property
+    def block(self) -> int:
+        return int(self.unit.split(".")[1])
+
+
+def find_products(model: onnx.ModelProto, *, attention: bool = False) -> list[Product]:
+    """Return what the policy quantises in `model`, in the graph's order; with `attention`, QK and AV too."""
+    graph = model.graph
+    constants = {initializer.name for initializer in graph.initializer}
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    found = []
+    for node in graph.node:
+        rule = next((rule for rule in POLICY if re.fullmatch(rule.products, node.name)), None)
+        if rule is None:
+            continue
+        if not rule.is_attention:
+            bias = _bias_after(node, users, constants)
+            found.append(Product(node.name, _unit(node.name), (node.input[0],), node.input[1], bias))
+        elif attention and constants.isdisjoint(node.input):
+            kind = "qk" if _leads_to(node, users, "Softmax") else "av"
+            found.append(Product(node.name, f"{_unit(node.name)}.{kind}", tuple(node.input), None, None))
+    return found
+
+
+def _unit(node: str) -> str:
+    return re.sub(r"\.attn\.[qkv]$", ".attn.qkv", node.partition("/")[0])
+
+
+def _leads_to(node: onnx.NodeProto, users: dict[str, list[onnx.NodeProto]], kind: str) -> bool:
+    return any(user.op_type == kind for user in users.get(node.output[0], []))
+
+
+def _bias_after(node: onnx.NodeProto, users: dict[str, list[onnx.NodeProto]], constants: set[str]) -> str | None:
+    following = users.get(node.output[0], [])
+    if len(following) != 1 or following[0].op_type != "Add":
+        return None
+    return next((name for name in following[0].input if name in constants), None)
+
+
+def units_of(products: list[Product]) -> list[str]:
+    """Return the units in the graph's order, each once."""
+    return list(dict.fromkeys(product.unit for product in products))
+
+
+def activations_of(products: list[Product]) -> dict[str, list[Product]]:
+    """Return the activation tensors in the graph's order, each with the products that read it."""
+    found: dict[str, list[Product]] = {}
+    for product in products:
+        for name in product.activations:
+            found.setdefault(name, []).append(product)
+    return found

@@ -1,0 +1,158 @@
+"""Float32 graph + ranges → the same graph with Q/DQ nodes, which is how every engine builder is told of INT8 and FP8.
+
+`DequantizeLinear(QuantizeLinear(x))` in front of a product's activations, `DequantizeLinear` of stored numbers in front
+of its weights. A tensor that several products read is quantised once. Scales are FP16 numbers, so that the graph can be
+cast to FP16 afterwards without changing them.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from calibration.grid import Grid, Scale, rounded, stored, weight_scale
+from calibration.policy import Product, find_products
+from calibration.ranges import Ranges
+from runtime.errors import OutOfBoundsError
+
+FP16_MAX = 65504.0
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredWeight:
+    """A linear's weights on their grid, and its bias corrected for what that changed."""
+
+    values: npt.NDArray[np.generic]  # (inputs, outputs), INT8 or E4M3
+    scale: Scale
+    bias: npt.NDArray[np.float32] | None  # (outputs,)
+
+    @property
+    def restored(self) -> npt.NDArray[np.float32]:
+        """The weights as the product reads them."""
+        return self.values.astype(np.float32) * self.scale.step
+
+
+def store_weight(
+    weight: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.float32] | None,
+    mean: npt.NDArray[np.float64],
+    grid: Grid,
+) -> StoredWeight:
+    """Round weights (inputs, outputs) to their grid and correct the bias: b + E[x]·(W − W_q).
+
+    So the linear's mean output stays what it was (Nagel et al., "Data-free quantization", arXiv:1906.04721, section
+    4.2, with the mean measured). `mean` is E[x], (inputs,).
+    """
+    scale = weight_scale(weight, grid)
+    values = stored(weight, scale)
+    if bias is not None:
+        difference = weight.astype(np.float64) - rounded(weight, scale)
+        bias = (bias + mean @ difference).astype(np.float32)
+    return StoredWeight(values, scale, bias)
+
+
+def quantize_graph(
+    model: onnx.ModelProto, ranges: Ranges, kept: frozenset[str] = frozenset(), *, weight_only: bool = False
+) -> onnx.ModelProto:
+    """Insert Q/DQ nodes into a copy of `model`.
+
+    Args:
+        model: The float32 graph that the ranges belong to, rescaled.
+        ranges: Of every activation that the policy names.
+        kept: Units that stay as they are, such as `blocks.3.mlp.fc2`.
+        weight_only: Store the weights on the grid and leave activations alone.
+
+    Raises:
+        OutOfBoundsError: A range whose scale FP16 cannot hold.
+    """
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(model)
+    products = [
+        product
+        for product in find_products(model, attention=ranges.attention)
+        if product.unit not in kept and not (weight_only and product.weight is None)
+    ]
+    inserter = _Inserter(quantized, ranges)
+    for product in products:
+        inserter.add(product, weight_only)
+    inserter.finish()
+    return quantized
+
+
+class _Inserter:
+    """Collects what is inserted in front of which node."""
+
+    def __init__(self, model: onnx.ModelProto, ranges: Ranges) -> None:
+        self._graph, self._ranges = model.graph, ranges
+        self._nodes = {node.name: node for node in self._graph.node}
+        self._constants = {initializer.name: initializer for initializer in self._graph.initializer}
+        self._inserted: dict[str, list[onnx.NodeProto]] = {}
+        self._restored: dict[str, str] = {}  # tensor → what stands for it after Q/DQ
+
+    def add(self, product: Product, weight_only: bool) -> None:
+        node = self._nodes[product.node]
+        if not weight_only:
+            for name in product.activations:
+                if name not in self._restored:
+                    self._restored[name] = self._quantize_activation(name, product)
+                node.input[list(node.input).index(name)] = self._restored[name]
+        if product.weight is not None:
+            node.input[1] = self._store_weight(product)
+
+    def _insert(self, product: Product, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
+        made = helper.make_node(kind, inputs, [f"{name}.out"], name, **attributes)
+        self._inserted.setdefault(product.node, []).append(made)
+        return made.output[0]
+
+    def _constant(self, name: str, values: npt.NDArray[np.generic]) -> str:
+        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def _quantize_activation(self, name: str, product: Product) -> str:
+        scale = self._ranges.tensors[name].scale(self._ranges.grid)
+        if not float(scale.step) <= FP16_MAX:
+            raise OutOfBoundsError(f"{name} reaches {self._ranges.tensors[name].high:.4g}: its scale does not fit FP16")
+        base = name.removesuffix(".out")
+        step = self._constant(f"{base}.scale", scale.step.reshape(()))
+        zero = self._constant(f"{base}.zero_point", np.array(scale.zero_point, scale.grid.dtype))
+        held = self._insert(product, "QuantizeLinear", f"{base}/QuantizeLinear", [name, step, zero])
+        return self._insert(product, "DequantizeLinear", f"{base}/DequantizeLinear", [held, step, zero])
+
+    def _store_weight(self, product: Product) -> str:
+        assert product.weight is not None
+        weight = numpy_helper.to_array(self._constants[product.weight])
+        bias = None if product.bias is None else numpy_helper.to_array(self._constants[product.bias])
+        mean = np.array(self._ranges.means[product.activations[0]])
+        kept = store_weight(weight, bias, mean, self._ranges.grid)
+        self._graph.initializer.remove(self._constants.pop(product.weight))
+        if product.bias is not None and kept.bias is not None:
+            self._constants[product.bias].CopyFrom(numpy_helper.from_array(kept.bias, product.bias))
+        base = product.weight
+        step, values = kept.scale.step, kept.values
+        zero = np.zeros(step.shape, values.dtype)
+        inputs = [
+            self._constant(base, values),
+            self._constant(f"{base}.scale", step),
+            self._constant(f"{base}.zero_point", zero),
+        ]
+        axis = {"axis": 1} if step.ndim else {}
+        return self._insert(product, "DequantizeLinear", f"{base}/DequantizeLinear", inputs, **axis)
+
+    def finish(self) -> None:
+        nodes = []
+        for node in self._graph.node:
+            nodes += [*self._inserted.get(node.name, []), node]
+        del self._graph.node[:], self._graph.value_info[:]
+        self._graph.node.extend(nodes)
+
+
+def count_quantized(model: onnx.ModelProto) -> int:
+    """Return how many products read nothing but dequantised numbers."""
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    return sum(
+        node.op_type in ("MatMul", "Gemm") and all(made_by.get(name) == "DequantizeLinear" for name in node.input[:2])
+        for node in model.graph.node
+    )

@@ -1,0 +1,117 @@
+"""ranges.json: what was measured on one graph, as a record that can be used again on any GPU and TensorRT version."""
+
+import hashlib
+import pathlib
+from typing import Annotated, Literal
+
+import pydantic
+
+from calibration.grid import Grid, Scale, scale_of
+from calibration.image_list import Split
+from runtime.errors import InputError
+
+RANGES = "ranges.json"
+MAX_BYTES = 64 << 20
+Exponent = Annotated[int, pydantic.Field(ge=-30, le=30)]
+Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Record(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TensorRange(_Record):
+    """One activation: what the grid covers, and a summary of what was seen."""
+
+    low: float
+    high: float
+    minimum: float
+    maximum: float
+    quantiles: dict[str, float]  # of |x|: percentile → value
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "TensorRange":
+        if not self.minimum <= self.low <= self.high <= self.maximum:
+            raise ValueError(f"expected minimum ≤ low ≤ high ≤ maximum, got {self.low} to {self.high}")
+        return self
+
+    def scale(self, grid: Grid) -> Scale:
+        return scale_of(self.low, self.high, grid)
+
+
+class Rescaling(_Record):
+    """An exact rescaling that was chosen for one site; see `deepvit.equalize`."""
+
+    strength: float | None  # SmoothQuant's exponent of the activations; None where heads were made alike
+    exponents: tuple[Exponent, ...]  # of two, one a channel or head
+
+
+class Ranges(_Record):
+    """ranges.json, schema 1."""
+
+    schema_version: Annotated[Literal[1], pydantic.Field(alias="schema")] = 1
+    graph_sha256: Sha256  # of the float32 graph before any rescaling
+    grid: Grid
+    method: str
+    images: Annotated[int, pydantic.Field(ge=1)]
+    list_sha256: Sha256
+    split: Split
+    seed: int
+    replaced: tuple[str, ...] = ()  # images that could not be decoded
+    attention: bool  # whether the tensors of QK and AV were measured
+    rescalings: dict[str, Rescaling]
+    tensors: dict[str, TensorRange]  # after the rescalings
+    means: dict[str, tuple[float, ...]]  # of each channel of the linears' inputs, after the rescalings
+
+    def to_json(self) -> str:
+        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+def ranges_sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def read_ranges(path: pathlib.Path) -> Ranges:
+    """Read a ranges file.
+
+    Raises:
+        InputError: Missing, or not such a file.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_bytes() if size <= MAX_BYTES else b""
+    except OSError as error:
+        raise InputError(f"--ranges {path} cannot be read: {error.strerror}") from error
+    if size > MAX_BYTES:
+        raise InputError(f"--ranges {path} has {size} bytes, a ranges file has at most {MAX_BYTES}")
+    try:
+        return Ranges.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+        raise InputError(f"--ranges {path} is not a ranges file (schema 1): {where}: {first['msg']}{more}") from error
+
+
+def require_fit(
+    ranges: Ranges, *, graph_sha256: str, grid: Grid, method: str | None, attention: bool, tensors: list[str]
+) -> None:
+    """Hold a ranges file against what it is to be used for.
+
+    Raises:
+        InputError: It was measured on another graph, for another grid, or lacks tensors.
+    """
+    if ranges.graph_sha256 != graph_sha256:
+        raise InputError(
+            f"the ranges were measured on the graph with SHA-256 {ranges.graph_sha256[:16]}…, this one has "
+            f"{graph_sha256[:16]}…: other weights, options or versions; calibrate again"
+        )
+    if ranges.grid is not grid:
+        raise InputError(f"the ranges were measured for {ranges.grid.value}, expected {grid.value}; calibrate again")
+    if method is not None and ranges.method != method:
+        raise InputError(f"the ranges were chosen by {ranges.method}, expected {method}; calibrate again")
+    if attention and not ranges.attention:
+        raise InputError("the ranges lack the tensors of attention; calibrate again with --quantize-attention")
+    missing = sorted(set(tensors) - set(ranges.tensors))
+    if missing:
+        raise InputError(f"the ranges lack {len(missing)} tensors, the first is {missing[0]}; calibrate again")

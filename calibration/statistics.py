@@ -1,0 +1,168 @@
+"""Streaming statistics of a graph's activations: a pass for the extremes, a pass for the histograms.
+
+Memory does not grow with the number of images: of each tensor are kept its extremes and sums for each channel, a fixed
+number of sampled rows, and one histogram.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from calibration.histogram import Histogram
+from calibration.image_list import CalibrationImages
+from runtime.decode import decode_images
+from runtime.errors import InputError, OutOfBoundsError
+from runtime.onnxruntime_graph import OnnxGraph
+from runtime.preprocess import Preprocessing, model_input
+from runtime.tensors import Images
+
+Array = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]  # images done, images in all
+SAMPLED_ROWS = 256  # of each tensor, spread over the images: what migration strengths are tried on
+LARGE_IMAGE = 256
+INPUT = "images"
+
+
+@dataclasses.dataclass(kw_only=True)
+class ChannelStatistics:
+    """One tensor (B, …, channels), or a tensor of attention (B, heads, …, …), whose channels are its heads."""
+
+    low: Array  # (channels,)
+    high: Array  # (channels,)
+    total: npt.NDArray[np.float64]  # (channels,), the sum of all values
+    count: int  # values for each channel
+    rows: list[Array]  # sampled rows (channels,); none of attention
+
+    @property
+    def amax(self) -> Array:
+        """The largest magnitude of each channel."""
+        return np.maximum(-self.low, self.high)
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        return self.total / self.count
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFeed:
+    """The calibration images as a graph takes them, in batches."""
+
+    images: CalibrationImages
+    preprocessing: Preprocessing
+    channels: int = 3
+
+    @property
+    def batch_size(self) -> int:
+        """Small, since every probed activation of a batch is held at once."""
+        return 4 if self.preprocessing.crop <= LARGE_IMAGE else 2
+
+    def batches(self) -> Iterator[Images]:
+        """Yield every image once.
+
+        Raises:
+            InputError: An image that could be decoded when it was chosen no longer can.
+        """
+        decoded = decode_images(self.images.source, self.preprocessing)
+        while batch := list(itertools.islice(decoded, self.batch_size)):
+            crops = []
+            for item in batch:
+                if item.crop is None:
+                    name = self.images.source.name(item.index)
+                    raise InputError(f"calibration image {name} changed while it was used: {item.error}")
+                crops.append(item.crop)
+            yield model_input(np.stack(crops), self.preprocessing, self.channels)
+
+
+def measure_channels(
+    model: onnx.ModelProto, tensors: list[str], feed: ImageFeed, progress: Progress
+) -> dict[str, ChannelStatistics]:
+    """Measure extremes, sums and sampled rows of `tensors` over all images, channel by channel.
+
+    Raises:
+        OutOfBoundsError: An activation that is not finite, with its tensor.
+    """
+    found: dict[str, ChannelStatistics] = {}
+    for done, name, values in _activations(model, tensors, feed, progress):
+        axis = 1 if values.ndim == 4 else values.ndim - 1
+        others = tuple(i for i in range(values.ndim) if i != axis)
+        low, high = values.min(axis=others), values.max(axis=others)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise OutOfBoundsError(
+                f"{name} is not finite on the calibration images {done + 1} to {done + len(values)}: the "
+                "weights overflow"
+            )
+        if name not in found:
+            channels = len(low)
+            found[name] = ChannelStatistics(low=low, high=high, total=np.zeros(channels), count=0, rows=[])
+        seen = found[name]
+        seen.low, seen.high = np.minimum(seen.low, low), np.maximum(seen.high, high)
+        seen.total += values.sum(axis=others, dtype=np.float64)
+        seen.count += values.size // len(low)
+        if values.ndim != 4:
+            seen.rows.extend(_sampled(values, done, len(feed.images.source)))
+    return found
+
+
+def _sampled(values: Array, done: int, images: int) -> Iterator[Array]:
+    """Yield the rows that the images of one batch contribute: SAMPLED_ROWS over all images, seeded by the image."""
+    for position, image in enumerate(values):
+        number = done + position
+        wanted = (number + 1) * SAMPLED_ROWS // images - number * SAMPLED_ROWS // images
+        rows = image.reshape(-1, image.shape[-1])
+        for row in np.random.default_rng(number).integers(0, len(rows), wanted):
+            yield rows[row].copy()
+
+
+def measure_histograms(
+    model: onnx.ModelProto, extremes: dict[str, tuple[float, float]], feed: ImageFeed, progress: Progress
+) -> dict[str, Histogram]:
+    """Count the values of each tensor between its `extremes`, over all images."""
+    found = {name: Histogram(low, high) for name, (low, high) in extremes.items()}
+    for _, name, values in _activations(model, list(extremes), feed, progress):
+        found[name].add(values)
+    return found
+
+
+def _activations(
+    model: onnx.ModelProto, tensors: list[str], feed: ImageFeed, progress: Progress
+) -> Iterator[tuple[int, str, Array]]:
+    """Yield (images done before, tensor, values) for every tensor of every batch, and check that all were consumed."""
+    session = probed(model, tensors)
+    fixed = session.inputs[INPUT][1][0]
+    done, total = 0, len(feed.images.source)
+    for batch in feed.batches():
+        for part in _parts(batch, fixed):
+            padded = _padded(part, fixed)
+            results = session.run({INPUT: padded})
+            for name in tensors:
+                values = np.asarray(results[name], np.float32)
+                yield done, name, values[: len(part)]
+            done += len(part)
+        progress(done, total)
+    if done != total:
+        raise InputError(f"{done} calibration images were consumed, expected {total}")
+
+
+def _parts(batch: Images, fixed: int | str) -> list[Images]:
+    if not isinstance(fixed, int):
+        return [batch]
+    return [batch[start : start + fixed] for start in range(0, len(batch), fixed)]
+
+
+def _padded(part: Images, fixed: int | str) -> Images:
+    missing = fixed - len(part) if isinstance(fixed, int) else 0
+    return np.concatenate([part, part[:1].repeat(missing, axis=0)]) if missing else part
+
+
+def probed(model: onnx.ModelProto, tensors: list[str]) -> OnnxGraph:
+    """Load `model` with `tensors` as further outputs."""
+    marked = onnx.ModelProto()
+    marked.CopyFrom(model)
+    for name in tensors:
+        marked.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    return OnnxGraph(marked.SerializeToString(), name="the graph with its activations")

@@ -1,0 +1,110 @@
+"""Exact rescalings between neighbouring tensors, which leave the function as it is and suit a quantisation grid better.
+
+Source of the idea for norms: Xiao et al., "SmoothQuant" (arXiv:2211.10438), section 4. All factors here are powers of
+two, so that not even float32 rounding changes. Each rescaling needs a folded model: Θ' and b' in the mix.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from deepvit.attention import Attention, ReAttention
+from deepvit.fold import is_mix_folded
+from deepvit.model import Block, DeepViT
+
+Exponents = Sequence[int]
+
+
+def _factors(exponents: Exponents, like: torch.Tensor, expected: int, site: str) -> torch.Tensor:
+    if len(exponents) != expected:
+        raise ValueError(f"{site} has {expected} channels, got {len(exponents)} exponents")
+    return torch.tensor([2.0**e for e in exponents], dtype=like.dtype)
+
+
+@torch.no_grad()
+def _scale_norm(norm: nn.LayerNorm, linear: nn.Linear, factors: torch.Tensor) -> None:
+    norm.weight.div_(factors)
+    norm.bias.div_(factors)
+    linear.weight.mul_(factors)
+
+
+def scale_norm1(block: Block, exponents: Exponents) -> None:
+    """LN(x)/s with γ/s and β/s, and (W·diag(s)) in q, k and v: W·LN(x) as before. One exponent a channel."""
+    norm, linear = block.norm1, block.attn.qkv
+    _scale_norm(norm, linear, _factors(exponents, linear.weight, linear.in_features, "norm1"))
+
+
+def scale_norm2(block: Block, exponents: Exponents) -> None:
+    """As `scale_norm1`, between norm2 and fc1."""
+    norm, linear = block.norm2, block.mlp.fc1
+    _scale_norm(norm, linear, _factors(exponents, linear.weight, linear.in_features, "norm2"))
+
+
+@torch.no_grad()
+def scale_values(block: Block, exponents: Exponents) -> None:
+    """V/s channel by channel, and the projection's columns times s: A'·V is linear in each channel of V."""
+    attn = block.attn
+    width = attn.num_heads * attn.head_dim
+    factors = _factors(exponents, attn.qkv.weight, width, "attn.v")
+    attn.qkv.weight[2 * width :].div_(factors[:, None])
+    attn.qkv.bias[2 * width :].div_(factors)
+    attn.proj.weight.mul_(factors)
+
+
+@torch.no_grad()
+def scale_heads(block: Block, exponents: Exponents) -> None:
+    """Row g of Θ' and b'_g divided by t_g, V of head g times t_g: (A'_g/t_g)·(t_g·V_g). One exponent a head."""
+    attn = block.attn
+    if not isinstance(attn, ReAttention) or not is_mix_folded(attn):
+        raise ValueError("scale_heads needs re-attention with its norm folded")
+    width = attn.num_heads * attn.head_dim
+    factors = _factors(exponents, attn.qkv.weight, attn.num_heads, "attn.heads")
+    assert attn.reatten_matrix.bias is not None
+    attn.reatten_matrix.weight.div_(factors.view(-1, 1, 1, 1))
+    attn.reatten_matrix.bias.div_(factors)
+    per_channel = factors.repeat_interleave(attn.head_dim)
+    attn.qkv.weight[2 * width :].mul_(per_channel[:, None])
+    attn.qkv.bias[2 * width :].mul_(per_channel)
+
+
+@torch.no_grad()
+def scale_queries(block: Block, exponents: Exponents) -> None:
+    """Q of head h divided by u_h, K of head h times u_h: q·kᵀ as before. One exponent a head."""
+    attn: Attention = block.attn
+    width = attn.num_heads * attn.head_dim
+    factors = _factors(exponents, attn.qkv.weight, attn.num_heads, "attn.qk").repeat_interleave(attn.head_dim)
+    for tensor, shape in ((attn.qkv.weight, (-1, 1)), (attn.qkv.bias, (-1,))):
+        tensor[:width].div_(factors.view(shape))
+        tensor[width : 2 * width].mul_(factors.view(shape))
+
+
+RESCALINGS: dict[str, Callable[[Block, Exponents], None]] = {
+    "norm1": scale_norm1,
+    "norm2": scale_norm2,
+    "attn.v": scale_values,
+    "attn.heads": scale_heads,
+    "attn.qk": scale_queries,
+}
+
+
+def equalize(model: DeepViT, sites: Mapping[str, Exponents]) -> DeepViT:
+    """Return a copy of the folded `model` with every rescaling of `sites` applied.
+
+    Args:
+        model: Folded, in evaluation mode.
+        sites: `blocks.3.norm1`, or another of RESCALINGS behind the block, to its exponents of two.
+
+    Raises:
+        ValueError: No such site, or exponents that do not fit it.
+    """
+    equalized = copy.deepcopy(model)
+    for site, exponents in sites.items():
+        _, index, kind = site.split(".", 2)
+        block = equalized.blocks[int(index)]
+        assert isinstance(block, Block)
+        if kind not in RESCALINGS:
+            raise ValueError(f"{site} is none of {', '.join(RESCALINGS)}")
+        RESCALINGS[kind](block, exponents)
+    return equalized

@@ -1,0 +1,123 @@
+"""Float32 graph + images → ranges, and the rescaled graph that they hold on, proved to be the same function."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+import torch
+
+from calibration.calibrate import CalibrationOptions, calibrate, graph_sha256
+from calibration.image_list import CalibrationImages
+from calibration.options import QuantizationOptions
+from calibration.policy import activations_of, find_products
+from calibration.ranges import Ranges, Rescaling, read_ranges, require_fit
+from calibration.statistics import ImageFeed
+from deepvit.equalize import equalize
+from deepvit.model import DeepViT
+from export import parity
+from export.calibration_images import calibration_images
+from export.model_source import LoadedModel
+from export.onnx_graph import with_weights
+from export.options import GraphOptions
+from export.torch_logits import torch_logits
+from runtime.errors import InputError
+from runtime.manifest import ParityStage
+from runtime.preprocess import Preprocessing
+from runtime.tensors import Images
+
+Advance = Callable[[int, int], None]  # images done, images in all
+Progress = Callable[[str], Advance]  # called with what begins
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Float32Graph:
+    """A model's graph in float32, and what is needed to write it with other weights.
+
+    Attributes:
+        loaded: The model.
+        folded: It, folded, in float64.
+        model: Its graph.
+        module_of: A folded model → the module that the graph is traced from.
+        preprocessing: Of the graph's input.
+        proof_images: Preprocessed images (N, 3, H, W) on which rescaling is proved in float64.
+    """
+
+    loaded: LoadedModel
+    folded: DeepViT
+    model: onnx.ModelProto
+    module_of: Callable[[DeepViT], torch.nn.Module]
+    preprocessing: Preprocessing
+    proof_images: Images
+
+    @property
+    def is_random(self) -> bool:
+        return self.loaded.weights.source == "random"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CalibratedGraph:
+    """A float32 graph, rescaled, with its ranges; the images are None where a ranges file stood for them."""
+
+    ranges: Ranges
+    model: onnx.ModelProto
+    stages: tuple[ParityStage, ...]
+    images: CalibrationImages | None
+
+
+def calibrate_graph(
+    source: Float32Graph, graph: GraphOptions, wanted: QuantizationOptions, dataset: str | None, progress: Progress
+) -> CalibratedGraph:
+    """Measure the ranges of `source`, or take them from the file that `wanted` names.
+
+    Raises:
+        InputError: Images or ranges that cannot be used.
+        OutOfBoundsError: An activation is not finite, or rescaling changed the answer.
+    """
+    assert graph.grid is not None
+    stages: list[ParityStage] = []
+
+    def rescale(rescalings: Mapping[str, Rescaling]) -> onnx.ModelProto:
+        progress("rescaling, proved in float64")
+        equalized = equalize(source.folded, {site: chosen.exponents for site, chosen in rescalings.items()})
+        stages.append(_prove(equalized, source))
+        return with_weights(source.model, source.module_of(equalized))
+
+    images = None
+    if wanted.ranges is None or dataset is not None:
+        images = calibration_images(dataset, wanted, source.loaded.preprocessing(), is_random=source.is_random)
+    if wanted.ranges is not None:
+        ranges = read_ranges(wanted.ranges)
+        products = find_products(source.model, attention=wanted.attention)
+        require_fit(
+            ranges,
+            graph_sha256=graph_sha256(source.model),
+            grid=graph.grid,
+            method=None if wanted.method is None else wanted.method.name,
+            attention=wanted.attention,
+            tensors=list(activations_of(products)),
+        )
+        try:
+            model = rescale(ranges.rescalings) if ranges.rescalings else source.model
+        except (ValueError, IndexError) as error:
+            raise InputError(f"--ranges {wanted.ranges} has rescalings that do not fit the model: {error}") from error
+        return CalibratedGraph(ranges=ranges, model=model, stages=tuple(stages), images=images)
+    assert images is not None
+    options = CalibrationOptions(
+        grid=graph.grid, attention=wanted.attention, equalization=wanted.equalization, method=wanted.chosen_method
+    )
+    feed = ImageFeed(images, source.preprocessing, source.loaded.module.in_chans)
+    ranges, model = calibrate(source.model, options, feed, rescale, progress)
+    return CalibratedGraph(ranges=ranges, model=model, stages=tuple(stages), images=images)
+
+
+def _prove(equalized: DeepViT, source: Float32Graph) -> ParityStage:
+    """Hold the rescaled model against the folded one in float64, as a fold is.
+
+    Raises:
+        OutOfBoundsError: It gives other logits.
+    """
+    wide = source.proof_images[: parity.float64_images(source.loaded.module.img_size)].astype(np.float64)
+    expected = torch_logits(source.folded, wide)
+    stage = parity.compare_logits("rescaled-float64", "folded-float64", torch_logits(equalized, wide), expected)
+    return parity.require(stage, parity.FOLD_BOUND)

@@ -1,0 +1,222 @@
+"""Calibrated graph → INT8 or FP8 graph within its accuracy budget, checked on images that had no part in it."""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from calibration.budget import Budget, BudgetKind, Kept, fewest_kept
+from calibration.check import labelled_batches
+from calibration.quantize import quantize_graph
+from calibration.ranges import ranges_sha256
+from calibration.sensitivity import measure_sensitivity
+from calibration.switchable import SwitchableModel
+from export.accuracy_check import budget_failure, measure_check, require_default
+from export.calibrated_graph import CalibratedGraph, Float32Graph, Progress, calibrate_graph
+from export.calibration_images import HeldOut, held_out_images, open_labelled
+from export.cast import cast_graph
+from export.onnx_graph import finish, to_bytes
+from export.options import ExportOptions
+from runtime.describe import describe_check
+from runtime.errors import InputError
+from runtime.imagenet import ImageSource, Subset
+from runtime.manifest import AccuracyCheck, BatchRange, Calibration, ParityStage
+from runtime.paired import PairedCounts, count_pairs
+from runtime.session_onnxruntime import OnnxRuntimeSession
+from runtime.tensors import Images, Logits
+
+RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
+SEARCH_BATCH = 8
+SEARCH_IMAGES = 512  # held in memory as crops
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizedGraph:
+    """The typed graph with Q/DQ, and how it came about."""
+
+    model: onnx.ModelProto
+    float32: onnx.ModelProto  # rescaled
+    ranges_text: bytes
+    record: Calibration
+    stages: tuple[ParityStage, ...]
+    extremes: dict[str, float]  # tensor → largest magnitude on the calibration images
+
+
+def quantize(source: Float32Graph, options: ExportOptions, progress: Progress) -> QuantizedGraph:
+    """Calibrate `source` and quantise it, all of it or what the budget allows.
+
+    Raises:
+        InputError: Images, ranges or labels that cannot be used.
+        OutOfBoundsError: It costs too much, an activation is not finite, or rescaling changed the answer.
+    """
+    wanted = options.quantization
+    if wanted.budget is not None:
+        _require_images(wanted.budget, options.imagenet, source.loaded.module.num_classes)
+    calibrated = calibrate_graph(source, options.graph, wanted, options.imagenet, progress)
+    work = _Work(source, calibrated, options, progress)
+    if wanted.budget is None:
+        kept: tuple[str, ...] = ()
+        model = work.typed(())
+        check = None if source.is_random or work.held_out is None else work.check(model, work.held_out)[0]
+        if check is not None:
+            require_default(check)
+    else:
+        model, kept, check = work.within(wanted.budget)
+    ranges = calibrated.ranges
+    text = ranges.to_json().encode()
+    record = Calibration(
+        method=ranges.method,
+        images=ranges.images,
+        list_sha256=ranges.list_sha256,
+        ranges_sha256=ranges_sha256(text),
+        grid=ranges.grid.value,
+        split=ranges.split.value,
+        seed=ranges.seed,
+        replaced=ranges.replaced,
+        rescaled=len(ranges.rescalings),
+        weight_only=wanted.weight_only,
+        attention=ranges.attention,
+        budget=None if wanted.budget is None else f"{wanted.budget.kind.value} {wanted.budget.limit:g}",
+        kept=kept,
+        check=check,
+    )
+    extremes = {name: max(-seen.minimum, seen.maximum) for name, seen in ranges.tensors.items()}
+    return QuantizedGraph(
+        model=model,
+        float32=calibrated.model,
+        ranges_text=text,
+        record=record,
+        stages=calibrated.stages,
+        extremes=extremes,
+    )
+
+
+def _require_images(budget: Budget, dataset: str | None, classes: int) -> None:
+    """Refuse a budget that could not be measured, before hours of calibration.
+
+    Raises:
+        InputError: No images, or no labels for a budget of accuracy.
+    """
+    option = f"--{budget.kind.value}"
+    if dataset is None:
+        raise InputError(f"{option} is measured on images; give --imagenet DIR")
+    held_out = held_out_images(dataset, classes, None, 1)
+    if held_out is None or (budget.kind is BudgetKind.MAX_DROP and not held_out.is_labelled):
+        raise InputError(f"{option} needs labelled images for {classes} classes in {dataset}; else --min-agreement")
+
+
+class _Work:
+    """One quantisation: the graph, its images, and what has been tried."""
+
+    def __init__(
+        self, source: Float32Graph, calibrated: CalibratedGraph, options: ExportOptions, progress: Progress
+    ) -> None:
+        self.source, self.calibrated, self.options, self.progress = source, calibrated, options, progress
+        classes, count = source.loaded.module.num_classes, options.quantization.check_images
+        self.held_out = held_out_images(options.imagenet, classes, calibrated.images, count)
+        self._channels = source.loaded.module.in_chans
+        self._reference: OnnxRuntimeSession | None = None
+
+    def typed(self, kept: tuple[str, ...]) -> onnx.ModelProto:
+        """Return the graph with all but the `kept` linears quantised, in its types."""
+        weight_only = self.options.quantization.weight_only
+        model = quantize_graph(self.calibrated.model, self.calibrated.ranges, frozenset(kept), weight_only=weight_only)
+        return cast_graph(finish(model), self.options.graph.rest)
+
+    def check(self, model: onnx.ModelProto, held_out: HeldOut) -> tuple[AccuracyCheck, PairedCounts]:
+        """Measure what the typed graph costs against the float32 graph."""
+        if self._reference is None:
+            self._reference = _session(self.source.model, "the ONNX graph in float32")
+        session = _session(model, f"the ONNX graph in {self.options.graph.precision.value}")
+        advance = self.progress(f"checking on {len(held_out.source)} held-out images")
+        return measure_check(session, self._reference, held_out, self.source.preprocessing, self._channels, advance)
+
+    def within(self, budget: Budget) -> tuple[onnx.ModelProto, tuple[str, ...], AccuracyCheck]:
+        """Find the fewest linears to keep on the calibration images, and check them on the held-out ones.
+
+        Where the check fails, half of the held-out images join the search, and the other half, of which only that one
+        verdict was seen, check what it finds.
+
+        Raises:
+            OutOfBoundsError: No choice meets the budget.
+        """
+        assert self.calibrated.images is not None
+        if self.held_out is None:
+            raise InputError("a budget is checked on images that did not calibrate, and none are left; add val/")
+        images = self.calibrated.images
+        labelled, _ = open_labelled(self.options.imagenet or "", self.source.loaded.module.num_classes, images.split)
+        search = _Search(self, Subset(labelled, images.indices), self.held_out.is_labelled)
+        held_out, at_least = self.held_out, 0
+        for attempt in ("first", "second"):
+            kept = search.fewest(budget, at_least)
+            if not kept.is_met:
+                raise budget_failure(budget, kept.units, f"{budget.describe(kept.counts)} on the search images")
+            model = self.typed(kept.units)
+            check, counts = self.check(model, held_out)
+            if budget.is_met(counts):
+                return model, kept.units, check
+            if attempt == "first":
+                halves = [Subset(held_out.source, tuple(range(i, len(held_out.source), 2))) for i in (0, 1)]
+                search.add(halves[0])
+                held_out, at_least = dataclasses.replace(held_out, source=halves[1]), len(kept.units)
+        raise budget_failure(budget, kept.units, describe_check(check))
+
+
+class _Search:
+    """The images of a search in memory, float32's logits on them, and what each choice of linears gives."""
+
+    def __init__(self, work: _Work, source: ImageSource, is_labelled: bool) -> None:
+        self._work, self._is_labelled = work, is_labelled
+        calibrated = work.calibrated
+        weight_only = work.options.quantization.weight_only
+        self._model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=weight_only)
+        self._images: list[Images] = []
+        self._labels: list[npt.NDArray[np.int64]] = []
+        self._exact: list[Logits] = []
+        self.add(source)
+        self._ranking = self._rank()
+
+    def add(self, source: ImageSource) -> None:
+        """Add the images of `source`, up to the most that are held."""
+        preprocessing, channels = self._work.source.preprocessing, self._work.source.loaded.module.in_chans
+        held = sum(map(len, self._labels))
+        for images, labels in labelled_batches(source, preprocessing, channels, SEARCH_BATCH):
+            if held >= SEARCH_IMAGES * 2:
+                break
+            self._images.append(images)
+            self._labels.append(labels)
+            self._exact.append(self._model.run(images))
+            held += len(labels)
+
+    def _rank(self) -> list[str]:
+        batches = self._images[: RANKING_IMAGES // SEARCH_BATCH]
+        count = sum(map(len, batches))
+        advance = self._work.progress(f"ranking {len(self._model.units)} linears on {count} images")
+        table = measure_sensitivity(
+            self._model,
+            batches,
+            count,
+            grid=self._work.calibrated.ranges.grid.value,
+            random_weights=self._work.source.is_random,
+            progress=advance,
+        )
+        return table.ranking
+
+    def fewest(self, budget: Budget, at_least: int) -> Kept:
+        return fewest_kept(self._ranking, budget, self._measure, at_least)
+
+    def _measure(self, quantized: frozenset[str]) -> PairedCounts:
+        kept = len(self._model.units) - len(quantized)
+        advance = self._work.progress(f"keeping {kept} of {len(self._model.units)} linears")
+        counts: PairedCounts | None = None
+        for images, labels, exact in zip(self._images, self._labels, self._exact, strict=True):
+            part = count_pairs(self._model.run(images, quantized), exact, labels if self._is_labelled else None)
+            counts = part if counts is None else counts + part
+            advance(counts.images, sum(map(len, self._labels)))
+        assert counts is not None
+        return counts
+
+
+def _session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
+    return OnnxRuntimeSession(to_bytes(model), name=name, batch=BatchRange(min=1, opt=8, max=8))
