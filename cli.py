@@ -18,6 +18,7 @@ from commands.about import doctor, models
 from commands.engines import build, compare, inspect
 from commands.evaluation import evaluate
 from commands.export_model import export
+from commands.quantization import sensitivity
 from runtime.errors import InputError
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
@@ -25,6 +26,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, e
     models: ("models", ""),
     doctor: ("doctor", "--json doctor.json"),
     export: ("export", "deepvit_32 --fp16 --checkpoint deepvit_32.pth.tar --imagenet /data"),
+    sensitivity: ("sensitivity", "deepvit_32 --checkpoint deepvit_32.pth.tar --imagenet /data --plot sensitivity.png"),
     build: ("build", "artifacts/deepvit_32-fp16 --batch 1:8:64"),
     inspect: ("inspect", "artifacts/deepvit_32-fp16"),
     compare: ("compare", "--layers artifacts/deepvit_32-fp16"),

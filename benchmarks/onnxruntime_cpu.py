@@ -23,11 +23,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.original_style import original_style
+from export.float32_graph import fold_and_prove
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.onnx_graph import onnx_from_module, to_bytes
 from export.options import Batch, GraphOptions, MixForm, Precision, Target
-from export.pipeline import fold_and_prove
 from runtime.onnxruntime_graph import OnnxGraph, ort
 
 BATCHES = (1, 8)

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from calibration.grid import Grid
 from calibration.histogram import Histogram, Method
+from calibration.image_list import CalibrationImages
 from calibration.migration import choose_migration, level_heads, level_pairs
 from calibration.policy import Product, activations_of, find_products
 from calibration.ranges import Ranges, Rescaling, TensorRange
@@ -42,9 +43,14 @@ class CalibrationOptions:
 
 
 def calibrate(
-    model: onnx.ModelProto, options: CalibrationOptions, feed: ImageFeed, rescale: Rescale, steps: Steps
+    model: onnx.ModelProto,
+    options: CalibrationOptions,
+    images: CalibrationImages,
+    feed: ImageFeed,
+    rescale: Rescale,
+    steps: Steps,
 ) -> tuple[Ranges, onnx.ModelProto]:
-    """Measure `model` in float32 on the images of `feed`, in two passes.
+    """Measure `model` in float32 on `images`, which `feed` decodes, in two passes.
 
     Returns:
         The ranges, and the rescaled graph on which they hold.
@@ -55,7 +61,7 @@ def calibrate(
     """
     products = find_products(model, attention=options.attention)
     tensors = activations_of(products)
-    count = len(feed.images.source)
+    count = len(feed.source)
     channels = measure_channels(model, list(tensors), feed, steps(f"calibrating on {count} images: extremes"))
     rescalings = {} if options.equalization is Equalization.OFF else _choose(model, products, channels, options.grid)
     rescaled = rescale(rescalings) if rescalings else model
@@ -71,10 +77,10 @@ def calibrate(
         grid=options.grid,
         method=options.method.name,
         images=count,
-        list_sha256=feed.images.list_sha256,
-        split=feed.images.split,
-        seed=feed.images.seed,
-        replaced=feed.images.replaced,
+        list_sha256=images.list_sha256,
+        split=images.split,
+        seed=images.seed,
+        replaced=images.replaced,
         attention=options.attention,
         rescalings=rescalings,
         tensors={name: _range(histogram, options) for name, histogram in histograms.items()},

@@ -14,9 +14,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from calibration.histogram import Histogram
-from calibration.image_list import CalibrationImages
 from runtime.decode import decode_images
 from runtime.errors import InputError, OutOfBoundsError
+from runtime.imagenet import ImageSource
 from runtime.onnxruntime_graph import OnnxGraph
 from runtime.preprocess import Preprocessing, model_input
 from runtime.tensors import Images
@@ -50,9 +50,9 @@ class ChannelStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class ImageFeed:
-    """The calibration images as a graph takes them, in batches."""
+    """Images as a graph takes them, in batches."""
 
-    images: CalibrationImages
+    source: ImageSource
     preprocessing: Preprocessing
     channels: int = 3
 
@@ -67,12 +67,12 @@ class ImageFeed:
         Raises:
             InputError: An image that could be decoded when it was chosen no longer can.
         """
-        decoded = decode_images(self.images.source, self.preprocessing)
+        decoded = decode_images(self.source, self.preprocessing)
         while batch := list(itertools.islice(decoded, self.batch_size)):
             crops = []
             for item in batch:
                 if item.crop is None:
-                    name = self.images.source.name(item.index)
+                    name = self.source.name(item.index)
                     raise InputError(f"calibration image {name} changed while it was used: {item.error}")
                 crops.append(item.crop)
             yield model_input(np.stack(crops), self.preprocessing, self.channels)
@@ -104,7 +104,7 @@ def measure_channels(
         seen.total += values.sum(axis=others, dtype=np.float64)
         seen.count += values.size // len(low)
         if values.ndim != 4:
-            seen.rows.extend(_sampled(values, done, len(feed.images.source)))
+            seen.rows.extend(_sampled(values, done, len(feed.source)))
     return found
 
 
@@ -134,7 +134,7 @@ def _activations(
     """Yield (images done before, tensor, values) for every tensor of every batch, and check that all were consumed."""
     session = probed(model, tensors)
     fixed = session.inputs[INPUT][1][0]
-    done, total = 0, len(feed.images.source)
+    done, total = 0, len(feed.source)
     for batch in feed.batches():
         for part in _parts(batch, fixed):
             padded = _padded(part, fixed)

@@ -1,11 +1,10 @@
 """Float32 graph + images → ranges, and the rescaled graph that they hold on, proved to be the same function."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import torch
 
 from calibration.calibrate import CalibrationOptions, calibrate, graph_sha256
 from calibration.image_list import CalibrationImages
@@ -17,42 +16,12 @@ from deepvit.equalize import equalize
 from deepvit.model import DeepViT
 from export import parity
 from export.calibration_images import calibration_images
-from export.model_source import LoadedModel
+from export.float32_graph import Float32Graph, Progress
 from export.onnx_graph import with_weights
 from export.options import GraphOptions
 from export.torch_logits import torch_logits
 from runtime.errors import InputError
 from runtime.manifest import ParityStage
-from runtime.preprocess import Preprocessing
-from runtime.tensors import Images
-
-Advance = Callable[[int, int], None]  # images done, images in all
-Progress = Callable[[str], Advance]  # called with what begins
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Float32Graph:
-    """A model's graph in float32, and what is needed to write it with other weights.
-
-    Attributes:
-        loaded: The model.
-        folded: It, folded, in float64.
-        model: Its graph.
-        module_of: A folded model → the module that the graph is traced from.
-        preprocessing: Of the graph's input.
-        proof_images: Preprocessed images (N, 3, H, W) on which rescaling is proved in float64.
-    """
-
-    loaded: LoadedModel
-    folded: DeepViT
-    model: onnx.ModelProto
-    module_of: Callable[[DeepViT], torch.nn.Module]
-    preprocessing: Preprocessing
-    proof_images: Images
-
-    @property
-    def is_random(self) -> bool:
-        return self.loaded.weights.source == "random"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,8 +75,8 @@ def calibrate_graph(
     options = CalibrationOptions(
         grid=graph.grid, attention=wanted.attention, equalization=wanted.equalization, method=wanted.chosen_method
     )
-    feed = ImageFeed(images, source.preprocessing, source.loaded.module.in_chans)
-    ranges, model = calibrate(source.model, options, feed, rescale, progress)
+    feed = ImageFeed(images.source, source.preprocessing, source.loaded.module.in_chans)
+    ranges, model = calibrate(source.model, options, images, feed, rescale, progress)
     return CalibratedGraph(ranges=ranges, model=model, stages=tuple(stages), images=images)
 
 
@@ -117,7 +86,7 @@ def _prove(equalized: DeepViT, source: Float32Graph) -> ParityStage:
     Raises:
         OutOfBoundsError: It gives other logits.
     """
-    wide = source.proof_images[: parity.float64_images(source.loaded.module.img_size)].astype(np.float64)
+    wide = source.float_images[: parity.float64_images(source.loaded.module.img_size)].astype(np.float64)
     expected = torch_logits(source.folded, wide)
     stage = parity.compare_logits("rescaled-float64", "folded-float64", torch_logits(equalized, wide), expected)
     return parity.require(stage, parity.FOLD_BOUND)

@@ -15,6 +15,7 @@ from runtime.errors import OutOfBoundsError
 
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}
 ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})
+
 FP16_MAX = float(np.finfo(np.float16).max)  # 65504
 FP16_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴
 
@@ -45,7 +46,8 @@ def cast_graph(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
 def check_fp16_range(model: onnx.ModelProto) -> None:
     """Refuse weights that overflow in FP16, and weights that are nothing but FP16 subnormals.
 
-    Small biases pass: rounding one costs at most 2⁻²⁵ in absolute terms.
+    Small biases pass: rounding one costs at most 2⁻²⁵ in absolute terms. So do the scales of quantised tensors, which
+    are FP16 numbers from the start.
 
     Raises:
         OutOfBoundsError: Such weights, all of them named.
@@ -58,11 +60,15 @@ def check_fp16_range(model: onnx.ModelProto) -> None:
         largest = float(magnitude.max(initial=0.0))
         if largest > FP16_MAX:
             faults.append(f"{initializer.name} reaches {largest:.4g}, FP16 ends at {FP16_MAX:.0f}")
-        elif 0 < largest < FP16_SMALLEST_NORMAL and "bias" not in initializer.name:
+        elif 0 < largest < FP16_SMALLEST_NORMAL and not _may_be_small(initializer.name):
             faults.append(f"{initializer.name} stays below {largest:.4g}, FP16's smallest normal is 6.1e-05")
     if faults:
         shown = "; ".join(sorted(faults)[:8]) + (f" and {len(faults) - 8} more" if len(faults) > 8 else "")
         raise OutOfBoundsError(f"weights do not fit FP16: {shown}; export with --bf16 or --fp32")
+
+
+def _may_be_small(name: str) -> bool:
+    return "bias" in name or name.endswith(".scale")
 
 
 def _set_constant(value: ir.Value, kind: ir.DataType) -> None:

@@ -57,8 +57,14 @@ def census_of(network: list[Layer], engine: list[Layer] | None) -> Census:
 
 
 def _count(layers: list[Layer]) -> dict[str, int]:
-    counted = collections.Counter(f"{layer.kind} {'/'.join(sorted(set(layer.outputs))) or '-'}" for layer in layers)
+    counted = collections.Counter(_label(layer) for layer in layers)
     return dict(sorted(counted.items()))
+
+
+def _label(layer: Layer) -> str:
+    types = "/".join(sorted(set(layer.outputs))) or "-"
+    is_product = layer.kind in (GEMMS, CONVOLUTIONS)
+    return f"{layer.kind} {types}{' of quantised' if is_product and layer.is_quantized else ''}"
 
 
 def require_network(layers: list[Layer], manifest: Manifest) -> None:
@@ -102,6 +108,8 @@ def network_breaches(layers: list[Layer], manifest: Manifest) -> list[str]:
     computes_in = COMPUTES_IN[manifest.precision]
     allowed_sums = {"FLOAT", computes_in} - {"BF16"}
     for layer in layers:
+        if layer.kind == "QUANTIZE" and set(layer.outputs) != {QUANTIZED.get(manifest.precision)}:
+            faults.append(f"{layer.name} quantises to {'/'.join(layer.outputs)}, promised {manifest.precision}")
         floats = FLOATS.intersection(layer.outputs)
         allowed = {computes_in} if layer.kind in COMPUTING else allowed_sums if layer.kind in SUMMING else FLOATS
         if not floats <= allowed:

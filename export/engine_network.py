@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Report = Callable[[str, float], None]  # called with the phase and the share of the build that is done
 ERRORS_SHOWN = 5
+MOVES_DATA = "SHUFFLE"
 
 
 class EngineBuilder:
@@ -55,10 +56,13 @@ class EngineBuilder:
         """Return every layer of the network with the data types of its tensors."""
         network = self._network
         layers: list[tensorrt.ILayer] = [network.get_layer(index) for index in range(network.num_layers)]
-        made_by = {}
+        made_by: dict[str, str] = {}
         for layer in layers:
+            kind = _name(layer.type)
+            if kind == MOVES_DATA:  # the parser reshapes weights between their DEQUANTIZE and the product
+                kind = next((made_by.get(tensor.name, kind) for tensor in _tensors(1, layer.get_input)), kind)
             for output in _tensors(layer.num_outputs, layer.get_output):
-                made_by[output.name] = _name(layer.type)
+                made_by[output.name] = kind
         return [_layer_record(layer, made_by) for layer in layers]
 
     def build(self, options: EngineOptions, batch: Batch, timings: pathlib.Path | None, report: Report) -> bytes:

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import rich.table
 
-from export.calibrated_graph import Progress
 from export.compare_layers import LayerDistance, compare_engine_layers, compare_layers, steepest_fall
+from export.float32_graph import Progress, float32_graph_of
 from export.open_model import WeightOptions, load_weights_of
 from export.parity import default_images
 from export.parity_images import parity_crops
-from export.pipeline import float32_graph_of
 from runtime.artifact import MODEL, Artifact
 from runtime.errors import InputError
 from runtime.preprocess import model_input

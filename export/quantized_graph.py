@@ -13,17 +13,18 @@ from calibration.ranges import ranges_sha256
 from calibration.sensitivity import measure_sensitivity
 from calibration.switchable import SwitchableModel
 from export.accuracy_check import budget_failure, measure_check, require_default
-from export.calibrated_graph import CalibratedGraph, Float32Graph, Progress, calibrate_graph
+from export.calibrated_graph import CalibratedGraph, calibrate_graph
 from export.calibration_images import HeldOut, held_out_images, open_labelled
 from export.cast import cast_graph
-from export.onnx_graph import finish, to_bytes
+from export.float32_graph import Float32Graph, Progress, graph_session
+from export.onnx_graph import finish
 from export.options import ExportOptions
 from runtime.describe import describe_check
 from runtime.errors import InputError
 from runtime.imagenet import ImageSource, Subset
-from runtime.manifest import AccuracyCheck, BatchRange, Calibration, ParityStage
+from runtime.manifest import AccuracyCheck, Calibration, ParityStage
 from runtime.paired import PairedCounts, count_pairs
-from runtime.session_onnxruntime import OnnxRuntimeSession
+from runtime.session import Session
 from runtime.tensors import Images, Logits
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
@@ -116,7 +117,7 @@ class _Work:
         classes, count = source.loaded.module.num_classes, options.quantization.check_images
         self.held_out = held_out_images(options.imagenet, classes, calibrated.images, count)
         self._channels = source.loaded.module.in_chans
-        self._reference: OnnxRuntimeSession | None = None
+        self._reference: Session | None = None
 
     def typed(self, kept: tuple[str, ...]) -> onnx.ModelProto:
         """Return the graph with all but the `kept` linears quantised, in its types."""
@@ -127,8 +128,8 @@ class _Work:
     def check(self, model: onnx.ModelProto, held_out: HeldOut) -> tuple[AccuracyCheck, PairedCounts]:
         """Measure what the typed graph costs against the float32 graph."""
         if self._reference is None:
-            self._reference = _session(self.source.model, "the ONNX graph in float32")
-        session = _session(model, f"the ONNX graph in {self.options.graph.precision.value}")
+            self._reference = graph_session(self.source.model, "the ONNX graph in float32")
+        session = graph_session(model, f"the ONNX graph in {self.options.graph.precision.value}")
         advance = self.progress(f"checking on {len(held_out.source)} held-out images")
         return measure_check(session, self._reference, held_out, self.source.preprocessing, self._channels, advance)
 
@@ -216,7 +217,3 @@ class _Search:
             advance(counts.images, sum(map(len, self._labels)))
         assert counts is not None
         return counts
-
-
-def _session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
-    return OnnxRuntimeSession(to_bytes(model), name=name, batch=BatchRange(min=1, opt=8, max=8))

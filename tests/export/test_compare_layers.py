@@ -6,11 +6,12 @@ from onnx import TensorProto, helper
 
 import export.compare_layers
 from export.compare_layers import LayerDistance, _graph, _marked, compare_engine_layers, compare_layers, steepest_fall
+from export.float32_graph import float32_graph_of
 from export.layer_report import report_layers
 from export.open_model import WeightOptions
 from export.options import Batch, ExportOptions, GraphOptions, Precision
 from export.parity_images import parity_crops
-from export.pipeline import export_artifact, float32_graph_of
+from export.pipeline import export_artifact
 from runtime.artifact import open_artifact
 from runtime.errors import InputError
 from runtime.manifest import BatchRange, Census, Engine

@@ -92,8 +92,10 @@ def test_a_planted_fold_error_leaves_no_artifact(tiny_loaded, tmp_path, monkeypa
             model.blocks[1].attn.reatten_matrix.bias[0] += 1e-4
         return report
 
-    real = pipeline.folding.fold_mix_norm
-    monkeypatch.setattr(pipeline.folding, "ALWAYS", (wrong, *pipeline.folding.ALWAYS[2:]))
+    from deepvit import fold as folding
+
+    real = folding.fold_mix_norm
+    monkeypatch.setattr(folding, "ALWAYS", (wrong, *folding.ALWAYS[2:]))
     with pytest.raises(OutOfBoundsError, match="folded-float64 against original-float64"):
         export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
