@@ -7,12 +7,8 @@ random. Usage: python benchmarks/onnxruntime_cpu.py [VARIANT] [--rounds N]; writ
 import argparse
 import io
 import json
-import os
 import pathlib
-import platform
-import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
 
@@ -22,13 +18,14 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.interleaved import interleave, machine, print_rows
 from benchmarks.original_style import original_style
 from export.float32_graph import fold_and_prove
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.onnx_graph import onnx_from_module, to_bytes
 from export.options import Batch, GraphOptions, MixForm, Precision, Target
-from runtime.onnxruntime_graph import OnnxGraph, ort
+from runtime.onnxruntime_graph import OnnxGraph
 
 BATCHES = (1, 8)
 PLAIN = "plain export"
@@ -89,41 +86,8 @@ def measure(graphs: dict[str, OnnxGraph], batch: int, size: int, rounds: int) ->
     for name, graph in graphs.items():
         worst = np.abs(graph.run({"images": images})["logits"] - expected).max()
         assert worst <= MAX_ABS, f"{name} is off by {worst}"
-    seconds: dict[str, list[float]] = {name: [] for name in graphs}
-    for _ in range(rounds):
-        for name, graph in graphs.items():
-            start = time.perf_counter()
-            graph.run({"images": images})
-            seconds[name].append(time.perf_counter() - start)
-    found = {}
-    for name, times in seconds.items():
-        ratios = sorted(plain / own for plain, own in zip(seconds[PLAIN], times, strict=True))
-        found[name] = {
-            "images_per_second_median": batch / statistics.median(times),
-            "images_per_second_best": batch / min(times),
-            "speedup_median": statistics.median(ratios),
-            "speedup_quartile_low": ratios[len(ratios) // 4],
-            "speedup_quartile_high": ratios[-1 - len(ratios) // 4],
-        }
-    return found
-
-
-def machine() -> dict[str, str | int | None]:
-    """Describe this machine."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    model = next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "avx512": int("avx512f" in flags),
-        "python": platform.python_version(),
-        "onnxruntime": ort.__version__,
-        "torch": torch.__version__,
-    }
+    runs = {name: lambda graph=graph: graph.run({"images": images}) for name, graph in graphs.items()}
+    return interleave(runs, PLAIN, batch, rounds)
 
 
 def main() -> None:
@@ -141,11 +105,7 @@ def main() -> None:
     }
     for batch, rows in results.items():
         print(f"\n{arguments.variant}, random weights, FP32, batch {batch}")
-        for name, row in rows.items():
-            print(
-                f"{name:36s} {row['images_per_second_median']:7.1f} images/s   {row['speedup_median']:.2f}× "
-                f"({row['speedup_quartile_low']:.2f} to {row['speedup_quartile_high']:.2f})"
-            )
+        print_rows(rows)
     path = ROOT / "benchmarks" / "results" / f"onnxruntime_cpu-{arguments.variant}.json"
     command = f"python benchmarks/onnxruntime_cpu.py {arguments.variant} --rounds {arguments.rounds}"
     content = {

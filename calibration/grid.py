@@ -47,7 +47,8 @@ def half_step(step: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """
     exact = np.asarray(step, np.float64)
     exact = np.where(exact > 0, exact, SMALLEST_STEP)
-    rounded = exact.astype(np.float16)
+    with np.errstate(over="ignore"):  # a step beyond FP16 becomes infinite, and is refused where it is used
+        rounded = exact.astype(np.float16)
     up = np.nextafter(rounded, np.float16(np.inf))
     return np.where(rounded.astype(np.float64) < exact, up, rounded).astype(np.float32)
 

@@ -108,7 +108,7 @@ class _Inserter:
         return made.output[0]
 
     def _constant(self, name: str, values: npt.NDArray[np.generic]) -> str:
-        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self._graph.initializer.append(numpy_helper.from_array(np.array(values, order="C"), name))
         return name
 
     def _quantize_activation(self, name: str, product: Product) -> str:

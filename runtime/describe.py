@@ -44,8 +44,7 @@ def describe_calibration(calibration: Calibration) -> Iterator[str]:
     if calibration.replaced:
         yield f"replaced, because they cannot be decoded: {', '.join(calibration.replaced)}"
     if calibration.budget is not None:
-        kept = ", ".join(calibration.kept) or "none"
-        yield f"budget {calibration.budget}: {len(calibration.kept)} linears stay unquantised: {kept}"
+        yield f"budget {calibration.budget}: stay unquantised: {', '.join(calibration.kept) or 'none'}"
     if calibration.check is None:
         yield "accuracy: not checked on held-out images"
     else:

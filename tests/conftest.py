@@ -16,6 +16,7 @@ sys.path[:0] = [
     str(ROOT / "examples" / "digits"),
     str(ROOT / "tests" / "rig"),
     str(ROOT / "tests" / "runtime"),
+    str(ROOT / "tests" / "calibration"),
 ]
 
 import deepvit

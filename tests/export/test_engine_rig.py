@@ -14,13 +14,20 @@ from conftest import ROOT
 from onnx import TensorProto, helper, numpy_helper
 
 import deepvit
+from calibration.grid import Grid
+from calibration.image_list import Split
+from calibration.options import QuantizationOptions
+from calibration.policy import activations_of, find_products
+from calibration.quantize import quantize_graph
+from calibration.ranges import Ranges, TensorRange
+from calibration.statistics import probed
 from export.add_engine import add_engine
 from export.cast import cast_graph
 from export.census import census_of, require_network
 from export.engine_options import EngineOptions
 from export.engine_process import build_engine
 from export.engine_worker import Job
-from export.onnx_graph import count_gemms, to_bytes
+from export.onnx_graph import count_gemms, finish, to_bytes
 from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target
 from export.pipeline import export_artifact
 from runtime.artifact import open_artifact, record_file
@@ -50,7 +57,7 @@ def tiny_onnx(tiny_artifact):
     return onnx.load(tiny_artifact / "model.onnx")
 
 
-@pytest.mark.parametrize("precision", list(Precision), ids=lambda precision: precision.value)
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16, Precision.BF16], ids=lambda p: p.value)
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_variant_parses_passes_the_census_and_builds(name, precision, variant_onnx, tiny_artifact, on_rig):
     model = onnx.load_from_string(variant_onnx(name))
@@ -66,6 +73,72 @@ def test_every_variant_parses_passes_the_census_and_builds(name, precision, vari
     assert products == {f"MATRIX_MULTIPLY {own}": 6 * depth + mixes + 1}  # qkv, q·k, a·v, proj, fc1, fc2; mix; head
     assert built.version == "11.4.0.106"
     assert len(built.plan) > 1e6 * deepvit.VARIANTS[name].parameters / 1e6  # at least a byte for each weight
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_variant_quantised_parses_passes_the_census_and_builds(
+    name, precision, variant_onnx, tiny_artifact, on_rig
+):
+    """Ranges of one image; one linear is kept, as a budget would."""
+    model = onnx.load_from_string(variant_onnx(name))
+    kept = frozenset({"blocks.3.mlp.fc2"})
+    model = cast_graph(finish(quantize_graph(model, some_ranges(name, model, precision), kept)), Precision.FP16)
+    manifest = promise(tiny_artifact, model, precision)
+    built = build(to_bytes(model), on_parsed=lambda layers: require_network(layers, manifest))
+    census = census_of(built.network, None).network
+    depth, mixes = deepvit.VARIANTS[name].architecture.depth, deepvit.VARIANTS[name].architecture.reattention_blocks
+    products = {kind: count for kind, count in census.items() if kind.startswith("MATRIX_MULTIPLY")}
+    quantised = 4 * depth - 1
+    assert products == {
+        "MATRIX_MULTIPLY HALF of quantised": quantised,
+        "MATRIX_MULTIPLY HALF": 6 * depth + mixes + 1 - quantised,
+    }
+    assert census[f"QUANTIZE {'INT8' if precision is Precision.INT8 else 'FP8'}"] == quantised
+    wrong = manifest.model_copy(update={"graph": manifest.graph | {"quantized_gemms": quantised + 1}})
+    with pytest.raises(OutOfBoundsError, match=f"{quantised} quantised GEMMs, promised {quantised + 1}"):
+        require_network(built.network, wrong)
+
+
+def some_ranges(name, model, precision):
+    """Calibrate a variant's graph on one random image."""
+    grid = Grid.INT8 if precision is Precision.INT8 else Grid.FP8
+    tensors = activations_of(find_products(model))
+    side = deepvit.VARIANTS[name].img_size
+    images = np.random.default_rng(0).normal(0, 1, (1, 3, side, side)).astype(np.float32)
+    seen = probed(model, list(tensors)).run({"images": images})
+    measured = {tensor: (float(seen[tensor].min()), float(seen[tensor].max())) for tensor in tensors}
+    return Ranges(
+        graph_sha256="0" * 64, grid=grid, method="max", images=1, list_sha256="0" * 64, split=Split.BUNDLED, seed=0,
+        attention=False, rescalings={}, means={tensor: (0.0,) * seen[tensor].shape[-1] for tensor in tensors},
+        tensors={t: TensorRange(low=a, high=b, minimum=a, maximum=b, quantiles={}) for t, (a, b) in measured.items()},
+    )  # fmt: skip
+
+
+def test_fp8_attention_and_weight_only_pass_the_census_and_build(tiny_loaded, tmp_path, on_rig):
+    for name, quantization, promised in (
+        ("attention", {"attention": True}, 12),
+        ("weights", {"weight_only": True}, 0),
+    ):
+        options = ExportOptions(
+            graph=GraphOptions(precision=Precision.FP8),
+            output=tmp_path / name,
+            quantization=QuantizationOptions(**quantization),
+        )
+        artifact = export_artifact(tiny_loaded, options)
+        manifest = artifact.manifest
+        assert manifest.graph.get("quantized_gemms", 0) == promised
+        build(
+            artifact.read("model.onnx"), on_parsed=lambda layers, manifest=manifest: require_network(layers, manifest)
+        )
+
+
+def test_another_type_than_promised_is_caught(tiny_loaded, tmp_path, on_rig):
+    options = ExportOptions(graph=GraphOptions(precision=Precision.INT8), output=tmp_path / "a")
+    artifact = export_artifact(tiny_loaded, options)
+    fp8 = artifact.manifest.model_copy(update={"precision": "fp8"})
+    with pytest.raises(OutOfBoundsError, match=r"QuantizeLinear quantises to INT8, promised fp8"):
+        build(artifact.read("model.onnx"), on_parsed=lambda layers: require_network(layers, fp8))
 
 
 def test_the_rtx_plan_of_deepvit_32_goes_into_an_artifact_and_inspect_shows_it(variant_onnx, tiny_artifact, tmp_path):

@@ -12,7 +12,7 @@ from deepvit.random_weights import randomize
 from deepvit.variants import Stem
 from export import parity, pipeline
 from export.model_source import LoadedModel, ModelOptions, load_model
-from export.options import ExportOptions, GraphOptions, InputForm, Precision, Target
+from export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision, Target
 from export.pipeline import export_artifact
 from runtime.artifact import open_artifact
 from runtime.errors import InputError, OutOfBoundsError
@@ -23,7 +23,7 @@ from runtime.session import open_session
 from runtime.session_torch import TorchSession
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", [p for p in Precision if p not in QUANTIZED])
 @pytest.mark.parametrize("form", list(InputForm))
 def test_every_precision_and_input(tiny_loaded, tmp_path, precision, form):
     graph = GraphOptions(precision=precision, input_form=form)

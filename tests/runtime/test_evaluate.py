@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from runtime.errors import InputError, OutOfBoundsError
-from runtime.evaluate import evaluate, summarize, wilson_interval
+from runtime.evaluate import evaluate, summarize
 from runtime.imagenet import open_dataset
 from runtime.manifest import BatchRange, Tensor
 from runtime.preprocess import Preprocessing
@@ -87,8 +87,3 @@ def test_non_finite_logits_are_an_error():
     logits[1, 0] = np.nan
     with pytest.raises(OutOfBoundsError, match="1 of 3 images are not finite"):
         check_logits(logits, "m")
-
-
-def test_wilson_interval_of_a_textbook_case():
-    interval = wilson_interval(81, 263)  # Newcombe 1998, table I: 0.2553 to 0.3662
-    assert (round(interval.low, 2), round(interval.high, 2)) == (25.53, 36.62)

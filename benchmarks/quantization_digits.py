@@ -1,0 +1,92 @@
+"""What INT8 and FP8 cost on the two trained models: top-1 and agreement with float32 on the 596 held-out digits.
+
+Every calibration method, with and without rescaling, on the same 512 training images. Usage:
+python benchmarks/quantization_digits.py DATASET, where DATASET is what examples/digits/make_dataset.py wrote; writes
+benchmarks/results/.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.interleaved import machine
+from calibration.calibrate import Equalization
+from calibration.histogram import Method
+from calibration.options import QuantizationOptions
+from calibration.quantize import quantize_graph
+from export.accuracy_check import measure_check
+from export.calibrated_graph import calibrate_graph
+from export.calibration_images import held_out_images
+from export.cast import cast_graph
+from export.float32_graph import Float32Graph, float32_graph, graph_session, log_step
+from export.model_source import ModelOptions, load_model
+from export.onnx_graph import finish
+from export.options import GraphOptions, Precision
+from export.parity_images import parity_crops
+from runtime.manifest import AccuracyCheck
+
+MODELS = ("digits_patch", "digits_cnn")
+METHODS = ("max", "percentile-99.9", "percentile-99.99", "percentile-99.999", "entropy", "mse")
+IMAGES = 512
+FORMS = {  # name → precision, rescaling, attention
+    "int8": (Precision.INT8, Equalization.ON, False),
+    "int8, not rescaled": (Precision.INT8, Equalization.OFF, False),
+    "fp8": (Precision.FP8, Equalization.ON, False),
+    "fp8 with attention": (Precision.FP8, Equalization.ON, True),
+}
+
+
+def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple[AccuracyCheck, float | None]:
+    """Quantise as `export` does and check on the held-out images; also the SQNR of the parity images' logits."""
+    from export.parity import compare_logits
+
+    precision, equalization, attention = FORMS[form]
+    graph = GraphOptions(precision=precision)
+    wanted = QuantizationOptions(images=IMAGES, method=Method(method), equalization=equalization, attention=attention)
+    calibrated = calibrate_graph(source, graph, wanted, dataset, log_step)
+    model = cast_graph(finish(quantize_graph(calibrated.model, calibrated.ranges)), graph.rest)
+    session, reference = graph_session(model, form), graph_session(source.model, "float32")
+    held_out = held_out_images(dataset, source.loaded.module.num_classes, calibrated.images, 1000)
+    assert held_out is not None
+    check, _ = measure_check(session, reference, held_out, source.preprocessing, 3, lambda _done, _total: None)
+    return check, compare_logits("", "", session.run(source.images), source.logits).sqnr_db
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", help="what make_dataset.py wrote")
+    dataset = parser.parse_args().dataset
+    rows = []
+    print(
+        f"{'model':14s}{'precision':20s}{'ranges':20s}{'top-1':>8s}{'float32':>9s}{'drop':>7s}{'agreement':>11s}{'SQNR':>9s}"
+    )
+    for name in MODELS:
+        loaded = load_model(ModelOptions(variant=name, pretrained=True))
+        crops = parity_crops(dataset, 64, loaded.preprocessing())
+        source = float32_graph(loaded, GraphOptions(precision=Precision.INT8), crops, log_step)
+        for form in FORMS:
+            for method in METHODS:
+                check, sqnr = measure(source, form, method, dataset)
+                rows.append({"model": name, "precision": form, "method": method, "sqnr_db": sqnr, **check.model_dump()})
+                print(
+                    f"{name:14s}{form:20s}{method:20s}{check.top1:7.2f}%{check.reference_top1:8.2f}%{check.drop:7.2f}"
+                    f"{check.agreement:10.2f}%{sqnr:6.1f} dB",
+                    flush=True,
+                )
+    path = ROOT / "benchmarks" / "results" / "quantization_digits.json"
+    content = {
+        "command": "python benchmarks/quantization_digits.py data/digits",
+        "calibration_images": IMAGES,
+        "machine": machine(),
+        "rows": rows,
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

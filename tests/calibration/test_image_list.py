@@ -1,0 +1,117 @@
+"""Which images calibrate: balanced, seeded, sorted, complete."""
+
+import collections
+import shutil
+
+import pytest
+from PIL import Image
+
+from calibration.image_list import Split, choose_images, seeded_order
+from calibration.options import QuantizationOptions
+from export.calibration_images import calibration_images, held_out_images
+from runtime.errors import InputError
+from runtime.imagenet import FolderSource, open_images
+from runtime.preprocess import Preprocessing
+
+SMALL = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four classes of six images."""
+    for label in "abcd":
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (9, 9), (number, 0, 0)).save(tmp_path / "train" / label / f"{number}.png")
+    return tmp_path
+
+
+def _choose(folder, count, **options):
+    return choose_images(open_images(str(folder), "train"), count, SMALL, split=Split.TRAIN, **options)
+
+
+def _names(chosen):
+    return [chosen.source.name(index) for index in range(len(chosen.source))]
+
+
+def test_the_same_number_of_each_class_sorted_and_seeded(folder):
+    chosen = _choose(folder, 8)
+    names = _names(chosen)
+    assert names == sorted(names)
+    assert set(collections.Counter(name[0] for name in names).values()) == {2}
+    assert _names(_choose(folder, 8)) == names
+    assert _names(_choose(folder, 8, seed=1)) != names
+    assert len(set(_names(_choose(folder, 24)))) == 24
+
+
+def test_the_order_of_files_on_disk_changes_nothing(folder, tmp_path):
+    names = _names(_choose(folder, 10))
+    other = tmp_path / "other"
+    for path in sorted((folder / "train").rglob("*.png"), reverse=True):
+        target = other / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    assert _names(_choose(other, 10)) == names
+    source = open_images(str(folder), "train")
+    backwards = FolderSource(source.root, source.files[::-1])
+    assert [backwards.name(i) for i in seeded_order(backwards, 0)] == [source.name(i) for i in seeded_order(source, 0)]
+
+
+def test_corrupt_images_are_named_or_replaced(folder, caplog):
+    everything = _names(_choose(folder, 12))
+    for name in everything[:2]:
+        (folder / "train" / name).write_bytes(b"no image")
+    with pytest.raises(InputError) as caught:
+        _choose(folder, 12)
+    assert f"2 of 12 calibration images cannot be decoded: {everything[0]}, {everything[1]}" in str(caught.value)
+    chosen = _choose(folder, 12, skip_corrupt=True)
+    assert len(chosen.source) == 12
+    assert chosen.replaced == tuple(everything[:2])
+    assert set(everything[2:]) <= set(_names(chosen))
+    assert "2 images of 12 could not be decoded and were replaced" in caplog.text
+    with pytest.raises(InputError, match="only 22 of 24 images can be used"):
+        _choose(folder, 24, skip_corrupt=True)
+
+
+def test_too_few_images_are_an_error(folder):
+    with pytest.raises(InputError, match="24 images to calibrate on, expected 25; give --calibration-images 24"):
+        _choose(folder, 25)
+
+
+def test_held_out_images_are_others(folder, caplog):
+    options = QuantizationOptions(images=20)
+    chosen = calibration_images(str(folder), options, SMALL, is_random=False)
+    assert chosen.split is Split.TRAIN
+    held_out = held_out_images(str(folder), 4, chosen, 100)
+    assert held_out is not None
+    assert held_out.is_labelled
+    names = {held_out.source.name(index) for index in range(len(held_out.source))}
+    assert len(names) == 4
+    assert names.isdisjoint(_names(chosen))
+    assert (
+        held_out_images(
+            str(folder), 4, calibration_images(str(folder), QuantizationOptions(images=24), SMALL, is_random=False), 9
+        )
+        is None
+    )
+    assert caplog.text == ""
+
+
+def test_calibrating_on_what_accuracy_is_measured_on_is_said(folder, caplog):
+    (folder / "train").rename(folder / "val")
+    chosen = calibration_images(str(folder), QuantizationOptions(images=8), SMALL, is_random=False)
+    assert chosen.split is Split.VAL
+    assert "has no train/: calibrated on its val/, so that accuracy measured there is flattered" in caplog.text
+    held_out = held_out_images(str(folder), 4, chosen, 100)
+    assert held_out is not None
+    assert len(held_out.source) == 16
+    flat = folder / "flat"
+    flat.mkdir()
+    shutil.copy(next((folder / "val" / "a").iterdir()), flat / "one.png")
+    assert calibration_images(str(flat), QuantizationOptions(images=1), SMALL, is_random=False).split is Split.FOLDER
+
+
+def test_trained_weights_need_images():
+    with pytest.raises(InputError, match="give --imagenet DIR, or --ranges FILE"):
+        calibration_images(None, QuantizationOptions(), SMALL, is_random=False)
+    assert calibration_images(None, QuantizationOptions(), SMALL, is_random=True).split is Split.BUNDLED

@@ -1,0 +1,164 @@
+"""INT8 and FP8 from end to end on the trained models, with planted faults."""
+
+import json
+import re
+import shutil
+
+import pytest
+from quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
+
+from calibration.budget import Budget, BudgetKind
+from calibration.options import QuantizationOptions
+from calibration.sensitivity import measure_sensitivity
+from calibration.statistics import ImageFeed
+from calibration.switchable import SwitchableModel
+from export.options import ExportOptions, GraphOptions, Precision, Target
+from export.pipeline import export_artifact
+from runtime.errors import InputError, OutOfBoundsError
+from runtime.session import open_session
+
+IMAGES = 128  # enough for the digits, and few enough to be decoded in this process
+
+
+def export(loaded, digits, folder, *, precision=Precision.INT8, target=Target.ONNX, **quantization):
+    options = ExportOptions(
+        graph=GraphOptions(precision=precision, target=target),
+        output=folder,
+        imagenet=str(digits),
+        quantization=QuantizationOptions(**{"images": IMAGES} | quantization),
+    )
+    return export_artifact(loaded, options)
+
+
+@pytest.mark.parametrize("name", ["digits_patch", "digits_cnn"])
+@pytest.mark.parametrize(
+    ("precision", "target", "grid"),
+    [(Precision.INT8, Target.AUTO, "int8"), (Precision.INT8, Target.CPU, "uint8"), (Precision.FP8, Target.AUTO, "fp8")],
+)
+def test_trained_models_lose_next_to_nothing(digits, tmp_path, name, precision, target, grid):
+    artifact = export(trained(name), digits, tmp_path / "a", precision=precision, target=target)
+    manifest = artifact.manifest
+    calibration = manifest.calibration
+    assert (calibration.grid, calibration.method, calibration.images, calibration.split) == (
+        grid,
+        "mse",
+        IMAGES,
+        "train",
+    )
+    check = calibration.check
+    assert (check.images, check.split) == (596, "val")
+    assert check.drop <= 0.5
+    assert check.agreement >= 99
+    assert check.drop_interval.low <= check.drop <= check.drop_interval.high
+    assert manifest.graph["quantized_gemms"] == 6 * (6 if target is Target.CPU else 4)
+    assert json.loads(artifact.read("ranges.json"))["graph_sha256"]
+    assert open_session(tmp_path / "a").run
+
+
+def test_planted_outliers_cost_much_by_plain_max_and_nothing_by_default(digits, tmp_path):
+    loaded = trained("digits_patch")
+    plant_outliers(loaded.module)
+    with pytest.raises(
+        OutOfBoundsError, match=r"quantisation costs too much: .*drop .*--max-drop 0.5 to keep"
+    ) as caught:
+        export(loaded, digits, tmp_path / "max", **PLAIN_MAX)
+    assert float(re.search(r"drop ([\d.]+) points", str(caught.value))[1]) > 5
+    assert list(tmp_path.iterdir()) == []
+    accepted = export(loaded, digits, tmp_path / "max", budget=Budget(BudgetKind.MAX_DROP, 100), **PLAIN_MAX)
+    assert accepted.manifest.calibration.check.drop > 5
+    check = export(loaded, digits, tmp_path / "default").manifest.calibration.check
+    assert check.drop <= 1
+    assert check.agreement >= 99
+
+
+def test_a_planted_sensitive_linear_is_ranked_first_and_alone_is_kept(digits, tmp_path):
+    loaded = trained("digits_patch")
+    planted = plant_sensitive_linear(loaded.module)
+    source, made = calibrated(loaded, str(digits), images=IMAGES)
+    feed = ImageFeed(made.images.source, source.preprocessing)
+    model = SwitchableModel(made.model, made.ranges)
+    table = measure_sensitivity(
+        model, [next(feed.batches())], 4, grid="int8", random_weights=False, progress=lambda done, total: None
+    )
+    assert table.ranking[0] == planted
+    assert table.units[0].alone_kl > 10 * table.units[1].alone_kl
+    assert table.units[0].left_out_kl < 0.1 * table.all_kl  # without it nearly all of the loss is gone
+    budget = Budget(BudgetKind.MIN_AGREEMENT, 99.5)
+    artifact = export(loaded, digits, tmp_path / "a", budget=budget)
+    calibration = artifact.manifest.calibration
+    assert calibration.kept == (planted,)
+    assert calibration.budget == "min-agreement 99.5"
+    assert calibration.check.agreement >= 99.5
+    assert artifact.manifest.graph["quantized_gemms"] == 23
+    with pytest.raises(OutOfBoundsError, match="costs too much"):
+        export(loaded, digits, tmp_path / "b")
+
+
+def test_a_budget_that_cannot_be_met_names_the_best_and_leaves_nothing(digits, tmp_path, monkeypatch):
+    import export.quantized_graph as quantized_graph
+
+    monkeypatch.setattr(quantized_graph._Search, "_measure", lambda self, quantized: self_counts)
+    from runtime.paired import PairedCounts
+
+    self_counts = PairedCounts(128, 100, both=100, lost=28, gained=0)
+    budget = Budget(BudgetKind.MAX_DROP, 0.1)
+    with pytest.raises(
+        OutOfBoundsError, match=r"no choice of linears meets max-drop 0.1; the best found keeps 23 .*21.88"
+    ):
+        export(trained("digits_patch"), digits, tmp_path / "a", budget=budget)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_that_fails_sends_half_of_its_images_into_the_search(digits, tmp_path, monkeypatch):
+    """The first check is made to fail: what the second one sees are the other half, and no fewer linears are kept."""
+    import export.quantized_graph as quantized_graph
+
+    seen = []
+    real = quantized_graph.measure_check
+
+    def check(session, reference, held_out, *rest):
+        seen.append([held_out.source.name(i) for i in range(len(held_out.source))])
+        record, counts = real(session, reference, held_out, *rest)
+        if len(seen) == 1:
+            counts = counts.__class__(counts.images, 0, both=0, lost=counts.images, gained=0)
+        return record, counts
+
+    monkeypatch.setattr(quantized_graph, "measure_check", check)
+    budget = Budget(BudgetKind.MIN_AGREEMENT, 99)
+    made = export(trained("digits_patch"), digits, tmp_path / "a", budget=budget).manifest.calibration
+    assert [len(names) for names in seen] == [596, 298]
+    assert seen[1] == seen[0][1::2]
+    assert made.check.images == 298
+
+
+def test_budgets_without_images_or_labels_are_refused_early(digits, tmp_path):
+    loaded = trained("digits_patch")
+    flat = tmp_path / "flat"
+    (flat / "val").mkdir(parents=True)
+    for path in sorted((digits / "val" / "3").iterdir())[:8]:
+        shutil.copy(path, flat / "val")
+    drop, agreement = Budget(BudgetKind.MAX_DROP, 1), Budget(BudgetKind.MIN_AGREEMENT, 50)
+    with pytest.raises(InputError, match="--max-drop needs labelled images for 10 classes"):
+        export(loaded, flat, tmp_path / "a", images=4, budget=drop)
+    check = export(loaded, flat, tmp_path / "a", images=4, budget=agreement).manifest.calibration.check
+    assert (check.images, check.drop) == (4, None)
+    with pytest.raises(InputError, match="none are left"):
+        export(loaded, flat, tmp_path / "b", images=8, budget=agreement)
+
+
+def test_ranges_are_used_again_and_refused_for_other_weights(digits, tmp_path):
+    loaded = trained("digits_patch")
+    first = export(loaded, digits, tmp_path / "a")
+    ranges = tmp_path / "a" / "ranges.json"
+    again = export(loaded, digits, tmp_path / "b", ranges=ranges)
+    assert again.manifest.files == first.manifest.files
+    plant_outliers(loaded.module)
+    with pytest.raises(InputError, match="measured on the graph with SHA-256"):
+        export(loaded, digits, tmp_path / "c", ranges=ranges)
+
+
+def test_weight_only_keeps_fp16_products(digits, tmp_path):
+    manifest = export(trained("digits_patch"), digits, tmp_path / "a", weight_only=True).manifest
+    assert manifest.calibration.weight_only
+    assert "quantized_gemms" not in manifest.graph
+    assert manifest.parity[-1].sqnr_db > 50  # eight bits in the weights alone
