@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import pathlib
 import shutil
@@ -19,12 +20,15 @@ from export.timing_cache import timing_cache_path
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, open_artifact
 from runtime.errors import InputError, MissingError
+from runtime.fast_types import why_slow
 from runtime.machine import Machine, this_machine
 from runtime.manifest import BatchRange, Engine, Manifest, ParityStage
 from runtime.preprocess import model_input
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.tensorrt_library import INSTALL, MODULES, Backend
 from runtime.tensors import Images
+
+logger = logging.getLogger(__name__)
 
 
 def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet: str | None = None) -> Artifact:
@@ -47,6 +51,7 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet:
     artifact = open_artifact(folder)
     machine = this_machine()
     options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
+    _check_precision(artifact.manifest, options, machine)
     batch = _batch(artifact.manifest, options.batch)
     onnx = artifact.read(artifacts.MODEL)
     runs_here = machine.has_gpu and (
@@ -62,6 +67,26 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet:
     stages = [] if images is None else [_prove(built, options, artifact.manifest, onnx, images)]
     engine = _record(built, options, batch, machine)
     return _write(artifact, engine, built.plan, stages)
+
+
+def _check_precision(manifest: Manifest, options: EngineOptions, machine: Machine) -> None:
+    """Refuse a graph that no engine takes, and say where the precision will not pay.
+
+    Raises:
+        InputError: Unsigned activations, which only a CPU takes, or FP8 for a GPU without it.
+    """
+    if manifest.calibration is not None and manifest.calibration.grid == "uint8":
+        raise InputError(
+            "the artifact was quantised with unsigned activations for a CPU, which TensorRT does not take; export "
+            "again without --target cpu"
+        )
+    own = (machine.compute_capability,) if machine.compute_capability else ()
+    why = why_slow(manifest.precision, options.compute_capabilities or own, options.backend)
+    if why is None or (manifest.calibration is not None and manifest.calibration.weight_only):
+        return
+    if manifest.precision == "fp8":
+        raise InputError(why)
+    logger.warning("%s", why)
 
 
 def why_not_here(options: EngineOptions, machine: Machine) -> str | None:

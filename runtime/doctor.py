@@ -6,6 +6,7 @@ import importlib.util
 
 from runtime.errors import DeviceError, InputError, MissingError
 from runtime.execution_providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
+from runtime.fast_types import fast_types
 from runtime.machine import Machine, this_machine
 from runtime.tensorrt_library import INSTALL, MODULES, Backend
 
@@ -38,6 +39,7 @@ def examine() -> list[Finding]:
         _package("write ONNX models", "onnxscript", ("onnxscript",), "pip install onnx onnxscript"),
         *(_provider(provider, ability) for provider, ability in ABILITIES.items()),
         _gpu(machine),
+        _fast_types(machine),
         *(_build(backend, machine) for backend in Backend),
         *(_run(backend, machine) for backend in Backend),
         _package("compare layers", "polygraphy", ("polygraphy",), "pip install 'polygraphy>=0.53'"),
@@ -77,6 +79,19 @@ def _gpu(machine: Machine) -> Finding:
         return Finding("NVIDIA GPU", False, machine.why_no_gpu)
     detail = f"{machine.gpu}, compute capability {machine.compute_capability}, driver {machine.driver}"
     return Finding("NVIDIA GPU", True, f"{detail}, {machine.memory}")
+
+
+def _fast_types(machine: Machine) -> Finding:
+    ability = "fast INT8 or FP8"
+    if machine.compute_capability is None:
+        return Finding(ability, False, f"no GPU ({machine.why_no_gpu})")
+    types = fast_types(machine.compute_capability)
+    if not types:
+        return Finding(ability, False, f"compute capability {machine.compute_capability} is unknown here; measure it")
+    listed = ", ".join(name.upper() for name in sorted(types))
+    rtx = ", ".join(name.upper() for name in sorted(fast_types(machine.compute_capability, Backend.TENSORRT_RTX)))
+    detail = f"by NVIDIA's tables {listed} in TensorRT, {rtx} in TensorRT-RTX; weights in INT8 save memory everywhere"
+    return Finding(ability, bool(types & {"int8", "fp8"}), detail)
 
 
 def _build(backend: Backend, machine: Machine) -> Finding:

@@ -1,0 +1,35 @@
+"""What is said about precisions that do not pay on a GPU."""
+
+import pytest
+
+from runtime.fast_types import fast_types, why_slow
+from runtime.tensorrt_library import Backend
+
+TRT, RTX = Backend.TENSORRT, Backend.TENSORRT_RTX
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "backend", "says"),
+    [
+        ("int8", ("8.9",), TRT, None),
+        ("int8", ("10.3",), TRT, "10.3 computes INT8 slower than FP16"),
+        ("int8", ("8.9", "12.0"), RTX, "INT8 for weights alone"),
+        ("fp8", ("8.6", "8.9"), TRT, "compute capability 8.6 has no FP8"),
+        ("fp8", ("8.9", "12.0"), RTX, None),
+        ("fp16", ("10.3",), TRT, None),
+        ("int8", ("99.0",), TRT, None),
+        ("int8", (), TRT, None),
+    ],
+)
+def test_why_a_precision_does_not_pay(precision, capabilities, backend, says):
+    why = why_slow(precision, capabilities, backend)
+    assert why is None if says is None else says in why
+
+
+def test_every_gpu_of_the_table_has_fp16():
+    from runtime.fast_types import FAST
+
+    for capability in FAST:
+        assert "fp16" in fast_types(capability)
+        assert "fp16" in fast_types(capability, RTX)
+    assert fast_types("1.0") == frozenset()
