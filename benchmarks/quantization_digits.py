@@ -19,7 +19,7 @@ from calibration.histogram import Method
 from calibration.options import QuantizationOptions
 from calibration.quantize import quantize_graph
 from export.accuracy_check import measure_check
-from export.calibrated_graph import calibrate_graph
+from export.calibrated_graph import calibrate_graph, calibration_input
 from export.calibration_images import held_out_images
 from export.cast import cast_graph
 from export.float32_graph import Float32Graph, float32_graph, graph_session, log_step
@@ -47,7 +47,7 @@ def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple
     precision, equalization, attention = FORMS[form]
     graph = GraphOptions(precision=precision)
     wanted = QuantizationOptions(images=IMAGES, method=Method(method), equalization=equalization, attention=attention)
-    calibrated = calibrate_graph(source, graph, wanted, dataset, log_step)
+    calibrated = calibrate_graph(source, graph, wanted, calibration_input(source.loaded, wanted, dataset), log_step)
     model = cast_graph(finish(quantize_graph(calibrated.model, calibrated.ranges)), graph.rest)
     session, reference = graph_session(model, form), graph_session(source.model, "float32")
     held_out = held_out_images(dataset, source.loaded.module.num_classes, calibrated.images, 1000)

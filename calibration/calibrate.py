@@ -22,7 +22,8 @@ Steps = Callable[[str], Callable[[int, int], None]]  # called with what begins; 
 Rescale = Callable[[Mapping[str, Rescaling]], onnx.ModelProto]
 SITES = {"attn.qkv": "norm1", "attn.proj": "attn.v", "mlp.fc1": "norm2"}  # what a linear's input can be rescaled by
 ATTENTION_SITES = {"attn.qk": "attn.qk", "attn.av": "attn.heads"}
-DEFAULT_METHOD = Method("mse")
+# What kept the logits closest on the trained models: benchmarks/results/quantization_digits.json.
+DEFAULT_METHODS = {Grid.INT8: Method("mse"), Grid.UINT8: Method("mse"), Grid.FP8: Method("max")}
 
 
 class Equalization(enum.Enum):
@@ -37,7 +38,7 @@ class CalibrationOptions:
     """How a graph is calibrated."""
 
     grid: Grid
-    method: Method = DEFAULT_METHOD
+    method: Method
     attention: bool = False
     equalization: Equalization = Equalization.ON
 

@@ -4,7 +4,8 @@ import dataclasses
 import pathlib
 
 from calibration.budget import Budget
-from calibration.calibrate import DEFAULT_METHOD, Equalization
+from calibration.calibrate import DEFAULT_METHODS, Equalization
+from calibration.grid import Grid
 from calibration.histogram import Method
 from calibration.image_list import DEFAULT_SEED
 from runtime.errors import InputError
@@ -20,7 +21,7 @@ class QuantizationOptions:
 
     Attributes:
         images: How many images calibrate; where None, 512, or all of the bundled ones for random weights.
-        method: How ranges are chosen; where None, mse, or what a ranges file says.
+        method: How ranges are chosen; where None, the default of the precision, or what a ranges file says.
         seed: Of the choice of images.
         ranges: A ranges file to use instead of calibrating.
         skip_corrupt: Replace images that cannot be decoded, instead of failing.
@@ -42,9 +43,9 @@ class QuantizationOptions:
     budget: Budget | None = None
     check_images: int = DEFAULT_CHECK_IMAGES
 
-    @property
-    def chosen_method(self) -> Method:
-        return DEFAULT_METHOD if self.method is None else self.method
+    def method_for(self, grid: Grid) -> Method:
+        """Return the method that was asked for, else the grid's default."""
+        return DEFAULT_METHODS[grid] if self.method is None else self.method
 
     def __post_init__(self) -> None:
         if self.images is not None and not 1 <= self.images <= MAX_IMAGES:

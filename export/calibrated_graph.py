@@ -17,6 +17,7 @@ from deepvit.model import DeepViT
 from export import parity
 from export.calibration_images import calibration_images
 from export.float32_graph import Float32Graph, Progress
+from export.model_source import LoadedModel
 from export.onnx_graph import with_weights
 from export.options import GraphOptions
 from export.torch_logits import torch_logits
@@ -34,13 +35,36 @@ class CalibratedGraph:
     images: CalibrationImages | None
 
 
-def calibrate_graph(
-    source: Float32Graph, graph: GraphOptions, wanted: QuantizationOptions, dataset: str | None, progress: Progress
-) -> CalibratedGraph:
-    """Measure the ranges of `source`, or take them from the file that `wanted` names.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CalibrationInput:
+    """What a calibration works on: images, or a ranges file, whose images may be known as well."""
+
+    images: CalibrationImages | None
+    ranges: Ranges | None
+
+
+def calibration_input(loaded: LoadedModel, wanted: QuantizationOptions, dataset: str | None) -> CalibrationInput:
+    """Choose and decode the images, or read the ranges file: what can be refused before a graph is exported.
 
     Raises:
-        InputError: Images or ranges that cannot be used.
+        InputError: Images or a file that cannot be used.
+    """
+    ranges = None if wanted.ranges is None else read_ranges(wanted.ranges)
+    images = None
+    if ranges is None or dataset is not None:
+        images = calibration_images(
+            dataset, wanted, loaded.preprocessing(), is_random=loaded.weights.source == "random"
+        )
+    return CalibrationInput(images=images, ranges=ranges)
+
+
+def calibrate_graph(
+    source: Float32Graph, graph: GraphOptions, wanted: QuantizationOptions, given: CalibrationInput, progress: Progress
+) -> CalibratedGraph:
+    """Measure the ranges of `source`, or take those that are given.
+
+    Raises:
+        InputError: The ranges are of another graph, or the images changed meanwhile.
         OutOfBoundsError: An activation is not finite, or rescaling changed the answer.
     """
     assert graph.grid is not None
@@ -52,20 +76,9 @@ def calibrate_graph(
         stages.append(_prove(equalized, source))
         return with_weights(source.model, source.module_of(equalized))
 
-    images = None
-    if wanted.ranges is None or dataset is not None:
-        images = calibration_images(dataset, wanted, source.loaded.preprocessing(), is_random=source.is_random)
-    if wanted.ranges is not None:
-        ranges = read_ranges(wanted.ranges)
-        products = find_products(source.model, attention=wanted.attention)
-        require_fit(
-            ranges,
-            graph_sha256=graph_sha256(source.model),
-            grid=graph.grid,
-            method=None if wanted.method is None else wanted.method.name,
-            attention=wanted.attention,
-            tensors=list(activations_of(products)),
-        )
+    ranges, images = given.ranges, given.images
+    if ranges is not None:
+        _require_fit(ranges, source, graph, wanted)
         try:
             model = rescale(ranges.rescalings) if ranges.rescalings else source.model
         except (ValueError, IndexError) as error:
@@ -73,11 +86,27 @@ def calibrate_graph(
         return CalibratedGraph(ranges=ranges, model=model, stages=tuple(stages), images=images)
     assert images is not None
     options = CalibrationOptions(
-        grid=graph.grid, attention=wanted.attention, equalization=wanted.equalization, method=wanted.chosen_method
+        grid=graph.grid,
+        method=wanted.method_for(graph.grid),
+        attention=wanted.attention,
+        equalization=wanted.equalization,
     )
     feed = ImageFeed(images.source, source.preprocessing, source.loaded.module.in_chans)
     ranges, model = calibrate(source.model, options, images, feed, rescale, progress)
     return CalibratedGraph(ranges=ranges, model=model, stages=tuple(stages), images=images)
+
+
+def _require_fit(ranges: Ranges, source: Float32Graph, graph: GraphOptions, wanted: QuantizationOptions) -> None:
+    assert graph.grid is not None
+    products = find_products(source.model, attention=wanted.attention)
+    require_fit(
+        ranges,
+        graph_sha256=graph_sha256(source.model),
+        grid=graph.grid,
+        method=None if wanted.method is None else wanted.method.name,
+        attention=wanted.attention,
+        tensors=list(activations_of(products)),
+    )
 
 
 def _prove(equalized: DeepViT, source: Float32Graph) -> ParityStage:

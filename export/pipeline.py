@@ -12,6 +12,7 @@ from deepvit.fold import FoldReport
 from export import onnx_graph, parity
 from export.activation_range import largest_activations
 from export.batch_check import check_batches
+from export.calibrated_graph import CalibrationInput
 from export.cast import FP16_MAX, cast_graph
 from export.float32_graph import (
     Float32Graph,
@@ -25,7 +26,7 @@ from export.float32_graph import (
 from export.model_source import LoadedModel
 from export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision
 from export.parity_images import parity_crops
-from export.quantized_graph import quantize
+from export.quantized_graph import quantization_input, quantize
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, open_artifact
 from runtime.errors import OutOfBoundsError
@@ -64,9 +65,11 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
     """
     check_input_form(loaded, options.graph)
     with artifacts.staged_artifact(options.output) as staging:
+        is_quantized = options.graph.precision in QUANTIZED
+        given = quantization_input(loaded, options) if is_quantized else None
         count = options.parity_images or parity.default_images(loaded.module.img_size)
         crops = parity_crops(options.imagenet, count, loaded.preprocessing())
-        graph = _build_graph(loaded, options, crops, progress)
+        graph = _build_graph(loaded, options, crops, given, progress)
         progress("writing the artifact")
         if graph.calibration is not None:
             (staging / RANGES).write_bytes(graph.ranges_text)
@@ -76,7 +79,9 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
     return open_artifact(options.output)
 
 
-def _build_graph(loaded: LoadedModel, options: ExportOptions, crops: Crop, progress: Progress) -> _Graph:
+def _build_graph(
+    loaded: LoadedModel, options: ExportOptions, crops: Crop, given: CalibrationInput | None, progress: Progress
+) -> _Graph:
     """Fold, export, cast or quantise; prove each."""
     source = float32_graph(loaded, options.graph, crops, progress)
     progress("checking batch sizes")
@@ -84,8 +89,8 @@ def _build_graph(loaded: LoadedModel, options: ExportOptions, crops: Crop, progr
     precision = options.graph.precision
     if precision is Precision.FP32:
         return _Graph(model=source.model, folds=source.folds, stages=list(source.stages))
-    if precision in QUANTIZED:
-        return _quantized(source, options, progress)
+    if given is not None:
+        return _quantized(source, options, given, progress)
     progress(f"casting to {precision.value}")
     model = cast_graph(source.model, precision)
     activations = largest_activations(source.model, source.images)
@@ -95,9 +100,9 @@ def _build_graph(loaded: LoadedModel, options: ExportOptions, crops: Crop, progr
     return _Graph(model=model, folds=source.folds, stages=stages, activations=activations)
 
 
-def _quantized(source: Float32Graph, options: ExportOptions, progress: Progress) -> _Graph:
+def _quantized(source: Float32Graph, options: ExportOptions, given: CalibrationInput, progress: Progress) -> _Graph:
     """Quantise the graph and hold it against float32 on the parity images."""
-    quantized = quantize(source, options, progress)
+    quantized = quantize(source, options, given, progress)
     activations: dict[str, float] = {}
     if options.graph.rest is Precision.FP16:
         activations = largest_activations(quantized.float32, source.images)

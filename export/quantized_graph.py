@@ -13,10 +13,11 @@ from calibration.ranges import ranges_sha256
 from calibration.sensitivity import measure_sensitivity
 from calibration.switchable import SwitchableModel
 from export.accuracy_check import budget_failure, measure_check, require_default
-from export.calibrated_graph import CalibratedGraph, calibrate_graph
+from export.calibrated_graph import CalibratedGraph, CalibrationInput, calibrate_graph, calibration_input
 from export.calibration_images import HeldOut, held_out_images, open_labelled
 from export.cast import cast_graph
 from export.float32_graph import Float32Graph, Progress, graph_session
+from export.model_source import LoadedModel
 from export.onnx_graph import finish
 from export.options import ExportOptions
 from runtime.describe import describe_check
@@ -44,17 +45,28 @@ class QuantizedGraph:
     extremes: dict[str, float]  # tensor → largest magnitude on the calibration images
 
 
-def quantize(source: Float32Graph, options: ExportOptions, progress: Progress) -> QuantizedGraph:
-    """Calibrate `source` and quantise it, all of it or what the budget allows.
+def quantization_input(loaded: LoadedModel, options: ExportOptions) -> CalibrationInput:
+    """Choose the images, and refuse what can be refused before a graph is exported.
 
     Raises:
         InputError: Images, ranges or labels that cannot be used.
+    """
+    if options.quantization.budget is not None:
+        _require_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
+    return calibration_input(loaded, options.quantization, options.imagenet)
+
+
+def quantize(
+    source: Float32Graph, options: ExportOptions, given: CalibrationInput, progress: Progress
+) -> QuantizedGraph:
+    """Calibrate `source` and quantise it, all of it or what the budget allows.
+
+    Raises:
+        InputError: Ranges of another graph, or images that changed.
         OutOfBoundsError: It costs too much, an activation is not finite, or rescaling changed the answer.
     """
     wanted = options.quantization
-    if wanted.budget is not None:
-        _require_images(wanted.budget, options.imagenet, source.loaded.module.num_classes)
-    calibrated = calibrate_graph(source, options.graph, wanted, options.imagenet, progress)
+    calibrated = calibrate_graph(source, options.graph, wanted, given, progress)
     work = _Work(source, calibrated, options, progress)
     if wanted.budget is None:
         kept: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from calibration.sensitivity import Sensitivity, measure_sensitivity
 from calibration.statistics import ImageFeed
 from calibration.switchable import SwitchableModel
 from export import parity
-from export.calibrated_graph import calibrate_graph
+from export.calibrated_graph import calibrate_graph, calibration_input
 from export.float32_graph import Progress, float32_graph
 from export.model_source import LoadedModel
 from export.options import GraphOptions
@@ -43,13 +43,14 @@ def report_sensitivity(
         InputError: Images that cannot be used.
         OutOfBoundsError: A rung of the parity ladder is outside its bound.
     """
+    given = calibration_input(loaded, wanted, dataset)
+    if given.images is None:
+        raise InputError("sensitivity is scored on images; give --imagenet DIR")
     crops = parity_crops(dataset, parity.float64_images(loaded.module.img_size), loaded.preprocessing())
     source = float32_graph(loaded, graph, crops, progress)
-    calibrated = calibrate_graph(source, graph, wanted, dataset, progress)
-    if calibrated.images is None:
-        raise InputError("sensitivity is scored on images; give --imagenet DIR")
+    calibrated = calibrate_graph(source, graph, wanted, given, progress)
     model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=wanted.weight_only)
-    scored = spread(calibrated.images.source, images)
+    scored = spread(given.images.source, images)
     feed = ImageFeed(scored, source.preprocessing, loaded.module.in_chans)
     return measure_sensitivity(
         model,

@@ -93,7 +93,7 @@ def test_models_and_doctor():
     for name in ("deepvit_l_384", "84.25", "deepvit_patch16_224_re_attn_32b"):
         assert name in listed.stdout
     assert run("doctor").returncode == 0
-    for command in ("models", "doctor", "export", "eval"):
+    for command in ("models", "doctor", "export", "sensitivity", "eval"):
         assert "Example: python cli.py" in run(command, "--help").stdout
 
 
@@ -104,6 +104,15 @@ def test_models_and_doctor():
         (["export", "deepvit_16", "--batch", "8:4:1"], "expected 1 ≤ MIN ≤ OPT ≤ MAX"),
         (["export", "deepvit_16", "--batch", "a"], "expected MIN:OPT:MAX"),
         (["export", "deepvit_16", "--fp16", "--bf16"], "exclude each other"),
+        (["export", "deepvit_16", "--int8", "--fp8"], "--int8 and --fp8 exclude each other"),
+        (["export", "deepvit_16", "--int8", "--calibration-method", "best"], "expected max, entropy, mse"),
+        (["export", "deepvit_16", "--int8", "--max-drop", "1", "--min-agreement", "99"], "exclude each other"),
+        (["export", "deepvit_16", "--int8", "--max-drop", "-1"], "expected 0 to 100"),
+        (["export", "deepvit_16", "--int8", "--quantize-attention"], "is for --fp8"),
+        (["export", "deepvit_16", "--int8", "--ranges", "none.json"], "--ranges none.json cannot be read"),
+        (["export", "digits_cnn", "--pretrained", "--int8"], "give --imagenet DIR, or --ranges FILE"),
+        (["export", "deepvit_16", "--fp8", "--target", "cpu"], "no CPU computes in FP8"),
+        (["sensitivity", "deepvit_16", "--plot", "a.txt"], "expected a file that ends in .png"),
         (["export", "deepvit_16", "--target", "gpu"], "expected one of auto, onnx, cpu"),
         (["export", "deepvit_16", "--checkpoint", "none.pth"], "does not exist"),
         (["export", "deepvit_16", "--img-size", "230"], "not a positive multiple"),
@@ -310,6 +319,63 @@ def test_compare_layers(exported, tmp_path):
     assert "falls most at " in result.stdout
     assert "SHA-256" in refused(2, "compare", "--layers", exported)
     assert "expected fp32" in refused(2, "compare", "--layers", exported, "--reference", exported)
+
+
+def test_int8_from_images_to_evaluation(digits, tmp_path):
+    """The way of a user: rank the linears, export within a budget, evaluate, look at the record."""
+    few = ("--calibration-images", 64)
+    ranked = run(
+        "sensitivity", "digits_patch", "--pretrained", "--imagenet", digits, *few, "--images", 8,
+        "--plot", tmp_path / "s.png", "--json", tmp_path / "s.json",
+    )  # fmt: skip
+    assert ranked.returncode == 0, ranked.stderr
+    assert len(json.loads((tmp_path / "s.json").read_text())["units"]) == 24
+    assert Image.open(tmp_path / "s.png").size == (1080, 720)
+    assert "next: python cli.py export digits_patch --int8 --pretrained" in ranked.stdout
+    exported = run(
+        "export", "digits_patch", "--int8", "--target", "cpu", "--pretrained", "--imagenet", digits, *few,
+        "--min-agreement", 99, "--output", tmp_path / "a",
+    )  # fmt: skip
+    assert exported.returncode == 0, exported.stderr
+    assert "calibrated on 64 images of train, ranges by mse for uint8" in exported.stdout
+    assert "budget min-agreement 99: stay unquantised: none" in exported.stdout
+    assert "on 596 held-out images of val" in exported.stdout
+    evaluated = run("eval", tmp_path / "a", "--imagenet", digits, "--json", tmp_path / "eval.json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert json.loads((tmp_path / "eval.json").read_text())["top1"] >= 98
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert manifest["calibration"]["check"]["images"] == 596
+    assert set(manifest["files"]) == {"model.onnx", "ranges.json"}
+    assert "calibrated on 64 images" in run("inspect", tmp_path / "a").stdout
+    line = refused(2, "build", tmp_path / "a", "--target", "tensorrt-rtx", "--compute-capability", "8.9")
+    assert "quantised with unsigned activations for a CPU" in line
+
+
+def test_corrupt_calibration_images_are_named_or_replaced(digits, tmp_path):
+    for label in range(10):
+        (tmp_path / "data" / "train" / str(label)).mkdir(parents=True)
+        for path in sorted((digits / "train" / str(label)).iterdir())[:3]:
+            shutil.copy(path, tmp_path / "data" / "train" / str(label))
+    names = []
+    for label in (2, 5, 7):
+        path = next((tmp_path / "data" / "train" / str(label)).iterdir())
+        path.write_bytes(path.read_bytes()[:200])
+        names.append(f"{label}/{path.name}")
+    asked = (
+        "export", "digits_patch", "--int8", "--target", "onnx", "--pretrained", "--imagenet", tmp_path / "data",
+        "--output", tmp_path / "a",
+    )  # fmt: skip
+    line = refused(2, *asked, "--calibration-images", 30)
+    assert f"3 of 30 calibration images cannot be decoded: {', '.join(names)}" in line
+    assert not (tmp_path / "a").exists()
+    assert "30 images to calibrate on, expected 512" in refused(2, *asked)
+    assert "only 27 of 30 images can be used" in refused(2, *asked, "--calibration-images", 30, "--skip-corrupt")
+    result = run(*asked, "--calibration-images", 25, "--skip-corrupt")
+    assert result.returncode == 0, result.stderr
+    calibration = json.loads((tmp_path / "a" / "manifest.json").read_text())["calibration"]
+    assert calibration["images"] == 25
+    assert set(calibration["replaced"]) <= set(names)
+    assert "could not be decoded and were replaced" in result.stderr
 
 
 @without_gpu

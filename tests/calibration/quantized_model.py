@@ -6,7 +6,7 @@ import torch
 from calibration.calibrate import Equalization
 from calibration.histogram import Method
 from calibration.options import QuantizationOptions
-from export.calibrated_graph import calibrate_graph
+from export.calibrated_graph import calibrate_graph, calibration_input
 from export.float32_graph import float32_graph, log_step
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.options import GraphOptions, Precision, Target
@@ -20,7 +20,7 @@ def calibrated(
     graph = GraphOptions(precision=precision, target=target)
     source = float32_graph(loaded, graph, parity_crops(dataset, 4, loaded.preprocessing()), log_step)
     options = QuantizationOptions(images=images, **wanted)
-    return source, calibrate_graph(source, graph, options, dataset, log_step)
+    return source, calibrate_graph(source, graph, options, calibration_input(loaded, options, dataset), log_step)
 
 
 PLAIN_MAX = {"method": Method("max"), "equalization": Equalization.OFF}
