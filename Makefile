@@ -22,6 +22,7 @@ data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
 demo: data/digits/done
 	$(BIN)/python cli.py export digits_cnn --fp16 --pretrained --imagenet data/digits --parity-images 64
 	$(BIN)/python cli.py eval artifacts/digits_cnn-fp16/model.onnx --imagenet data/digits --reference pytorch --pretrained
+	$(BIN)/python cli.py export digits_cnn --int8 --pretrained --imagenet data/digits --min-agreement 99.5
 	$(BIN)/python cli.py build artifacts/digits_cnn-fp16 --target tensorrt-rtx --compute-capability 8.9,12.0
 	$(BIN)/python cli.py inspect artifacts/digits_cnn-fp16
 	$(BIN)/python cli.py export deepvit_32 --fp16
@@ -34,8 +35,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed
+bench: data/digits/done
 	$(BIN)/python benchmarks/onnxruntime_cpu.py
+	$(BIN)/python benchmarks/int8_cpu.py
+	$(BIN)/python benchmarks/quantization_digits.py data/digits
 
 clean:
 	rm -rf $(VENV) artifacts data build dist *.egg-info

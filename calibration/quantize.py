@@ -19,6 +19,7 @@ from calibration.ranges import Ranges
 from runtime.errors import OutOfBoundsError
 
 FP16_MAX = 65504.0
+MICROSOFT, PRODUCT = "com.microsoft", "MatMulIntegerToFloat"  # ONNX Runtime's own INT8 product
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +154,10 @@ def count_quantized(model: onnx.ModelProto) -> int:
     """Return how many products read nothing but dequantised numbers."""
     made_by = {name: node.op_type for node in model.graph.node for name in node.output}
     return sum(
-        node.op_type in ("MatMul", "Gemm") and all(made_by.get(name) == "DequantizeLinear" for name in node.input[:2])
+        node.op_type == PRODUCT
+        or (
+            node.op_type in ("MatMul", "Gemm")
+            and all(made_by.get(name) == "DequantizeLinear" for name in node.input[:2])
+        )
         for node in model.graph.node
     )

@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from calibration.quantize import count_quantized
+from calibration.quantize import PRODUCT, count_quantized
 from export.options import Batch
 from runtime.errors import InputError
 
@@ -179,7 +179,7 @@ def count_gemms(model: onnx.ModelProto) -> dict[str, int]:
     kinds = [node.op_type for node in model.graph.node]
     quantized = count_quantized(model)
     return {
-        "gemms": kinds.count("MatMul") + kinds.count("Gemm"),
+        "gemms": kinds.count("MatMul") + kinds.count("Gemm") + kinds.count(PRODUCT),
         "convolutions": kinds.count("Conv"),
         **({"quantized_gemms": quantized} if quantized else {}),
     }

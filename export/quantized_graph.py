@@ -8,6 +8,7 @@ import onnx
 
 from calibration.budget import Budget, BudgetKind, Kept, fewest_kept
 from calibration.check import labelled_batches
+from calibration.grid import Grid
 from calibration.quantize import quantize_graph
 from calibration.ranges import ranges_sha256
 from calibration.sensitivity import measure_sensitivity
@@ -19,6 +20,7 @@ from export.cast import cast_graph
 from export.float32_graph import Float32Graph, Progress, graph_session
 from export.model_source import LoadedModel
 from export.onnx_graph import finish
+from export.onnxruntime_products import fuse_products
 from export.options import ExportOptions
 from runtime.describe import describe_check
 from runtime.errors import InputError
@@ -135,7 +137,9 @@ class _Work:
         """Return the graph with all but the `kept` linears quantised, in its types."""
         weight_only = self.options.quantization.weight_only
         model = quantize_graph(self.calibrated.model, self.calibrated.ranges, frozenset(kept), weight_only=weight_only)
-        return cast_graph(finish(model), self.options.graph.rest)
+        typed = cast_graph(finish(model), self.options.graph.rest)
+        is_for_cpu = self.options.graph.grid is Grid.UINT8 and not weight_only
+        return fuse_products(typed) if is_for_cpu else typed
 
     def check(self, model: onnx.ModelProto, held_out: HeldOut) -> tuple[AccuracyCheck, PairedCounts]:
         """Measure what the typed graph costs against the float32 graph."""

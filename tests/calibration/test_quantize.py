@@ -22,6 +22,7 @@ from deepvit.equalize import equalize
 from export.cast import cast_graph
 from export.float32_graph import graph_session
 from export.onnx_graph import finish, to_bytes, with_weights
+from export.onnxruntime_products import fuse_products
 from export.options import Precision, Target
 from runtime.errors import InputError, OutOfBoundsError
 
@@ -158,6 +159,23 @@ def test_q_k_and_v_share_one_quantize(tiny_loaded):
     zero = next(i for i in model.graph.initializer if i.name == "blocks.0.norm1/LayerNormalization.zero_point")
     assert zero.data_type == TensorProto.UINT8
     assert len(units_of(find_products(made.model))) == 8
+
+
+def test_products_for_a_cpu_take_their_bias(tiny_loaded):
+    _, made = calibrated(tiny_loaded, target=Target.CPU)
+    plain = finish(quantize_graph(made.model, made.ranges))
+    fused = fuse_products(plain)
+    assert count_quantized(fused) == count_quantized(plain) == 12
+    kinds = collections.Counter(node.op_type for node in fused.graph.node)
+    assert kinds["MatMulIntegerToFloat"] == 12
+    assert "DequantizeLinear" not in kinds
+    with_bias = {n.name for n in fused.graph.node if n.op_type == "MatMulIntegerToFloat" and len(n.input) == 7}
+    assert with_bias == {f"blocks.{b}.{x}/MatMul" for b in (0, 1) for x in ("attn.q", "attn.proj", "mlp.fc2")}
+    images = images_of(tiny_loaded)
+    one, two = (graph_session(model, "graph").run(images) for model in (plain, fused))
+    np.testing.assert_allclose(one, two, atol=1e-5)
+    exact = graph_session(made.model, "graph").run(images)
+    assert np.abs(exact - two).max() > 1e-3
 
 
 def test_kept_units_stay_and_weight_only_leaves_activations(int8):
