@@ -94,9 +94,15 @@ def read_ranges(path: pathlib.Path) -> Ranges:
 
 
 def require_fit(
-    ranges: Ranges, *, graph_sha256: str, grid: Grid, method: str | None, attention: bool, tensors: list[str]
+    ranges: Ranges,
+    *,
+    graph_sha256: str,
+    grid: Grid,
+    method: str | None,
+    attention: bool,
+    tensors: dict[str, int | None],
 ) -> None:
-    """Hold a ranges file against what it is to be used for.
+    """Hold a ranges file against what it is to be used for: `tensors` are its activations, with their channels.
 
     Raises:
         InputError: It was measured on another graph, for another grid, or lacks tensors.
@@ -115,3 +121,7 @@ def require_fit(
     missing = sorted(set(tensors) - set(ranges.tensors))
     if missing:
         raise InputError(f"the ranges lack {len(missing)} tensors, the first is {missing[0]}; calibrate again")
+    for name, channels in tensors.items():
+        if channels is not None and len(ranges.means.get(name, ())) != channels:
+            got = len(ranges.means.get(name, ()))
+            raise InputError(f"the ranges have {got} means of {name}, expected {channels}; calibrate again")

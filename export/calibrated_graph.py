@@ -98,14 +98,17 @@ def calibrate_graph(
 
 def _require_fit(ranges: Ranges, source: Float32Graph, graph: GraphOptions, wanted: QuantizationOptions) -> None:
     assert graph.grid is not None
-    products = find_products(source.model, attention=wanted.attention)
+    inputs = {
+        initializer.name: initializer.dims[0] for initializer in source.model.graph.initializer if initializer.dims
+    }
+    products = find_products(source.model, attention=ranges.attention)
     require_fit(
         ranges,
         graph_sha256=graph_sha256(source.model),
         grid=graph.grid,
         method=None if wanted.method is None else wanted.method.name,
         attention=wanted.attention,
-        tensors=list(activations_of(products)),
+        tensors={name: inputs.get(readers[0].weight or "") for name, readers in activations_of(products).items()},
     )
 
 

@@ -54,6 +54,8 @@ def quantization_input(loaded: LoadedModel, options: ExportOptions) -> Calibrati
         InputError: Images, ranges or labels that cannot be used.
     """
     if options.quantization.budget is not None:
+        if options.graph.batch.min == options.graph.batch.max:
+            raise InputError("a budget is searched with batches of several sizes; give --batch MIN:OPT:MAX")
         _require_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
     return calibration_input(loaded, options.quantization, options.imagenet)
 

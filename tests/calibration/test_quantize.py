@@ -249,7 +249,7 @@ def test_a_ranges_file_is_read_back_and_refused_elsewhere(int8, tmp_path):
     assert ranges == made.ranges
     fitting = {
         "graph_sha256": graph_sha256(source.model), "grid": Grid.INT8, "method": "mse", "attention": False,
-        "tensors": list(ranges.tensors),
+        "tensors": {name: len(means) for name, means in ranges.means.items()},
     }  # fmt: skip
     require_fit(ranges, **fitting)
     for change, says in (
@@ -257,7 +257,8 @@ def test_a_ranges_file_is_read_back_and_refused_elsewhere(int8, tmp_path):
         ({"grid": Grid.FP8}, "measured for int8, expected fp8"),
         ({"method": "max"}, "chosen by mse, expected max"),
         ({"attention": True}, "lack the tensors of attention"),
-        ({"tensors": ["blocks.9.x"]}, "lack 1 tensors, the first is blocks.9.x"),
+        ({"tensors": {"blocks.9.x": 1}}, "lack 1 tensors, the first is blocks.9.x"),
+        ({"tensors": {next(iter(ranges.means)): 7}}, "have 18 means of blocks.0.norm1.*, expected 7"),
     ):
         with pytest.raises(InputError, match=says):
             require_fit(ranges, **(fitting | change))
