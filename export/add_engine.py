@@ -158,7 +158,7 @@ def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes
         expected,
         top1_enforced=not manifest.has_random_weights,
     )
-    bound = parity.PRECISION_BOUNDS.get(Precision(manifest.precision), parity.FP32_BOUND)
+    bound = parity.ENGINE_BOUNDS.get(Precision(manifest.precision), parity.FP32_BOUND)
     return parity.require(stage, bound)
 
 

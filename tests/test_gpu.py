@@ -9,7 +9,10 @@ import torch
 from export.add_engine import add_engine
 from export.engine_choice import RTX_CAPABILITIES
 from export.engine_options import EngineOptions
+from export.options import ExportOptions, GraphOptions, Precision
+from export.pipeline import export_artifact
 from runtime.evaluate import sqnr_db
+from runtime.fast_types import fast_types
 from runtime.machine import this_machine
 from runtime.onnxruntime_graph import providers
 from runtime.session import open_session
@@ -25,10 +28,10 @@ def images():
     return np.random.default_rng(0).normal(size=(11, 3, 32, 32)).astype(np.float32)
 
 
-def assert_close(got, expected):
+def assert_close(got, expected, least=SQNR_DB):
     wide, difference = expected.astype(np.float64), got.astype(np.float64) - expected
     measured = sqnr_db(float((wide**2).sum()), float((difference**2).sum()))
-    assert measured is None or measured >= SQNR_DB
+    assert measured is None or measured >= least
 
 
 def require(condition, reason):
@@ -70,4 +73,19 @@ def test_an_engine_is_built_proved_and_run(tiny_artifact, tmp_path, images, back
     expected = open_session(folder, "cpu").run(images)
     for _ in range(3):  # plain, recorded, replayed
         assert_close(session.run(images), expected)
+    session.close()
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
+def test_a_quantised_engine_is_built_proved_and_run(tiny_loaded, tmp_path, images, precision):
+    require(installed_version(Backend.TENSORRT) is not None, "tensorrt is not installed")
+    require(importlib.util.find_spec("cuda.bindings") is not None, "cuda-python is not installed")
+    capability = this_machine().compute_capability
+    require(precision.value in fast_types(capability), f"compute capability {capability} has no fast {precision.value}")
+    folder = tmp_path / "a"
+    export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(precision=precision), output=folder))
+    artifact = add_engine(folder, EngineOptions(backend=Backend.TENSORRT), lambda phase, share: None)
+    assert artifact.manifest.engines[0].census.network["MATRIX_MULTIPLY HALF of quantised"] == 8
+    session = open_session(folder / "engine.plan")
+    assert_close(session.run(images), open_session(folder, "cpu").run(images), least=20.0)
     session.close()
