@@ -160,5 +160,9 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:
             raise InputError(f"--parity-images {self.parity_images}: expected 1 to 50000")
+        if self.graph.precision not in QUANTIZED and self.quantization != QuantizationOptions():
+            raise InputError(
+                "options of calibration and of accuracy budgets are for --int8 and --fp8; leave them out, or give one"
+            )
         if self.quantization.attention and self.graph.precision is not Precision.FP8:
             raise InputError("--quantize-attention is for --fp8: in INT8 the maps of attention lose too much")

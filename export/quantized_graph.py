@@ -32,7 +32,7 @@ from runtime.tensors import Images, Logits
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
 SEARCH_BATCH = 8
-SEARCH_IMAGES = 512  # held in memory as crops
+SEARCH_IMAGES = 512  # held in memory as the graph takes them; twice as many in a second search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,7 @@ def test_models_and_doctor():
         (["export", "deepvit_16", "--int8", "--fp8"], "--int8 and --fp8 exclude each other"),
         (["export", "deepvit_16", "--int8", "--calibration-method", "best"], "expected max, entropy, mse"),
         (["export", "deepvit_16", "--int8", "--max-drop", "1", "--min-agreement", "99"], "exclude each other"),
+        (["export", "deepvit_16", "--fp16", "--max-drop", "1"], "are for --int8 and --fp8"),
         (["export", "deepvit_16", "--int8", "--max-drop", "-1"], "expected 0 to 100"),
         (["export", "deepvit_16", "--int8", "--quantize-attention"], "is for --fp8"),
         (["export", "deepvit_16", "--int8", "--ranges", "none.json"], "--ranges none.json cannot be read"),
