@@ -2,18 +2,14 @@
 
 import dataclasses
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
-from calibration.budget import Budget, BudgetKind, Kept, fewest_kept
-from calibration.check import labelled_batches
+from calibration.budget import Budget, BudgetKind
 from calibration.grid import Grid
 from calibration.quantize import quantize_graph
 from calibration.ranges import ranges_sha256
-from calibration.sensitivity import measure_sensitivity
-from calibration.switchable import SwitchableModel
 from export.accuracy_check import budget_failure, measure_check, require_default
+from export.budget_search import BudgetSearch
 from export.calibrated_graph import CalibratedGraph, CalibrationInput, calibrate_graph, calibration_input
 from export.calibration_images import HeldOut, held_out_images, open_labelled
 from export.cast import cast_graph
@@ -24,15 +20,10 @@ from export.onnxruntime_products import fuse_products
 from export.options import ExportOptions
 from runtime.describe import describe_check
 from runtime.errors import InputError
-from runtime.imagenet import ImageSource, Subset
+from runtime.imagenet import Subset
 from runtime.manifest import AccuracyCheck, Calibration, ParityStage
-from runtime.paired import PairedCounts, count_pairs
+from runtime.paired import PairedCounts
 from runtime.session import Session
-from runtime.tensors import Images, Logits
-
-RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
-SEARCH_BATCH = 8
-SEARCH_IMAGES = 512  # held in memory as the graph takes them; twice as many in a second search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -160,12 +151,20 @@ class _Work:
         Raises:
             OutOfBoundsError: No choice meets the budget.
         """
-        assert self.calibrated.images is not None
+        images = self.calibrated.images
+        assert images is not None
         if self.held_out is None:
             raise InputError("a budget is checked on images that did not calibrate, and none are left; add val/")
-        images = self.calibrated.images
-        labelled, _ = open_labelled(self.options.imagenet or "", self.source.loaded.module.num_classes, images.split)
-        search = _Search(self, Subset(labelled, images.indices), self.held_out.is_labelled)
+        classes = self.source.loaded.module.num_classes
+        labelled, is_labelled = open_labelled(self.options.imagenet or "", classes, images.split)
+        search = BudgetSearch(
+            self.source,
+            self.calibrated,
+            weight_only=self.options.quantization.weight_only,
+            is_labelled=is_labelled and self.held_out.is_labelled,
+            progress=self.progress,
+        )
+        search.add(Subset(labelled, images.indices))
         held_out, at_least = self.held_out, 0
         for attempt in ("first", "second"):
             kept = search.fewest(budget, at_least)
@@ -180,58 +179,3 @@ class _Work:
                 search.add(halves[0])
                 held_out, at_least = dataclasses.replace(held_out, source=halves[1]), len(kept.units)
         raise budget_failure(budget, kept.units, describe_check(check))
-
-
-class _Search:
-    """The images of a search in memory, float32's logits on them, and what each choice of linears gives."""
-
-    def __init__(self, work: _Work, source: ImageSource, is_labelled: bool) -> None:
-        self._work, self._is_labelled = work, is_labelled
-        calibrated = work.calibrated
-        weight_only = work.options.quantization.weight_only
-        self._model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=weight_only)
-        self._images: list[Images] = []
-        self._labels: list[npt.NDArray[np.int64]] = []
-        self._exact: list[Logits] = []
-        self.add(source)
-        self._ranking = self._rank()
-
-    def add(self, source: ImageSource) -> None:
-        """Add the images of `source`, up to the most that are held."""
-        preprocessing, channels = self._work.source.preprocessing, self._work.source.loaded.module.in_chans
-        held = sum(map(len, self._labels))
-        for images, labels in labelled_batches(source, preprocessing, channels, SEARCH_BATCH):
-            if held >= SEARCH_IMAGES * 2:
-                break
-            self._images.append(images)
-            self._labels.append(labels)
-            self._exact.append(self._model.run(images))
-            held += len(labels)
-
-    def _rank(self) -> list[str]:
-        batches = self._images[: RANKING_IMAGES // SEARCH_BATCH]
-        count = sum(map(len, batches))
-        advance = self._work.progress(f"ranking {len(self._model.units)} linears on {count} images")
-        table = measure_sensitivity(
-            self._model,
-            batches,
-            count,
-            grid=self._work.calibrated.ranges.grid.value,
-            random_weights=self._work.source.is_random,
-            progress=advance,
-        )
-        return table.ranking
-
-    def fewest(self, budget: Budget, at_least: int) -> Kept:
-        return fewest_kept(self._ranking, budget, self._measure, at_least)
-
-    def _measure(self, quantized: frozenset[str]) -> PairedCounts:
-        kept = len(self._model.units) - len(quantized)
-        advance = self._work.progress(f"keeping {kept} of {len(self._model.units)} linears")
-        counts: PairedCounts | None = None
-        for images, labels, exact in zip(self._images, self._labels, self._exact, strict=True):
-            part = count_pairs(self._model.run(images, quantized), exact, labels if self._is_labelled else None)
-            counts = part if counts is None else counts + part
-            advance(counts.images, sum(map(len, self._labels)))
-        assert counts is not None
-        return counts

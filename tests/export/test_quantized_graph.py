@@ -39,12 +39,9 @@ def test_trained_models_lose_next_to_nothing(digits, tmp_path, name, precision, 
     artifact = export(trained(name), digits, tmp_path / "a", precision=precision, target=target)
     manifest = artifact.manifest
     calibration = manifest.calibration
-    assert (calibration.grid, calibration.method, calibration.images, calibration.split) == (
-        grid,
-        "mse",
-        IMAGES,
-        "train",
-    )
+    method = "max" if precision is Precision.FP8 else "mse"
+    assert (calibration.grid, calibration.method, calibration.images) == (grid, method, IMAGES)
+    assert calibration.split == "train"
     check = calibration.check
     assert (check.images, check.split) == (596, "val")
     assert check.drop <= 0.5
@@ -95,12 +92,11 @@ def test_a_planted_sensitive_linear_is_ranked_first_and_alone_is_kept(digits, tm
 
 
 def test_a_budget_that_cannot_be_met_names_the_best_and_leaves_nothing(digits, tmp_path, monkeypatch):
-    import export.quantized_graph as quantized_graph
-
-    monkeypatch.setattr(quantized_graph._Search, "_measure", lambda self, quantized: self_counts)
+    from export.budget_search import BudgetSearch
     from runtime.paired import PairedCounts
 
-    self_counts = PairedCounts(128, 100, both=100, lost=28, gained=0)
+    counts = PairedCounts(128, 100, both=100, lost=28, gained=0)
+    monkeypatch.setattr(BudgetSearch, "_measure", lambda self, quantized: counts)
     budget = Budget(BudgetKind.MAX_DROP, 0.1)
     with pytest.raises(
         OutOfBoundsError, match=r"no choice of linears meets max-drop 0.1; the best found keeps 23 .*21.88"
@@ -144,6 +140,18 @@ def test_budgets_without_images_or_labels_are_refused_early(digits, tmp_path):
     assert (check.images, check.drop) == (4, None)
     with pytest.raises(InputError, match="none are left"):
         export(loaded, flat, tmp_path / "b", images=8, budget=agreement)
+
+
+def test_a_drop_is_not_searched_on_images_without_labels(digits, tmp_path):
+    """Labels of val/ alone are not enough: all images would count as right."""
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    shutil.copytree(digits / "val", tmp_path / "data" / "val")
+    for path in sorted((digits / "train" / "3").iterdir())[:8]:
+        shutil.copy(path, tmp_path / "data" / "train")
+    with pytest.raises(InputError, match="--max-drop needs labelled images; give --min-agreement"):
+        export(
+            trained("digits_patch"), tmp_path / "data", tmp_path / "a", images=8, budget=Budget(BudgetKind.MAX_DROP, 1)
+        )
 
 
 def test_ranges_are_used_again_and_refused_for_other_weights(digits, tmp_path):
