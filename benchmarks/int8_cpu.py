@@ -6,7 +6,6 @@ benchmarks/results/.
 
 import argparse
 import functools
-import json
 import pathlib
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.interleaved import interleave, machine, print_rows
+from benchmarks.interleaved import interleave, machine, print_rows, write_result
 from runtime.session import open_session
 
 BATCHES = (1, 8)
@@ -50,7 +49,6 @@ def main() -> None:
     for batch, rows in results.items():
         print(f"\n{arguments.variant}, random weights, batch {batch}")
         print_rows(rows)
-    path = ROOT / "benchmarks" / "results" / f"int8_cpu-{arguments.variant}.json"
     content = {
         "command": f"python benchmarks/int8_cpu.py {arguments.variant} --rounds {arguments.rounds}",
         "variant": arguments.variant,
@@ -58,8 +56,7 @@ def main() -> None:
         "machine": machine(),
         "batch": results,
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
-    print(f"\nwrote {path.relative_to(ROOT)}")
+    write_result(f"int8_cpu-{arguments.variant}", content)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the timing scripts share: sessions that take turns, and a description of the machine."""
 
+import json
 import os
 import pathlib
 import platform
@@ -47,6 +48,13 @@ def print_rows(rows: dict[str, dict[str, float]]) -> None:
             f"{name:36s} {row['images_per_second_median']:7.1f} images/s   {row['speedup_median']:.2f}× "
             f"({row['speedup_quartile_low']:.2f} to {row['speedup_quartile_high']:.2f})"
         )
+
+
+def write_result(name: str, content: dict[str, object]) -> None:
+    """Write benchmarks/results/NAME.json."""
+    path = pathlib.Path(__file__).with_name("results") / f"{name}.json"
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"\nwrote benchmarks/results/{path.name}")
 
 
 def machine() -> dict[str, str | int | None]:

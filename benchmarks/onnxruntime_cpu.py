@@ -6,7 +6,6 @@ random. Usage: python benchmarks/onnxruntime_cpu.py [VARIANT] [--rounds N]; writ
 
 import argparse
 import io
-import json
 import pathlib
 import sys
 import warnings
@@ -18,7 +17,7 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.interleaved import interleave, machine, print_rows
+from benchmarks.interleaved import interleave, machine, print_rows, write_result
 from benchmarks.original_style import original_style
 from export.float32_graph import fold_and_prove
 from export.graph_module import GraphModule
@@ -106,7 +105,6 @@ def main() -> None:
     for batch, rows in results.items():
         print(f"\n{arguments.variant}, random weights, FP32, batch {batch}")
         print_rows(rows)
-    path = ROOT / "benchmarks" / "results" / f"onnxruntime_cpu-{arguments.variant}.json"
     command = f"python benchmarks/onnxruntime_cpu.py {arguments.variant} --rounds {arguments.rounds}"
     content = {
         "command": command,
@@ -115,8 +113,7 @@ def main() -> None:
         "machine": machine(),
         "batch": results,
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
-    print(f"\nwrote {path.relative_to(ROOT)}")
+    write_result(f"onnxruntime_cpu-{arguments.variant}", content)
 
 
 if __name__ == "__main__":

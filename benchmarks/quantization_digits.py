@@ -6,14 +6,13 @@ benchmarks/results/.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.interleaved import machine
+from benchmarks.interleaved import machine, write_result
 from calibration.calibrate import Equalization
 from calibration.histogram import Method
 from calibration.options import QuantizationOptions
@@ -77,15 +76,13 @@ def main() -> None:
                     f"{check.agreement:10.2f}%{sqnr:6.1f} dB",
                     flush=True,
                 )
-    path = ROOT / "benchmarks" / "results" / "quantization_digits.json"
     content = {
         "command": "python benchmarks/quantization_digits.py data/digits",
         "calibration_images": IMAGES,
         "machine": machine(),
         "rows": rows,
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
-    print(f"wrote {path.relative_to(ROOT)}")
+    write_result("quantization_digits", content)
 
 
 if __name__ == "__main__":

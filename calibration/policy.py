@@ -25,15 +25,18 @@ class Rule:
 
     products: str  # pattern of node names
     operands: tuple[Operand, Operand]
-    is_attention: bool = False
+
+    @property
+    def is_attention(self) -> bool:
+        return Operand.WEIGHT not in self.operands
 
 
 POLICY = (
     Rule(r"blocks\.\d+\.attn\.(qkv|q|k|v)/MatMul", (Operand.ACTIVATION, Operand.WEIGHT)),
     Rule(r"blocks\.\d+\.attn\.proj/MatMul", (Operand.ACTIVATION, Operand.WEIGHT)),
     Rule(r"blocks\.\d+\.mlp\.fc[12]/MatMul", (Operand.ACTIVATION, Operand.WEIGHT)),
-    # q·kᵀ and A'·v; the mix, a product with weights, is not meant: see `_is_attention`.
-    Rule(r"blocks\.\d+\.attn/MatMul(_\d+)?", (Operand.ACTIVATION, Operand.ACTIVATION), is_attention=True),
+    # q·kᵀ and A'·v; the mix, a product with weights, is not meant: see `find_products`.
+    Rule(r"blocks\.\d+\.attn/MatMul(_\d+)?", (Operand.ACTIVATION, Operand.ACTIVATION)),
 )
 
 

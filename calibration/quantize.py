@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from calibration.grid import Grid, Scale, rounded, stored, weight_scale
+from calibration.grid import Grid, Scale, stored, weight_scale
 from calibration.policy import Product, find_products
 from calibration.ranges import Ranges
 from runtime.errors import OutOfBoundsError
@@ -48,11 +48,11 @@ def store_weight(
     4.2, with the mean measured). `mean` is E[x], (inputs,).
     """
     scale = weight_scale(weight, grid)
-    values = stored(weight, scale)
-    if bias is not None:
-        difference = weight.astype(np.float64) - rounded(weight, scale)
-        bias = (bias + mean @ difference).astype(np.float32)
-    return StoredWeight(values, scale, bias)
+    kept = StoredWeight(stored(weight, scale), scale, bias)
+    if bias is None:
+        return kept
+    difference = weight.astype(np.float64) - kept.restored
+    return dataclasses.replace(kept, bias=(bias + mean @ difference).astype(np.float32))
 
 
 def quantize_graph(

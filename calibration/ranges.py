@@ -9,11 +9,11 @@ import pydantic
 from calibration.grid import Grid, Scale, scale_of
 from calibration.image_list import Split
 from runtime.errors import InputError
+from runtime.manifest import Sha256
 
 RANGES = "ranges.json"
 MAX_BYTES = 64 << 20
 Exponent = Annotated[int, pydantic.Field(ge=-30, le=30)]
-Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Record(pydantic.BaseModel):

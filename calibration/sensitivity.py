@@ -1,13 +1,13 @@
 """How much each linear costs: quantised alone, and left out alone, by what that does to the logits."""
 
 import math
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from calibration.switchable import Array, SwitchableModel
+from calibration.switchable import SwitchableModel
 from runtime.evaluate import sqnr_db
 from runtime.tensors import Images, Logits
 
@@ -127,8 +127,3 @@ def measure_sensitivity(
 
 def _order(sqnr: float | None) -> float:
     return math.inf if sqnr is None else sqnr
-
-
-def logits_of(model: SwitchableModel, batches: Iterable[Images], quantized: Set[str]) -> Array:
-    """Return the logits of all images with the units in `quantized` quantised."""
-    return np.concatenate([model.run(batch, quantized) for batch in batches])

@@ -19,7 +19,7 @@ from runtime.errors import InputError, OutOfBoundsError
 from runtime.imagenet import ImageSource
 from runtime.onnxruntime_graph import OnnxGraph
 from runtime.preprocess import Preprocessing, model_input
-from runtime.tensors import Images
+from runtime.tensors import Images, split_batches
 
 Array = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -136,7 +136,7 @@ def _activations(
     fixed = session.inputs[INPUT][1][0]
     done, total = 0, len(feed.source)
     for batch in feed.batches():
-        for part in _parts(batch, fixed):
+        for part in split_batches(batch, fixed if isinstance(fixed, int) else len(batch)):
             padded = _padded(part, fixed)
             results = session.run({INPUT: padded})
             for name in tensors:
@@ -146,12 +146,6 @@ def _activations(
         progress(done, total)
     if done != total:
         raise InputError(f"{done} calibration images were consumed, expected {total}")
-
-
-def _parts(batch: Images, fixed: int | str) -> list[Images]:
-    if not isinstance(fixed, int):
-        return [batch]
-    return [batch[start : start + fixed] for start in range(0, len(batch), fixed)]
 
 
 def _padded(part: Images, fixed: int | str) -> Images:

@@ -105,9 +105,7 @@ def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
     for kind in kinds:
         found = [rows.get(f"blocks.{block}.{kind}") for block in blocks]
         for axes, name in ((upper, "alone_sqnr_db"), (lower, "left_out_sqnr_db")):
-            values = [
-                float("nan") if row is None or getattr(row, name) is None else getattr(row, name) for row in found
-            ]
+            values = [_or_nan(None if row is None else getattr(row, name)) for row in found]
             axes.plot(blocks, values, marker="o", markersize=4, label=kind)
     if result.all_sqnr_db is not None:
         lower.axhline(result.all_sqnr_db, color="0.4", linestyle="--", label="all quantised")

@@ -19,7 +19,7 @@ from runtime.execution_providers import (
     plugin_library,
 )
 from runtime.manifest import ANY_BATCH, BatchRange
-from runtime.rounding import has_float8, has_reduced_floats, rounded_on_cpu
+from runtime.rounding import FLOAT8, REDUCED, rounded_on_cpu, types_in
 
 try:
     import onnxruntime as ort
@@ -72,12 +72,13 @@ class OnnxGraph:
     ) -> None:
         self.name = name
         chosen = _provider(provider)
-        self._is_rounded = provider.lower() == CPU and has_reduced_floats(content)
+        types = types_in(content) if provider.lower() == CPU else frozenset()
+        self._is_rounded = not types.isdisjoint(REDUCED)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
         options.intra_op_num_threads = threads or os.cpu_count() or 1
-        if provider.lower() == CPU and has_float8(content):
+        if FLOAT8 in types:
             # ONNX Runtime 1.31 fuses FP8 Q/DQ into an integer product that it then refuses: run them as they stand.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:

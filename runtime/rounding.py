@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from runtime.errors import InputError
 
 REDUCED = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+FLOAT8 = TensorProto.FLOAT8E4M3FN
 # These pass values on as they are, so that what was rounded stays rounded.
 MOVES_DATA = frozenset(
     [
@@ -48,24 +49,14 @@ def load_model(content: bytes) -> onnx.ModelProto:
     return model
 
 
-def has_reduced_floats(content: bytes) -> bool:
-    """Return whether the graph holds FP16 or BF16 values; False also for what is no ONNX model at all."""
-    return _has_type(content, REDUCED)
-
-
-def has_float8(content: bytes) -> bool:
-    """Return whether the graph holds FP8 (E4M3) values; False also for what is no ONNX model at all."""
-    return _has_type(content, (TensorProto.FLOAT8E4M3FN,))
-
-
-def _has_type(content: bytes, types: tuple[int, ...]) -> bool:
+def types_in(content: bytes) -> frozenset[int]:
+    """Return the data types of the graph's constants and casts; none for what is no ONNX model at all."""
     try:
         graph = load_model(content).graph
     except InputError:
-        return False
-    return any(i.data_type in types for i in graph.initializer) or any(
-        attribute.name == "to" and attribute.i in types for node in graph.node for attribute in node.attribute
-    )
+        return frozenset()
+    casts = {attribute.i for node in graph.node for attribute in node.attribute if attribute.name == "to"}
+    return frozenset(casts | {initializer.data_type for initializer in graph.initializer})
 
 
 def rounded_on_cpu(content: bytes) -> bytes:
