@@ -95,7 +95,7 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Crop:
     size = resized_size(image.width, image.height, preprocessing.resize)
     if max(size) > MAX_PIXELS // preprocessing.resize:
         raise InputError(f"image of {image.width}×{image.height} pixels is too elongated to resize")
-    resized = image.resize(size, INTERPOLATIONS[preprocessing.interpolation])
+    resized = _resized(image, size, INTERPOLATIONS[preprocessing.interpolation])
     crop = preprocessing.crop
     # Where the image is smaller than the crop, torchvision pads with black before it cuts; Pillow's crop does both.
     pad_left, pad_top = max((crop - resized.width) // 2, 0), max((crop - resized.height) // 2, 0)
@@ -103,6 +103,23 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Crop:
     left = round((pad_width - crop) / 2.0) - pad_left
     top = round((pad_height - crop) / 2.0) - pad_top
     return np.asarray(resized.crop((left, top, left + crop, top + crop)))
+
+
+def is_vertical_first(width: int, height: int, size: tuple[int, int]) -> bool:
+    """Return whether Pillow 13 resizes the height first; before, it always began with the width.
+
+    Both passes round to eight bits, so that the order is seen in the result. Pillow 13 begins with the height where
+    that is reduced by more than twice as many pixels as the width (its pull request 9549).
+    """
+    return size[1] < height and 2 * (width - size[0]) < height - size[1]
+
+
+def _resized(image: Image.Image, size: tuple[int, int], interpolation: Image.Resampling) -> Image.Image:
+    """Resize in two passes, in Pillow 13's order whatever Pillow is installed."""
+    if interpolation is Image.Resampling.NEAREST:
+        return image.resize(size, interpolation)
+    first = (image.width, size[1]) if is_vertical_first(*image.size, size) else (size[0], image.height)
+    return image.resize(first, interpolation).resize(size, interpolation)
 
 
 def crop_image(encoded: bytes | pathlib.Path, preprocessing: Preprocessing) -> Crop:

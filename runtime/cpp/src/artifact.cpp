@@ -1,0 +1,85 @@
+#include "artifact.h"
+
+#include <openssl/evp.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include "error.h"
+
+namespace deepvit {
+namespace {
+
+constexpr std::uint64_t kLargestManifest = 1 << 20;
+
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using File = std::unique_ptr<std::FILE, CloseFile>;
+
+// The whole of a regular file that has `expected` bytes; the size is looked at first, so that nothing huge is read.
+Bytes read_file(const std::string& path, std::uint64_t least, std::uint64_t most) {
+  std::error_code fault;
+  const auto status = std::filesystem::status(path, fault);
+  if (fault || !std::filesystem::is_regular_file(status)) {
+    throw invalid_artifact(path + " cannot be read: " + (fault ? fault.message() : "not a file") + "; export again");
+  }
+  const std::uint64_t size = std::filesystem::file_size(path, fault);
+  if (fault || size < least || size > most) {
+    const std::string expected = least == most ? std::to_string(most) : "at most " + std::to_string(most);
+    throw invalid_artifact(path + " has " + std::to_string(size) + " bytes, expected " + expected + "; export again");
+  }
+  const File file(std::fopen(path.c_str(), "rb"));
+  Bytes bytes(size);
+  if (!file || std::fread(bytes.data(), 1, size, file.get()) != size) {
+    throw invalid_artifact(path + " cannot be read: " + std::strerror(errno) + "; export again");
+  }
+  return bytes;
+}
+
+Manifest read_manifest(const std::string& folder) {
+  std::error_code fault;
+  if (!std::filesystem::is_directory(folder, fault)) {
+    throw invalid_artifact("artifact " + folder + " does not exist; export one: python cli.py export deepvit_32");
+  }
+  const std::string path = folder + "/manifest.json";
+  const Bytes bytes = read_file(path, 0, kLargestManifest);
+  return parse_manifest({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+}
+
+}  // namespace
+
+std::string sha256_of(const Bytes& bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
+    throw Failure(DEEPVIT_INTERNAL, "OpenSSL cannot compute a SHA-256");
+  }
+  std::string text;
+  for (unsigned int i = 0; i < size; ++i) {
+    char pair[3];
+    std::snprintf(pair, sizeof pair, "%02x", digest[i]);
+    text += pair;
+  }
+  return text;
+}
+
+Artifact::Artifact(const std::string& folder) : folder_(folder), manifest_(read_manifest(folder)) {}
+
+Bytes Artifact::read(const std::string& name) const {
+  const auto found = manifest_.files.find(name);
+  if (found == manifest_.files.end()) throw invalid_artifact(path(name) + " is not part of the artifact");
+  const FileRecord& record = found->second;
+  Bytes bytes = read_file(path(name), record.bytes, record.bytes);
+  const std::string got = sha256_of(bytes);
+  if (got != record.sha256) {
+    throw invalid_artifact(path(name) + " has SHA-256 " + got.substr(0, 16) + "…, expected " +
+                           record.sha256.substr(0, 16) + "… by its manifest; it is not what was exported: export again");
+  }
+  return bytes;
+}
+
+}  // namespace deepvit

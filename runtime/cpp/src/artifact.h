@@ -1,0 +1,33 @@
+// An artifact folder: its manifest, and its files, whose hashes are checked as they are read.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "manifest.h"
+
+namespace deepvit {
+
+using Bytes = std::vector<std::byte>;
+
+class Artifact {
+ public:
+  // Throws DEEPVIT_INVALID_ARTIFACT: no folder, or no valid manifest in it.
+  explicit Artifact(const std::string& folder);
+
+  const Manifest& manifest() const { return manifest_; }
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+  // The bytes of a file, which are those whose hash was checked. Throws DEEPVIT_INVALID_ARTIFACT.
+  Bytes read(const std::string& name) const;
+
+ private:
+  std::string folder_;
+  Manifest manifest_;
+};
+
+// SHA-256 in lower-case hexadecimal.
+std::string sha256_of(const Bytes& bytes);
+
+}  // namespace deepvit

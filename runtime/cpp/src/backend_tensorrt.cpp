@@ -1,0 +1,202 @@
+// TensorRT or TensorRT-RTX, whichever's headers this was compiled with; the library itself is loaded at run time.
+//
+// A plan is executable code, and TensorRT does not see that it was changed: its hash is checked before TensorRT gets a
+// byte, and host code within it is refused unless the caller allows it.
+#include <NvInferRuntime.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "backend.h"
+#include "error.h"
+#include "lease_pool.h"
+#include "tensorrt_lease.h"
+
+namespace deepvit {
+namespace {
+
+constexpr bool kIsRtx = NV_TENSORRT_MAJOR < 8;  // TensorRT-RTX counts its versions from 1
+constexpr char kBackend[] = "tensorrt";
+constexpr char kRtxBackend[] = "tensorrt-rtx";
+
+std::vector<std::string> library_names() {
+  const std::string major = std::to_string(NV_TENSORRT_MAJOR);
+  if (kIsRtx) return {"libtensorrt_rtx.so." + major, "libtensorrt_rtx.so"};
+  return {"libnvinfer.so." + major, "libnvinfer_lean.so." + major};
+}
+
+std::string library_title() {
+  return std::string(kIsRtx ? "TensorRT-RTX " : "TensorRT ") + std::to_string(NV_TENSORRT_MAJOR);
+}
+
+using Version = std::vector<int>;
+
+Version numbers_of(const std::string& text) {
+  Version numbers;
+  std::stringstream parts(text);
+  for (std::string part; std::getline(parts, part, '.');) numbers.push_back(std::atoi(part.c_str()));
+  return numbers;
+}
+
+Version first_three(Version version) {
+  version.resize(3);
+  return version;
+}
+
+// getInferLibVersion's encoding, of TensorRT 10 and later and of TensorRT-RTX.
+Version version_from(std::int32_t encoded) { return {encoded / 10000, encoded / 100 % 100, encoded % 100}; }
+
+std::string text_of(const Version& version) {
+  std::string text;
+  for (int number : version) text += (text.empty() ? "" : ".") + std::to_string(number);
+  return text;
+}
+
+// TensorRT as loaded: its version, and its factory.
+struct Library {
+  explicit Library(const Options& options)
+      : loaded(options.tensorrt_library, library_names(),
+               library_title() + " is needed: put its library on the loader's path or name it in "
+                                 "options.tensorrt_library"),
+        version(version_from(loaded.function<decltype(getInferLibVersion)>("getInferLibVersion")())) {
+    if (version[0] != NV_TENSORRT_MAJOR) {
+      throw missing(loaded.name() + " is version " + text_of(version) + "; this library was compiled for " +
+                    library_title());
+    }
+  }
+
+  nvinfer1::IRuntime* create_runtime(TensorRtLog& log) const {
+    auto* create = loaded.function<decltype(createInferRuntime_INTERNAL)>("createInferRuntime_INTERNAL");
+    return static_cast<nvinfer1::IRuntime*>(create(&log, NV_TENSORRT_VERSION));
+  }
+
+  SharedLibrary loaded;
+  Version version;
+};
+
+void require_backend(const Engine& engine) {
+  const char* mine = kIsRtx ? kRtxBackend : kBackend;
+  if (engine.backend != mine) {
+    throw missing(engine.file + " is for " + engine.backend + "; this library was compiled for " + library_title());
+  }
+  if (engine.weight_stripped) {
+    throw missing(engine.file + " has no weights of its own, which only the Python runtime can fit in; build it "
+                                "without --weight-stripped");
+  }
+}
+
+// A plan loads in the very version that wrote it; a version-compatible one also in later ones of its major.
+void require_version(const Engine& engine, const Version& here) {
+  const Version built = first_three(numbers_of(engine.version));
+  const bool fits = engine.version_compatible ? built[0] == here[0] && here >= built : built == here;
+  if (!fits) {
+    throw missing(engine.file + " was built by version " + engine.version + " and does not load in " + text_of(here) +
+                  "; run `python cli.py build` here");
+  }
+}
+
+void require_capability(const Engine& engine, const std::string& here) {
+  bool fits = false;
+  if (engine.hardware_compatible == HardwareCompatibility::ampere_plus) {
+    fits = numbers_of(here) >= Version{8, 0};
+  } else {
+    std::stringstream parts(engine.compute_capability);
+    for (std::string part; std::getline(parts, part, ',');) fits = fits || part == here;
+  }
+  if (!fits) {
+    throw missing(engine.file + " was built for compute capability " + engine.compute_capability + ", this GPU has " +
+                  here + "; run `python cli.py build` here");
+  }
+}
+
+class TensorRt final : public Backend {
+ public:
+  TensorRt(const Artifact& artifact, const Engine& record, const Options& options)
+      : name_(artifact.path(record.file)),
+        library_((require_backend(record), options)),
+        cuda_(options.cuda_library, options.device),
+        log_(options.log) {
+    require_version(record, library_.version);
+    require_capability(record, cuda_.compute_capability());
+    if (record.version_compatible && !options.allow_host_code) {
+      throw invalid_argument(name_ + " is version-compatible: TensorRT loads it by host code within the plan; if you "
+                                     "trust whoever built it, set options.allow_host_code");
+    }
+    const Bytes plan = artifact.read(record.file);
+    cuda_.use();
+    runtime_.reset(library_.create_runtime(log_));
+    log_.require(runtime_ != nullptr, "create a runtime");
+    runtime_->setEngineHostCodeAllowed(options.allow_host_code);
+    engine_.reset(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
+    log_.require(engine_ != nullptr, "load " + name_);
+    EngineParts parts{engine_.get(), &cuda_, bindings_of(artifact.manifest()), 0, &log_, options.log};
+    batch_ = profile_of(parts.bindings);
+    parts.largest_batch = batch_.max;
+    leases_ = std::make_unique<LeasePool<TensorRtLease>>(
+        static_cast<std::size_t>(options.contexts), [parts] { return std::make_unique<TensorRtLease>(parts); });
+  }
+
+  std::string description() const override {
+    return std::string(kIsRtx ? "TensorRT-RTX " : "TensorRT ") + text_of(library_.version) +
+           " on compute capability " + cuda_.compute_capability();
+  }
+
+  BatchRange batch() const override { return batch_; }
+
+  void run(const void* input, std::size_t count, float* logits) override {
+    leases_->with([&](TensorRtLease& lease) { lease.run(input, count, logits); });
+  }
+
+ private:
+  std::vector<Binding> bindings_of(const Manifest& manifest) const {
+    std::vector<Binding> bindings;
+    for (std::int32_t i = 0; i < engine_->getNbIOTensors(); ++i) {
+      Binding binding;
+      binding.name = engine_->getIOTensorName(i);
+      binding.is_input = engine_->getTensorIOMode(binding.name.c_str()) == nvinfer1::TensorIOMode::kINPUT;
+      const Tensor& tensor = binding.is_input ? manifest.input : manifest.output;
+      const nvinfer1::Dims dims = engine_->getTensorShape(binding.name.c_str());
+      const auto type = tensor.is_uint8 ? nvinfer1::DataType::kUINT8 : nvinfer1::DataType::kFLOAT;
+      const bool fits = dims.nbDims == static_cast<std::int32_t>(tensor.shape.size()) &&
+                        std::equal(tensor.shape.begin() + 1, tensor.shape.end(), dims.d + 1) &&
+                        engine_->getTensorDataType(binding.name.c_str()) == type;
+      if (!fits) throw invalid_artifact(name_ + ": tensor " + binding.name + " is not what its manifest says");
+      binding.shape.assign(tensor.shape.begin() + 1, tensor.shape.end());
+      binding.bytes = tensor.is_uint8 ? 1 : sizeof(float);
+      for (std::int64_t size : binding.shape) binding.bytes *= static_cast<std::size_t>(size);
+      bindings.push_back(binding);
+    }
+    if (bindings.size() != 2 || bindings[0].is_input == bindings[1].is_input) {
+      throw invalid_artifact(name_ + " does not have one input and one output");
+    }
+    return bindings;
+  }
+
+  BatchRange profile_of(const std::vector<Binding>& bindings) const {
+    if (engine_->getNbOptimizationProfiles() != 1) throw invalid_artifact(name_ + " has more than one profile");
+    const std::string& image = bindings[0].is_input ? bindings[0].name : bindings[1].name;
+    const auto size = [&](nvinfer1::OptProfileSelector which) {
+      return static_cast<std::size_t>(engine_->getProfileShape(image.c_str(), 0, which).d[0]);
+    };
+    return {size(nvinfer1::OptProfileSelector::kMIN), size(nvinfer1::OptProfileSelector::kOPT),
+            size(nvinfer1::OptProfileSelector::kMAX)};
+  }
+
+  // In this order, so that what others use is destroyed after them.
+  std::string name_;
+  Library library_;
+  Cuda cuda_;
+  TensorRtLog log_;
+  std::unique_ptr<nvinfer1::IRuntime> runtime_;
+  std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+  BatchRange batch_;
+  std::unique_ptr<LeasePool<TensorRtLease>> leases_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> open_tensorrt(const Artifact& artifact, const Engine& engine, const Options& options) {
+  return std::make_unique<TensorRt>(artifact, engine, options);
+}
+
+}  // namespace deepvit

@@ -1,0 +1,69 @@
+// The CUDA runtime as an engine needs it, loaded at run time: memory, a stream, graphs.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <string>
+
+#include "shared_library.h"
+
+namespace deepvit {
+
+class Cuda {
+ public:
+  // Throws DEEPVIT_MISSING: no library, no driver, no GPU, or not this one.
+  Cuda(const std::string& library, int device);
+
+  std::string compute_capability() const { return compute_capability_; }
+
+  // Makes the device the calling thread's; needed once in every thread before anything else.
+  void use() const;
+
+  void* allocate(std::size_t bytes) const;
+  void* allocate_pinned(std::size_t bytes) const;
+  void free(void* address) const noexcept;
+  void free_pinned(void* address) const noexcept;
+
+  cudaStream_t create_stream() const;
+  void destroy_stream(cudaStream_t stream) const noexcept;
+  void synchronize(cudaStream_t stream) const;
+  void copy_to_device(void* to, const void* from, std::size_t bytes, cudaStream_t stream) const;
+  void copy_to_host(void* to, const void* from, std::size_t bytes, cudaStream_t stream) const;
+
+  void begin_capture(cudaStream_t stream) const;
+  cudaGraphExec_t end_capture(cudaStream_t stream) const;
+  void abandon_capture(cudaStream_t stream) const noexcept;
+  void launch(cudaGraphExec_t graph, cudaStream_t stream) const;
+  void destroy_graph(cudaGraphExec_t graph) const noexcept;
+
+ private:
+  void check(cudaError_t error, const char* what) const;
+
+  SharedLibrary library_;
+  int device_;
+  std::string compute_capability_;
+
+#define DEEPVIT_CUDA(name) decltype(&::name) name##_ = library_.function<decltype(::name)>(#name)
+  DEEPVIT_CUDA(cudaGetErrorString);
+  DEEPVIT_CUDA(cudaGetDeviceCount);
+  DEEPVIT_CUDA(cudaSetDevice);
+  DEEPVIT_CUDA(cudaDeviceGetAttribute);
+  DEEPVIT_CUDA(cudaMalloc);
+  DEEPVIT_CUDA(cudaFree);
+  DEEPVIT_CUDA(cudaHostAlloc);
+  DEEPVIT_CUDA(cudaFreeHost);
+  DEEPVIT_CUDA(cudaStreamCreateWithFlags);
+  DEEPVIT_CUDA(cudaStreamDestroy);
+  DEEPVIT_CUDA(cudaStreamSynchronize);
+  DEEPVIT_CUDA(cudaMemcpyAsync);
+  DEEPVIT_CUDA(cudaStreamBeginCapture);
+  DEEPVIT_CUDA(cudaStreamEndCapture);
+  DEEPVIT_CUDA(cudaGraphInstantiateWithFlags);
+  DEEPVIT_CUDA(cudaGraphLaunch);
+  DEEPVIT_CUDA(cudaGraphDestroy);
+  DEEPVIT_CUDA(cudaGraphExecDestroy);
+#undef DEEPVIT_CUDA
+};
+
+}  // namespace deepvit

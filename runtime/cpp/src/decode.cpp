@@ -1,0 +1,17 @@
+#include "decode.h"
+
+#include <cstring>
+
+namespace deepvit {
+
+bool is_jpeg(Encoded encoded) { return encoded.size >= 3 && std::memcmp(encoded.data, "\xff\xd8\xff", 3) == 0; }
+
+bool is_png(Encoded encoded) { return encoded.size >= 8 && std::memcmp(encoded.data, "\x89PNG\r\n\x1a\n", 8) == 0; }
+
+Image decode_rgb(Encoded encoded) {
+  if (is_jpeg(encoded)) return decode_jpeg(encoded);
+  if (is_png(encoded)) return decode_png(encoded);
+  throw invalid_image("neither a JPEG nor a PNG");
+}
+
+}  // namespace deepvit

@@ -1,0 +1,69 @@
+// manifest.json (schema 1), as far as running the model needs it. Written by the Python package; see runtime/manifest.py.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace deepvit {
+
+enum class Interpolation { nearest, bilinear, bicubic, lanczos };
+
+struct Preprocessing {
+  int resize = 0;  // the shorter side, in pixels
+  int crop = 0;    // side of the centred square, in pixels
+  Interpolation interpolation = Interpolation::bicubic;
+  std::array<float, 3> mean{};  // red, green, blue; of pixels in [0, 1]
+  std::array<float, 3> std{};
+  bool is_nhwc = false;  // uint8 crops, normalised inside the graph; else float32 NCHW
+};
+
+struct Tensor {
+  std::string name;
+  std::vector<std::int64_t> shape;  // -1: dynamic
+  bool is_uint8 = false;            // else float32
+};
+
+struct BatchRange {
+  std::size_t min = 1;
+  std::size_t opt = 1;
+  std::size_t max = 1;
+};
+
+enum class HardwareCompatibility { none, same_compute_capability, ampere_plus };
+
+struct Engine {
+  std::string file;
+  std::string backend;             // tensorrt or tensorrt-rtx
+  std::string version;             // of the library that built it
+  std::string compute_capability;  // "8.9,12.0"
+  BatchRange profile;
+  HardwareCompatibility hardware_compatible = HardwareCompatibility::none;
+  bool version_compatible = false;
+  bool weight_stripped = false;
+};
+
+struct FileRecord {
+  std::uint64_t bytes = 0;
+  std::string sha256;
+};
+
+struct Manifest {
+  std::string variant;
+  std::string precision;
+  std::size_t classes = 0;
+  bool has_random_weights = false;
+  Tensor input;
+  Tensor output;
+  BatchRange batch;
+  Preprocessing preprocess;
+  std::vector<Engine> engines;
+  std::map<std::string, FileRecord> files;
+};
+
+// Parses manifest.json; `name` is what errors call it. Throws DEEPVIT_INVALID_ARTIFACT.
+Manifest parse_manifest(const std::string& text, const std::string& name);
+
+}  // namespace deepvit

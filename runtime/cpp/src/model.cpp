@@ -1,0 +1,132 @@
+#include "model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace deepvit {
+namespace {
+
+const char* name_of(deepvit_backend backend) {
+  return backend == DEEPVIT_BACKEND_TENSORRT ? "tensorrt" : "tensorrt-rtx";
+}
+
+std::unique_ptr<Backend> open_engine(const Artifact& artifact, const Options& options) {
+  const std::string wanted = name_of(options.backend);
+  for (const Engine& engine : artifact.manifest().engines) {
+    if (engine.backend == wanted) return open_tensorrt(artifact, engine, options);
+  }
+  throw invalid_artifact(artifact.path("manifest.json") + " has no engine of " + wanted +
+                         "; build it: python cli.py build ARTIFACT --target " + wanted);
+}
+
+// The first engine that can run here; why another cannot is logged.
+std::unique_ptr<Backend> open_best(const Artifact& artifact, const Options& options) {
+  for (const Engine& engine : artifact.manifest().engines) {
+    try {
+      return open_tensorrt(artifact, engine, options);
+    } catch (const Failure& failure) {
+      if (failure.status != DEEPVIT_MISSING) throw;
+      options.log(DEEPVIT_LOG_WARNING, "not using " + artifact.path(engine.file) + ": " + failure.what());
+    }
+  }
+  return open_onnxruntime(artifact, options);
+}
+
+std::unique_ptr<Backend> open_backend(const Artifact& artifact, const Options& options) {
+  if (options.backend == DEEPVIT_BACKEND_AUTO) return open_best(artifact, options);
+  if (options.backend == DEEPVIT_BACKEND_ONNXRUNTIME) return open_onnxruntime(artifact, options);
+  return open_engine(artifact, options);
+}
+
+Failure not_finite(const std::string& what) {
+  return {DEEPVIT_NOT_FINITE, what + " are not finite; the precision overflows: export with --bf16 or --fp32"};
+}
+
+bool is_finite(const float* values, std::size_t count) {
+  return std::all_of(values, values + count, [](float value) { return std::isfinite(value); });
+}
+
+}  // namespace
+
+Model::Model(const std::string& folder, const Options& options)
+    : artifact_(folder), backend_(open_backend(artifact_, options)), description_(backend_->description()) {
+  options.log(DEEPVIT_LOG_INFO, folder + ": " + description_);
+  if (manifest().has_random_weights) {
+    options.log(DEEPVIT_LOG_WARNING, folder + ": random weights: its answers mean nothing");
+  }
+}
+
+void Model::run(const void* input, std::size_t count, float* logits) {
+  run_all(static_cast<const std::uint8_t*>(input), count, logits);
+  const std::size_t classes = manifest().classes;
+  std::size_t failed = 0;
+  for (std::size_t i = 0; i < count; ++i) failed += is_finite(logits + i * classes, classes) ? 0 : 1;
+  if (failed > 0) throw not_finite("the logits of " + std::to_string(failed) + " of " + std::to_string(count) + " images");
+}
+
+void Model::run_all(const std::uint8_t* input, std::size_t count, float* logits) {
+  const std::size_t bytes = input_bytes(manifest().preprocess);
+  const std::size_t most = backend_->batch().max;
+  for (std::size_t done = 0; done < count; done += most) {
+    run_padded(input + done * bytes, std::min(most, count - done), logits + done * manifest().classes);
+  }
+}
+
+void Model::run_padded(const std::uint8_t* input, std::size_t count, float* logits) {
+  const std::size_t least = backend_->batch().min;
+  if (count >= least) {
+    backend_->run(input, count, logits);
+    return;
+  }
+  const std::size_t bytes = input_bytes(manifest().preprocess);
+  std::vector<std::uint8_t> padded(least * bytes);
+  std::memcpy(padded.data(), input, count * bytes);
+  for (std::size_t i = count; i < least; ++i) std::memcpy(padded.data() + i * bytes, input, bytes);
+  std::vector<float> answer(least * manifest().classes);
+  backend_->run(padded.data(), least, answer.data());
+  std::copy_n(answer.data(), count * manifest().classes, logits);
+}
+
+std::vector<std::string> Model::classify(const deepvit_bytes* images, std::size_t count, float* logits,
+                                         deepvit_status* statuses) {
+  Failures failures(statuses, count);
+  std::fill_n(logits, count * manifest().classes, 0.0f);
+  const std::size_t most = backend_->batch().max;
+  for (std::size_t done = 0; done < count; done += most) {
+    classify_part(images, done, std::min(done + most, count), logits, failures);
+  }
+  return failures.messages;
+}
+
+void Model::classify_part(const deepvit_bytes* images, std::size_t first, std::size_t end, float* logits,
+                          Failures& failures) {
+  const Preprocessing& preprocessing = manifest().preprocess;
+  const std::size_t classes = manifest().classes;
+  const std::size_t bytes = input_bytes(preprocessing);
+  std::vector<std::size_t> decoded;  // which image each row of the input is
+  std::vector<std::uint8_t> crop(crop_bytes(preprocessing));
+  std::vector<std::uint8_t> input((end - first) * bytes);
+  for (std::size_t i = first; i < end; ++i) {
+    try {
+      crop_encoded({static_cast<const std::uint8_t*>(images[i].data), images[i].size}, preprocessing, crop.data());
+      input_from_crops(crop.data(), 1, preprocessing, input.data() + decoded.size() * bytes);
+      decoded.push_back(i);
+    } catch (const Failure& failure) {
+      failures.add(i, failure);
+    }
+  }
+  if (decoded.empty()) return;
+  std::vector<float> answers(decoded.size() * classes);
+  run_all(input.data(), decoded.size(), answers.data());
+  for (std::size_t row = 0; row < decoded.size(); ++row) {
+    const float* answer = answers.data() + row * classes;
+    if (is_finite(answer, classes)) {
+      std::copy_n(answer, classes, logits + decoded[row] * classes);
+    } else {
+      failures.add(decoded[row], not_finite("the logits"));
+    }
+  }
+}
+
+}  // namespace deepvit

@@ -1,0 +1,158 @@
+#include "tensorrt_lease.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "error.h"
+
+namespace deepvit {
+namespace {
+
+constexpr std::size_t kMostShapes = 8;         // batch sizes whose context and graph are kept
+constexpr std::size_t kRunsBeforeCapture = 1;  // a plain run first: lazy initialisation cannot be recorded
+
+thread_local std::string last_tensorrt_error;
+
+}  // namespace
+
+void TensorRtLog::log(Severity severity, const char* message) noexcept {
+  try {
+    if (severity == Severity::kERROR || severity == Severity::kINTERNAL_ERROR) last_tensorrt_error = message;
+    if (severity == Severity::kWARNING) log_(DEEPVIT_LOG_INFO, std::string("TensorRT: ") + message);
+  } catch (...) {  // TensorRT must not see an exception; what is lost is a line of its log
+  }
+}
+
+void TensorRtLog::require(bool is_done, const std::string& what) const {
+  if (is_done) return;
+  const std::string why = last_tensorrt_error.empty() ? "it does not say why" : last_tensorrt_error;
+  throw device_failed("TensorRT could not " + what + ": " + why);
+}
+
+TensorRtLease::TensorRtLease(const EngineParts& parts) : parts_(parts) {
+  try {
+    allocate();
+  } catch (...) {
+    release();
+    throw;
+  }
+}
+
+TensorRtLease::~TensorRtLease() { release(); }
+
+void TensorRtLease::allocate() {
+  parts_.cuda->use();
+  stream_ = parts_.cuda->create_stream();
+  scratch_ = parts_.cuda->allocate(static_cast<std::size_t>(parts_.engine->getDeviceMemorySizeV2()));
+  for (const Binding& binding : parts_.bindings) {
+    const std::size_t bytes = binding.bytes * parts_.largest_batch;
+    buffers_.emplace_back();
+    buffers_.back().device = parts_.cuda->allocate(bytes);
+    buffers_.back().pinned = parts_.cuda->allocate_pinned(bytes);
+  }
+}
+
+void TensorRtLease::release() noexcept {
+  while (!shapes_.empty()) drop_oldest();
+  for (const Buffer& buffer : buffers_) {
+    if (buffer.device != nullptr) parts_.cuda->free(buffer.device);
+    if (buffer.pinned != nullptr) parts_.cuda->free_pinned(buffer.pinned);
+  }
+  buffers_.clear();
+  if (scratch_ != nullptr) parts_.cuda->free(scratch_);
+  if (stream_ != nullptr) parts_.cuda->destroy_stream(stream_);
+  scratch_ = nullptr;
+  stream_ = nullptr;
+}
+
+void TensorRtLease::run(const void* input, std::size_t batch, float* output) {
+  parts_.cuda->use();
+  Shape& shape = shape_of(batch);
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    if (parts_.bindings[i].is_input) std::memcpy(buffers_[i].pinned, input, parts_.bindings[i].bytes * batch);
+  }
+  if (shape.graph == nullptr && has_graphs_ && shape.runs >= kRunsBeforeCapture) capture(shape);
+  if (shape.graph != nullptr) {
+    parts_.cuda->launch(shape.graph, stream_);
+  } else {
+    enqueue(shape);
+  }
+  ++shape.runs;
+  parts_.cuda->synchronize(stream_);
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    if (!parts_.bindings[i].is_input) std::memcpy(output, buffers_[i].pinned, parts_.bindings[i].bytes * batch);
+  }
+}
+
+TensorRtLease::Shape& TensorRtLease::shape_of(std::size_t batch) {
+  const auto found = std::find_if(shapes_.begin(), shapes_.end(), [&](const Shape& s) { return s.batch == batch; });
+  if (found != shapes_.end()) {
+    shapes_.splice(shapes_.begin(), shapes_, found);
+    return shapes_.front();
+  }
+  while (shapes_.size() >= kMostShapes) drop_oldest();
+  shapes_.push_front(make_shape(batch));
+  return shapes_.front();
+}
+
+TensorRtLease::Shape TensorRtLease::make_shape(std::size_t batch) {
+  const TensorRtLog& log = *parts_.trt_log;
+  Shape shape;
+  shape.batch = batch;
+  shape.context.reset(
+      parts_.engine->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
+  log.require(shape.context != nullptr, "create an execution context");
+  shape.context->setDeviceMemoryV2(scratch_, parts_.engine->getDeviceMemorySizeV2());
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    const Binding& binding = parts_.bindings[i];
+    if (binding.is_input) {
+      nvinfer1::Dims dims{};
+      dims.nbDims = static_cast<std::int32_t>(binding.shape.size() + 1);
+      dims.d[0] = static_cast<std::int64_t>(batch);
+      std::copy(binding.shape.begin(), binding.shape.end(), dims.d + 1);
+      log.require(shape.context->setInputShape(binding.name.c_str(), dims),
+                  "run " + binding.name + " with a batch of " + std::to_string(batch));
+    }
+    log.require(shape.context->setTensorAddress(binding.name.c_str(), buffers_[i].device), "bind " + binding.name);
+  }
+  return shape;
+}
+
+void TensorRtLease::drop_oldest() noexcept {
+  if (shapes_.back().graph != nullptr) parts_.cuda->destroy_graph(shapes_.back().graph);
+  shapes_.pop_back();
+}
+
+void TensorRtLease::enqueue(Shape& shape) {
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    const Binding& binding = parts_.bindings[i];
+    if (!binding.is_input) continue;
+    parts_.cuda->copy_to_device(buffers_[i].device, buffers_[i].pinned, binding.bytes * shape.batch, stream_);
+  }
+  parts_.trt_log->require(shape.context->enqueueV3(stream_), "run the engine");
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    const Binding& binding = parts_.bindings[i];
+    if (binding.is_input) continue;
+    parts_.cuda->copy_to_host(buffers_[i].pinned, buffers_[i].device, binding.bytes * shape.batch, stream_);
+  }
+}
+
+// Records the run as a CUDA graph; where that cannot be, says so once and goes on without.
+void TensorRtLease::capture(Shape& shape) {
+  try {
+    parts_.cuda->begin_capture(stream_);
+    try {
+      enqueue(shape);
+    } catch (const Failure&) {
+      parts_.cuda->abandon_capture(stream_);
+      throw;
+    }
+    shape.graph = parts_.cuda->end_capture(stream_);
+  } catch (const Failure& failure) {
+    has_graphs_ = false;
+    parts_.log(DEEPVIT_LOG_WARNING,
+               std::string("running without CUDA graphs, which is slower for small batches: ") + failure.what());
+  }
+}
+
+}  // namespace deepvit

@@ -1,0 +1,90 @@
+// What one thread at a time runs an engine with: a stream, pinned buffers, and an execution context per batch size.
+//
+// A CUDA graph records one state of an execution context, which must then stay as it is; hence a context per batch
+// size, all of them on the same scratch memory, which is safe because they share the stream.
+#pragma once
+
+#include <NvInferRuntime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda.h"
+#include "options.h"
+
+namespace deepvit {
+
+// One input or output: its shape without the batch, which is dimension 0.
+struct Binding {
+  std::string name;
+  bool is_input = false;
+  std::vector<std::int64_t> shape;
+  std::size_t bytes = 0;  // of one image
+};
+
+// TensorRT's log: warnings go to the caller's, the last error is kept for what is thrown.
+class TensorRtLog final : public nvinfer1::ILogger {
+ public:
+  explicit TensorRtLog(Log log) : log_(std::move(log)) {}
+  void log(Severity severity, const char* message) noexcept override;
+
+  // Throws DEEPVIT_DEVICE_FAILED with what this thread's TensorRT said last, where `is_done` is false.
+  void require(bool is_done, const std::string& what) const;
+
+ private:
+  Log log_;
+};
+
+struct EngineParts {
+  nvinfer1::ICudaEngine* engine;
+  const Cuda* cuda;
+  std::vector<Binding> bindings;
+  std::size_t largest_batch;
+  const TensorRtLog* trt_log;
+  Log log;
+};
+
+class TensorRtLease {
+ public:
+  explicit TensorRtLease(const EngineParts& parts);
+  TensorRtLease(const TensorRtLease&) = delete;
+  TensorRtLease& operator=(const TensorRtLease&) = delete;
+  ~TensorRtLease();
+
+  // One input, one output, `batch` images. Throws DEEPVIT_DEVICE_FAILED; the lease must then be destroyed.
+  void run(const void* input, std::size_t batch, float* output);
+
+ private:
+  struct Shape {
+    std::size_t batch = 0;
+    std::unique_ptr<nvinfer1::IExecutionContext> context;
+    std::size_t runs = 0;
+    cudaGraphExec_t graph = nullptr;
+  };
+
+  struct Buffer {
+    void* device = nullptr;
+    void* pinned = nullptr;
+  };
+
+  void allocate();
+  void release() noexcept;
+  Shape& shape_of(std::size_t batch);
+  Shape make_shape(std::size_t batch);
+  void drop_oldest() noexcept;
+  void enqueue(Shape& shape);
+  void capture(Shape& shape);
+
+  const EngineParts parts_;
+  cudaStream_t stream_ = nullptr;
+  void* scratch_ = nullptr;
+  std::vector<Buffer> buffers_;  // as the bindings
+  std::list<Shape> shapes_;      // the one used last comes first
+  bool has_graphs_ = true;
+};
+
+}  // namespace deepvit

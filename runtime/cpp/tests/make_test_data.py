@@ -1,0 +1,135 @@
+"""Write what the C++ tests compare with: small artifacts, images of every kind, and what Python makes of them.
+
+    python runtime/cpp/tests/make_test_data.py FOLDER
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
+
+from image_kinds import write_images
+
+from deepvit import create_deepvit
+from deepvit.random_weights import randomize
+from deepvit.variants import Architecture, Variant
+from export.model_source import LoadedModel
+from export.options import Batch, ExportOptions, GraphOptions, InputForm, Precision, Target
+from export.pipeline import export_artifact
+from runtime import crop_image, model_input, open_artifact, open_session
+from runtime.artifact import record_file
+from runtime.manifest import Weights
+
+IMAGES = 300
+OTHER_PREPROCESSING = {  # artifact → what its manifest says instead; the model stays
+    "bilinear": {"interpolation": "bilinear"},
+    "nearest": {"interpolation": "nearest", "resize": 300},
+    "lanczos": {"interpolation": "lanczos", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    "padded": {"resize": 199},
+    "squeezed": {"resize": 225},
+}
+SMALL = Variant(
+    name="small",
+    architecture=Architecture(depth=2, embed_dim=24, reattention_blocks=1, num_heads=2, patch_size=32),
+    parameters=0,
+    top1=None,
+    num_classes=10,
+)
+
+
+def export_small(folder: pathlib.Path, input_form: InputForm) -> None:
+    """Export the small model with random weights."""
+    weights = Weights(source="random", sha256="0" * 64, seed=0)
+    model = LoadedModel(variant=SMALL, module=randomize(create_deepvit(SMALL)), weights=weights)
+    graph = GraphOptions(
+        precision=Precision.FP32, target=Target.ONNX, input_form=input_form, batch=Batch(min=1, opt=4, max=8)
+    )
+    export_artifact(model, ExportOptions(graph=graph, output=folder))
+
+
+def copy_artifact(source: pathlib.Path, target: pathlib.Path, **changes: Any) -> None:
+    """Copy an artifact with other fields in its manifest."""
+    shutil.copytree(source, target)
+    manifest = json.loads((source / "manifest.json").read_text())
+    manifest.update(changes)
+    (target / "manifest.json").write_text(json.dumps(manifest))
+
+
+def write_nan_artifact(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy an artifact whose first logit is NaN, with the hash of that model in its manifest."""
+    copy_artifact(source, target)
+    model = onnx.load(target / "model.onnx")
+    output = model.graph.output[0].name
+    (last,) = [node for node in model.graph.node if output in node.output]
+    last.output[list(last.output).index(output)] = "finite"
+    poison = np.zeros(SMALL.num_classes, np.float32)
+    poison[0] = np.nan
+    model.graph.initializer.append(onnx.numpy_helper.from_array(poison, "poison"))
+    model.graph.node.append(onnx.helper.make_node("Add", ["finite", "poison"], [output]))
+    onnx.save(model, target / "model.onnx")
+    rehash(target)
+
+
+def rehash(artifact: pathlib.Path) -> None:
+    """Make the manifest name the hashes of the files as they are."""
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    manifest["files"] = {
+        path.name: record_file(path).model_dump() for path in sorted(artifact.glob("*")) if path.name != "manifest.json"
+    }
+    (artifact / "manifest.json").write_text(json.dumps(manifest))
+
+
+def write_engine_artifact(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy an artifact with a plan that no TensorRT wrote; what its manifest says of it is well-formed."""
+    batch = {"min": 1, "opt": 4, "max": 8}
+    engine = {"file": "engine.plan", "backend": "tensorrt", "version": "11.4.0.106", "compute_capability": "9.0"}
+    rest = {"gpu": None, "driver": None, "profile": batch, "census": {"network": {}}}
+    copy_artifact(source, target, engines=[engine | rest])
+    (target / "engine.plan").write_bytes(b"ftrt" + bytes(1000))
+    rehash(target)
+
+
+def answers(artifact: pathlib.Path, images: list[pathlib.Path]) -> list[dict[str, Any]]:
+    """Return the crop's hash and the logits of every image, as the Python runtime computes them, one by one."""
+    preprocessing = open_artifact(artifact).manifest.preprocess
+    session = open_session(artifact, threads=1)
+    found = []
+    for image in images:
+        crop = crop_image(image, preprocessing)
+        logits = session.run(model_input(crop[None], preprocessing))[0]
+        digest = hashlib.sha256(crop.tobytes()).hexdigest()
+        found.append({"image": image.name, "crop_sha256": digest, "logits": logits.tolist()})
+    return found
+
+
+def write_data(folder: pathlib.Path) -> None:
+    """Write everything into `folder`, which must not exist."""
+    artifacts = folder / "artifacts"
+    images = write_images(folder / "images", IMAGES)
+    export_small(artifacts / "small", InputForm.FLOAT32)
+    export_small(artifacts / "uint8", InputForm.UINT8)
+    preprocess = json.loads((artifacts / "small" / "manifest.json").read_text())["preprocess"]
+    for name, changes in OTHER_PREPROCESSING.items():
+        copy_artifact(artifacts / "small", artifacts / name, preprocess=preprocess | changes)
+    expected = {"small": answers(artifacts / "small", images)}
+    for name in ("uint8", *OTHER_PREPROCESSING):
+        expected[name] = answers(artifacts / name, images[::5])
+    write_nan_artifact(artifacts / "small", artifacts / "nan")
+    write_engine_artifact(artifacts / "small", artifacts / "engine")
+    (folder / "expected.json").write_text(json.dumps(expected))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    write_data(parser.parse_args().folder)
