@@ -18,6 +18,7 @@ from commands.about import doctor, models
 from commands.engines import build, compare, inspect
 from commands.evaluation import evaluate
 from commands.export_model import export
+from commands.packaging import package
 from commands.quantization import sensitivity
 from runtime.errors import InputError
 
@@ -31,6 +32,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, e
     inspect: ("inspect", "artifacts/deepvit_32-fp16"),
     compare: ("compare", "--layers artifacts/deepvit_32-fp16"),
     evaluate: ("eval", "artifacts/deepvit_32-fp16/model.onnx --imagenet /data"),
+    package: ("package", "artifacts/deepvit_32-fp16 --triton repository"),
 }
 
 app = typer.Typer(

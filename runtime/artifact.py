@@ -93,44 +93,55 @@ def record_file(path: pathlib.Path) -> FileRecord:
     return FileRecord(bytes=path.stat().st_size, sha256=digest)
 
 
+def staged_artifact(output: pathlib.Path) -> contextlib.AbstractContextManager[pathlib.Path]:
+    """Give a folder to write an artifact into; see `staged_folder`."""
+    return staged_folder(output, marker=MANIFEST, option="--output")
+
+
 @contextlib.contextmanager
-def staged_artifact(output: pathlib.Path) -> collections.abc.Iterator[pathlib.Path]:
-    """Give a folder to write an artifact into, which becomes `output` in one step when the block ends well.
+def staged_folder(output: pathlib.Path, *, marker: str, option: str) -> collections.abc.Iterator[pathlib.Path]:
+    """Give a folder to write into, which becomes `output` in one step when the block ends well.
 
     A process killed at any moment leaves `output` as it was; what it had staged beside it is removed by the next
-    export to the same place. An earlier artifact at `output` is exchanged for the new one, nothing else is replaced.
+    one to the same place. An earlier folder of the same kind at `output` is exchanged for the new one, nothing else is
+    replaced.
+
+    Args:
+        output: Where the folder shall be.
+        marker: The file that every folder of this kind has.
+        option: What named `output` on the command line, for errors.
 
     Raises:
-        InputError: `output` cannot be written, or is something else than an artifact.
+        InputError: `output` cannot be written, or is something else than such a folder.
         MissingError: The disk is full.
     """
     output = pathlib.Path(os.path.abspath(output))
-    _refuse_foreign(output)
+    _refuse_foreign(output, marker, option)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(output)
         staging = pathlib.Path(tempfile.mkdtemp(prefix=f".{output.name}.{os.getpid()}.", dir=output.parent))
     except OSError as error:
-        raise _write_error(output, error) from error
+        raise _write_error(output, option, error) from error
     try:
         yield staging
-        if not (staging / MANIFEST).is_file():
-            raise AssertionError("an artifact was staged without its manifest")
+        if not (staging / marker).is_file():
+            raise AssertionError(f"a folder was staged without its {marker}")
         staging.chmod(0o777 & ~_umask())
         _sync(staging)
         _exchange(staging, output)
     except OSError as error:
-        raise _write_error(output, error) from error
+        raise _write_error(output, option, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _refuse_foreign(output: pathlib.Path) -> None:
+def _refuse_foreign(output: pathlib.Path, marker: str, option: str) -> None:
     if output.is_dir():
-        if any(output.iterdir()) and not (output / MANIFEST).is_file():
-            raise InputError(f"{output} is a folder of something else; name another one with --output")
+        if any(output.iterdir()) and not (output / marker).is_file():
+            raise InputError(f"{output} is a folder of something else; name another one with {option}")
     elif output.exists() or output.is_symlink():
-        raise InputError(f"{output} is not a folder; name another one with --output")
+        raise InputError(f"{output} is not a folder; name another one with {option}")
 
 
 def _remove_leftovers(output: pathlib.Path) -> None:
@@ -159,7 +170,7 @@ def _umask() -> int:
 
 
 def _sync(folder: pathlib.Path) -> None:
-    for path in (*folder.iterdir(), folder):
+    for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -183,7 +194,7 @@ def _exchange(staging: pathlib.Path, output: pathlib.Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_error(output: pathlib.Path, error: OSError) -> InputError | MissingError:
+def _write_error(output: pathlib.Path, option: str, error: OSError) -> InputError | MissingError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingError(f"no room on the disk to write {output}; free some or name another place with --output")
-    return InputError(f"{output} cannot be written: {error.strerror or error}; name another place with --output")
+        return MissingError(f"no room on the disk to write {output}; free some or name another place with {option}")
+    return InputError(f"{output} cannot be written: {error.strerror or error}; name another place with {option}")

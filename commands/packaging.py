@@ -1,0 +1,90 @@
+"""`package`: an artifact as something that serves."""
+
+import pathlib
+import shlex
+from typing import Annotated
+
+import typer
+
+from commands.console import check_json, out, print_next, steps, write_json
+from commands.options import RANDOM_WEIGHTS, Json, choice_from
+from runtime.errors import InputError, OutOfBoundsError
+
+
+def package(
+    artifact: Annotated[pathlib.Path | None, typer.Argument(help="An artifact folder.")] = None,
+    triton: Annotated[pathlib.Path | None, typer.Option(help="Folder of the Triton model repository.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; tell what is wrong with --triton DIR.")] = False,
+    name: Annotated[str | None, typer.Option(help="Of the ensemble; the variant's if not given.")] = None,
+    labels: Annotated[
+        pathlib.Path | None, typer.Option(help="A class name per line; ImageNet's for 1000 classes if not given.")
+    ] = None,
+    backends: Annotated[
+        str | None, typer.Option(help="Of tensorrt,onnxruntime,python; all that there are files for if not given.")
+    ] = None,
+    serve: Annotated[str | None, typer.Option(help="Which of them the ensemble runs; the first if not given.")] = None,
+    golden_image: Annotated[
+        pathlib.Path | None, typer.Option(help="JPEG or PNG whose logits must come out; a bundled one if not given.")
+    ] = None,
+    json_path: Json = None,
+) -> None:
+    """Write a Triton model repository: preprocessing, the model per backend, classes; or check one."""
+    check_json(json_path)
+    if triton is None:
+        raise InputError("package needs --triton DIR")
+    if check:
+        _check(triton, json_path)
+        return
+    if artifact is None:
+        raise InputError("package needs an artifact, as in: python cli.py package artifacts/deepvit_32-fp16 --triton DIR")
+    from runtime.session import artifact_of
+    from runtime.triton.configs import Backend
+    from runtime.triton.labels import default_labels, read_labels
+    from runtime.triton.repository import RepositoryOptions, write_repository
+
+    opened = artifact_of(artifact)
+    classes = opened.manifest.classes
+    options = RepositoryOptions(
+        output=triton,
+        name=opened.manifest.variant if name is None else name,
+        labels=default_labels(classes) if labels is None else read_labels(labels, classes),
+        golden_image=_golden_image(golden_image),
+        backends=None
+        if backends is None
+        else tuple(choice_from("--backends", part.strip(), Backend) for part in backends.split(",")),
+        served=None if serve is None else choice_from("--serve", serve, Backend),
+    )
+    with steps() as step:
+        step(f"writing {triton}")
+        models = write_repository(opened, options)
+    suffix = f" ({RANDOM_WEIGHTS})" if opened.manifest.has_random_weights else ""
+    out.print(f"{triton}: {', '.join(models)}{suffix}")
+    write_json(json_path, lambda: _json({"repository": str(triton), "models": models}))
+    print_next(f"python cli.py package --triton {shlex.quote(str(triton))} --check; README.md there has the server's line")
+
+
+def _golden_image(path: pathlib.Path | None) -> bytes:
+    if path is None:
+        from export.parity_images import SAMPLES
+
+        path = SAMPLES / "astronaut.jpg"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"--golden-image {path} cannot be read: {error.strerror}") from error
+
+
+def _check(folder: pathlib.Path, json_path: pathlib.Path | None) -> None:
+    from runtime.triton.check import check_repository
+
+    faults = check_repository(folder)
+    write_json(json_path, lambda: _json({"repository": str(folder), "faults": faults}))
+    if faults:
+        raise OutOfBoundsError(f"{folder}: {len(faults)} faults: {'; '.join(faults)}; package the artifact again")
+    out.print(f"{folder}: every config follows Triton's schema, every file is as it was written")
+
+
+def _json(value: dict[str, object]) -> str:
+    import json
+
+    return json.dumps(value, indent=2)

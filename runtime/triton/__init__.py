@@ -1,0 +1,1 @@
+"""A Triton Inference Server model repository made of an artifact."""

@@ -1,0 +1,181 @@
+"""config.pbtxt of every model, as messages of Triton's schema: a field that it does not have cannot be written."""
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+
+from runtime.manifest import BatchRange, Manifest
+from runtime.triton import layout
+from runtime.triton.layout import Names
+from runtime.triton.schema import ModelConfig, schema
+
+TYPES = {"float32": schema.TYPE_FP32, "uint8": schema.TYPE_UINT8, "int32": schema.TYPE_INT32}
+QUEUE_DELAY_MICROSECONDS = 2000  # how long a request may wait for others to share its batch
+PREPROCESSING_INSTANCES = 2
+
+
+class Backend(enum.Enum):
+    """What runs the model in Triton."""
+
+    TENSORRT = "tensorrt"  # the engine, by Triton's TensorRT backend
+    ONNXRUNTIME = "onnxruntime"  # model.onnx, by Triton's ONNX Runtime backend
+    PYTHON = "python"  # the artifact, by this package in Triton's Python backend
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One tensor without its batch; −1 is a dynamic dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One tensor of the warm-up request and the file that holds its bytes."""
+
+    spec: Spec
+    file: str
+
+
+def graph_input(manifest: Manifest) -> Spec:
+    """Return what the artifact takes."""
+    return Spec(manifest.input.name, manifest.input.dtype, _without_batch(manifest.input.shape))
+
+
+def graph_output(manifest: Manifest) -> Spec:
+    """Return what the artifact gives."""
+    return Spec(manifest.output.name, "float32", _without_batch(manifest.output.shape))
+
+
+def _without_batch(shape: Iterable[int | str]) -> tuple[int, ...]:
+    return tuple(int(size) for size in list(shape)[1:])
+
+
+def preprocess_config(names: Names, manifest: Manifest, image_bytes: int) -> ModelConfig:
+    """Encoded images → what the artifact takes, and which of them could not be decoded.
+
+    Args:
+        names: The models' names.
+        manifest: The artifact's.
+        image_bytes: Size of the golden image, which warms the model up.
+    """
+    outputs = (dataclasses.replace(graph_input(manifest), name=layout.IMAGES), _status())
+    config = _config(names.preprocess, manifest.batch.max, (_image(),), outputs)
+    config.backend = "python"
+    config.input[0].allow_ragged_batch = True
+    _warm_up(config, [Sample(Spec(layout.IMAGE, "uint8", (image_bytes,)), layout.GOLDEN_IMAGE)])
+    return _python(config, PREPROCESSING_INSTANCES)
+
+
+def model_config(names: Names, manifest: Manifest, backend: Backend, batch: BatchRange) -> ModelConfig:
+    """What the artifact takes → logits, batches formed of requests that wait for one another.
+
+    Args:
+        names: The models' names.
+        manifest: The artifact's.
+        backend: What runs it.
+        batch: The batch sizes that it takes there.
+    """
+    taken, given = graph_input(manifest), graph_output(manifest)
+    config = _config(names.model(backend.value), batch.max, (taken,), (given,))
+    config.dynamic_batching.preferred_batch_size.append(batch.opt)
+    config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_MICROSECONDS
+    _warm_up(config, [Sample(taken, layout.IMAGES)])
+    if backend is Backend.PYTHON:
+        config.backend = "python"
+        return _python(config, 1)
+    config.platform = "tensorrt_plan" if backend is Backend.TENSORRT else "onnxruntime_onnx"
+    config.default_model_filename = "model.plan" if backend is Backend.TENSORRT else "model.onnx"
+    kind = schema.ModelInstanceGroup
+    config.instance_group.add(count=1, kind=kind.KIND_GPU if backend is Backend.TENSORRT else kind.KIND_AUTO)
+    return config
+
+
+def classify_config(names: Names, manifest: Manifest, backend: Backend) -> ModelConfig:
+    """Logits → the most probable classes, unless they are not finite or the model does not give the golden ones."""
+    config = _config(names.classify, manifest.batch.max, (_logits(manifest), _status()), _answer(manifest))
+    config.backend = "python"
+    config.parameters["model"].string_value = names.model(backend.value)
+    config.parameters["model_input"].string_value = manifest.input.name
+    config.parameters["model_output"].string_value = manifest.output.name
+    _warm_up(config, [Sample(_logits(manifest), layout.LOGITS), Sample(_status(), layout.STATUS)])
+    _name_labels(config)
+    return _python(config, 1)
+
+
+def ensemble_config(names: Names, manifest: Manifest, backend: Backend) -> ModelConfig:
+    """Encoded images → classes."""
+    config = _config(names.ensemble, manifest.batch.max, (_image(),), _answer(manifest))
+    config.platform = "ensemble"
+    _step(
+        config,
+        names.preprocess,
+        {layout.IMAGE: layout.IMAGE},
+        {layout.IMAGES: "preprocessed", layout.STATUS: "decoded"},
+    )
+    _step(
+        config, names.model(backend.value), {manifest.input.name: "preprocessed"}, {manifest.output.name: "raw_logits"}
+    )
+    answer = {spec.name: spec.name for spec in _answer(manifest)}
+    _step(config, names.classify, {layout.LOGITS: "raw_logits", layout.STATUS: "decoded"}, answer)
+    _name_labels(config)
+    return config
+
+
+def _image() -> Spec:
+    return Spec(layout.IMAGE, "uint8", (-1,))
+
+
+def _status() -> Spec:
+    return Spec(layout.STATUS, "int32", (1,))
+
+
+def _logits(manifest: Manifest) -> Spec:
+    return Spec(layout.LOGITS, "float32", (manifest.classes,))
+
+
+def _answer(manifest: Manifest) -> tuple[Spec, ...]:
+    shown = (min(layout.CLASSES_SHOWN, manifest.classes),)
+    best = Spec(layout.CLASSES, "int32", shown), Spec(layout.PROBABILITIES, "float32", shown)
+    return (*best, _logits(manifest), _status())
+
+
+def _config(name: str, max_batch: int, inputs: Iterable[Spec], outputs: Iterable[Spec]) -> ModelConfig:
+    config = schema.ModelConfig(name=name, max_batch_size=max_batch)
+    for spec in inputs:
+        config.input.add(name=spec.name, data_type=TYPES[spec.dtype], dims=spec.shape)
+    for spec in outputs:
+        config.output.add(name=spec.name, data_type=TYPES[spec.dtype], dims=spec.shape)
+    config.version_policy.latest.num_versions = 1
+    config.response_cache.enable = False
+    return config
+
+
+def _python(config: ModelConfig, instances: int) -> ModelConfig:
+    config.instance_group.add(count=instances, kind=schema.ModelInstanceGroup.KIND_CPU)
+    config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "yes"  # numpy reads what DLPack hands over
+    return config
+
+
+def _warm_up(config: ModelConfig, samples: Iterable[Sample]) -> None:
+    warmup = config.model_warmup.add(name="golden", batch_size=1, count=1)
+    for sample in samples:
+        entry = warmup.inputs[sample.spec.name]
+        entry.data_type = TYPES[sample.spec.dtype]
+        entry.dims.extend(sample.spec.shape)
+        entry.input_data_file = sample.file
+
+
+def _name_labels(config: ModelConfig) -> None:
+    """Let a client ask for class names, by Triton's classification extension on the logits."""
+    for output in config.output:
+        if output.name == layout.LOGITS:
+            output.label_filename = layout.LABELS
+
+
+def _step(config: ModelConfig, model: str, inputs: dict[str, str], outputs: dict[str, str]) -> None:
+    step = config.ensemble_scheduling.step.add(model_name=model, model_version=-1)
+    step.input_map.update(inputs)
+    step.output_map.update(outputs)

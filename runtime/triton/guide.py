@@ -1,0 +1,62 @@
+"""README.md of a repository: how to serve it, and what clients send and get."""
+
+from runtime.manifest import Engine, Manifest
+from runtime.triton import layout
+from runtime.triton.configs import Backend
+from runtime.triton.layout import Names
+from runtime.triton.releases import release_for
+
+NEEDS = {
+    Backend.TENSORRT: "Triton's TensorRT backend and the GPU that the plan was built for",
+    Backend.ONNXRUNTIME: "Triton's ONNX Runtime backend",
+    Backend.PYTHON: "Triton's Python backend",
+}
+
+
+def guide(names: Names, manifest: Manifest, backends: list[Backend], served: Backend, engine: Engine | None) -> str:
+    """Return the text of README.md."""
+    models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in backends)
+    random = "\n**The weights are random: the answers mean nothing.**\n" if manifest.has_random_weights else ""
+    plan = f"\nThe plan: {release_for(engine.version)}.\n" if engine is not None else ""
+    return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.upper()} for Triton Inference Server
+{random}
+    tritonserver --model-repository="$PWD" \\
+      --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \\
+      --model-control-mode=none --disable-auto-complete-config \\
+      --exit-on-error=false --strict-readiness=true
+
+Only this machine can reach it, clients cannot load or unload models, and nothing is guessed that config.pbtxt does not
+say. A path with a space in it hangs Triton's Python backend. The Python models need Python with
+`numpy pillow pydantic{" onnxruntime" if Backend.PYTHON in backends else ""}`, first on PATH.
+{plan}
+| model | needs |
+|---|---|
+{models}
+| `{names.preprocess}`, `{names.classify}` | {NEEDS[Backend.PYTHON]} |
+| `{names.ensemble}` | the three that it is made of; it serves with `{names.model(served.value)}` |
+
+A model whose backend this server lacks does not come up; delete its folder, or leave it out when packaging with
+`--backends`. `{names.model("python")}` comes up only if it gives the golden image's logits; for whatever model serves the
+ensemble, `{names.classify}` asks for them before its first answer, and refuses every request where they are others.
+Ready says nothing of a Python model whose process has died: probe with a request.
+
+## `{names.ensemble}`
+
+| | tensor | type, shape | |
+|---|---|---|---|
+| in | `{layout.IMAGE}` | UINT8 (B, N) | bytes of JPEG or PNG files; zeros behind the shorter ones |
+| out | `{layout.CLASSES}` | INT32 (B, {min(layout.CLASSES_SHOWN, manifest.classes)}) | most probable first |
+| out | `{layout.PROBABILITIES}` | FP32, as `{layout.CLASSES}` | softmax |
+| out | `{layout.LOGITS}` | FP32 (B, {manifest.classes}) | ask for it with class_count to get names |
+| out | `{layout.STATUS}` | INT32 (B, 1) | 0, or 4: the image could not be decoded, its classes are −1 |
+
+A request none of whose images can be decoded is an error, and so are logits that are not finite.
+
+    import numpy as np, tritonclient.http as http
+    client = http.InferenceServerClient("127.0.0.1:8000")
+    image = http.InferInput("{layout.IMAGE}", [1, len(data := open("photo.jpg", "rb").read())], "UINT8")
+    image.set_data_from_numpy(np.frombuffer(data, np.uint8)[None])
+    print(client.infer("{names.ensemble}", [image]).as_numpy("{layout.CLASSES}"))
+
+`python cli.py package --triton {names.ensemble} --check` tells whether this folder is still what was written.
+"""

@@ -1,0 +1,55 @@
+"""Triton model: the artifact, run by the runtime that was packaged with it."""
+
+import pathlib
+import sys
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from runtime.artifact import open_artifact
+from runtime.errors import OutOfBoundsError
+from runtime.golden import Golden
+from runtime.session import open_session
+from runtime.triton_tensors import array_from, tensor_from
+
+
+class TritonPythonModel:
+    """Input and output as the artifact's manifest names them."""
+
+    def initialize(self, _args: dict[str, str]) -> None:
+        """Open the artifact, whose hashes are checked, and prove that it gives the golden logits."""
+        manifest = open_artifact(HERE / "artifact").manifest
+        self._input, self._output = manifest.input.name, manifest.output.name
+        self._session = open_session(HERE / "artifact")
+        golden = Golden.load(HERE / "golden.npz")
+        fault = golden.fault_of(self._session.run(golden.images))
+        if fault:
+            raise pb.TritonModelException(fault)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Run the requests that Triton handed over as one batch."""
+        parts = [array_from(pb.get_input_tensor_by_name(request, self._input)) for request in requests]
+        try:
+            logits = self._session.run(np.concatenate(parts))
+        except OutOfBoundsError:
+            return [self._respond_alone(part) for part in parts]
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        return [self._response(rows) for rows in np.split(logits, ends)]
+
+    def _respond_alone(self, images: Any) -> Any:
+        """Answer one request, so that only those that are to blame fail."""
+        try:
+            return self._response(self._session.run(images))
+        except OutOfBoundsError as error:
+            return pb.InferenceResponse(error=pb.TritonError(str(error)))
+
+    def _response(self, logits: Any) -> Any:
+        return pb.InferenceResponse([tensor_from(pb, self._output, logits)])
+
+    def finalize(self) -> None:
+        """Free the session."""
+        self._session.close()

@@ -1,0 +1,212 @@
+"""Artifact → model repository: a folder that appears whole or not at all."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+import numpy as np
+
+from runtime.artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
+from runtime.errors import InputError
+from runtime.golden import Golden
+from runtime.manifest import BatchRange, Engine
+from runtime.preprocess import crop_image, model_input
+from runtime.session import open_session
+from runtime.triton import configs, layout
+from runtime.triton.configs import Backend
+from runtime.triton.guide import guide
+from runtime.triton.layout import Names
+from runtime.triton.schema import ModelConfig, config_text
+
+HERE = pathlib.Path(__file__).parent
+# How close a model must come to the golden logits, which ONNX Runtime computed on a CPU. Another model is near 0 dB.
+GOLDEN_SQNR_DB = {"fp32": 60.0, "fp16": 35.0, "bf16": 20.0, "int8": 20.0, "fp8": 15.0}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RepositoryOptions:
+    """What to write."""
+
+    output: pathlib.Path
+    name: str  # of the ensemble
+    labels: list[str]
+    golden_image: bytes
+    backends: tuple[Backend, ...] | None = None  # all that the artifact has files for where None
+    served: Backend | None = None  # what the ensemble runs; the first of `backends` where None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """Everything that the writing functions need."""
+
+    artifact: Artifact
+    names: Names
+    backends: tuple[Backend, ...]
+    served: Backend
+    golden: Golden
+    options: RepositoryOptions
+
+    @property
+    def engine(self) -> Engine | None:
+        return _engine_of(self.artifact) if Backend.TENSORRT in self.backends else None
+
+
+def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str]:
+    """Write the repository and return the names of its models.
+
+    Raises:
+        InputError: The artifact lacks what is asked for, or `options.output` cannot be written.
+    """
+    if any(character.isspace() for character in str(options.output.absolute())):
+        raise InputError(f"--triton {options.output}: a path with a space hangs Triton's Python backend; name another")
+    names = Names(options.name)
+    backends = _backends_of(artifact, options.backends)
+    served = options.served or backends[0]
+    if served not in backends:
+        raise InputError(f"--serve {served.value} is not among --backends {','.join(b.value for b in backends)}")
+    plan = _Plan(artifact, names, backends, served, _golden_of(artifact, options.golden_image), options)
+    with staged_folder(options.output, marker=layout.RECORD, option="--triton") as folder:
+        for backend in backends:
+            _write_model(folder, plan, backend)
+        _write_preprocess(folder, plan)
+        _write_classify(folder, plan)
+        _write_config(folder, configs.ensemble_config(names, artifact.manifest, served))
+        (folder / names.ensemble / layout.VERSION).mkdir()
+        (folder / names.ensemble / layout.VERSION / ".keep").touch()  # Triton wants the folder, others drop empty ones
+        _write_labels(folder / names.ensemble, options.labels)
+        text = guide(names, artifact.manifest, list(backends), served, plan.engine)
+        (folder / layout.GUIDE).write_text(text, encoding="utf-8")
+        _write_record(folder, plan)
+    return [*(names.model(backend.value) for backend in backends), names.preprocess, names.classify, names.ensemble]
+
+
+def _backends_of(artifact: Artifact, asked: tuple[Backend, ...] | None) -> tuple[Backend, ...]:
+    """Return the backends that the artifact has files for; of those asked for, all must be among them."""
+    found = {Backend.PYTHON: ""}
+    found[Backend.TENSORRT] = "" if _engine_of(artifact) else "it has no engine.plan that holds its weights"
+    # Triton's ONNX Runtime backend cannot be told to leave FP8's Q/DQ unfused, without which it refuses the graph.
+    is_fp8 = artifact.manifest.precision == "fp8"
+    found[Backend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
+    for backend in asked or ():
+        if found[backend]:
+            raise InputError(f"--backends {backend.value}: {artifact.folder}: {found[backend]}")
+    return asked or tuple(backend for backend in Backend if not found[backend])
+
+
+def _engine_of(artifact: Artifact) -> Engine | None:
+    for engine in artifact.manifest.engines:
+        if engine.backend == "tensorrt" and not engine.weight_stripped:
+            return engine
+    return None
+
+
+def _golden_of(artifact: Artifact, image: bytes) -> Golden:
+    """Compute the golden logits, in ONNX Runtime on the CPU, of verified files."""
+    manifest = artifact.manifest
+    crop = crop_image(image, manifest.preprocess)
+    channels = 3 if manifest.input.dtype == "uint8" else int(manifest.input.shape[1])
+    images = model_input(crop[None], manifest.preprocess, channels)
+    session = open_session(artifact.folder / MODEL)
+    try:
+        return Golden(images, session.run(images), GOLDEN_SQNR_DB[manifest.precision])
+    finally:
+        session.close()
+
+
+def _write_model(folder: pathlib.Path, plan: _Plan, backend: Backend) -> None:
+    artifact, model = plan.artifact, folder / plan.names.model(backend.value)
+    engine = plan.engine
+    batch = engine.profile if backend is Backend.TENSORRT and engine is not None else artifact.manifest.batch
+    config = configs.model_config(plan.names, artifact.manifest, backend, _triton_batch(batch))
+    _write_config(folder, config)
+    version = model / layout.VERSION
+    version.mkdir()
+    if backend is Backend.PYTHON:
+        _write_python(version, "infer.py")
+        plan.golden.save(version / layout.GOLDEN)
+        (version / layout.ARTIFACT).mkdir()
+        for name in (MANIFEST, *artifact.manifest.files):
+            _copy(artifact, name, version / layout.ARTIFACT / name)
+    elif backend is Backend.ONNXRUNTIME:
+        _copy(artifact, MODEL, version / "model.onnx")
+    else:
+        assert engine is not None
+        _copy(artifact, engine.file, version / "model.plan")
+    _write_warmup(model, {layout.IMAGES: plan.golden.images.tobytes()})
+
+
+def _triton_batch(batch: BatchRange) -> BatchRange:
+    """Triton forms batches from one image up: an engine whose profile begins later cannot be served so."""
+    if batch.min != 1:
+        raise InputError(f"the artifact takes batches from {batch.min}; Triton needs 1: export with --batch 1:OPT:MAX")
+    return batch
+
+
+def _write_preprocess(folder: pathlib.Path, plan: _Plan) -> None:
+    image, manifest = plan.options.golden_image, plan.artifact.manifest
+    model = folder / plan.names.preprocess
+    _write_config(folder, configs.preprocess_config(plan.names, manifest, len(image)))
+    version = model / layout.VERSION
+    version.mkdir()
+    _write_python(version, "preprocess.py")
+    (version / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    (version / layout.GOLDEN_IMAGE).write_bytes(image)
+    digest = hashlib.sha256(crop_image(image, manifest.preprocess).tobytes()).hexdigest()
+    (version / "golden.sha256").write_text(digest + "\n", encoding="ascii")
+    _write_warmup(model, {layout.GOLDEN_IMAGE: image})
+
+
+def _write_classify(folder: pathlib.Path, plan: _Plan) -> None:
+    model = folder / plan.names.classify
+    _write_config(folder, configs.classify_config(plan.names, plan.artifact.manifest, plan.served))
+    version = model / layout.VERSION
+    version.mkdir()
+    _write_python(version, "classify.py")
+    plan.golden.save(version / layout.GOLDEN)
+    _write_labels(model, plan.options.labels)
+    status = np.full((1, 1), layout.WARM_UP_STATUS, np.int32)
+    _write_warmup(model, {layout.LOGITS: plan.golden.logits.tobytes(), layout.STATUS: status.tobytes()})
+
+
+def _write_config(folder: pathlib.Path, config: ModelConfig) -> None:
+    (folder / config.name).mkdir()
+    (folder / config.name / layout.CONFIG).write_text(config_text(config), encoding="utf-8")
+
+
+def _write_python(version: pathlib.Path, name: str) -> None:
+    """Put one of our models into its version folder, with the runtime that it imports."""
+    shutil.copyfile(HERE / "models" / name, version / "model.py")
+    (version / "runtime").mkdir()
+    for path in sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("*.txt")]):
+        shutil.copyfile(path, version / "runtime" / path.name)
+
+
+def _write_labels(model: pathlib.Path, labels: list[str]) -> None:
+    (model / layout.LABELS).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+
+
+def _write_warmup(model: pathlib.Path, files: dict[str, bytes]) -> None:
+    (model / layout.WARMUP).mkdir()
+    for name, content in files.items():
+        (model / layout.WARMUP / name).write_bytes(content)
+
+
+def _copy(artifact: Artifact, name: str, target: pathlib.Path) -> None:
+    """Copy a file of the artifact; its hash is checked as it is read."""
+    if name == MANIFEST:
+        target.write_text(artifact.manifest.to_json(), encoding="utf-8")
+        return
+    target.write_bytes(artifact.read(name))
+
+
+def _write_record(folder: pathlib.Path, plan: _Plan) -> None:
+    files = {
+        path.relative_to(folder).as_posix(): record_file(path).model_dump()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    record = {"schema": 1, "ensemble": plan.names.ensemble, "served": plan.served.value, "files": files}
+    (folder / layout.RECORD).write_text(json.dumps(record, indent=1) + os.linesep, encoding="utf-8")
