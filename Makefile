@@ -1,9 +1,11 @@
-# `make demo` and `make test` are all that a fresh machine needs: Python 3.11 or newer, its venv module, and PyPI.
+# `make demo` and `make test` are all that a fresh machine needs: Debian 12 or newer with a C++ compiler, Python 3.11 or
+# newer with its venv module, PyPI and Debian's mirror.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+WORKERS ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test cpp cpp-test lint bench clean FORCE
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -13,6 +15,21 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # The bindings of the oldest TensorRT that this builds on; their package has the newest one's name, hence a folder apart.
 $(VENV)/tensorrt-10.12/done: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) tensorrt-cu12-bindings==10.12.0.36
+	touch $@
+
+# A whole Triton server for the tests; its package would also bring a web server's worth of dependencies.
+$(VENV)/tritonserver/done: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) nvidia-pytriton==0.7.0
+	touch $@
+
+build/dependencies/done: runtime/cpp/fetch_dependencies.sh
+	rm -rf $(@D)
+	runtime/cpp/fetch_dependencies.sh $(@D)
+	touch $@
+
+build/cpp-test-data/done: $(VENV)/installed $(wildcard runtime/cpp/tests/*.py)
+	rm -rf $(@D)
+	$(BIN)/python runtime/cpp/tests/make_test_data.py $(@D)
 	touch $@
 
 data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
@@ -27,8 +44,25 @@ demo: data/digits/done
 	$(BIN)/python cli.py inspect artifacts/digits_cnn-fp16
 	$(BIN)/python cli.py export deepvit_32 --fp16
 
-test: $(VENV)/installed $(VENV)/tensorrt-10.12/done
-	$(BIN)/python -m pytest
+test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(MAKE) cpp-test
+
+# The C++ runtime; its tests: ctest --test-dir build/cpp
+cpp: build/cpp
+
+cpp-test: build/cpp build/cpp-address build/cpp-thread
+	for build in $^; do $(BIN)/ctest --test-dir $$build --output-on-failure --parallel $(WORKERS) || exit 1; done
+
+build/cpp build/cpp-address build/cpp-thread: build/dependencies/done build/cpp-test-data/done FORCE
+	$(BIN)/cmake -S runtime/cpp -B $@ -G Ninja -DCMAKE_MAKE_PROGRAM="$$(realpath $(BIN)/ninja)" --log-level=WARNING \
+	  -DDEEPVIT_SANITIZE=$(SANITIZE) -DDEEPVIT_BUILD_TESTS=ON -DDEEPVIT_TEST_DATA="$$PWD/build/cpp-test-data" \
+	  -DDEEPVIT_TEST_ONNXRUNTIME="$$(realpath $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1*)" \
+	  -DCMAKE_PREFIX_PATH="$$PWD/build/dependencies/usr" -DCMAKE_INSTALL_RPATH_USE_LINK_PATH=ON
+	$(BIN)/cmake --build $@
+build/cpp-address: SANITIZE = address,undefined
+build/cpp-thread: SANITIZE = thread
+FORCE:
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -39,6 +73,8 @@ bench: data/digits/done
 	$(BIN)/python benchmarks/onnxruntime_cpu.py
 	$(BIN)/python benchmarks/int8_cpu.py
 	$(BIN)/python benchmarks/quantization_digits.py data/digits
+	$(MAKE) build/cpp $(VENV)/tritonserver/done
+	$(BIN)/python benchmarks/triton_load.py
 
 clean:
 	rm -rf $(VENV) artifacts data build dist *.egg-info

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 
 import numpy as np
-import numpy.typing as npt
 
 
 @dataclasses.dataclass(frozen=True)

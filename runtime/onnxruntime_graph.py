@@ -21,12 +21,15 @@ from runtime.execution_providers import (
 from runtime.manifest import ANY_BATCH, BatchRange
 from runtime.rounding import FLOAT8, REDUCED, rounded_on_cpu, types_in
 
+# ONNX Runtime 1.31 sends events of every session to its maker, also on Linux; it reads this when it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 except ImportError as error:
     raise MissingError("running an ONNX model needs ONNX Runtime; pip install onnxruntime") from error
 
+ort.disable_telemetry_events()
 Array = npt.NDArray[np.generic]
 # What ONNX Runtime raises on files and inputs; its classes have no common base but Exception.
 ORT_ERRORS: tuple[type[Exception], ...] = (

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 from conftest import ROOT
@@ -28,6 +29,24 @@ def refused(code, *arguments, **options):
     assert result.returncode == code, result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.startswith("· ")]
     assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def refused_here(code, arguments, capsys):
+    """As `refused`, within this process, where torch is loaded already."""
+    import cli
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if not line.startswith("· ")]
+    assert ended.value.code == code, said.err
+    assert len(lines) == 1, said.err
     assert lines[0].startswith("error: ")
     return lines[0]
 
@@ -123,11 +142,15 @@ def test_models_and_doctor():
         (["eval", "engine.plan", "--imagenet", "."], "does not exist"),
         (["eval", "deepvit_16"], "Missing option"),
         (["frobnicate"], "No such command"),
+        (["package"], "package needs --triton DIR"),
+        (["package", "--triton", "x"], "package needs an artifact"),
+        (["package", "none", "--triton", "x"], "does not exist"),
+        (["package", "--triton", "none", "--check"], "is not a repository that `package` wrote"),
         (["export", "deepvit_16", "--frobnicate"], "No such option"),
     ],
 )
-def test_wrong_usage(arguments, expected):
-    assert expected in refused(2, *arguments)
+def test_wrong_usage(arguments, expected, capsys):
+    assert expected in refused_here(2, arguments, capsys)
 
 
 def test_damaged_models(exported, digits, tmp_path):
@@ -224,6 +247,23 @@ def test_checkpoints_end_to_end(tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     assert "truncated or not a PyTorch checkpoint" in refused(2, "export", "digits_cnn", "--checkpoint", path)
     assert not pathlib.Path("artifacts/digits_cnn-fp16/x").exists()
+
+
+def test_package_writes_a_repository_and_check_finds_a_typo(exported, tmp_path):
+    repository = tmp_path / "repository"
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"digit {number}\n" for number in range(10)))
+    written = run("package", exported, "--triton", repository, "--labels", labels, "--backends", "python,onnxruntime")
+    assert written.returncode == 0, written.stderr
+    assert "random" not in written.stdout
+    assert "next: python cli.py package --triton" in written.stdout
+    assert (repository / "digits_cnn" / "labels.txt").read_text().splitlines()[3] == "digit 3"
+    assert run("package", "--triton", repository, "--check").returncode == 0
+    config = repository / "digits_cnn_onnxruntime" / "config.pbtxt"
+    config.write_text(config.read_text().replace("dynamic_batching", "dynamic_batchin"))
+    assert "does not follow Triton's schema" in refused(1, "package", "--triton", repository, "--check")
+    assert "has no engine.plan" in refused(2, "package", exported, "--triton", tmp_path / "a", "--backends", "tensorrt")
+    assert not (tmp_path / "a").exists()
 
 
 @without_gpu

@@ -82,7 +82,8 @@ def model_config(names: Names, manifest: Manifest, backend: Backend, batch: Batc
     config = _config(names.model(backend.value), batch.max, (taken,), (given,))
     config.dynamic_batching.preferred_batch_size.append(batch.opt)
     config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_MICROSECONDS
-    _warm_up(config, [Sample(taken, layout.IMAGES)])
+    for size in sorted({1, batch.max}):  # the largest too: memory is then what it will be
+        _warm_up(config, [Sample(taken, layout.IMAGES)], size)
     if backend is Backend.PYTHON:
         config.backend = "python"
         return _python(config, 1)
@@ -159,8 +160,8 @@ def _python(config: ModelConfig, instances: int) -> ModelConfig:
     return config
 
 
-def _warm_up(config: ModelConfig, samples: Iterable[Sample]) -> None:
-    warmup = config.model_warmup.add(name="golden", batch_size=1, count=1)
+def _warm_up(config: ModelConfig, samples: Iterable[Sample], batch_size: int = 1) -> None:
+    warmup = config.model_warmup.add(name=f"golden image, batch {batch_size}", batch_size=batch_size, count=1)
     for sample in samples:
         entry = warmup.inputs[sample.spec.name]
         entry.data_type = TYPES[sample.spec.dtype]

@@ -50,7 +50,7 @@ class Server:
             "--grpc-address=127.0.0.1", f"--grpc-port={self.grpc_port}",
             "--metrics-address=127.0.0.1", f"--metrics-port={metrics}",
             "--model-control-mode=none", "--disable-auto-complete-config",
-            "--exit-on-error=false", *options,
+            "--exit-on-error=false", "--exit-timeout-secs=2", *options,
         ]  # fmt: skip
         path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
         libraries = os.pathsep.join([str(server.parents[1] / "nvidia_pytriton.libs")])

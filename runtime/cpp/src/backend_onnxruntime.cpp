@@ -44,9 +44,15 @@ std::string use_library(const std::string& path) {
   return version;
 }
 
+Ort::Env* make_environment() {
+  auto* env = new Ort::Env(ORT_LOGGING_LEVEL_FATAL, "deepvit");
+  env->DisableTelemetryEvents();  // what runs here is nobody else's business, and its queue grows with every session
+  return env;
+}
+
 // One environment for the process, as ONNX Runtime wants it; never freed, as the library is never unloaded.
 Ort::Env& environment() {
-  static auto* env = new Ort::Env(ORT_LOGGING_LEVEL_FATAL, "deepvit");
+  static Ort::Env* env = make_environment();
   return *env;
 }
 

@@ -1,6 +1,6 @@
 """Write what the C++ tests compare with: small artifacts, images of every kind, and what Python makes of them.
 
-    python runtime/cpp/tests/make_test_data.py FOLDER
+python runtime/cpp/tests/make_test_data.py FOLDER
 """
 
 import argparse
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.numpy_helper
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
@@ -65,17 +66,27 @@ def copy_artifact(source: pathlib.Path, target: pathlib.Path, **changes: Any) ->
     (target / "manifest.json").write_text(json.dumps(manifest))
 
 
-def write_nan_artifact(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy an artifact whose first logit is NaN, with the hash of that model in its manifest."""
+def write_dark_artifact(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy an artifact whose logits are NaN for dark images alone: 0 · √(mean + 0.9), means being in [−1, 1]."""
     copy_artifact(source, target)
     model = onnx.load(target / "model.onnx")
-    output = model.graph.output[0].name
-    (last,) = [node for node in model.graph.node if output in node.output]
+    graph, helper = model.graph, onnx.helper
+    output, images = graph.output[0].name, graph.input[0].name
+    (last,) = [node for node in graph.node if output in node.output]
     last.output[list(last.output).index(output)] = "finite"
-    poison = np.zeros(SMALL.num_classes, np.float32)
-    poison[0] = np.nan
-    model.graph.initializer.append(onnx.numpy_helper.from_array(poison, "poison"))
-    model.graph.node.append(onnx.helper.make_node("Add", ["finite", "poison"], [output]))
+    constants = {"axes": np.array([1, 2, 3], np.int64), "lift": np.float32(0.9), "none": np.float32(0)}
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(v), f"dark.{k}") for k, v in constants.items())
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMean", [images, "dark.axes"], ["dark.mean4"], keepdims=0),
+            helper.make_node("Add", ["dark.mean4", "dark.lift"], ["dark.lifted"]),
+            helper.make_node("Sqrt", ["dark.lifted"], ["dark.root"]),
+            helper.make_node("Mul", ["dark.root", "dark.none"], ["dark.poison"]),
+            helper.make_node("Unsqueeze", ["dark.poison", "dark.last"], ["dark.column"]),
+            helper.make_node("Add", ["finite", "dark.column"], [output]),
+        ]
+    )
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], np.int64), "dark.last"))
     onnx.save(model, target / "model.onnx")
     rehash(target)
 
@@ -112,10 +123,10 @@ def answers(artifact: pathlib.Path, images: list[pathlib.Path]) -> list[dict[str
     return found
 
 
-def write_data(folder: pathlib.Path) -> None:
-    """Write everything into `folder`, which must not exist."""
+def write_data(folder: pathlib.Path, count: int = IMAGES) -> None:
+    """Write everything into `folder`, which must not exist, with `count` images."""
     artifacts = folder / "artifacts"
-    images = write_images(folder / "images", IMAGES)
+    images = write_images(folder / "images", count)
     export_small(artifacts / "small", InputForm.FLOAT32)
     export_small(artifacts / "uint8", InputForm.UINT8)
     preprocess = json.loads((artifacts / "small" / "manifest.json").read_text())["preprocess"]
@@ -124,7 +135,8 @@ def write_data(folder: pathlib.Path) -> None:
     expected = {"small": answers(artifacts / "small", images)}
     for name in ("uint8", *OTHER_PREPROCESSING):
         expected[name] = answers(artifacts / name, images[::5])
-    write_nan_artifact(artifacts / "small", artifacts / "nan")
+    write_dark_artifact(artifacts / "small", artifacts / "dark")
+    Image.new("RGB", (300, 300)).save(folder / "dark.png")
     write_engine_artifact(artifacts / "small", artifacts / "engine")
     (folder / "expected.json").write_text(json.dumps(expected))
 

@@ -9,6 +9,11 @@
 
 namespace {
 
+#ifdef __SANITIZE_THREAD__
+constexpr std::size_t kStep = 10;  // one thread only, and slow: a sample will do
+#else
+constexpr std::size_t kStep = 1;
+#endif
 constexpr float kLogitTolerance = 1e-5f;  // the same graph in the same ONNX Runtime; it is 0 so far
 
 std::string sha256_of(const std::vector<std::uint8_t>& crop) {
@@ -32,7 +37,8 @@ TEST_CASE("crops are Python's to the byte, logits within the tolerance") {
   for (const auto& [name, rows] : all.items()) {
     const deepvit::Model model(support::artifact(name), support::options());
     REQUIRE(rows.size() >= 60);
-    for (const auto& row : rows) {
+    for (std::size_t i = 0; i < rows.size(); i += kStep) {
+      const auto& row = rows[i];
       INFO(name << " " << row["image"]);
       const std::string encoded = support::image(row["image"]);
       const auto crop = model.crop(encoded.data(), encoded.size());
@@ -76,13 +82,16 @@ TEST_CASE("an image that cannot be decoded fails alone") {
   CHECK(distance(answers[3].logits, rows[1]["logits"]) <= kLogitTolerance);
 }
 
-TEST_CASE("logits that are not finite are an error, not a class") {
-  const deepvit::Model model(support::artifact("nan"), support::options());
-  const std::string encoded = support::image(support::expected()["small"][0]["image"]);
-  const auto answers = model.classify({{encoded.data(), encoded.size()}});
-  CHECK(answers[0].status == DEEPVIT_NOT_FINITE);
-  CHECK(answers[0].logits.empty());
-  const auto input = model.input_from_crops(model.crop(encoded.data(), encoded.size()));
+TEST_CASE("logits that are not finite are an error of that image alone, not a class") {
+  const deepvit::Model model(support::artifact("dark"), support::options());
+  const auto row = support::expected()["small"][0];
+  const std::string fine = support::image(row["image"]);
+  const std::string dark = support::contents(support::data() / "dark.png");
+  const auto answers = model.classify({{fine.data(), fine.size()}, {dark.data(), dark.size()}});
+  CHECK(distance(answers[0].logits, row["logits"]) <= kLogitTolerance);
+  CHECK(answers[1].status == DEEPVIT_NOT_FINITE);
+  CHECK(answers[1].logits.empty());
+  const auto input = model.input_from_crops(model.crop(dark.data(), dark.size()));
   CHECK_THROWS_WITH_AS(model.run(input.data(), 1), doctest::Contains("not finite"), deepvit::Error);
 }
 

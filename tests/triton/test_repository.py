@@ -1,0 +1,179 @@
+"""The repository as files: schema, hashes, wiring; each fault planted and found."""
+
+import json
+import pathlib
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import pytest
+
+from runtime.artifact import MANIFEST, open_artifact, record_file
+from runtime.errors import InputError
+from runtime.triton import layout
+from runtime.triton.check import check_repository
+from runtime.triton.configs import Backend
+from runtime.triton.labels import default_labels, read_labels
+from runtime.triton.releases import release_for
+from runtime.triton.schema import parse_config, schema
+
+
+def replace_weights(path: pathlib.Path) -> None:
+    """Turn the largest weight matrix of an ONNX file around, as if the file were another model's."""
+    model = onnx.load(path)
+    largest = max(model.graph.initializer, key=lambda tensor: int(np.prod(tensor.dims)))
+    flipped = np.flip(onnx.numpy_helper.to_array(largest)).copy()
+    largest.CopyFrom(onnx.numpy_helper.from_array(flipped, largest.name))
+    onnx.save(model, path)
+
+
+def rehash_artifact(artifact: pathlib.Path) -> None:
+    manifest = json.loads((artifact / MANIFEST).read_text())
+    manifest["files"] = {name: record_file(artifact / name).model_dump() for name in manifest["files"]}
+    (artifact / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def repository(packaged, cpp_data, tmp_path):
+    """With an engine, whose plan no TensorRT wrote: only its config is looked at."""
+    return packaged(cpp_data / "artifacts" / "engine", tmp_path / "repository")
+
+
+def config_of(repository, model):
+    return parse_config((repository / model / layout.CONFIG).read_text(), model)
+
+
+def test_a_repository_has_a_model_per_backend_and_is_as_it_was_written(repository):
+    models = {path.name for path in repository.iterdir() if path.is_dir()}
+    assert models == {
+        "small",
+        *(f"small_{part}" for part in ("preprocess", "classify", "tensorrt", "onnxruntime", "python")),
+    }
+    assert check_repository(repository) == []
+
+
+def test_the_configs_of_every_backend_follow_the_schema(repository):
+    for model, platform, file in (
+        ("tensorrt", "tensorrt_plan", "model.plan"),
+        ("onnxruntime", "onnxruntime_onnx", "model.onnx"),
+    ):
+        config = config_of(repository, f"small_{model}")
+        assert config.platform == platform
+        assert config.default_model_filename == file
+        assert (repository / f"small_{model}" / "1" / file).is_file()
+        assert [(t.name, t.data_type, list(t.dims)) for t in config.input] == [
+            ("images", schema.TYPE_FP32, [3, 224, 224])
+        ]
+        assert [(t.name, list(t.dims)) for t in config.output] == [("logits", [10])]
+        assert config.max_batch_size == 8
+        assert list(config.dynamic_batching.preferred_batch_size) == [4]
+        assert config.version_policy.latest.num_versions == 1
+        assert not config.response_cache.enable
+        assert config.instance_group[0].count == 1
+        warm_up = (repository / f"small_{model}" / "warmup" / "images").read_bytes()
+        assert len(warm_up) == 4 * 3 * 224 * 224
+    assert config_of(repository, "small_tensorrt").instance_group[0].kind == schema.ModelInstanceGroup.KIND_GPU
+    steps = config_of(repository, "small").ensemble_scheduling.step
+    assert [step.model_name for step in steps] == ["small_preprocess", "small_tensorrt", "small_classify"]
+
+
+@pytest.mark.parametrize(
+    ("model", "old", "new", "expected"),
+    [
+        ("small_tensorrt", "max_batch_size", "max_batchsize", "does not follow Triton's schema"),
+        ("small_onnxruntime", "TYPE_FP32", "TYPE_FLOAT", "does not follow Triton's schema"),
+        ("small_tensorrt", 'platform: "tensorrt_plan"', 'platform: "tensorrt"', "none of ours"),
+        ("small_python", 'name: "small_python"', 'name: "smal_python"', "config.pbtxt calls it"),
+        ("small", 'model_name: "small_tensorrt"', 'model_name: "small_tensorr"', "is no model here"),
+        ("small", 'value: "preprocessed"', 'value: "preproessed"', "which nothing gives"),
+        ("small_preprocess", "TYPE_FP32", "TYPE_UINT8", "takes images as TYPE_FP32"),
+        ("small_classify", "dims: 10", "dims: 11", "takes logits as TYPE_FP32 [11]"),
+        ("small", "dims: 10", "dims: 11", "labels.txt has 10 lines"),
+        ("small_tensorrt", 'input_data_file: "images"', 'input_data_file: "image"', "has -1 bytes"),
+    ],
+)  # fmt: skip
+def test_a_typo_in_a_config_is_found(repository, model, old, new, expected):
+    path = repository / model / layout.CONFIG
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    faults = check_repository(repository)
+    assert any(expected in fault for fault in faults), faults
+    assert any(fault.startswith(f"{model}/config.pbtxt: ") for fault in faults), faults  # and that it was changed
+
+
+def test_changed_missing_and_added_files_are_found(repository):
+    (repository / "small_tensorrt" / "1" / "model.plan").write_bytes(b"another plan")
+    (repository / "small_python" / "1" / "artifact" / "model.onnx").unlink()
+    (repository / "small" / "extra").write_text("")
+    faults = "\n".join(check_repository(repository))
+    for expected in ("small_tensorrt/1/model.plan: 12 bytes", "artifact/model.onnx: missing", "small/extra: not part"):
+        assert expected in faults
+
+
+def test_what_is_no_repository_is_an_error(tmp_path, repository):
+    with pytest.raises(InputError, match="is not a repository that `package` wrote"):
+        check_repository(tmp_path)
+    for text in ("{", "{}", '{"schema": 2}'):
+        (repository / layout.RECORD).write_text(text)
+        with pytest.raises(InputError, match="is not valid"):
+            check_repository(repository)
+
+
+def test_an_earlier_repository_is_replaced_and_anything_else_is_not(packaged, cpp_data, tmp_path, repository):
+    artifact = cpp_data / "artifacts" / "small"
+    packaged(artifact, repository, backends=(Backend.PYTHON,))
+    assert not (repository / "small_tensorrt").exists()
+    assert check_repository(repository) == []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("")
+    with pytest.raises(InputError, match="folder of something else; name another one with --triton"):
+        packaged(artifact, tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_cannot_be_packaged_is_refused_and_leaves_nothing(packaged, cpp_data, tmp_path):
+    small = cpp_data / "artifacts" / "small"
+    for options, expected in (
+        ({"backends": (Backend.TENSORRT,)}, "has no engine.plan"),
+        ({"name": "a b"}, "expected letters"),
+        ({"backends": (Backend.PYTHON,), "served": Backend.ONNXRUNTIME}, "is not among --backends"),
+        ({"golden_image": b"no image"}, "not an image"),
+    ):
+        with pytest.raises(InputError, match=expected):
+            packaged(small, tmp_path / "out", **options)
+    with pytest.raises(InputError, match="a path with a space hangs"):
+        packaged(small, tmp_path / "a b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_swapped_weights_are_not_packaged(packaged, cpp_data, tmp_path):
+    import shutil
+
+    shutil.copytree(cpp_data / "artifacts" / "small", tmp_path / "artifact")
+    replace_weights(tmp_path / "artifact" / "model.onnx")
+    with pytest.raises(InputError, match="SHA-256|bytes, expected"):
+        packaged(tmp_path / "artifact", tmp_path / "out")
+
+
+def test_labels(tmp_path):
+    names = default_labels(1000)
+    assert names[207].startswith("golden retriever")
+    assert len(set(names)) > 990
+    path = tmp_path / "labels.txt"
+    path.write_text("cat\ndog\n")
+    assert read_labels(path, 2) == ["cat", "dog"]
+    for content in (b"cat\n", b"cat\n\n", b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="--labels"):
+            read_labels(path, 2)
+
+
+def test_the_readme_says_how_to_serve(repository, cpp_data):
+    text = (repository / layout.GUIDE).read_text()
+    for flag in ("--http-address=127.0.0.1", "--model-control-mode=none", "--disable-auto-complete-config"):
+        assert flag in text
+    assert "weights are random" in text
+    version = open_artifact(cpp_data / "artifacts" / "engine").manifest.engines[0].version
+    assert release_for(version) in text
+    assert "25.11" in release_for("10.13.3.9")
