@@ -14,9 +14,7 @@ from runtime.errors import InputError, OutOfBoundsError
 def package(
     artifact: Annotated[pathlib.Path | None, typer.Argument(help="An artifact folder.")] = None,
     triton: Annotated[pathlib.Path | None, typer.Option(help="Folder of the Triton model repository.")] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; tell what is wrong with --triton DIR.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say what is wrong with --triton.")] = False,
     name: Annotated[str | None, typer.Option(help="Of the ensemble; the variant's if not given.")] = None,
     labels: Annotated[
         pathlib.Path | None, typer.Option(help="A class name per line; ImageNet's for 1000 classes if not given.")
@@ -38,9 +36,7 @@ def package(
         _check(triton, json_path)
         return
     if artifact is None:
-        raise InputError(
-            "package needs an artifact, as in: python cli.py package artifacts/deepvit_32-fp16 --triton DIR"
-        )
+        raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
     from runtime.session import artifact_of
     from runtime.triton.configs import Backend
     from runtime.triton.labels import default_labels, read_labels
@@ -63,10 +59,9 @@ def package(
         models = write_repository(opened, options)
     suffix = f" ({RANDOM_WEIGHTS})" if opened.manifest.has_random_weights else ""
     out.print(f"{triton}: {', '.join(models)}{suffix}")
+    out.print(f"{triton / 'README.md'} has the line that serves it")
     write_json(json_path, lambda: _json({"repository": str(triton), "models": models}))
-    print_next(
-        f"python cli.py package --triton {shlex.quote(str(triton))} --check; README.md there has the server's line"
-    )
+    print_next(f"python cli.py package --triton {shlex.quote(str(triton))} --check")
 
 
 def _golden_image(path: pathlib.Path | None) -> bytes:

@@ -5,13 +5,15 @@ import pathlib
 
 import numpy as np
 
+from runtime.tensors import Images, Logits
+
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
     """`images` as the model takes them, `logits` (B, classes) float32, `sqnr_db` how close it must come."""
 
-    images: npt.NDArray[np.generic]
-    logits: npt.NDArray[np.float32]
+    images: Images
+    logits: Logits
     sqnr_db: float
 
     @classmethod
@@ -22,7 +24,7 @@ class Golden:
     def save(self, path: pathlib.Path) -> None:
         np.savez(path, images=self.images, logits=self.logits, sqnr_db=np.float64(self.sqnr_db))
 
-    def fault_of(self, logits: npt.NDArray[np.float32]) -> str:
+    def fault_of(self, logits: Logits) -> str:
         """Return what is wrong with a model that gave `logits`; nothing where it gave the golden ones."""
         if logits.shape != self.logits.shape:
             return f"the model gives logits {logits.shape} for the golden image, expected {self.logits.shape}"

@@ -36,8 +36,8 @@ say. A path with a space in it hangs Triton's Python backend. The Python models 
 | `{names.ensemble}` | the three that it is made of; it serves with `{names.model(served.value)}` |
 
 A model whose backend this server lacks does not come up; delete its folder, or leave it out when packaging with
-`--backends`. `{names.model("python")}` comes up only if it gives the golden image's logits; for whatever model serves the
-ensemble, `{names.classify}` asks for them before its first answer, and refuses every request where they are others.
+`--backends`. `{names.model("python")}` comes up only if it gives the golden image's logits. Whatever model serves the
+ensemble, `{names.classify}` asks it for them before its first answer, and refuses every request where they are others.
 Ready says nothing of a Python model whose process has died: probe with a request.
 
 ## `{names.ensemble}`

@@ -10,6 +10,8 @@ try:
 except ImportError as error:
     raise MissingError("Triton's schema needs tritonclient; pip install 'deepvit[triton]'") from error
 
+__all__ = ["ModelConfig", "config_text", "parse_config", "schema"]
+
 ModelConfig = Any  # schema.ModelConfig, whose class is made at run time
 
 

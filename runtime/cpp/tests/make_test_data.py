@@ -1,7 +1,4 @@
-"""Write what the C++ tests compare with: small artifacts, images of every kind, and what Python makes of them.
-
-python runtime/cpp/tests/make_test_data.py FOLDER
-"""
+"""Write what the C++ tests compare with: small artifacts, images of every kind, and what Python makes of them."""
 
 import argparse
 import hashlib
@@ -104,7 +101,7 @@ def write_engine_artifact(source: pathlib.Path, target: pathlib.Path) -> None:
     """Copy an artifact with a plan that no TensorRT wrote; what its manifest says of it is well-formed."""
     batch = {"min": 1, "opt": 4, "max": 8}
     engine = {"file": "engine.plan", "backend": "tensorrt", "version": "11.4.0.106", "compute_capability": "9.0"}
-    rest = {"gpu": None, "driver": None, "profile": batch, "census": {"network": {}}}
+    rest: dict[str, Any] = {"gpu": None, "driver": None, "profile": batch, "census": {"network": {}}}
     copy_artifact(source, target, engines=[engine | rest])
     (target / "engine.plan").write_bytes(b"ftrt" + bytes(1000))
     rehash(target)
