@@ -26,8 +26,8 @@ def guide(names: Names, manifest: Manifest, backends: list[Backend], served: Bac
       --exit-on-error=false --strict-readiness=true
 
 Only this machine can reach it, clients cannot load or unload models, and nothing is guessed that config.pbtxt does not
-say. A path with a space in it hangs Triton's Python backend. The Python models need Python with
-`numpy pillow pydantic{" onnxruntime" if Backend.PYTHON in backends else ""}`, first on PATH.
+say. A path with a space in it hangs Triton's Python backend. The Python models need what `{layout.REQUIREMENTS}` lists
+in the Python that is first on PATH: `pip install -r {layout.REQUIREMENTS}`.
 {plan}
 | model | needs |
 |---|---|
@@ -58,5 +58,5 @@ A request none of whose images can be decoded is an error, and so are logits tha
     image.set_data_from_numpy(np.frombuffer(data, np.uint8)[None])
     print(client.infer("{names.ensemble}", [image]).as_numpy("{layout.CLASSES}"))
 
-`python cli.py package --triton {names.ensemble} --check` tells whether this folder is still what was written.
+`python cli.py package --triton "$PWD" --check` tells whether this folder is still what was written.
 """

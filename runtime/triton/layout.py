@@ -9,6 +9,7 @@ RECORD = "repository.json"  # written last: every file's hash
 CONFIG = "config.pbtxt"
 LABELS = "labels.txt"
 GUIDE = "README.md"
+REQUIREMENTS = "requirements.txt"  # what the Python models import, in the versions that they were packaged with
 VERSION = "1"
 WARMUP = "warmup"  # Triton's own name for the folder of warm-up data
 ARTIFACT = "artifact"  # in the Python model's version folder

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -22,6 +23,8 @@ from runtime.triton.layout import Names
 from runtime.triton.schema import ModelConfig, config_text
 
 HERE = pathlib.Path(__file__).parent
+REQUIRED = ("numpy", "pillow", "pydantic")
+REQUIRED_BY_PYTHON = ("ml_dtypes", "onnx", "onnxruntime")
 # How close a model must come to the golden logits, which ONNX Runtime computed on a CPU. Another model is near 0 dB.
 GOLDEN_SQNR_DB = {"fp32": 60.0, "fp16": 35.0, "bf16": 20.0, "int8": 20.0, "fp8": 15.0}
 
@@ -77,6 +80,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str
         (folder / names.ensemble / layout.VERSION).mkdir()
         (folder / names.ensemble / layout.VERSION / ".keep").touch()  # Triton wants the folder, others drop empty ones
         _write_labels(folder / names.ensemble, options.labels)
+        _write_requirements(folder, backends)
         text = guide(names, artifact.manifest, list(backends), served, plan.engine)
         (folder / layout.GUIDE).write_text(text, encoding="utf-8")
         _write_record(folder, plan)
@@ -182,6 +186,12 @@ def _write_python(version: pathlib.Path, name: str) -> None:
     (version / "runtime").mkdir()
     for path in sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("*.txt")]):
         shutil.copyfile(path, version / "runtime" / path.name)
+
+
+def _write_requirements(folder: pathlib.Path, backends: tuple[Backend, ...]) -> None:
+    packages = [*REQUIRED, *(REQUIRED_BY_PYTHON if Backend.PYTHON in backends else ())]
+    lines = [f"{package}=={importlib.metadata.version(package)}\n" for package in packages]
+    (folder / layout.REQUIREMENTS).write_text("".join(lines), encoding="ascii")
 
 
 def _write_labels(model: pathlib.Path, labels: list[str]) -> None:

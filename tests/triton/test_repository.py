@@ -174,6 +174,7 @@ def test_the_readme_says_how_to_serve(repository, cpp_data):
     for flag in ("--http-address=127.0.0.1", "--model-control-mode=none", "--disable-auto-complete-config"):
         assert flag in text
     assert "weights are random" in text
+    assert "onnxruntime==" in (repository / layout.REQUIREMENTS).read_text()
     version = open_artifact(cpp_data / "artifacts" / "engine").manifest.engines[0].version
     assert release_for(version) in text
     assert "25.11" in release_for("10.13.3.9")
