@@ -14,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -43,13 +44,15 @@ Ask = Callable[[bytes], object]
 
 
 def asker(server: Server, kind: str, ensemble: str) -> Ask:
-    """Return a function that classifies one image over a connection of its own."""
-    client = server.http() if kind == "http" else server.grpc()
+    """Return a function that classifies one image, over a connection of every thread's own, as the HTTP client needs."""
+    own = threading.local()
 
     def ask(encoded: bytes) -> object:
+        if not hasattr(own, "client"):
+            own.client = server.http() if kind == "http" else server.grpc()
         image = CLIENTS[kind].InferInput("image", [1, len(encoded)], "UINT8")
         image.set_data_from_numpy(np.frombuffer(encoded, np.uint8)[None])
-        return client.infer(ensemble, [image]).as_numpy("classes")
+        return own.client.infer(ensemble, [image]).as_numpy("classes")
 
     return ask
 

@@ -20,14 +20,15 @@ def guide(names: Names, manifest: Manifest, backends: list[Backend], served: Bac
     plan = f"\nThe plan: {release_for(engine.version)}.\n" if engine is not None else ""
     return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.upper()} for Triton Inference Server
 {random}
-    tritonserver --model-repository="$PWD" \\
+    MALLOC_MMAP_THRESHOLD_=131072 tritonserver --model-repository="$PWD" \\
       --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \\
       --model-control-mode=none --disable-auto-complete-config \\
       --exit-on-error=false --strict-readiness=true
 
 Only this machine can reach it, clients cannot load or unload models, and nothing is guessed that config.pbtxt does not
-say. A path with a space in it hangs Triton's Python backend. The Python models need what `{layout.REQUIREMENTS}` lists
-in the Python that is first on PATH: `pip install -r {layout.REQUIREMENTS}`.
+say. The first setting keeps glibc from raising its threshold with every large image, without which the server's memory
+grows under load. A path with a space in it hangs Triton's Python backend. The Python models need what
+`{layout.REQUIREMENTS}` lists in the Python that is first on PATH: `pip install -r {layout.REQUIREMENTS}`.
 {plan}
 | model | needs |
 |---|---|

@@ -13,6 +13,7 @@ import tritonclient.http
 
 WHEEL = pathlib.Path(sys.prefix) / "tritonserver"
 START_SECONDS = 120
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}  # as the repository's README starts it
 
 
 def install_server(folder: pathlib.Path) -> pathlib.Path:
@@ -54,7 +55,7 @@ class Server:
         ]  # fmt: skip
         path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
         libraries = os.pathsep.join([str(server.parents[1] / "nvidia_pytriton.libs")])
-        environment = {**os.environ, "PATH": path, "LD_LIBRARY_PATH": libraries}
+        environment = {**os.environ, **MALLOC, "PATH": path, "LD_LIBRARY_PATH": libraries}
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
 
