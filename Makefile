@@ -68,6 +68,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp' | xargs $(BIN)/clang-format --dry-run --Werror
 
 bench: data/digits/done
 	$(BIN)/python benchmarks/onnxruntime_cpu.py

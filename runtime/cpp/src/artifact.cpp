@@ -1,7 +1,5 @@
 #include "artifact.h"
 
-#include <openssl/evp.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -9,6 +7,7 @@
 #include <memory>
 
 #include "error.h"
+#include "sha256.h"
 
 namespace deepvit {
 namespace {
@@ -52,21 +51,6 @@ Manifest read_manifest(const std::string& folder) {
 
 }  // namespace
 
-std::string sha256_of(const Bytes& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1) {
-    throw Failure(DEEPVIT_INTERNAL, "OpenSSL cannot compute a SHA-256");
-  }
-  std::string text;
-  for (unsigned int i = 0; i < size; ++i) {
-    char pair[3];
-    std::snprintf(pair, sizeof pair, "%02x", digest[i]);
-    text += pair;
-  }
-  return text;
-}
-
 Artifact::Artifact(const std::string& folder) : folder_(folder), manifest_(read_manifest(folder)) {}
 
 Bytes Artifact::read(const std::string& name) const {
@@ -74,10 +58,11 @@ Bytes Artifact::read(const std::string& name) const {
   if (found == manifest_.files.end()) throw invalid_artifact(path(name) + " is not part of the artifact");
   const FileRecord& record = found->second;
   Bytes bytes = read_file(path(name), record.bytes, record.bytes);
-  const std::string got = sha256_of(bytes);
+  const std::string got = sha256_of(bytes.data(), bytes.size());
   if (got != record.sha256) {
     throw invalid_artifact(path(name) + " has SHA-256 " + got.substr(0, 16) + "…, expected " +
-                           record.sha256.substr(0, 16) + "… by its manifest; it is not what was exported: export again");
+                           record.sha256.substr(0, 16) +
+                           "… by its manifest; it is not what was exported: export again");
   }
   return bytes;
 }

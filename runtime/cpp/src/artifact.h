@@ -27,7 +27,4 @@ class Artifact {
   Manifest manifest_;
 };
 
-// SHA-256 in lower-case hexadecimal.
-std::string sha256_of(const Bytes& bytes);
-
 }  // namespace deepvit

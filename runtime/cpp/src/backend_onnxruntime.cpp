@@ -33,7 +33,7 @@ std::string use_library(const std::string& path) {
   }
   auto library = std::make_unique<SharedLibrary>(
       path, std::vector<std::string>{"libonnxruntime.so.1", "libonnxruntime.so"}, kRemedy);
-  const OrtApiBase* base = library->function<const OrtApiBase* ORT_API_CALL()>("OrtGetApiBase")();
+  const OrtApiBase* base = library->function<const OrtApiBase * ORT_API_CALL()>("OrtGetApiBase")();
   const OrtApi* api = base->GetApi(ORT_API_VERSION);
   if (api == nullptr) {
     throw missing(library->name() + " is ONNX Runtime " + base->GetVersionString() + ", which is too old; " + kRemedy);

@@ -56,8 +56,9 @@ std::string text_of(const Version& version) {
 struct Library {
   explicit Library(const Options& options)
       : loaded(options.tensorrt_library, library_names(),
-               library_title() + " is needed: put its library on the loader's path or name it in "
-                                 "options.tensorrt_library"),
+               library_title() +
+                   " is needed: put its library on the loader's path or name it in "
+                   "options.tensorrt_library"),
         version(version_from(loaded.function<decltype(getInferLibVersion)>("getInferLibVersion")())) {
     if (version[0] != NV_TENSORRT_MAJOR) {
       throw missing(loaded.name() + " is version " + text_of(version) + "; this library was compiled for " +
@@ -80,8 +81,9 @@ void require_backend(const Engine& engine) {
     throw missing(engine.file + " is for " + engine.backend + "; this library was compiled for " + library_title());
   }
   if (engine.weight_stripped) {
-    throw missing(engine.file + " has no weights of its own, which only the Python runtime can fit in; build it "
-                                "without --weight-stripped");
+    throw missing(engine.file +
+                  " has no weights of its own, which only the Python runtime can fit in; build it "
+                  "without --weight-stripped");
   }
 }
 
@@ -119,8 +121,9 @@ class TensorRt final : public Backend {
     require_version(record, library_.version);
     require_capability(record, cuda_.compute_capability());
     if (record.version_compatible && !options.allow_host_code) {
-      throw invalid_argument(name_ + " is version-compatible: TensorRT loads it by host code within the plan; if you "
-                                     "trust whoever built it, set options.allow_host_code");
+      throw invalid_argument(name_ +
+                             " is version-compatible: TensorRT loads it by host code within the plan; if you "
+                             "trust whoever built it, set options.allow_host_code");
     }
     const Bytes plan = artifact.read(record.file);
     cuda_.use();
@@ -132,13 +135,13 @@ class TensorRt final : public Backend {
     EngineParts parts{engine_.get(), &cuda_, bindings_of(artifact.manifest()), 0, &log_, options.log};
     batch_ = profile_of(parts.bindings);
     parts.largest_batch = batch_.max;
-    leases_ = std::make_unique<LeasePool<TensorRtLease>>(
-        static_cast<std::size_t>(options.contexts), [parts] { return std::make_unique<TensorRtLease>(parts); });
+    leases_ = std::make_unique<LeasePool<TensorRtLease>>(static_cast<std::size_t>(options.contexts),
+                                                         [parts] { return std::make_unique<TensorRtLease>(parts); });
   }
 
   std::string description() const override {
-    return std::string(kIsRtx ? "TensorRT-RTX " : "TensorRT ") + text_of(library_.version) +
-           " on compute capability " + cuda_.compute_capability();
+    return std::string(kIsRtx ? "TensorRT-RTX " : "TensorRT ") + text_of(library_.version) + " on compute capability " +
+           cuda_.compute_capability();
   }
 
   BatchRange batch() const override { return batch_; }

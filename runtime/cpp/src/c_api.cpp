@@ -56,8 +56,8 @@ void require(bool is_met, const std::string& expected) {
 }
 
 void require_room(std::size_t capacity, std::size_t needed, const char* what) {
-  require(capacity >= needed, std::string(what) + " has room for " + std::to_string(capacity) + ", expected " +
-                                  std::to_string(needed));
+  require(capacity >= needed,
+          std::string(what) + " has room for " + std::to_string(capacity) + ", expected " + std::to_string(needed));
 }
 
 void require_count(std::size_t count) {
@@ -103,8 +103,8 @@ deepvit_status deepvit_get_info(const deepvit_model* model, deepvit_info* info) 
   return guarded([&] {
     require(model != nullptr && info != nullptr, "model or info is null");
     const std::size_t size = info->struct_size;
-    require(size >= sizeof(size) && size <= 4096, "info.struct_size is " + std::to_string(size) +
-                                                      ", expected sizeof(deepvit_info)");
+    require(size >= sizeof(size) && size <= 4096,
+            "info.struct_size is " + std::to_string(size) + ", expected sizeof(deepvit_info)");
     deepvit_info found = info_of(model->model);
     found.struct_size = size;
     std::memset(info, 0, size);
@@ -142,8 +142,8 @@ deepvit_status deepvit_run(deepvit_model* model, const void* input, size_t count
   });
 }
 
-deepvit_status deepvit_classify_encoded(deepvit_model* model, const deepvit_bytes* images, size_t count,
-                                        float* logits, size_t capacity, deepvit_status* statuses) {
+deepvit_status deepvit_classify_encoded(deepvit_model* model, const deepvit_bytes* images, size_t count, float* logits,
+                                        size_t capacity, deepvit_status* statuses) {
   return guarded([&] {
     require(model != nullptr && images != nullptr && logits != nullptr, "model, images or logits is null");
     require_count(count);

@@ -1,8 +1,8 @@
 // JPEG by libjpeg-turbo, with its defaults, which are Pillow's: exact integer IDCT, smooth chroma upsampling.
 #include <csetjmp>
-#include <cstdio>  // jpeglib.h needs FILE declared before it
+#include <cstdio>
 
-#include <jpeglib.h>
+#include <jpeglib.h>  // needs FILE and size_t declared before it
 
 #include "decode.h"
 
@@ -139,9 +139,7 @@ class Decoder {
     jpeg_finish_decompress(&jpeg_);
   }
 
-  [[noreturn]] void refuse() const {
-    throw invalid_image(std::string("JPEG cannot be decoded: ") + errors_.message);
-  }
+  [[noreturn]] void refuse() const { throw invalid_image(std::string("JPEG cannot be decoded: ") + errors_.message); }
 
   jpeg_decompress_struct jpeg_{};
   jpeg_source_mgr source_;

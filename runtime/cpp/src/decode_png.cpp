@@ -77,8 +77,7 @@ class Reader {
     if (png_get_rowbytes(png_, info_) != static_cast<std::size_t>(image_.width) * 3) {
       png_error(png_, "its rows are not RGB");
     }
-    png_read_image(png_, rows_.data());
-    png_read_end(png_, nullptr);
+    png_read_image(png_, rows_.data());  // what follows the last row is of no concern here, as it is not to Pillow
   }
 
   [[noreturn]] void refuse() const { throw invalid_image("PNG cannot be decoded: " + message_); }

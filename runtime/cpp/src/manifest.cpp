@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kLargestSide = 16384;     // of runtime/preprocess.py
+constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess.py
 constexpr std::int64_t kMostClasses = 1'000'000;  // bounds what a hostile manifest makes callers allocate
 constexpr std::int64_t kLargestBatch = 65'536;
 

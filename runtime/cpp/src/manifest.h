@@ -1,4 +1,5 @@
-// manifest.json (schema 1), as far as running the model needs it. Written by the Python package; see runtime/manifest.py.
+// manifest.json (schema 1), as far as running the model needs it. Written by the Python package; see
+// runtime/manifest.py.
 #pragma once
 
 #include <array>

@@ -62,7 +62,8 @@ void Model::run(const void* input, std::size_t count, float* logits) {
   const std::size_t classes = manifest().classes;
   std::size_t failed = 0;
   for (std::size_t i = 0; i < count; ++i) failed += is_finite(logits + i * classes, classes) ? 0 : 1;
-  if (failed > 0) throw not_finite("the logits of " + std::to_string(failed) + " of " + std::to_string(count) + " images");
+  if (failed > 0)
+    throw not_finite("the logits of " + std::to_string(failed) + " of " + std::to_string(count) + " images");
 }
 
 void Model::run_all(const std::uint8_t* input, std::size_t count, float* logits) {

@@ -30,8 +30,8 @@ Size resized_size(const Image& image, int shorter) {
 
 // Where the crop lies on one axis: the part of it that the image covers.
 struct Span {
-  int from;    // first pixel of the resized image
-  int to;      // where it lands in the crop
+  int from;  // first pixel of the resized image
+  int to;    // where it lands in the crop
   int length;
 };
 

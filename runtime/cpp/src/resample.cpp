@@ -81,9 +81,7 @@ std::vector<Taps> taps_of(int in, int out, int from, int count, Filter filter) {
   return all;
 }
 
-std::uint8_t rounded(std::int32_t sum) {
-  return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
-}
+std::uint8_t rounded(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255)); }
 
 // One pass: every output value is the weighted sum of values `stride` bytes apart.
 void weigh(const std::uint8_t* first, std::size_t stride, const Taps& taps, std::uint8_t* to) {

@@ -14,8 +14,7 @@ std::string why() {
 
 }  // namespace
 
-SharedLibrary::SharedLibrary(const std::string& path, const std::vector<std::string>& names,
-                             const std::string& remedy)
+SharedLibrary::SharedLibrary(const std::string& path, const std::vector<std::string>& names, const std::string& remedy)
     : handle_(nullptr) {
   std::string first_reason;
   for (const std::string& name : path.empty() ? names : std::vector<std::string>{path}) {

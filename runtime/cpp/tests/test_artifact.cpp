@@ -32,8 +32,8 @@ TEST_CASE("a model of another shape or garbage is refused, its hash being right"
   const support::Copy garbage("small");
   support::write(garbage.path() / "model.onnx", "abc");
   manifest = garbage.manifest();
-  manifest["files"]["model.onnx"] = {
-      {"bytes", 3}, {"sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}};
+  manifest["files"]["model.onnx"] = {{"bytes", 3},
+                                     {"sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}};
   garbage.set_manifest(manifest);
   const auto opened = support::open_status(garbage.path().string());
   CHECK(opened.status == DEEPVIT_INVALID_ARTIFACT);

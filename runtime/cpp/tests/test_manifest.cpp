@@ -7,7 +7,9 @@
 
 namespace {
 
-nlohmann::json valid() { return nlohmann::json::parse(support::contents(support::artifact("small") + "/manifest.json")); }
+nlohmann::json valid() {
+  return nlohmann::json::parse(support::contents(support::artifact("small") + "/manifest.json"));
+}
 
 std::string fault_of(const nlohmann::json& manifest) {
   try {
@@ -67,8 +69,8 @@ TEST_CASE("faults are named") {
 }
 
 TEST_CASE("missing fields are named, text that is not JSON is refused") {
-  for (const char* key : {"schema", "variant", "classes", "weights", "precision", "input", "output", "batch",
-                          "preprocess", "files"}) {
+  for (const char* key :
+       {"schema", "variant", "classes", "weights", "precision", "input", "output", "batch", "preprocess", "files"}) {
     auto manifest = valid();
     manifest.erase(key);
     CHECK(fault_of(manifest).find(key) != std::string::npos);

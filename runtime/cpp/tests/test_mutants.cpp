@@ -23,7 +23,8 @@ std::string mutated(std::string bytes, std::mt19937& random) {
   const auto below = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
   switch (below(6)) {
     case 0:  // flip bits
-      for (std::size_t i = 0, n = 1 + below(8); i < n; ++i) bytes[below(bytes.size())] ^= static_cast<char>(1 << below(8));
+      for (std::size_t i = 0, n = 1 + below(8); i < n; ++i)
+        bytes[below(bytes.size())] ^= static_cast<char>(1 << below(8));
       break;
     case 1:  // truncate
       bytes.resize(below(bytes.size()));
@@ -38,7 +39,8 @@ std::string mutated(std::string bytes, std::mt19937& random) {
     }
     case 4:  // extreme values, most of them near the header
       for (std::size_t i = 0, n = 1 + below(4); i < n; ++i) {
-        bytes[below(std::min<std::size_t>(bytes.size(), below(2) == 0 ? 64 : bytes.size()))] = below(2) == 0 ? '\xff' : '\0';
+        bytes[below(std::min<std::size_t>(bytes.size(), below(2) == 0 ? 64 : bytes.size()))] =
+            below(2) == 0 ? '\xff' : '\0';
       }
       break;
     default:  // noise
@@ -72,8 +74,8 @@ TEST_CASE("5,000 damaged images") {
   for (int i = 0; i < kImageMutants; ++i) {
     const std::string bytes = mutated(originals[static_cast<std::size_t>(i) % originals.size()], random);
     const std::vector<char> exact(bytes.begin(), bytes.end());  // no room behind the end, so that ASan sees over-reads
-    const deepvit_status status = deepvit_crop_encoded(model, exact.empty() ? "" : exact.data(), exact.size(),
-                                                       crop.data(), crop.size());
+    const deepvit_status status =
+        deepvit_crop_encoded(model, exact.empty() ? "" : exact.data(), exact.size(), crop.data(), crop.size());
     ++counts[status];
     CHECK((status == DEEPVIT_OK || status == DEEPVIT_INVALID_IMAGE));
     if (status != DEEPVIT_OK) CHECK(is_one_line(deepvit_last_error()));

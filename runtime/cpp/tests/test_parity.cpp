@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "artifact.h"
+#include "sha256.h"
 #include "support.h"
 
 namespace {
@@ -15,11 +15,6 @@ constexpr std::size_t kStep = 10;  // one thread only, and slow: a sample will d
 constexpr std::size_t kStep = 1;
 #endif
 constexpr float kLogitTolerance = 1e-5f;  // the same graph in the same ONNX Runtime; it is 0 so far
-
-std::string sha256_of(const std::vector<std::uint8_t>& crop) {
-  const auto* bytes = reinterpret_cast<const std::byte*>(crop.data());
-  return deepvit::sha256_of(deepvit::Bytes(bytes, bytes + crop.size()));
-}
 
 float distance(const std::vector<float>& got, const nlohmann::json& wanted) {
   if (got.size() != wanted.size()) return INFINITY;
@@ -42,7 +37,7 @@ TEST_CASE("crops are Python's to the byte, logits within the tolerance") {
       INFO(name << " " << row["image"]);
       const std::string encoded = support::image(row["image"]);
       const auto crop = model.crop(encoded.data(), encoded.size());
-      CHECK(sha256_of(crop) == row["crop_sha256"].get<std::string>());
+      CHECK(deepvit::sha256_of(crop.data(), crop.size()) == row["crop_sha256"].get<std::string>());
       CHECK(distance(model.run(model.input_from_crops(crop).data(), 1), row["logits"]) <= kLogitTolerance);
     }
   }
@@ -70,8 +65,8 @@ TEST_CASE("an image that cannot be decoded fails alone") {
   const std::string first = support::image(rows[0]["image"]);
   const std::string last = support::image(rows[1]["image"]);
   const std::string broken = first.substr(0, first.size() / 2);
-  const auto answers = model.classify({{first.data(), first.size()}, {broken.data(), broken.size()}, {nullptr, 0},
-                                       {last.data(), last.size()}});
+  const auto answers = model.classify(
+      {{first.data(), first.size()}, {broken.data(), broken.size()}, {nullptr, 0}, {last.data(), last.size()}});
   CHECK(answers[0].status == DEEPVIT_OK);
   CHECK(answers[1].status == DEEPVIT_INVALID_IMAGE);
   CHECK(answers[2].status == DEEPVIT_INVALID_IMAGE);

@@ -1,6 +1,4 @@
 // deepvit-classify: what an artifact makes of images, from the command line.
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -16,6 +14,7 @@
 #include <vector>
 
 #include "deepvit/deepvit.hpp"
+#include "sha256.h"
 
 namespace {
 
@@ -74,17 +73,28 @@ void print_log(void*, deepvit_log_level, const char* message) { std::fprintf(std
 // Sets one option; `value()` takes the next argument.
 template <typename Value>
 void set_option(Arguments& parsed, const std::string& option, const Value& value) {
-  if (option == "--top") parsed.top = static_cast<std::size_t>(number_from(option, value(), 1));
-  else if (option == "--labels") parsed.labels = value();
-  else if (option == "--json") parsed.is_json = true;
-  else if (option == "--backend") parsed.options.backend = backend_from(value());
-  else if (option == "--threads") parsed.options.threads = number_from(option, value(), 1);
-  else if (option == "--onnxruntime") parsed.options.onnxruntime_library = value();
-  else if (option == "--tensorrt") parsed.options.tensorrt_library = value();
-  else if (option == "--cuda") parsed.options.cuda_library = value();
-  else if (option == "--allow-host-code") parsed.options.allow_host_code = 1;
-  else if (option == "--verbose") parsed.options.log = print_log;
-  else throw UsageError(option + " is no option; see --help");
+  if (option == "--top")
+    parsed.top = static_cast<std::size_t>(number_from(option, value(), 1));
+  else if (option == "--labels")
+    parsed.labels = value();
+  else if (option == "--json")
+    parsed.is_json = true;
+  else if (option == "--backend")
+    parsed.options.backend = backend_from(value());
+  else if (option == "--threads")
+    parsed.options.threads = number_from(option, value(), 1);
+  else if (option == "--onnxruntime")
+    parsed.options.onnxruntime_library = value();
+  else if (option == "--tensorrt")
+    parsed.options.tensorrt_library = value();
+  else if (option == "--cuda")
+    parsed.options.cuda_library = value();
+  else if (option == "--allow-host-code")
+    parsed.options.allow_host_code = 1;
+  else if (option == "--verbose")
+    parsed.options.log = print_log;
+  else
+    throw UsageError(option + " is no option; see --help");
 }
 
 Arguments arguments_from(int argc, char** argv) {
@@ -146,25 +156,14 @@ std::vector<std::size_t> best_of(const std::vector<float>& logits, std::size_t c
   return order;
 }
 
-std::string sha256_of(const std::vector<std::uint8_t>& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
-  std::string text;
-  for (unsigned int i = 0; i < size; ++i) {
-    char pair[3];
-    std::snprintf(pair, sizeof pair, "%02x", digest[i]);
-    text += pair;
-  }
-  return text;
-}
-
 void print_json(const std::string& image, const std::vector<float>& logits, const std::vector<std::size_t>& best,
                 const std::vector<double>& shares, const std::vector<std::uint8_t>& crop) {
   nlohmann::json classes = nlohmann::json::array();
   for (std::size_t index : best) classes.push_back({{"class", index}, {"probability", shares[index]}});
-  const nlohmann::json line{
-      {"image", image}, {"classes", classes}, {"logits", logits}, {"crop_sha256", sha256_of(crop)}};
+  const nlohmann::json line{{"image", image},
+                            {"classes", classes},
+                            {"logits", logits},
+                            {"crop_sha256", deepvit::sha256_of(crop.data(), crop.size())}};
   std::cout << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
 }
 

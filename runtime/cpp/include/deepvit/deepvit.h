@@ -50,33 +50,33 @@ typedef void (*deepvit_log_callback)(void* user_data, deepvit_log_level level, c
 
 /* Zero means the default everywhere: deepvit_options options = DEEPVIT_OPTIONS_INIT; */
 typedef struct deepvit_options {
-  size_t struct_size;               /* sizeof(deepvit_options) as the caller was compiled */
-  deepvit_backend backend;          /* DEEPVIT_BACKEND_AUTO */
-  int32_t threads;                  /* of one run on the CPU; as many as there are cores */
-  int32_t contexts;                 /* TensorRT runs under way at once, each with its own buffers; 2 */
-  int32_t device;                   /* the GPU's number */
-  int32_t allow_host_code;          /* not 0: a version-compatible plan may run the host code that it brings */
-  int32_t reserved;                 /* 0 */
-  const char* onnxruntime_library;  /* path; libonnxruntime.so.1 by the loader's search path */
-  const char* tensorrt_library;     /* path; libnvinfer.so, libnvinfer_lean.so or libtensorrt_rtx.so likewise */
-  const char* cuda_library;         /* path; libcudart.so likewise */
-  deepvit_log_callback log;         /* nobody hears */
+  size_t struct_size;              /* sizeof(deepvit_options) as the caller was compiled */
+  deepvit_backend backend;         /* DEEPVIT_BACKEND_AUTO */
+  int32_t threads;                 /* of one run on the CPU; as many as there are cores */
+  int32_t contexts;                /* TensorRT runs under way at once, each with its own buffers; 2 */
+  int32_t device;                  /* the GPU's number */
+  int32_t allow_host_code;         /* not 0: a version-compatible plan may run the host code that it brings */
+  int32_t reserved;                /* 0 */
+  const char* onnxruntime_library; /* path; libonnxruntime.so.1 by the loader's search path */
+  const char* tensorrt_library;    /* path; libnvinfer.so, libnvinfer_lean.so or libtensorrt_rtx.so likewise */
+  const char* cuda_library;        /* path; libcudart.so likewise */
+  deepvit_log_callback log;        /* nobody hears */
   void* log_user_data;
 } deepvit_options;
 #define DEEPVIT_OPTIONS_INIT {sizeof(deepvit_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL}
 
 /* What a model takes and gives; the strings live as long as the model. */
 typedef struct deepvit_info {
-  size_t struct_size;      /* sizeof(deepvit_info), set by the caller */
-  const char* variant;     /* "deepvit_32" */
-  const char* precision;   /* "fp16" */
-  const char* backend;     /* what runs it, and how: "ONNX Runtime 1.31.1 on the CPU" */
-  size_t classes;          /* logits per image */
-  size_t crop;             /* side of the centred square, in pixels */
-  size_t input_bytes;      /* of one image in the layout that the model takes */
-  size_t batch_max;        /* larger batches are split */
-  int32_t takes_uint8;     /* 1: (B, crop, crop, 3) uint8; 0: (B, 3, crop, crop) float32, normalised */
-  int32_t random_weights;  /* 1: the weights are random, the answers mean nothing */
+  size_t struct_size;     /* sizeof(deepvit_info), set by the caller */
+  const char* variant;    /* "deepvit_32" */
+  const char* precision;  /* "fp16" */
+  const char* backend;    /* what runs it, and how: "ONNX Runtime 1.31.1 on the CPU" */
+  size_t classes;         /* logits per image */
+  size_t crop;            /* side of the centred square, in pixels */
+  size_t input_bytes;     /* of one image in the layout that the model takes */
+  size_t batch_max;       /* larger batches are split */
+  int32_t takes_uint8;    /* 1: (B, crop, crop, 3) uint8; 0: (B, 3, crop, crop) float32, normalised */
+  int32_t random_weights; /* 1: the weights are random, the answers mean nothing */
 } deepvit_info;
 
 typedef struct deepvit_model deepvit_model;

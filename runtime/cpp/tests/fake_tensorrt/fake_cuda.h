@@ -1,0 +1,15 @@
+// What the fakes and the tests share: a CUDA that exists in memory only.
+#pragma once
+
+#include <functional>
+
+// Runs `work` on a stream of the fake: at once, or when the graph that is being recorded is launched.
+__attribute__((visibility("default"))) void fake_cuda_enqueue(void* stream, std::function<void()> work);
+
+extern "C" {
+// How much is allocated and not freed: device and pinned memory, streams, graphs.
+__attribute__((visibility("default"))) int fake_cuda_live(void);
+__attribute__((visibility("default"))) int fake_cuda_launches(void);
+// Let this function fail from now on; an empty name lets all succeed.
+__attribute__((visibility("default"))) void fake_cuda_fail(const char* function);
+}

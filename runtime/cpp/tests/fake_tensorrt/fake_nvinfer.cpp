@@ -1,0 +1,116 @@
+// A TensorRT of which the tests see every call: its engine gives an image's logits as multiples of its first value.
+#include <atomic>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "fake_cuda.h"
+#include "stubs.h"
+
+namespace {
+
+constexpr std::int64_t kImage[] = {3, 224, 224};
+constexpr std::int64_t kClasses = 10;
+constexpr std::int32_t kProfile[] = {2, 4, 8};  // the least is 2: one image has to be padded
+std::atomic<int> loaded{0};
+
+Dims dims_of(const std::string& name, std::int64_t batch) {
+  if (name == "images") return Dims4(batch, kImage[0], kImage[1], kImage[2]);
+  return Dims2(batch, kClasses);
+}
+
+class Context final : public IExecutionContext {
+ public:
+  Context() { mImpl = &impl_; }
+
+ private:
+  class Impl final : public ContextStub {
+   public:
+    void setDeviceMemoryV2(void*, std::int64_t) noexcept override {}
+    bool setInputShape(char const*, Dims const& dims) noexcept override {
+      batch_ = dims.d[0];
+      return dims.nbDims == 4 && batch_ >= kProfile[0] && batch_ <= kProfile[2];
+    }
+    bool setTensorAddress(char const* name, void* address) noexcept override {
+      addresses_[name] = static_cast<float*>(address);
+      return true;
+    }
+    bool enqueueV3(cudaStream_t stream) noexcept override {
+      const float* images = addresses_["images"];
+      float* logits = addresses_["logits"];
+      fake_cuda_enqueue(stream, [images, logits, batch = batch_] {
+        for (std::int64_t i = 0; i < batch; ++i) {
+          const float first = images[i * kImage[0] * kImage[1] * kImage[2]];
+          for (std::int64_t c = 0; c < kClasses; ++c) logits[i * kClasses + c] = first * static_cast<float>(c);
+        }
+      });
+      return true;
+    }
+
+   private:
+    std::int64_t batch_ = 0;
+    std::map<std::string, float*> addresses_;
+  };
+  Impl impl_;
+};
+
+class Engine final : public ICudaEngine {
+ public:
+  Engine() { mImpl = &impl_; }
+
+ private:
+  class Impl final : public EngineStub {
+   public:
+    std::int32_t getNbIOTensors() const noexcept override { return 2; }
+    char const* getIOTensorName(std::int32_t index) const noexcept override { return index == 0 ? "images" : "logits"; }
+    TensorIOMode getTensorIOMode(char const* name) const noexcept override {
+      return std::strcmp(name, "images") == 0 ? TensorIOMode::kINPUT : TensorIOMode::kOUTPUT;
+    }
+    Dims getTensorShape(char const* name) const noexcept override { return dims_of(name, -1); }
+    DataType getTensorDataType(char const*) const noexcept override { return DataType::kFLOAT; }
+    std::int32_t getNbOptimizationProfiles() const noexcept override { return 1; }
+    Dims getProfileShape(char const* name, std::int32_t, OptProfileSelector which) const noexcept override {
+      return dims_of(name, kProfile[static_cast<int>(which)]);
+    }
+    std::int64_t getDeviceMemorySizeV2() const noexcept override { return 1024; }
+    IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy) noexcept override {
+      return new Context();
+    }
+  };
+  Impl impl_;
+};
+
+class Runtime final : public IRuntime {
+ public:
+  explicit Runtime(ILogger* logger) : impl_(logger) { mImpl = &impl_; }
+
+ private:
+  class Impl final : public RuntimeStub {
+   public:
+    explicit Impl(ILogger* logger) : logger_(logger) {}
+    void setEngineHostCodeAllowed(bool) noexcept override {}
+    ICudaEngine* deserializeCudaEngine(void const* plan, std::size_t size) noexcept override {
+      ++loaded;
+      if (size >= 4 && std::memcmp(plan, "ftrt", 4) == 0) return new Engine();
+      logger_->log(ILogger::Severity::kERROR, "not a plan");
+      return nullptr;
+    }
+
+   private:
+    ILogger* logger_;
+  };
+  Impl impl_;
+};
+
+}  // namespace
+
+extern "C" {
+__attribute__((visibility("default"))) int fake_nvinfer_loaded(void) { return loaded; }
+__attribute__((visibility("default"))) std::int32_t getInferLibVersion() noexcept {
+  return NV_TENSORRT_MAJOR * 10000 + 400;
+}
+__attribute__((visibility("default"))) void* createInferRuntime_INTERNAL(void* logger, std::int32_t) noexcept {
+  return new Runtime(static_cast<ILogger*>(logger));
+}
+}

@@ -1,0 +1,34 @@
+"""Write, from TensorRT's own headers, classes that abort on every call: what the fake TensorRT then overrides.
+
+    python make_stubs.py INCLUDE_FOLDER OUTPUT.h
+"""
+
+import pathlib
+import re
+import sys
+
+CLASSES = {"VRuntime": "RuntimeStub", "VCudaEngine": "EngineStub", "VExecutionContext": "ContextStub"}
+PURE = re.compile(r"virtual\s+([^;{}]*?)\s*=\s*0\s*;", re.DOTALL)
+
+
+def stub(header: str, name: str, stub_name: str) -> str:
+    """Return a class that implements every pure virtual function of `name`, each by aborting."""
+    body = header[header.index(f"class {name} ") :]
+    methods = PURE.findall(re.sub(r"//[^\n]*", "", body[: body.index("\n};")]))
+    lines = [f"  {' '.join(method.split())} override {{ unexpected(__func__); }}" for method in methods]
+    return f"class {stub_name} : public nvinfer1::apiv::{name} {{\n public:\n" + "\n".join(lines) + "\n};\n"
+
+
+def main() -> None:
+    include, output = map(pathlib.Path, sys.argv[1:])
+    header = (include / "NvInferImpl.h").read_text()
+    stubs = "\n".join(stub(header, name, stub_name) for name, stub_name in CLASSES.items())
+    output.write_text(
+        "// Written by make_stubs.py.\n#pragma once\n#include <NvInferRuntime.h>\n#include <cstdio>\n#include <cstdlib>\n"
+        '[[noreturn]] inline void unexpected(const char* name) {\n  std::fprintf(stderr, "%s is not faked\\n", name);\n'
+        "  std::abort();\n}\nusing namespace nvinfer1;\n" + stubs
+    )
+
+
+if __name__ == "__main__":
+    main()

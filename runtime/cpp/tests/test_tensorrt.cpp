@@ -1,0 +1,142 @@
+// The TensorRT backend on a TensorRT and a CUDA that exist in memory only: leases, graphs, batches, failures.
+#include <NvInferRuntime.h>
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "fake_tensorrt/fake_cuda.h"
+#include "support.h"
+
+extern "C" int fake_nvinfer_loaded(void);
+
+namespace {
+
+// An artifact whose plan is for the fake.
+class Fitting : public support::Copy {
+ public:
+  Fitting() : support::Copy("engine") { change("/version", std::to_string(NV_TENSORRT_MAJOR) + ".4.0.106"); }
+
+  void change(const std::string& pointer, const nlohmann::json& value) const {
+    auto found = manifest();
+    found[nlohmann::json::json_pointer("/engines/0" + pointer)] = value;
+    set_manifest(found);
+  }
+};
+
+deepvit_options fake_options() {
+  deepvit_options options = support::options();
+  options.backend = DEEPVIT_BACKEND_TENSORRT;
+  options.tensorrt_library = FAKE_NVINFER;
+  options.cuda_library = FAKE_CUDA;
+  return options;
+}
+
+struct Batch {
+  explicit Batch(std::size_t count, float first_value = 1) : input(count * 3 * 224 * 224) {
+    for (std::size_t i = 0; i < count; ++i) input[i * 3 * 224 * 224] = first_value + static_cast<float>(i);
+  }
+  std::vector<float> input;
+};
+
+bool is_right(const std::vector<float>& logits, float first_value = 1) {
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] != (first_value + static_cast<float>(i / 10)) * static_cast<float>(i % 10)) return false;
+  }
+  return !logits.empty();
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("tensorrt");
+
+TEST_CASE("batches are padded to the profile's least and split at its most; graphs are launched; nothing stays") {
+  const Fitting artifact;
+  {
+    const deepvit::Model model(artifact.path().string(), fake_options());
+    CHECK(std::string(model.info().backend).find("TensorRT") == 0);
+    CHECK(model.info().batch_max == 8);
+    for (int round = 0; round < 3; ++round) {
+      for (std::size_t count : {1, 2, 3, 7, 8, 9, 17}) CHECK(is_right(model.run(Batch(count).input.data(), count)));
+    }
+    CHECK(fake_cuda_launches() > 0);
+    CHECK(fake_cuda_live() > 0);
+  }
+  CHECK(fake_cuda_live() == 0);
+}
+
+TEST_CASE("8 threads share 2 leases") {
+  const Fitting artifact;
+  {
+    const deepvit::Model model(artifact.path().string(), fake_options());
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([&, t] {
+        const auto first = static_cast<float>(100 * t);
+        for (std::size_t i = 0; i < 50; ++i) {
+          const std::size_t count = 1 + i % 5;
+          if (!is_right(model.run(Batch(count, first).input.data(), count), first)) ++wrong;
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(wrong == 0);
+  }
+  CHECK(fake_cuda_live() == 0);
+}
+
+TEST_CASE("without graphs it goes on; without memory it says so, and recovers") {
+  const Fitting artifact;
+  {
+    const deepvit::Model model(artifact.path().string(), fake_options());
+    fake_cuda_fail("cudaGraphInstantiateWithFlags");
+    for (int i = 0; i < 3; ++i) CHECK(is_right(model.run(Batch(4).input.data(), 4)));
+    for (const char* function : {"cudaStreamSynchronize", "cudaMemcpyAsync", "cudaMalloc", "cudaHostAlloc"}) {
+      fake_cuda_fail(function);
+      bool has_failed = false;
+      try {
+        model.run(Batch(4).input.data(), 4);
+      } catch (const deepvit::Error& error) {
+        has_failed = true;
+        CHECK(error.status() == DEEPVIT_DEVICE_FAILED);
+      }
+      CHECK(has_failed);
+    }
+    fake_cuda_fail("");
+    CHECK(is_right(model.run(Batch(4).input.data(), 4)));
+  }
+  CHECK(fake_cuda_live() == 0);
+}
+
+TEST_CASE("what does not fit this machine is said before the plan is loaded") {
+  const std::pair<const char*, nlohmann::json> changes[] = {
+      {"/version", std::to_string(NV_TENSORRT_MAJOR) + ".3.0.1"},
+      {"/compute_capability", "8.9,12.0"},
+      {"/weight_stripped", true},
+      {"/backend", "tensorrt-rtx"},
+  };
+  const int before = fake_nvinfer_loaded();
+  for (const auto& [pointer, value] : changes) {
+    const Fitting artifact;
+    artifact.change(pointer, value);
+    deepvit_options options = fake_options();
+    if (std::string(pointer) == "/backend") options.backend = DEEPVIT_BACKEND_TENSORRT_RTX;
+    CHECK(support::open_status(artifact.path().string(), options).status == DEEPVIT_MISSING);
+  }
+  const Fitting artifact;
+  artifact.change("/version_compatible", true);
+  CHECK(support::open_status(artifact.path().string(), fake_options()).status == DEEPVIT_INVALID_ARGUMENT);
+  support::write(artifact.path() / "engine.plan", "ftrt" + std::string(1000, 'x'));
+  artifact.change("/version_compatible", false);
+  CHECK(support::open_status(artifact.path().string(), fake_options()).status == DEEPVIT_INVALID_ARTIFACT);
+  CHECK(fake_nvinfer_loaded() == before);
+  deepvit_options allowed = fake_options();
+  allowed.allow_host_code = 1;
+  const Fitting compatible;
+  compatible.change("/version_compatible", true);
+  compatible.change("/version", std::to_string(NV_TENSORRT_MAJOR) + ".1.0.1");
+  CHECK(support::open_status(compatible.path().string(), allowed).status == DEEPVIT_OK);
+}
+
+TEST_SUITE_END();
