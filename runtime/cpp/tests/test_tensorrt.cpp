@@ -86,6 +86,21 @@ TEST_CASE("8 threads share 2 leases") {
   CHECK(fake_cuda_live() == 0);
 }
 
+TEST_CASE("a recording that fails is ended, and the run is made without") {
+  const Fitting artifact;
+  {
+    const deepvit::Model model(artifact.path().string(), fake_options());
+    fake_cuda_fail("cudaMemcpyAsync while recording");
+    const int launches = fake_cuda_launches();
+    for (int i = 0; i < 4; ++i)
+      CHECK(
+          is_right(model.run(Batch(4, 10.0f * static_cast<float>(i)).input.data(), 4), 10.0f * static_cast<float>(i)));
+    CHECK(fake_cuda_launches() == launches);
+    fake_cuda_fail("");
+  }
+  CHECK(fake_cuda_live() == 0);
+}
+
 TEST_CASE("without graphs it goes on; without memory it says so, and recovers") {
   const Fitting artifact;
   {

@@ -95,7 +95,8 @@ FAKE cudaError_t cudaStreamDestroy(cudaStream_t stream) { return release_as<Stre
 FAKE cudaError_t cudaStreamSynchronize(cudaStream_t) { return outcome("cudaStreamSynchronize"); }
 FAKE cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
   fake_cuda_enqueue(stream, [=] { std::memcpy(to, from, bytes); });
-  return outcome("cudaMemcpyAsync");
+  const bool is_recording = reinterpret_cast<Stream*>(stream)->is_recording;
+  return outcome(is_recording ? "cudaMemcpyAsync while recording" : "cudaMemcpyAsync");
 }
 FAKE cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   reinterpret_cast<Stream*>(stream)->is_recording = true;

@@ -1,13 +1,25 @@
-"""Write, from TensorRT's own headers, classes that abort on every call: what the fake TensorRT then overrides.
-
-    python make_stubs.py INCLUDE_FOLDER OUTPUT.h
-"""
+"""Write, from TensorRT's own headers, classes that abort on every call: what the fake TensorRT then overrides."""
 
 import pathlib
 import re
 import sys
 
 CLASSES = {"VRuntime": "RuntimeStub", "VCudaEngine": "EngineStub", "VExecutionContext": "ContextStub"}
+PREAMBLE = """// Written by make_stubs.py.
+#pragma once
+#include <NvInferRuntime.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+[[noreturn]] inline void unexpected(const char* name) {
+  std::fprintf(stderr, "%s is not faked\\n", name);
+  std::abort();
+}
+
+using namespace nvinfer1;
+
+"""
 PURE = re.compile(r"virtual\s+([^;{}]*?)\s*=\s*0\s*;", re.DOTALL)
 
 
@@ -23,11 +35,7 @@ def main() -> None:
     include, output = map(pathlib.Path, sys.argv[1:])
     header = (include / "NvInferImpl.h").read_text()
     stubs = "\n".join(stub(header, name, stub_name) for name, stub_name in CLASSES.items())
-    output.write_text(
-        "// Written by make_stubs.py.\n#pragma once\n#include <NvInferRuntime.h>\n#include <cstdio>\n#include <cstdlib>\n"
-        '[[noreturn]] inline void unexpected(const char* name) {\n  std::fprintf(stderr, "%s is not faked\\n", name);\n'
-        "  std::abort();\n}\nusing namespace nvinfer1;\n" + stubs
-    )
+    output.write_text(PREAMBLE + stubs)
 
 
 if __name__ == "__main__":
