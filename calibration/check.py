@@ -46,7 +46,7 @@ def labelled_batches(
     source: ImageSource, preprocessing: Preprocessing, channels: int, size: int = BATCH
 ) -> Iterator[tuple[Images, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
     """Yield batches as the graph takes them, with labels, which are −1 where there are none."""
-    usable = (item for item in decode_images(source, preprocessing) if item.crop is not None)
+    usable = (item for item in decode_images(source, [preprocessing]) if item.crop is not None)
     while batch := list(itertools.islice(usable, size)):
         crops = np.stack([item.crop for item in batch if item.crop is not None])
         labels = np.array([-1 if item.label is None else item.label for item in batch], np.int64)

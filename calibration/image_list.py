@@ -95,7 +95,7 @@ def choose_images(
     corrupt: dict[str, str] = {}
     while len(chosen) < count and waiting:
         batch, waiting = waiting[: count - len(chosen)], waiting[count - len(chosen) :]
-        for item in decode_images(Subset(source, tuple(batch)), preprocessing):
+        for item in decode_images(Subset(source, tuple(batch)), [preprocessing]):
             if item.crop is not None:
                 chosen.append(batch[item.index])
             else:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pydantic
 
 from calibration.switchable import SwitchableModel
-from runtime.evaluate import sqnr_db
+from runtime.scores import sqnr_db
 from runtime.tensors import Images, Logits
 
 Progress = Callable[[int, int], None]  # units done, units in all

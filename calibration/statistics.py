@@ -67,7 +67,7 @@ class ImageFeed:
         Raises:
             InputError: An image that could be decoded when it was chosen no longer can.
         """
-        decoded = decode_images(self.source, self.preprocessing)
+        decoded = decode_images(self.source, [self.preprocessing])
         while batch := list(itertools.islice(decoded, self.batch_size)):
             crops = []
             for item in batch:

@@ -1,14 +1,16 @@
 """What a user may name as a model — an artifact, an ONNX file, a variant — opened with what evaluation needs."""
 
 import dataclasses
+import json
 import pathlib
 import re
 
 from deepvit.checkpoint import EmaChoice
 from deepvit.variants import VARIANTS, find_variant
 from export.model_source import LoadedModel, ModelOptions, load_model, preprocessing_of
-from runtime.artifact import MANIFEST
+from runtime.artifact import MANIFEST, record_file
 from runtime.errors import InputError
+from runtime.evaluate import Contestant
 from runtime.manifest import Manifest
 from runtime.preprocess import Preprocessing
 from runtime.session import Session, artifact_of, open_session
@@ -38,6 +40,7 @@ class OpenedModel:
     preprocessing: Preprocessing
     manifest: Manifest | None = None
     loaded: LoadedModel | None = None
+    file_sha256: str = ""  # of a file without a manifest
 
     @property
     def variant(self) -> str | None:
@@ -55,6 +58,50 @@ class OpenedModel:
     def published_top1(self) -> float | None:
         return VARIANTS[self.variant].top1 if self.variant in VARIANTS else None
 
+    @property
+    def weights_sha256(self) -> str | None:
+        """Hash of the PyTorch weights behind it; None where nobody says."""
+        if self.manifest is not None:
+            return self.manifest.weights.sha256
+        return None if self.loaded is None else self.loaded.weights.sha256
+
+    @property
+    def precision(self) -> str | None:
+        """fp32, fp16, …; None where nobody says."""
+        if self.manifest is not None:
+            return self.manifest.precision
+        return None if self.loaded is None else "fp32"
+
+    @property
+    def layout_fault(self) -> str | None:
+        """Why its preprocessing cannot make its input; None where it can."""
+        layout, dtype = self.preprocessing.layout, self.session.input.dtype
+        if (layout == "NHWC") == (dtype == "uint8"):
+            return None
+        return f"preprocessing layout is {layout}, the graph takes {dtype} {self.session.input.shape}"
+
+    @property
+    def identity(self) -> str:
+        """What changes when the model does: the hashes of its files or weights."""
+        if self.manifest is not None:
+            return json.dumps({name: record.sha256 for name, record in self.manifest.files.items()}, sort_keys=True)
+        if self.loaded is not None:
+            weights = self.loaded.weights
+            return f"{self.loaded.variant.name} {self.loaded.module.img_size} {weights.entry} {weights.sha256}"
+        return self.file_sha256
+
+    @property
+    def contestant(self) -> Contestant:
+        """It, as an evaluation takes it."""
+        return Contestant(
+            name=self.name,
+            session=self.session,
+            preprocessing=self.preprocessing,
+            identity=self.identity,
+            random_weights=self.has_random_weights,
+            published_top1=self.published_top1,
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SessionOptions:
@@ -63,6 +110,7 @@ class SessionOptions:
     provider: str | None = None
     trust_unverified: bool = False
     allow_host_code: bool = False
+    threads: int | None = None  # of one run on the CPU
 
     def open(self, path: pathlib.Path) -> Session:
         return open_session(path, **dataclasses.asdict(self))
@@ -94,7 +142,12 @@ def open_model(
         raise InputError(
             f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: --variant deepvit_32"
         )
-    return OpenedModel(name=model, session=session, preprocessing=_preprocessing_as(preprocess_as, session))
+    return OpenedModel(
+        name=model,
+        session=session,
+        preprocessing=_preprocessing_as(preprocess_as, session),
+        file_sha256=record_file(path).sha256,
+    )
 
 
 def _preprocessing_as(variant: str, session: Session) -> Preprocessing:

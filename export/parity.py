@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from export.options import Precision
 from runtime.errors import OutOfBoundsError
-from runtime.evaluate import sqnr_db
 from runtime.manifest import ParityStage
+from runtime.scores import sqnr_db
 
 Float = npt.NDArray[Any]  # of some floating type
 # On 2 cores a 384-pixel image costs about six times a 224-pixel one, so that there are fewer of them.

@@ -28,7 +28,7 @@ def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing) 
         InputError: No dataset there, or no image of it can be used.
     """
     source = spread(bundled_samples() if dataset is None else open_images(dataset), count)
-    decoded = [decode_one(source, index, preprocessing) for index in range(len(source))]
+    decoded = [decode_one(source, index, [preprocessing]) for index in range(len(source))]
     for item in decoded:
         if item.crop is None:
             logger.warning("left out of the parity images: %s %s", source.name(item.index), item.error)

@@ -5,11 +5,12 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 
 from runtime.errors import InputError, MissingError
 from runtime.imagenet import ImageSource
-from runtime.preprocess import Crop, Preprocessing, crop_image
+from runtime.preprocess import Crop, Preprocessing, decode_rgb, resize_and_crop
 
 CHUNK = 16  # images that a worker takes at once: large enough to make passing messages cheap
 CHUNKS_AHEAD_PER_WORKER = 3  # bounds memory: at 224 pixels a chunk is 2.4 MB
@@ -18,38 +19,57 @@ MIN_IMAGES_FOR_WORKERS = 200  # below that, starting processes costs more than d
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """One image: its crop and label, or why there is no crop."""
+    """One image: a crop for each preprocessing and the label, or why there are none."""
 
     index: int
-    crop: Crop | None
+    crops: tuple[Crop, ...]
     label: int | None
     error: str = ""
 
+    @property
+    def crop(self) -> Crop | None:
+        """The first of the crops; None where there are none."""
+        return self.crops[0] if self.crops else None
 
-def decode_one(source: ImageSource, index: int, preprocessing: Preprocessing) -> Decoded:
-    """Read, decode and crop one image; a file that cannot be used becomes a `Decoded` with an error."""
+
+def decode_one(source: ImageSource, index: int, preprocessings: Sequence[Preprocessing]) -> Decoded:
+    """Read and decode one image, and crop it for each preprocessing; one that cannot be used has an error instead."""
     try:
         encoded, label = source.read(index)
     except OSError as error:
-        return Decoded(index, None, None, f"cannot be read: {error.strerror or error}")
+        return Decoded(index, (), None, f"cannot be read: {error.strerror or error}")
     try:
-        return Decoded(index, crop_image(encoded, preprocessing), label)
+        image = decode_rgb(encoded)
+        return Decoded(index, tuple(resize_and_crop(image, each) for each in preprocessings), label)
     except InputError as error:
-        return Decoded(index, None, label, str(error))
+        return Decoded(index, (), label, str(error))
 
 
-_worker: tuple[ImageSource, Preprocessing] | None = None
+_worker: tuple[ImageSource, Sequence[Preprocessing]] | None = None
 
 
-def _start_worker(source: ImageSource, preprocessing: Preprocessing) -> None:
+def _start_worker(source: ImageSource, preprocessings: Sequence[Preprocessing]) -> None:
     global _worker  # noqa: PLW0603 - a worker process serves one source; sending it with every task would be slower
-    _worker = (source, preprocessing)
+    end_with_parent()
+    _worker = (source, preprocessings)
 
 
-def _decode_chunk(indices: range) -> list[Decoded]:
+def _decode_chunk(indices: Sequence[int]) -> list[Decoded]:
     assert _worker is not None
-    source, preprocessing = _worker
-    return [decode_one(source, index, preprocessing) for index in indices]
+    source, preprocessings = _worker
+    return [decode_one(source, index, preprocessings) for index in indices]
+
+
+def end_with_parent() -> None:
+    """End this worker process when the process that started it is gone, killed included; it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def default_workers(images: int) -> int:
@@ -57,27 +77,34 @@ def default_workers(images: int) -> int:
     return (os.cpu_count() or 1) if images >= MIN_IMAGES_FOR_WORKERS else 0
 
 
-def decode_images(source: ImageSource, preprocessing: Preprocessing, workers: int | None = None) -> Iterator[Decoded]:
-    """Yield every image of `source` in order.
+def decode_images(
+    source: ImageSource,
+    preprocessings: Sequence[Preprocessing],
+    workers: int | None = None,
+    indices: Sequence[int] | None = None,
+) -> Iterator[Decoded]:
+    """Yield images of `source` in order, each decoded once.
 
     Args:
         source: The images.
-        preprocessing: How they are resized and cropped.
+        preprocessings: How they are resized and cropped; a crop for each.
         workers: Worker processes; 0 decodes in this process; chosen by the number of images where None.
+        indices: Which images; all where None.
 
     Raises:
         MissingError: A worker process was killed, usually for want of memory.
     """
-    workers = default_workers(len(source)) if workers is None else workers
+    indices = range(len(source)) if indices is None else indices
+    workers = default_workers(len(indices)) if workers is None else workers
     if workers == 0:
-        for index in range(len(source)):
-            yield decode_one(source, index, preprocessing)
+        for index in indices:
+            yield decode_one(source, index, preprocessings)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that runs ONNX Runtime's threads can hang
     with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(source, preprocessing)
+        workers, mp_context=context, initializer=_start_worker, initargs=(source, preprocessings)
     ) as pool:
-        chunks = (range(start, min(start + CHUNK, len(source))) for start in range(0, len(source), CHUNK))
+        chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
         ahead: collections.deque[concurrent.futures.Future[list[Decoded]]] = collections.deque()
         try:
             for chunk in chunks:

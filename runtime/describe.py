@@ -6,11 +6,8 @@ import rich.table
 
 from runtime.artifact import Artifact
 from runtime.engine_fit import misfits
-from runtime.evaluate import Evaluation
 from runtime.machine import Machine
 from runtime.manifest import AccuracyCheck, Calibration, Engine, Manifest
-
-CORRUPT_SHOWN = 10
 
 
 def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
@@ -63,37 +60,6 @@ def describe_check(check: AccuracyCheck) -> str:
         f"top-1 {check.top1:.2f}%, float32 {check.reference_top1:.2f}%: drop {check.drop:.2f} points (95% interval "
         f"{low:.2f} to {high:.2f}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
     )
-
-
-def describe_evaluation(result: Evaluation) -> Iterator[str]:
-    """Yield the scores, line by line."""
-    note = " (random weights)" if result.random_weights else ""
-    low, high = result.top1_interval.low, result.top1_interval.high
-    yield f"model         {result.model}{note}, {result.runs_on}"
-    yield f"evaluated     {result.evaluated} of {result.listed} images listed, {len(result.corrupt)} corrupt"
-    yield f"top-1         {result.top1:.2f}%{note}  (95% interval {low:.2f} to {high:.2f})"
-    yield f"top-5         {result.top5:.2f}%{note}"
-    if result.published_top1 is not None:
-        yield f"published     {result.published_top1:.2f}% on ImageNet-1k"
-    if result.reference is not None:
-        ref = result.reference
-        sqnr = "exact" if ref.sqnr_db is None else f"SQNR {ref.sqnr_db:.1f} dB"
-        yield (
-            f"reference     {ref.reference}: top-1 {ref.top1:.2f}%, agreement {ref.agreement:.2f}%{note} "
-            f"(95% interval {ref.interval.low:.2f} to {ref.interval.high:.2f}), {sqnr}, max abs {ref.max_abs:.2e}"
-        )
-    yield (
-        f"speed         {result.images_per_second:.1f} images/s with decoding, "
-        f"{result.model_images_per_second:.1f} the model alone"
-    )
-
-
-def describe_corrupt(result: Evaluation) -> Iterator[str]:
-    """Yield the images that were not scored, the first few of them."""
-    for corrupt in result.corrupt[:CORRUPT_SHOWN]:
-        yield f"corrupt, not scored: {corrupt.name}: {corrupt.error}"
-    if len(result.corrupt) > CORRUPT_SHOWN:
-        yield f"and {len(result.corrupt) - CORRUPT_SHOWN} more corrupt images; --json lists them all"
 
 
 def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:

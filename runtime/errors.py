@@ -1,5 +1,8 @@
 """What the runtime can refuse; each error knows the exit code that the command line documents."""
 
+import numpy as np
+import numpy.typing as npt
+
 
 class InputError(ValueError):
     """A file, folder or option that cannot be used; one line: what, expected, got, what to do."""
@@ -23,3 +26,11 @@ class OutOfBoundsError(RuntimeError):
     """It ran, and the answer is no: numbers outside their bound, or logits that are not finite."""
 
     exit_code = 1
+
+
+class NonFiniteError(OutOfBoundsError):
+    """Logits that are not finite; `logits` (B, classes) has them, for who counts them image by image."""
+
+    def __init__(self, message: str, logits: npt.NDArray[np.float32]) -> None:
+        super().__init__(message)
+        self.logits = logits

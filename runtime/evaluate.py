@@ -1,23 +1,30 @@
-"""Accuracy on a labelled dataset, and agreement with a reference, in one pass over the images."""
+"""Accuracy on a labelled dataset, and agreement with a reference: several models in one pass over the images."""
 
-import itertools
-import math
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from runtime.decode import Decoded, decode_images
-from runtime.errors import InputError
-from runtime.imagenet import ImageSource, list_sha256
+from runtime.block_store import BlockStore
+from runtime.blocks import Block, count_blocks, decoded_blocks
+from runtime.crop_cache import cached_blocks
+from runtime.errors import InputError, NonFiniteError
+from runtime.imagenet import ImageSource, content_sha256, list_sha256
 from runtime.paired import Interval, wilson_interval
 from runtime.preprocess import Preprocessing, model_input
+from runtime.scores import Agreement, ClassScore, ReliabilityBin, Scores, calibration_error, image_records
 from runtime.session import Session
-from runtime.tensors import Logits
+from runtime.tensors import Images, Logits
 
 Progress = Callable[[int, int], None]  # images done, images in all
+PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run
 
 
 class Corrupt(pydantic.BaseModel):
@@ -27,20 +34,10 @@ class Corrupt(pydantic.BaseModel):
     error: str
 
 
-class Agreement(pydantic.BaseModel):
-    """How the model compares with its reference on the same images."""
-
-    reference: str
-    top1: float  # the reference's, percent
-    agreement: float  # same top-1 class, percent
-    interval: Interval
-    max_abs: float  # largest difference of a logit
-    sqnr_db: float | None  # of the logits; None: no difference at all
-
-
 class Evaluation(pydantic.BaseModel):
     """The result of one evaluation; accuracies in percent of the images evaluated."""
 
+    kind: str = "evaluation"
     model: str
     runs_on: str
     random_weights: bool
@@ -53,175 +50,321 @@ class Evaluation(pydantic.BaseModel):
     top1_interval: Interval
     top5: float
     published_top1: float | None
+    real_top1: float | None = None  # by the ReaL labels
+    real_images: int = 0  # that have any
+    non_finite: int  # images whose logits are not finite; they count as wrong
+    calibration_error: float
     reference: Agreement | None
-    seconds: float  # from the first image to the last, decoding included
-    images_per_second: float
+    reliability: list[ReliabilityBin]
+    per_class: list[ClassScore]
+    seconds: float  # of this run, from the first image to the last, decoding included
+    images_per_second: float | None  # in this run; None where everything had been run before
     model_images_per_second: float  # the model alone
 
 
-class _Tally:
-    """Running sums over the images seen so far."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A model to be scored.
 
-    def __init__(self) -> None:
-        self.evaluated = self.top1 = self.top5 = self.reference_top1 = self.agree = 0
-        self.max_abs = self.signal = self.noise = 0.0
-        self.model_seconds = 0.0
-        self.corrupt: list[Corrupt] = []
+    Attributes:
+        name: What the result calls it.
+        session: It, opened.
+        preprocessing: How images become its input.
+        identity: What changes when its answers may: hash of weights or file, and what runs it.
+        random_weights: Whether its weights are random.
+        published_top1: Percent, to be printed beside the measured one.
+    """
 
-    def add(self, logits: Logits, labels: npt.NDArray[np.int64], reference: Logits | None) -> None:
-        # A stable sort of the negated logits: ties go to the smaller class, as argmax has it.
-        ranked = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-        self.evaluated += len(labels)
-        self.top1 += int((ranked[:, 0] == labels).sum())
-        self.top5 += int((ranked == labels[:, None]).any(axis=1).sum())
-        if reference is not None:
-            chosen = reference.argmax(axis=1)
-            self.reference_top1 += int((chosen == labels).sum())
-            self.agree += int((chosen == ranked[:, 0]).sum())
-            difference = reference.astype(np.float64) - logits
-            self.max_abs = max(self.max_abs, float(np.abs(difference).max()))
-            self.signal += float((reference.astype(np.float64) ** 2).sum())
-            self.noise += float((difference**2).sum())
+    name: str
+    session: Session
+    preprocessing: Preprocessing
+    identity: str
+    random_weights: bool = False
+    published_top1: float | None = None
+
+    @property
+    def key(self) -> list[str]:
+        return [self.identity, self.session.description, self.preprocessing.model_dump_json()]
 
 
-def evaluate(
-    session: Session,
-    source: ImageSource,
-    preprocessing: Preprocessing,
-    *,
-    reference: tuple[str, Session, Preprocessing] | None = None,
-    batch_size: int = 32,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> tuple[_Tally, float]:
-    """Run every image of `source` through `session`, and through the reference where there is one.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How the pass is made; none of it but the batch size can change the result.
+
+    Attributes:
+        batch_size: Images per run, and per block.
+        workers: Decoding processes; see `decode_images`.
+        journal: File that holds what was found so far, for a run that is interrupted; in memory where None.
+        reference_logits: File that keeps the reference's logits; in memory where None.
+        crops: Folder that keeps decoded crops; they are not kept where None.
+    """
+
+    batch_size: int = 32
+    workers: int | None = None
+    journal: pathlib.Path | None = None
+    reference_logits: pathlib.Path | None = None
+    crops: pathlib.Path | None = None
+
+
+class Evaluator:
+    """One pass of several models over a labelled dataset, block by block, in any order and in several processes.
 
     Args:
-        session: The model.
+        models: What is scored.
         source: Labelled images.
-        preprocessing: The model's.
-        reference: Name, session and preprocessing of the model to compare with; the crops are shared.
-        batch_size: Images per run.
-        workers: Decoding processes; see `decode_images`.
-        progress: Called after every batch.
-
-    Returns:
-        The tally, and the seconds from the first image to the last.
+        options: How.
+        reference: What all models are compared with; each crops as its own preprocessing says.
 
     Raises:
-        InputError: No image could be decoded, an image has no label, or the two preprocess differently.
-        OutOfBoundsError: Logits that are not finite.
+        InputError: No model, classes that differ, or a file of `options` that cannot be used.
     """
-    if reference is not None and not _same_crops(preprocessing, reference[2]):
-        raise InputError(f"{reference[0]} resizes or crops differently from the model; expected the same preprocessing")
-    tally, start = _Tally(), time.perf_counter()
-    decoded = decode_images(source, preprocessing, workers)
-    for batch in _batches(decoded, source, tally, batch_size):
-        crops = np.stack([item.crop for item in batch if item.crop is not None])
-        labels = np.array([item.label for item in batch], np.int64)
-        started = time.perf_counter()
-        logits = session.run(model_input(crops, preprocessing))
-        tally.model_seconds += time.perf_counter() - started
-        _check_labels(labels, logits.shape[1], source, batch)
-        reference_logits = None
-        if reference is not None:
-            reference_logits = reference[1].run(model_input(crops, reference[2]))
-            if reference_logits.shape != logits.shape:
-                raise InputError(
-                    f"{reference[0]} has {reference_logits.shape[1]} classes, the model has {logits.shape[1]}"
-                )
-        tally.add(logits, labels, reference_logits)
-        if progress is not None:
-            progress(tally.evaluated + len(tally.corrupt), len(source))
-    if not tally.evaluated:
-        first = tally.corrupt[0]
-        raise InputError(f"none of the {len(source)} images could be used; the first: {first.name} {first.error}")
-    return tally, time.perf_counter() - start
 
+    def __init__(
+        self,
+        models: Sequence[Contestant],
+        source: ImageSource,
+        options: EvaluationOptions,
+        reference: Contestant | None = None,
+    ) -> None:
+        self.models, self.reference = tuple(models), reference
+        self._all = (*self.models, *(() if reference is None else (reference,)))
+        _check_classes(self._all)
+        self.source, self.options = source, options
+        self._croppings = _distinct_croppings(self._all)
+        self._journal = BlockStore(options.journal)
+        self._reference_logits = BlockStore(options.reference_logits)
+        self._content: str | None = None
+        self.seconds = 0.0
+        self._run_here = 0
 
-def _same_crops(one: Preprocessing, other: Preprocessing) -> bool:
-    return (one.resize, one.crop, one.interpolation, one.color) == (
-        other.resize,
-        other.crop,
-        other.interpolation,
-        other.color,
-    )
+    @property
+    def blocks(self) -> int:
+        return count_blocks(len(self.source), self.options.batch_size)
 
+    def missing(self) -> list[int]:
+        """Return the blocks that are not in the journal."""
+        found = self._journal.numbers()
+        return [number for number in range(self.blocks) if number not in found]
 
-def _batches(
-    decoded: Iterator[Decoded], source: ImageSource, tally: _Tally, batch_size: int
-) -> Iterator[list[Decoded]]:
-    """Yield the usable images in batches, noting the others in the tally."""
+    def images_done(self) -> int:
+        """Return how many images the blocks in the journal have."""
+        found = self._journal.numbers()
+        has_last = self.blocks - 1 in found
+        short = self.blocks * self.options.batch_size - len(self.source)
+        return len(found) * self.options.batch_size - (short if has_last else 0)
 
-    def usable() -> Iterator[Decoded]:
-        for item in decoded:
-            if item.crop is None:
-                tally.corrupt.append(Corrupt(name=source.name(item.index), error=item.error))
-            else:
-                yield item
+    def run(self, numbers: Sequence[int], progress: Progress | None = None) -> None:
+        """Run blocks through every model, and note what comes out.
 
-    stream = usable()
-    while batch := list(itertools.islice(stream, batch_size)):
-        yield batch
+        Raises:
+            InputError: A label that the models do not have.
+            MissingError: The disk is full, or a decoding process was killed.
+        """
+        start, done = time.perf_counter(), self.images_done()
+        for block, inputs in self._prepared(numbers):
+            self._check_labels(block)
+            self._journal.write(block.number, self._score(block, inputs))
+            images = len(block.labels) + len(block.errors)
+            self._run_here += images
+            done += images
+            if progress is not None:
+                progress(done, len(self.source))
+        self.seconds += time.perf_counter() - start
 
+    def note_time(self, seconds: float, images: int) -> None:
+        """Add what other processes took, and how many images they ran or found corrupt."""
+        self.seconds += seconds
+        self._run_here += images
 
-def _check_labels(labels: npt.NDArray[np.int64], classes: int, source: ImageSource, batch: list[Decoded]) -> None:
-    outside = (labels < 0) | (labels >= classes)
-    if outside.any():
-        first = int(np.flatnonzero(outside)[0])
-        raise InputError(
-            f"{source.name(batch[first].index)} has label {labels[first]}, the model has {classes} classes (0 to "
-            f"{classes - 1})"
+    def _blocks(self, numbers: Sequence[int]) -> Iterator[Block]:
+        options = self.options
+        if options.crops is None:
+            return decoded_blocks(self.source, self._croppings, numbers, options.batch_size, options.workers)
+        if self._content is None:
+            self._content = content_sha256(self.source)
+        return cached_blocks(
+            options.crops, self._content, self.source, self._croppings, numbers, options.batch_size, options.workers
         )
 
+    def _prepared(self, numbers: Sequence[int]) -> Iterator[tuple[Block, list[Images]]]:
+        """Yield blocks with each model's input, made in threads while other blocks run."""
+        with concurrent.futures.ThreadPoolExecutor(PREPARED_AHEAD) as pool:
+            ahead: collections.deque[tuple[Block, concurrent.futures.Future[list[Images]]]] = collections.deque()
+            for block in self._blocks(numbers):
+                ahead.append((block, pool.submit(self._inputs, block)))
+                if len(ahead) > PREPARED_AHEAD:
+                    ready, inputs = ahead.popleft()
+                    yield ready, inputs.result()
+            for ready, inputs in ahead:
+                yield ready, inputs.result()
 
-def summarize(
-    tally: _Tally,
-    seconds: float,
-    *,
-    model: str,
-    session: Session,
-    random_weights: bool,
-    dataset: str,
-    source: ImageSource,
-    published_top1: float | None,
-    reference: str | None,
-) -> Evaluation:
-    """Turn a tally into the result that is printed and written."""
-    n = tally.evaluated
-    return Evaluation(
-        model=model,
-        runs_on=session.description,
-        random_weights=random_weights,
-        dataset=dataset,
-        list_sha256=list_sha256(source),
-        listed=len(source),
-        evaluated=n,
-        corrupt=tally.corrupt,
-        top1=100 * tally.top1 / n,
-        top1_interval=wilson_interval(tally.top1, n),
-        top5=100 * tally.top5 / n,
-        published_top1=published_top1,
-        reference=_agreement(tally, reference) if reference is not None else None,
-        seconds=seconds,
-        images_per_second=n / seconds,
-        model_images_per_second=n / tally.model_seconds,
-    )
+    def _inputs(self, block: Block) -> list[Images]:
+        made: dict[tuple[str, int], Images] = {}
+        inputs = []
+        for model in self._all:
+            channels = _channels(model)
+            key = (model.preprocessing.model_dump_json(), channels)
+            if key not in made:
+                place = next(i for i, each in enumerate(self._croppings) if each.crops_like(model.preprocessing))
+                made[key] = model_input(block.crops[place], model.preprocessing, channels)
+            inputs.append(made[key])
+        return inputs
+
+    def _score(self, block: Block, inputs: Sequence[Images]) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what the journal keeps of a block: its labels and faults, and each model's records and seconds."""
+        kept: dict[str, npt.NDArray[np.generic]] = {
+            "labels": block.labels,
+            "errors": np.frombuffer(json.dumps(block.errors).encode(), np.uint8),
+        }
+        if not len(block.labels):
+            return kept
+        expected = None
+        if self.reference is not None:
+            expected = self._expected(block, self.reference, inputs[-1])
+            kept |= _prefixed("reference", image_records(expected, None))
+        for place, model in enumerate(self.models):
+            start = time.perf_counter()
+            logits = run_unchecked(model.session, inputs[place])
+            kept[f"{place}.seconds"] = np.array(time.perf_counter() - start)
+            kept |= _prefixed(str(place), image_records(logits, expected))
+        return kept
+
+    def _expected(self, block: Block, reference: Contestant, images: Images) -> Logits:
+        """Return the reference's logits (n, classes), from its file where they are there."""
+        stored = self._reference_logits.read(block.number)
+        if stored is None:
+            stored = {"logits": run_unchecked(reference.session, images)}
+            self._reference_logits.write(block.number, stored)
+        return stored["logits"].astype(np.float32)
+
+    def _check_labels(self, block: Block) -> None:
+        classes = self._all[0].session.classes
+        outside = np.flatnonzero((block.labels < 0) | (block.labels >= classes))
+        if len(outside):
+            first = outside[0]
+            raise InputError(
+                f"{self.source.name(int(block.indices[first]))} has label {block.labels[first]}, the model has "
+                f"{classes} classes (0 to {classes - 1})"
+            )
+
+    def results(self, dataset: str, real: Sequence[Sequence[int]] | None = None) -> list[Evaluation]:
+        """Sum up the whole journal, model by model.
+
+        Args:
+            dataset: What the result calls the dataset.
+            real: The valid labels of every listed image, where ReaL labels are given.
+
+        Raises:
+            InputError: No image could be used.
+        """
+        kept = [self._journal.read(number) for number in range(self.blocks)]
+        blocks = [block for block in kept if block is not None]
+        assert len(blocks) == self.blocks, "every block must have been run"
+        faults = [tuple(fault) for block in blocks for fault in json.loads(block["errors"].tobytes())]
+        corrupt = [Corrupt(name=self.source.name(place), error=error) for place, error in faults]
+        if len(corrupt) == len(self.source):
+            first = corrupt[0]
+            raise InputError(
+                f"none of the {len(self.source)} images could be used; the first: {first.name} {first.error}"
+            )
+        used = [block for block in blocks if len(block["labels"])]
+        labels = np.concatenate([block["labels"] for block in used]).astype(np.int64)
+        bad = {place for place, _ in faults}
+        valid = None if real is None else [real[place] for place in range(len(self.source)) if place not in bad]
+        reference = None if self.reference is None else self._scores("reference", used, labels)
+        listed = list_sha256(self.source)
+        return [
+            self._result(model, self._scores(str(place), used, labels), reference, valid).model_copy(
+                update={
+                    "dataset": dataset,
+                    "list_sha256": listed,
+                    "corrupt": corrupt,
+                    "model_images_per_second": len(labels) / sum(float(b[f"{place}.seconds"]) for b in used),
+                }
+            )
+            for place, model in enumerate(self.models)
+        ]
+
+    def _scores(
+        self, prefix: str, blocks: Sequence[dict[str, npt.NDArray[np.generic]]], labels: npt.NDArray[np.int64]
+    ) -> Scores:
+        names = [name.partition(".")[2] for name in blocks[0] if name.startswith(f"{prefix}.")]
+        arrays = {
+            name: np.concatenate([block[f"{prefix}.{name}"] for block in blocks]) for name in names if name != "seconds"
+        }
+        return Scores(arrays, labels, self._all[0].session.classes)
+
+    def _result(
+        self, model: Contestant, scores: Scores, reference: Scores | None, valid: Sequence[Sequence[int]] | None
+    ) -> Evaluation:
+        bins = scores.reliability()
+        real_top1, real_images = (None, 0) if valid is None else scores.real_top1(valid)
+        agreement = None
+        if reference is not None and self.reference is not None:
+            agreement = scores.agreement_with(reference, self.reference.name)
+        return Evaluation(
+            model=model.name,
+            runs_on=model.session.description,
+            random_weights=model.random_weights,
+            dataset="",
+            list_sha256="",
+            listed=len(self.source),
+            evaluated=scores.images,
+            corrupt=[],
+            top1=scores.top1(),
+            top1_interval=wilson_interval(int(scores.is_right.sum()), scores.images),
+            top5=scores.top5(),
+            published_top1=model.published_top1,
+            real_top1=real_top1,
+            real_images=real_images,
+            non_finite=scores.non_finite,
+            calibration_error=calibration_error(bins),
+            reference=agreement,
+            reliability=bins,
+            per_class=scores.by_class(reference),
+            seconds=self.seconds,
+            images_per_second=self._run_here / self.seconds if self._run_here else None,
+            model_images_per_second=0.0,
+        )
+
+    def close(self) -> None:
+        """Close the files; the sessions are the caller's."""
+        self._journal.close()
+        self._reference_logits.close()
 
 
-def _agreement(tally: _Tally, reference: str) -> Agreement:
-    return Agreement(
-        reference=reference,
-        top1=100 * tally.reference_top1 / tally.evaluated,
-        agreement=100 * tally.agree / tally.evaluated,
-        interval=wilson_interval(tally.agree, tally.evaluated),
-        max_abs=tally.max_abs,
-        sqnr_db=sqnr_db(tally.signal, tally.noise),
-    )
+def run_unchecked(session: Session, images: Images) -> Logits:
+    """Return logits (n, classes) float32, not finite ones included."""
+    try:
+        return session.run(images)
+    except NonFiniteError as error:
+        return error.logits
 
 
-def sqnr_db(signal: float, noise: float) -> float | None:
-    """Return 10·log₁₀(Σ signal² / Σ noise²) of the two sums of squares; None where there is no noise."""
-    if noise == 0:
-        return None
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+def _channels(model: Contestant) -> int:
+    channels = model.session.input.shape[1]
+    return channels if model.preprocessing.layout == "NCHW" and isinstance(channels, int) else 3
+
+
+def _check_classes(models: Sequence[Contestant]) -> None:
+    if not models:
+        raise InputError("nothing to evaluate; name a model")
+    first = models[0]
+    for model in models[1:]:
+        if model.session.classes != first.session.classes:
+            raise InputError(
+                f"{model.name} has {model.session.classes} classes, {first.name} has {first.session.classes}; expected "
+                "models of the same classes"
+            )
+
+
+def _distinct_croppings(models: Sequence[Contestant]) -> list[Preprocessing]:
+    found: list[Preprocessing] = []
+    for model in models:
+        if not any(each.crops_like(model.preprocessing) for each in found):
+            found.append(model.preprocessing)
+    return found
+
+
+def _prefixed(prefix: str, arrays: dict[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.generic]]:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}

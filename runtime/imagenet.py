@@ -30,6 +30,9 @@ class ImageSource(Protocol):
     def name(self, index: int) -> str:
         """Return what the image is called in lists and reports."""
 
+    def fingerprint(self, index: int) -> str:
+        """Return what changes when the image or its label does, without reading it: label, size and time of change."""
+
     def read(self, index: int) -> tuple[bytes, int | None]:
         """Return the encoded image and its label; OSError where the file cannot be read."""
 
@@ -46,6 +49,14 @@ class FolderSource:
 
     def name(self, index: int) -> str:
         return self.files[index][0]
+
+    def fingerprint(self, index: int) -> str:
+        name, label = self.files[index]
+        try:
+            status = (self.root / name).stat()
+        except OSError:
+            return f"{label}:missing"
+        return f"{label}:{status.st_size}:{status.st_mtime_ns}"
 
     def read(self, index: int) -> tuple[bytes, int | None]:
         name, label = self.files[index]
@@ -65,6 +76,9 @@ class Subset:
     def name(self, index: int) -> str:
         return self.source.name(self.indices[index])
 
+    def fingerprint(self, index: int) -> str:
+        return self.source.fingerprint(self.indices[index])
+
     def read(self, index: int) -> tuple[bytes, int | None]:
         return self.source.read(self.indices[index])
 
@@ -79,6 +93,12 @@ def spread(source: ImageSource, limit: int | None) -> ImageSource:
 def list_sha256(source: ImageSource) -> str:
     """Return the SHA-256 of the images' names in order."""
     return hashlib.sha256("\n".join(source.name(i) for i in range(len(source))).encode()).hexdigest()
+
+
+def content_sha256(source: ImageSource) -> str:
+    """Return the SHA-256 of every image's name and fingerprint: the key of what is kept of these images."""
+    lines = (f"{source.name(i)}\0{source.fingerprint(i)}" for i in range(len(source)))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def open_images(dataset: str, split: str = "val") -> ImageSource:

@@ -26,6 +26,9 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 MAX_PIXELS = 178_956_970  # Pillow's own limit for what it calls a decompression bomb; 512 MiB as RGB
+IMAGES_AT_ONCE = (
+    8  # are normalised: few enough to stay in a CPU's cache, and enough to let other threads work meanwhile
+)
 Channels = Annotated[tuple[float, float, float], pydantic.Field(description="red, green, blue; of pixels in [0, 1]")]
 
 
@@ -47,6 +50,14 @@ class Preprocessing(pydantic.BaseModel):
     std: Annotated[Channels, pydantic.AfterValidator(_positive)]
     layout: Literal["NCHW", "NHWC"]  # NCHW: float32, normalised; NHWC: uint8 crops, normalised inside the graph
     color: Literal["RGB"] = "RGB"
+
+    def crops_like(self, other: "Preprocessing") -> bool:
+        """Return whether both make the same crops, whatever becomes of their pixels."""
+        return self.crop_fields() == other.crop_fields()
+
+    def crop_fields(self) -> tuple[int, int, str, str]:
+        """Return what the crops depend on."""
+        return self.resize, self.crop, self.interpolation, self.color
 
 
 def decode_rgb(encoded: bytes | pathlib.Path) -> Image.Image:
@@ -141,8 +152,12 @@ def model_input(crops: Crop, preprocessing: Preprocessing, channels: int = 3) ->
     """
     if preprocessing.layout == "NHWC":
         return crops
-    scaled = crops.astype(np.float32) / np.float32(255)
-    scaled -= np.asarray(preprocessing.mean, np.float32)
-    scaled /= np.asarray(preprocessing.std, np.float32)
-    planes = scaled.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(planes if channels == 3 else planes[:, np.arange(channels) % 3])
+    mean, std = (np.asarray(values, np.float32).reshape(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    images = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
+    for start in range(0, len(crops), IMAGES_AT_ONCE):
+        part = images[start : start + IMAGES_AT_ONCE]
+        planes = np.ascontiguousarray(crops[start : start + IMAGES_AT_ONCE].transpose(0, 3, 1, 2))
+        np.divide(planes, np.float32(255), out=part)
+        np.subtract(part, mean, out=part)
+        np.divide(part, std, out=part)
+    return images if channels == 3 else np.ascontiguousarray(images[:, np.arange(channels) % 3])

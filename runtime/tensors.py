@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import InputError, OutOfBoundsError
+from runtime.errors import InputError, NonFiniteError
 from runtime.manifest import Tensor
 
 Logits = npt.NDArray[np.float32]  # (B, classes)
@@ -27,13 +27,14 @@ def check_logits(logits: Logits, who: str) -> Logits:
     """Return `logits` when all are finite.
 
     Raises:
-        OutOfBoundsError: Some are not; they would otherwise come out as some class.
+        NonFiniteError: Some are not; they would otherwise come out as some class.
     """
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
-        raise OutOfBoundsError(
+        raise NonFiniteError(
             f"{who}: the logits of {int((~finite).sum())} of {len(logits)} images are not finite; the precision "
-            "overflows: export with --bf16 or --fp32"
+            "overflows: export with --bf16 or --fp32",
+            logits,
         )
     return logits
 

@@ -1,6 +1,7 @@
 """Datasets that timm reads: tar files, Hugging Face, TensorFlow and torchvision datasets."""
 
 import io
+import pathlib
 from typing import Any
 
 from runtime.errors import InputError, MissingError
@@ -53,6 +54,14 @@ class TimmSource:
     def name(self, index: int) -> str:
         reader = self._reader()
         return str(reader.filename(index)) if hasattr(reader, "filename") else f"{self.dataset}#{index}"
+
+    def fingerprint(self, index: int) -> str:  # noqa: ARG002 - one file holds all
+        """Return that of the whole tar file; other datasets are taken to stay as they are."""
+        path = pathlib.Path(self.dataset)
+        if not path.is_file():
+            return self.split
+        status = path.stat()
+        return f"{status.st_size}:{status.st_mtime_ns}"
 
     def read(self, index: int) -> tuple[bytes, int | None]:
         image, label = self._reader()[index]

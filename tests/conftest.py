@@ -53,6 +53,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Keep what is cached by tests, and by the processes that they start, out of the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPVIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def load_golden(name: str) -> dict:
     return json.loads((GOLDEN / f"{name}.json").read_text())
 

@@ -99,7 +99,7 @@ def test_tar_by_timm(tmp_path):
             archive.add(tmp_path / f"{label}" / "a.jpg", f"{label}/a.jpg")
     source = open_dataset(str(tmp_path / "val.tar"), 2)
     assert sorted(_labels(source)) == [0, 1]
-    assert all(item.crop is not None for item in decode_images(source, TINY, workers=1))
+    assert all(item.crop is not None for item in decode_images(source, [TINY], workers=1))
 
 
 def test_order_does_not_depend_on_creation_and_limit_spreads(tmp_path):
@@ -117,7 +117,7 @@ def test_workers_give_the_same_in_the_same_order_and_report_damage(tmp_path):
         _image(tmp_path / "val" / "0" / f"{i:02}.jpg", i)
     (tmp_path / "val" / "0" / "07.jpg").write_bytes(b"\xff\xd8damaged")
     source = open_dataset(str(tmp_path), 1)
-    alone, spawned = (list(decode_images(source, TINY, workers)) for workers in (0, 2))
+    alone, spawned = (list(decode_images(source, [TINY], workers)) for workers in (0, 2))
     assert [item.index for item in spawned] == list(range(50))
     for one, other in zip(alone, spawned, strict=True):
         assert (one.error, one.label) == (other.error, other.label)
