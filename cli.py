@@ -15,7 +15,8 @@ import typer
 from typer.exceptions import TyperException
 
 from commands.about import doctor, models
-from commands.engines import build, compare, inspect
+from commands.comparison import compare
+from commands.engines import build, inspect
 from commands.evaluation import evaluate
 from commands.export_model import export
 from commands.packaging import package
@@ -30,7 +31,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, e
     sensitivity: ("sensitivity", "deepvit_32 --checkpoint deepvit_32.pth.tar --imagenet /data --plot sensitivity.png"),
     build: ("build", "artifacts/deepvit_32-fp16 --batch 1:8:64"),
     inspect: ("inspect", "artifacts/deepvit_32-fp16"),
-    compare: ("compare", "--layers artifacts/deepvit_32-fp16"),
+    compare: ("compare", "artifacts/deepvit_32-fp16 --images photographs --checkpoint deepvit_32.pth.tar"),
     evaluate: ("eval", "artifacts/deepvit_32-fp16/model.onnx --imagenet /data"),
     package: ("package", "artifacts/deepvit_32-fp16 --triton repository"),
 }

@@ -1,4 +1,4 @@
-"""`build`, `inspect` and `compare`: an artifact's engines."""
+"""`build` and `inspect`: an artifact's engines."""
 
 import dataclasses
 import pathlib
@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import build_bar, check_json, err, out, print_next, steps, write_json
+from commands.console import build_bar, check_json, out, print_next, write_json
 from commands.options import (
-    RANDOM_WEIGHTS,
-    Checkpoint,
     ComputeCapability,
     Json,
-    NoEma,
-    Pretrained,
     choice_from,
-    weights_from,
 )
 from runtime.errors import InputError
 
@@ -123,36 +118,3 @@ def inspect(
     written = shlex.quote(str(opened.folder))
     built = bool(opened.manifest.engines)
     print_next(f"python cli.py {'eval' if built else 'build'} {written}{' --imagenet /data' if built else ''}")
-
-
-def compare(
-    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact folder.")],
-    layers: Annotated[bool, typer.Option("--layers", help="At the output of every block, by Polygraphy.")] = False,
-    reference: Annotated[
-        pathlib.Path | None, typer.Option(help="A float32 artifact of the same model; else exported from the weights.")
-    ] = None,
-    imagenet: Annotated[str | None, typer.Option(help="The images; else the bundled photographs.")] = None,
-    images: Annotated[int | None, typer.Option(min=1, max=256, help="How many of them.")] = None,
-    checkpoint: Checkpoint = None,
-    pretrained: Pretrained = False,
-    no_ema: NoEma = False,
-    json_path: Json = None,
-) -> None:
-    """Show block by block how far an artifact is from float32: its graph, and its engine where there is a GPU."""
-    from runtime.session import artifact_of
-
-    check_json(json_path)
-    if not layers:
-        raise InputError("compare without --layers is not there yet; for whole models: eval --reference")
-    opened = artifact_of(artifact)
-    from export.layer_report import describe_layers, report_layers
-
-    weights = weights_from(checkpoint, pretrained, no_ema, None)
-    with steps() as step:
-        report = report_layers(opened, reference, weights, imagenet, images, step)
-    if opened.manifest.has_random_weights:
-        err.print(RANDOM_WEIGHTS)
-    for line in describe_layers(report):
-        out.print(line)
-    write_json(json_path, report.to_json)
-    print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")

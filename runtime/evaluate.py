@@ -20,7 +20,7 @@ from runtime.imagenet import ImageSource, content_sha256, list_sha256
 from runtime.paired import Interval, wilson_interval
 from runtime.preprocess import Preprocessing, model_input
 from runtime.scores import Agreement, ClassScore, ReliabilityBin, Scores, calibration_error, image_records
-from runtime.session import Session
+from runtime.session import Session, input_channels
 from runtime.tensors import Images, Logits
 
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -202,7 +202,7 @@ class Evaluator:
         made: dict[tuple[str, int], Images] = {}
         inputs = []
         for model in self._all:
-            channels = _channels(model)
+            channels = input_channels(model.session)
             key = (model.preprocessing.model_dump_json(), channels)
             if key not in made:
                 place = next(i for i, each in enumerate(self._croppings) if each.crops_like(model.preprocessing))
@@ -339,11 +339,6 @@ def run_unchecked(session: Session, images: Images) -> Logits:
         return session.run(images)
     except NonFiniteError as error:
         return error.logits
-
-
-def _channels(model: Contestant) -> int:
-    channels = model.session.input.shape[1]
-    return channels if model.preprocessing.layout == "NCHW" and isinstance(channels, int) else 3
 
 
 def _check_classes(models: Sequence[Contestant]) -> None:

@@ -110,6 +110,12 @@ def engine_here(artifact: Artifact, *, allow_host_code: bool) -> str | None:
     return None
 
 
+def input_channels(session: Session) -> int:
+    """Return how many channels the images have that `session` takes."""
+    channels = session.input.shape[1]
+    return channels if session.input.dtype == "float32" and isinstance(channels, int) else 3
+
+
 def artifact_of(path: pathlib.Path) -> Artifact:
     """Open the artifact that `path` is, or is a file of.
 

@@ -1,6 +1,5 @@
 """Scores against a count by hand; what is not scored is counted and named; nothing depends on how the pass is cut."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -244,9 +243,11 @@ def cache(tmp_path, monkeypatch):
 def _kept(dataset, reference, keeping, **options):
     source, given = open_dataset(str(dataset), CLASSES), EvaluationOptions(batch_size=7, workers=0, **options)
     with kept_options(given, [contestant()], reference, source, keeping) as kept:
-        with contextlib.closing(Evaluator([contestant()], source, kept, reference)) as evaluator:
-            evaluator.run(evaluator.missing())
-            return evaluator.results("d")
+        evaluator = Evaluator([contestant()], source, kept, reference)
+        evaluator.run(evaluator.missing())
+        results = evaluator.results("d")
+        evaluator.close()
+        return results
 
 
 def test_the_reference_runs_once_and_again_when_anything_changes(dataset, cache):
