@@ -185,7 +185,7 @@ def test_a_changed_weight_is_seen(artifact, photos, tmp_path):
     model = onnx.load(folder / "model.onnx")
     weight = next(each for each in model.graph.initializer if each.name.startswith("blocks.2.mlp.fc1.weight"))
     values = onnx.numpy_helper.to_array(weight).copy()
-    values[:, :20] *= 3
+    values *= 1.5
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     onnx.save(model, folder / "model.onnx")
     manifest = json.loads((folder / "manifest.json").read_text())
