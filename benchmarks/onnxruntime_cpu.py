@@ -5,10 +5,8 @@ random. Usage: python benchmarks/onnxruntime_cpu.py [VARIANT] [--rounds N]; writ
 """
 
 import argparse
-import io
 import pathlib
 import sys
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -18,38 +16,17 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import interleave, machine, print_rows, write_result
-from benchmarks.original_style import original_style
 from export.float32_graph import fold_and_prove
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.onnx_graph import onnx_from_module, to_bytes
 from export.options import Batch, GraphOptions, MixForm, Precision, Target
+from export.peers import plain_export
 from runtime.onnxruntime_graph import OnnxGraph
 
 BATCHES = (1, 8)
 PLAIN = "plain export"
 MAX_ABS = 1e-4
-
-
-def plain_export(loaded: LoadedModel) -> bytes:
-    """Export the original-style model by torch.onnx.export alone."""
-    size = loaded.module.img_size
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            original_style(loaded.module),
-            (torch.zeros(2, 3, size, size),),
-            dynamo=True,
-            opset_version=20,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
-            input_names=["images"],
-            output_names=["logits"],
-            verbose=False,
-        )
-    assert program is not None
-    program.save(stream)
-    return stream.getvalue()
 
 
 def our_export(loaded: LoadedModel, options: GraphOptions) -> bytes:

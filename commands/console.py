@@ -47,7 +47,14 @@ def images_bar(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
     )
     with rich.progress.Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda done, _: progress.update(task, completed=done)
+        yield lambda done, all_of_them: progress.update(task, completed=done, total=all_of_them)
+
+
+@contextlib.contextmanager
+def turns_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many turns of a measurement are done, on a terminal; nothing elsewhere."""
+    with images_bar(what, 0) as advance:
+        yield advance
 
 
 @contextlib.contextmanager

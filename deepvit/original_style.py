@@ -1,7 +1,7 @@
 """DeepViT with its operations in the order of the original code: what a user exports who does nothing more.
 
 The attention scale multiplies the maps, BatchNorm and `reatten_scale` follow the mix, and every block scales its input
-and its output. The logits are those of the reference, as `check` in onnxruntime_cpu.py asserts.
+and its output. The logits are those of the reference, as the tests hold.
 """
 
 import torch
@@ -25,7 +25,7 @@ class OriginalAttention(torch.nn.Module):
         maps = ((q @ k.transpose(-2, -1)) * attn.scale).softmax(dim=-1)
         if isinstance(attn, ReAttention):
             maps = attn.var_norm(attn.reatten_matrix(maps)) * attn.reatten_scale
-        return attn.proj((maps @ v).transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+        return attn.proj((maps @ v).transpose(1, 2).reshape(batch, tokens, dim))
 
 
 class OriginalBlock(torch.nn.Module):
@@ -38,7 +38,7 @@ class OriginalBlock(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         block, a = self.block, self.block.scale_adjustment
         x = x + self.attn(block.norm1(x * a)) / a
-        return x + block.mlp(block.norm2(x * a)) / a  # type: ignore[no-any-return]
+        return x + block.mlp(block.norm2(x * a)) / a
 
 
 def original_style(model: DeepViT) -> torch.nn.Module:

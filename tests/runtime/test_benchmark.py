@@ -1,0 +1,122 @@
+"""A benchmark of models of known speed tells that speed; what fails is named, and the others go on."""
+
+import json
+
+import pytest
+from benchmark_stub import StubOpener
+
+import cli
+from runtime.benchmark import Benchmark, BenchmarkOptions, Subject, run_benchmark
+from runtime.benchmark_report import describe_benchmark, draw_benchmark
+from runtime.errors import InputError, MissingError
+from runtime.host import Clocks, device_bytes, seen_clocks, this_host
+
+QUICK = BenchmarkOptions(batches=(1, 4), rounds=5, turn_s=0.02, turn_runs=3, warm_up_s=0.3)
+
+
+def _run(models, options=QUICK, baseline=None):
+    subjects = [Subject(name=name, opener=opener, weights_sha256="0") for name, opener in models.items()]
+    turns = []
+    found = run_benchmark(subjects, options, "python cli.py bench", lambda *turn: turns.append(turn), baseline)
+    return found, turns
+
+
+def test_speeds_ratios_and_distances():
+    models = {
+        "slow": StubOpener(seconds=0.002),
+        "fast": StubOpener(seconds=0.001, factor=1.01),
+        "pixels": StubOpener(dtype="uint8"),
+    }
+    found, turns = _run(models)
+    assert [model.name for model in found.models] == list(models)
+    assert (found.baseline, found.rounds, turns[-1]) == ("slow", 5, (30, 30))
+    slow, fast, pixels = found.models
+    for timing, own in zip(fast.timings, slow.timings, strict=True):
+        assert timing.p50_ms >= 1.0 * timing.batch
+        assert timing.p50_ms <= timing.p90_ms <= timing.p99_ms
+        assert timing.ratio.low <= timing.ratio.median <= timing.ratio.high
+        assert own.ratio.median == 1
+        assert timing.runs >= 5 * 3
+        assert timing.peak_host_bytes > 10e6
+    assert 1 < fast.timings[0].ratio.median < 4  # twice as fast by its sleep; this machine is shared
+    assert fast.sqnr_db == pytest.approx(40, abs=0.1)  # 1% off
+    assert slow.sqnr_db is None
+    assert pixels.sqnr_db is None  # another input is not comparable
+    assert all(model.first_answer_s > model.open_s >= 0 for model in found.models)
+    reread = Benchmark.model_validate_json(found.model_dump_json())
+    assert reread == found
+
+
+def test_what_cannot_be_timed_is_named_and_the_rest_goes_on():
+    models = {
+        "sound": StubOpener(),
+        "missing": StubOpener(missing="no such thing here"),
+        "killed": StubOpener(killed_at=1),
+        "killed later": StubOpener(killed_at=4),
+        "refused later": StubOpener(refused_at=4),
+    }
+    found, _ = _run(models)
+    assert [model.name for model in found.models] == ["sound", "killed later", "refused later"]
+    assert [len(model.timings) for model in found.models] == [2, 1, 1]
+    why = {skipped.name: skipped.why for skipped in found.skipped}
+    assert why["missing"] == "no such thing here"
+    assert why["killed"].startswith("killed: its process ended")
+    assert why["killed later"].startswith("from batch 4 on: ")
+    assert why["refused later"] == "from batch 4 on: RuntimeError: out of memory"
+    lines = [str(line) for line in describe_benchmark(found)]
+    assert "not timed: missing: no such thing here" in lines
+
+
+def test_refusals():
+    opener = StubOpener(missing="nothing here")
+    with pytest.raises(MissingError, match="no model can be timed here: a: nothing here"):
+        _run({"a": opener})
+    with pytest.raises(InputError, match="--baseline b is not among what is timed: a"):
+        _run({"a": opener}, baseline="b")
+    with pytest.raises(MissingError, match="--baseline a cannot be timed here"):
+        _run({"a": opener, "b": StubOpener()}, baseline="a")
+    with pytest.raises(InputError, match="twice: a, a"):
+        run_benchmark([Subject(name="a", opener=opener)] * 2, QUICK, "", print)
+    for wrong in ({"batches": ()}, {"batches": (0,)}, {"batches": (1, 1)}, {"rounds": 0}):
+        with pytest.raises(InputError):
+            BenchmarkOptions(**wrong)
+
+
+def test_the_machine_is_described():
+    host = this_host()
+    assert host.cpu
+    assert host.cores >= 1
+    assert "numpy" in host.versions
+    first = Clocks(cpu_mhz=(100.0, 100.0))
+    seen = seen_clocks(first)
+    assert seen.cpu_mhz[0] == 100.0
+    assert seen.cpu_mhz[1] >= 100.0
+    assert device_bytes(1) is None or host.gpu
+
+
+def test_the_command_line(tiny_artifact, tmp_path, capsys):
+    """The tiny variant is none that peers could be made of."""
+    arguments = ["--peers", "none", "--batch-sizes", "1,2", "--rounds", "2", "--turn", "0.01"]
+    results = ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.svg")]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["bench", str(tiny_artifact), str(tiny_artifact / "model.onnx"), *arguments, *results])
+    assert stopped.value.code == 0
+    said = capsys.readouterr()
+    assert "batch 2, 2 rounds; latency in ms per run" in said.out
+    assert "random weights" in said.err
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert (found["kind"], len(found["models"])) == ("benchmark", 2)
+    assert [model["bytes"] for model in found["models"]] == [(tiny_artifact / "model.onnx").stat().st_size] * 2
+    drawn = (tmp_path / "bench.svg").read_text()
+    assert drawn.lstrip().startswith("<?xml")
+    with pytest.raises(InputError, match="cannot be written"):
+        draw_benchmark(Benchmark.model_validate(found), tmp_path / "no" / "bench.png")
+    for wrong, expected in (
+        (["bench", str(tmp_path / "nothing"), *arguments], "does not exist; export it"),
+        (["bench", "deepvit_99"], "unknown variant 'deepvit_99'"),
+        (["bench", str(tiny_artifact), "--peers", "tvm"], "--peers tvm: expected none, or of pytorch"),
+        (["bench", str(tiny_artifact), "--batch-sizes", "1,x"], "--batch-sizes 1,x: expected numbers"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(wrong)
+        assert (stopped.value.code, expected in capsys.readouterr().err) == (2, True), wrong
