@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from commands.about import doctor, models
+from commands.attention import attention
 from commands.benchmarking import bench
 from commands.comparison import compare
 from commands.engines import build, inspect
@@ -35,6 +36,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, e
     compare: ("compare", "artifacts/deepvit_32-fp16 --images photographs --checkpoint deepvit_32.pth.tar"),
     evaluate: ("eval", "artifacts/deepvit_32-fp16/model.onnx --imagenet /data"),
     bench: ("bench", "artifacts/deepvit_32-fp16 --batch-sizes 1,8,64 --plot bench.png"),
+    attention: ("attention", "deepvit_32 --checkpoint deepvit_32.pth.tar --images photographs"),
     package: ("package", "artifacts/deepvit_32-fp16 --triton repository"),
 }
 

@@ -71,6 +71,9 @@ def export(
     pad_head_dim: Annotated[
         bool | None, typer.Option("--pad-head-dim/--no-pad-head-dim", help="To a multiple of 8; on for TensorRT.")
     ] = None,
+    attention_maps: Annotated[
+        bool, typer.Option("--attention-maps", help="Give every block's maps too, for the command attention.")
+    ] = False,
     img_size: ImgSize = None,
     num_classes: NumClasses = None,
     compute_capability: ComputeCapability = None,
@@ -81,7 +84,16 @@ def export(
     from calibration.histogram import Method
     from calibration.options import QuantizationOptions
     from deepvit.variants import find_variant
-    from export.options import ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target, batch_from_text
+    from export.options import (
+        ExportOptions,
+        GraphOptions,
+        InputForm,
+        MixForm,
+        Outputs,
+        Precision,
+        Target,
+        batch_from_text,
+    )
 
     check_json(json_path)
     given = {"fp32": fp32, "fp16": fp16, "bf16": bf16, "int8": int8, "fp8": fp8}
@@ -103,12 +115,13 @@ def export(
     )
     graph = GraphOptions(
         precision=precision,
-        target=choice_from("--target", target, Target),
+        target=Target.ONNX if attention_maps and target == "auto" else choice_from("--target", target, Target),
         batch=batch_from_text(batch),
         input_form=choice_from("--input", input_form, InputForm),
         opset=opset,
         mix=None if mix is None else choice_from("--mix", mix, MixForm),
         pad_head_dim=pad_head_dim,
+        outputs=Outputs.MAPS if attention_maps else Outputs.LOGITS,
     )
     name = f"{find_variant(variant).name}-{precision.value}"
     options = ExportOptions(

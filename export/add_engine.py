@@ -22,7 +22,7 @@ from runtime.artifact import Artifact, open_artifact
 from runtime.errors import InputError, MissingError
 from runtime.fast_types import why_slow
 from runtime.machine import Machine, this_machine
-from runtime.manifest import BatchRange, Engine, Manifest, ParityStage
+from runtime.manifest import ATTENTION_MAPS, BatchRange, Engine, Manifest, ParityStage
 from runtime.preprocess import model_input
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.tensorrt_library import INSTALL, MODULES, Backend
@@ -49,6 +49,8 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet:
         OutOfBoundsError: The engine is not what was promised, by its layers or by its answers.
     """
     artifact = open_artifact(folder)
+    if ATTENTION_MAPS in artifact.manifest.graph:
+        raise InputError(f"{folder} gives its attention maps, which no engine does; export it without --attention-maps")
     machine = this_machine()
     options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
     _check_precision(artifact.manifest, options, machine)

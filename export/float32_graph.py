@@ -14,10 +14,10 @@ from deepvit.model import DeepViT
 from export import onnx_graph, parity
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel
-from export.options import Batch, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
+from export.options import Batch, GraphOptions, InputForm, MixForm, Outputs, Precision, QkvForm, Target
 from export.torch_logits import torch_logits
 from runtime.errors import InputError
-from runtime.manifest import BatchRange, Manifest, ParityStage
+from runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage
 from runtime.preprocess import Crop, Preprocessing, model_input
 from runtime.session_onnxruntime import OnnxRuntimeSession
 from runtime.tensors import Images, Logits
@@ -117,7 +117,8 @@ def graph_session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
 
 
 def _graph_module(folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing) -> GraphModule:
-    return GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, preprocessing).float()
+    form = (options.mix_form, options.qkv_form, options.input_form)
+    return GraphModule(folded, *form, preprocessing, options.outputs).float()
 
 
 def _traced(folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
@@ -144,6 +145,7 @@ def float32_graph_of(loaded: LoadedModel, manifest: Manifest, crops: Crop) -> by
         opset=int(manifest.graph["opset"]),
         mix=MixForm(manifest.graph["mix"]),
         pad_head_dim=any(record.name == "pad_head_dim" and record.applied for record in manifest.folds),
+        outputs=Outputs.MAPS if ATTENTION_MAPS in manifest.graph else Outputs.LOGITS,
     )
     floats = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
     folded, _, _ = fold_and_prove(loaded.module, options, floats)

@@ -12,7 +12,7 @@ from torch import nn
 from deepvit.attention import Attention, ReAttention
 from deepvit.fold import is_mix_folded
 from deepvit.model import Block, DeepViT
-from export.options import InputForm, MixForm, QkvForm
+from export.options import InputForm, MixForm, Outputs, QkvForm
 from runtime.preprocess import Preprocessing
 
 CENTERED_SCALE = 2.0**-7  # brings centred pixels into [-1, 1]; a power of two, hence exact in every float type
@@ -126,10 +126,17 @@ class GraphModule(nn.Module):
         qkv: How q, k and v are computed.
         input_form: float32 (B, 3, H, W) normalised, or uint8 (B, H, W, 3).
         preprocessing: Mean and standard deviation, for the uint8 form.
+        outputs: What the graph gives; for maps, the last block computes all of its tokens.
     """
 
     def __init__(
-        self, folded: DeepViT, mix: MixForm, qkv: QkvForm, input_form: InputForm, preprocessing: Preprocessing
+        self,
+        folded: DeepViT,
+        mix: MixForm,
+        qkv: QkvForm,
+        input_form: InputForm,
+        preprocessing: Preprocessing,
+        outputs: Outputs = Outputs.LOGITS,
     ) -> None:
         super().__init__()
         self.patch_embed = copy.deepcopy(folded.patch_embed)
@@ -138,7 +145,7 @@ class GraphModule(nn.Module):
         position = folded.pos_embed.detach()
         self.class_token = nn.Parameter(folded.cls_token.detach() + position[:, :1])
         self.position = nn.Parameter(position[:, 1:].clone())
-        last = len(folded.blocks) - 1
+        last = len(folded.blocks) - 1 if outputs is Outputs.LOGITS else None
         self.blocks = nn.ModuleList(
             GraphBlock(block, mix, qkv, position.shape[1], rows=1 if index == last else None)  # type: ignore[arg-type]
             for index, block in enumerate(folded.blocks)

@@ -51,6 +51,13 @@ class InputForm(enum.Enum):
     UINT8 = "uint8"  # (B, H, W, 3), resized and cropped; normalised inside the graph
 
 
+class Outputs(enum.Enum):
+    """What the graph gives."""
+
+    LOGITS = "logits"
+    MAPS = "maps"  # also every block's attention maps and tokens, to be looked at
+
+
 DEFAULT_OPSET = 20
 QUANTIZED = frozenset({Precision.INT8, Precision.FP8})
 QUANTIZED_OPSET = 19  # the first in which scales may be FP16 and Q/DQ take FP8
@@ -99,8 +106,13 @@ class GraphOptions:
     opset: int | None = None
     mix: MixForm | None = None
     pad_head_dim: bool | None = None
+    outputs: Outputs = Outputs.LOGITS
 
     def __post_init__(self) -> None:
+        if self.outputs is Outputs.MAPS and self.target in (Target.TENSORRT, Target.TENSORRT_RTX):
+            raise InputError("--attention-maps is for ONNX Runtime, no engine gives maps; leave --target out")
+        if self.outputs is Outputs.MAPS and self.mix is MixForm.MATMUL_VALUE:
+            raise InputError("--mix matmul-value never has whole maps; with --attention-maps give conv, matmul or none")
         if self.opset is not None and self.opset not in OPSETS:
             raise InputError(f"--opset {self.opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
         if self.precision is Precision.BF16 and self.opset is not None and self.opset < BF16_OPSET:
@@ -136,7 +148,9 @@ class GraphOptions:
     @property
     def mix_form(self) -> MixForm:
         """The default measured fastest in ONNX Runtime on a CPU (benchmarks/); on GPUs it has not been measured."""
-        return MixForm.MATMUL_VALUE if self.mix is None else self.mix
+        if self.mix is not None:
+            return self.mix
+        return MixForm.MATMUL_VALUE if self.outputs is Outputs.LOGITS else MixForm.MATMUL
 
     @property
     def qkv_form(self) -> QkvForm:

@@ -11,6 +11,7 @@ from calibration.ranges import RANGES
 from deepvit.fold import FoldReport
 from export import onnx_graph, parity
 from export.activation_range import largest_activations
+from export.attention_maps import expose_maps
 from export.batch_check import check_batches
 from export.calibrated_graph import CalibrationInput
 from export.cast import FP16_MAX, cast_graph
@@ -24,13 +25,13 @@ from export.float32_graph import (
     log_step,
 )
 from export.model_source import LoadedModel
-from export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision
+from export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs, Precision
 from export.parity_images import parity_crops
 from export.quantized_graph import quantization_input, quantize
 from runtime import artifact as artifacts
 from runtime.artifact import Artifact, open_artifact
 from runtime.errors import OutOfBoundsError
-from runtime.manifest import BatchRange, Calibration, FoldRecord, Manifest, ParityStage, Tensor
+from runtime.manifest import ATTENTION_MAPS, BatchRange, Calibration, FoldRecord, Manifest, ParityStage, Tensor
 from runtime.preprocess import Crop
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         count = options.parity_images or parity.default_images(loaded.module.img_size)
         crops = parity_crops(options.imagenet, count, loaded.preprocessing())
         graph = _build_graph(loaded, options, crops, given, progress)
+        if options.graph.outputs is Outputs.MAPS:
+            graph = dataclasses.replace(graph, model=expose_maps(graph.model))
         progress("writing the artifact")
         if graph.calibration is not None:
             (staging / RANGES).write_bytes(graph.ranges_text)
@@ -171,6 +174,7 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
             "opset": options.opset_version,
             "mix": options.mix_form.value,
             "qkv": options.qkv_form.value,
+            **({ATTENTION_MAPS: len(loaded.module.blocks)} if options.outputs is Outputs.MAPS else {}),
             **onnx_graph.count_gemms(graph.model),
         },
         calibration=graph.calibration,

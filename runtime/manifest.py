@@ -50,6 +50,7 @@ class BatchRange(_Record):
         return self
 
 
+ATTENTION_MAPS = "attention_maps"  # in a manifest's `graph`: how many blocks give their maps beside the logits
 ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
 
 

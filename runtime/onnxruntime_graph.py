@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -118,13 +119,13 @@ class OnnxGraph:
         """As `inputs`."""
         return {o.name: (o.type, tuple(_dimension(d) for d in o.shape)) for o in self._session.get_outputs()}
 
-    def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """Return every output by name.
+    def run(self, feeds: dict[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """Return `outputs`, or every one, by name.
 
         Raises:
             InputError: ONNX Runtime refused the inputs.
         """
-        names = [output.name for output in self._session.get_outputs()]
+        names = [output.name for output in self._session.get_outputs()] if outputs is None else list(outputs)
         try:
             return dict(zip(names, self._session.run(names, feeds), strict=True))
         except ORT_ERRORS as error:

@@ -59,7 +59,7 @@ class OnnxRuntimeSession:
         fixed = self.input.shape[0]
         least = fixed if isinstance(fixed, int) else self.batch.min
         padded = images if len(images) >= least else np.concatenate([images, images[:1].repeat(least - len(images), 0)])
-        logits = self._graph.run({self.input.name: padded})[self._output]
+        logits = self._graph.run({self.input.name: padded}, [self._output])[self._output]
         return np.asarray(logits[: len(images)], np.float32)
 
     def close(self) -> None:

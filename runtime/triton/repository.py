@@ -13,7 +13,7 @@ import numpy as np
 from runtime.artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
 from runtime.errors import InputError
 from runtime.golden import Golden
-from runtime.manifest import BatchRange, Engine
+from runtime.manifest import ATTENTION_MAPS, BatchRange, Engine
 from runtime.preprocess import crop_image, model_input
 from runtime.session import open_session
 from runtime.triton import configs, layout
@@ -65,6 +65,8 @@ def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str
     """
     if any(character.isspace() for character in str(options.output.absolute())):
         raise InputError(f"--triton {options.output}: a path with a space hangs Triton's Python backend; name another")
+    if ATTENTION_MAPS in artifact.manifest.graph:
+        raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without --attention-maps")
     names = Names(options.name)
     backends = _backends_of(artifact, options.backends)
     served = options.served or backends[0]
