@@ -22,6 +22,12 @@ $(VENV)/tritonserver/done: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) nvidia-pytriton==0.7.0
 	touch $@
 
+# A browser without a window, in which the tests open the report.
+$(VENV)/chromium/done: $(VENV)/installed tests/browser/fetch_chromium.sh
+	rm -rf $(@D)
+	tests/browser/fetch_chromium.sh $(@D)
+	touch $@
+
 build/dependencies/done: runtime/cpp/fetch_dependencies.sh
 	rm -rf $(@D)
 	runtime/cpp/fetch_dependencies.sh $(@D)
@@ -44,7 +50,7 @@ demo: data/digits/done
 	$(BIN)/python cli.py inspect artifacts/digits_cnn-fp16
 	$(BIN)/python cli.py export deepvit_32 --fp16
 
-test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done
+test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 	$(MAKE) cpp-test
 

@@ -23,6 +23,7 @@ from commands.evaluation import evaluate
 from commands.export_model import export
 from commands.packaging import package
 from commands.quantization import sensitivity
+from commands.reporting import report
 from runtime.errors import InputError
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
@@ -37,6 +38,7 @@ COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, e
     evaluate: ("eval", "artifacts/deepvit_32-fp16/model.onnx --imagenet /data"),
     bench: ("bench", "artifacts/deepvit_32-fp16 --batch-sizes 1,8,64 --plot bench.png"),
     attention: ("attention", "deepvit_32 --checkpoint deepvit_32.pth.tar --images photographs"),
+    report: ("report", "artifacts/deepvit_32-fp16 --with eval.json --with bench.json"),
     package: ("package", "artifacts/deepvit_32-fp16 --triton repository"),
 }
 

@@ -5,42 +5,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 
 from calibration.switchable import SwitchableModel
 from runtime.scores import sqnr_db
+from runtime.sensitivity_result import Sensitivity, UnitSensitivity
 from runtime.tensors import Images, Logits
 
 Progress = Callable[[int, int], None]  # units done, units in all
-
-
-class UnitSensitivity(pydantic.BaseModel):
-    """What quantising one unit does; `kl` is the mean Kullback-Leibler divergence from float32, in nats."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    unit: str
-    alone_kl: float  # this one quantised, all others not
-    alone_sqnr_db: float | None  # of the logits; None: no difference at all
-    left_out_kl: float  # all quantised but this one
-    left_out_sqnr_db: float | None
-
-
-class Sensitivity(pydantic.BaseModel):
-    """The table of all units, the most sensitive first."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    grid: str
-    images: int
-    random_weights: bool
-    all_kl: float  # everything quantised
-    all_sqnr_db: float | None
-    units: list[UnitSensitivity]
-
-    @property
-    def ranking(self) -> list[str]:
-        return [row.unit for row in self.units]
 
 
 class _Distance:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import PIL
 
-from export.comparison_result import ComparedModel, Comparison, thumbnail, worst_images
 from export.open_model import OpenedModel, SessionOptions, WeightOptions, load_weights_of, open_model, open_torch
 from export.options import Precision
 from export.parity import ENGINE_BOUNDS, FP32_BOUND, PRECISION_BOUNDS, Bound, breaches, compare_logits
@@ -19,6 +18,7 @@ from export.parity_images import bundled_samples
 from export.timm_inputs import timm_inputs
 from export.verdict import preprocessing_breaches
 from runtime.artifact import MODEL
+from runtime.comparison_result import ComparedModel, Comparison, thumbnail, worst_images
 from runtime.decode import decode_images
 from runtime.errors import InputError
 from runtime.evaluate import Corrupt, run_unchecked

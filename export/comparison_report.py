@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import rich.table
 from PIL import Image
 
-from export.comparison_result import Comparison, WorstImage
-from runtime.errors import InputError
+from runtime.comparison_result import Comparison, WorstImage
+from runtime.figures import new_figure, plain, save_figure
 
 SHOWN = 3  # worst images of each model, in words
 
@@ -59,24 +59,21 @@ def draw_worst(found: Comparison, names: Sequence[str], path: pathlib.Path) -> N
     Raises:
         InputError: The file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     rows = [model for model in found.models if model.worst]
     columns = max((len(model.worst) for model in rows), default=1)
-    figure = Figure(figsize=(1.9 * max(columns, 3), 2.6 * max(len(rows), 1) + 0.4), layout="constrained")
-    figure.suptitle(f"furthest from {found.reference}" if rows else f"no image differs from {found.reference}")
+    figure = new_figure((1.9 * max(columns, 3), 2.6 * max(len(rows), 1) + 0.4))
+    figure.suptitle(
+        f"furthest from {plain(found.reference)}" if rows else f"no image differs from {plain(found.reference)}"
+    )
     for part, model in zip(figure.subfigures(max(len(rows), 1), 1, squeeze=False)[:, 0], rows, strict=bool(rows)):
-        part.suptitle(f"{model.model}{' (random weights)' if model.random_weights else ''}", fontsize=9)
+        part.suptitle(f"{plain(model.model)}{' (random weights)' if model.random_weights else ''}", fontsize=9)
         for axes, worst in itertools.zip_longest(part.subplots(1, columns, squeeze=False)[0], model.worst):
             axes.set_axis_off()
             if worst is not None:
                 with Image.open(io.BytesIO(base64.b64decode(worst.thumbnail))) as image:
                     axes.imshow(image)
-                axes.set_title(_caption(worst, names), fontsize=7)
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--plot {path} cannot be written: {error}") from error
+                axes.set_title(plain(_caption(worst, names)), fontsize=7)
+    save_figure(figure, path, "--plot")
 
 
 def _caption(worst: WorstImage, names: Sequence[str]) -> str:

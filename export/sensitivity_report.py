@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import rich.table
 
 from calibration.options import QuantizationOptions
-from calibration.sensitivity import Sensitivity, measure_sensitivity
+from calibration.sensitivity import measure_sensitivity
 from calibration.statistics import ImageFeed
 from calibration.switchable import SwitchableModel
 from export import parity
@@ -15,8 +15,10 @@ from export.float32_graph import Progress, float32_graph
 from export.model_source import LoadedModel
 from export.options import GraphOptions
 from export.parity_images import parity_crops
-from runtime.errors import InputError, MissingError
+from runtime.errors import InputError
+from runtime.figures import new_figure, save_figure
 from runtime.imagenet import spread
+from runtime.sensitivity_result import Sensitivity
 
 SHOWN = 12
 
@@ -93,14 +95,10 @@ def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
         MissingError: matplotlib is not installed.
         InputError: The file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingError("--plot needs matplotlib; pip install matplotlib") from error
     rows = {row.unit: row for row in result.units}
     kinds = sorted({unit.split(".", 2)[2] for unit in rows})
     blocks = sorted({int(unit.split(".")[1]) for unit in rows})
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = new_figure((9, 6))
     upper, lower = figure.subplots(2, 1, sharex=True)
     for kind in kinds:
         found = [rows.get(f"blocks.{block}.{kind}") for block in blocks]
@@ -117,7 +115,4 @@ def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--plot {path} cannot be written: {error}") from error
+    save_figure(figure, path, "--plot")

@@ -5,7 +5,7 @@ Zuidema, "Quantifying Attention Flow in Transformers" (arXiv:2005.00928).
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ class AttentionMaps:
 class AttentionAnalysis(pydantic.BaseModel):
     """Means over the images; lists of lists are P×P matrices, lists have an entry for each block."""
 
-    kind: str = "attention"
+    kind: Literal["attention"] = "attention"
     model: str
     runs_on: str
     random_weights: bool

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.attention import AttentionAnalysis, AttentionMaps, rollout
-from runtime.errors import InputError, MissingError
+from runtime.errors import InputError
+from runtime.figures import new_figure, plain, save_figure
 from runtime.preprocess import Crop
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def similarity_figure(found: AttentionAnalysis) -> "Figure":
     Raises:
         MissingError: matplotlib is not installed.
     """
-    figure = _figure((12.5, 4.0))
+    figure = new_figure((12.5, 4.0))
     panels = [("softmaxed maps", found.similarity_before, found.similar_blocks_before)]
     if any(found.reattends):
         panels.append(("mixed maps", found.similarity_after, found.similar_blocks_after))
@@ -66,7 +67,7 @@ def similarity_figure(found: AttentionAnalysis) -> "Figure":
     axes[-1].grid(alpha=0.3)
     axes[-1].legend(fontsize=8)
     note = ", random weights" if found.random_weights else ""
-    figure.suptitle(f"{found.model}{note}: similarity between blocks, {len(found.images)} images", fontsize=10)
+    figure.suptitle(f"{plain(found.model)}{note}: similarity between blocks, {len(found.images)} images", fontsize=10)
     return figure
 
 
@@ -92,8 +93,8 @@ def blocks_figure(maps: AttentionMaps, crop: Crop, title: str) -> "Figure":
     blocks = _spread(len(maps.before))
     mixes = any(maps.reattends)
     rows = 3 if mixes else 2
-    figure = _figure((1.35 * max(len(blocks), 3) + 0.4, 1.62 * rows + 0.4))
-    figure.suptitle(title, fontsize=9)
+    figure = new_figure((1.35 * max(len(blocks), 3) + 0.4, 1.62 * rows + 0.4))
+    figure.suptitle(plain(title), fontsize=9)
     top, *below = figure.subplots(rows, len(blocks), squeeze=False)
     for axes in top:
         axes.set_axis_off()
@@ -122,8 +123,8 @@ def heads_figure(maps: AttentionMaps, crop: Crop, block: int, title: str) -> "Fi
     columns = min(heads, HEADS_PER_ROW)
     kinds = [("softmaxed", maps.before[block])] + ([("mixed", maps.after[block])] if maps.reattends[block] else [])
     rows = -(-heads // columns)
-    figure = _figure((1.35 * max(columns, 3) + 0.4, 1.62 * rows * len(kinds) + 0.4))
-    figure.suptitle(title, fontsize=9)
+    figure = new_figure((1.35 * max(columns, 3) + 0.4, 1.62 * rows * len(kinds) + 0.4))
+    figure.suptitle(plain(title), fontsize=9)
     grid = figure.subplots(rows * len(kinds), columns, squeeze=False)
     for place, (name, values) in enumerate(kinds):
         for head, axes in enumerate(grid[place * rows : (place + 1) * rows].ravel()):
@@ -142,8 +143,8 @@ def mean_maps_figure(before: npt.NDArray[Any], after: npt.NDArray[Any], mixes: b
     """
     blocks = _spread(len(before))
     kinds = [("softmaxed", before)] + ([("mixed", after)] if mixes else [])
-    figure = _figure((1.35 * max(len(blocks), 3) + 0.4, 1.62 * len(kinds) + 0.4))
-    figure.suptitle(title, fontsize=9)
+    figure = new_figure((1.35 * max(len(blocks), 3) + 0.4, 1.62 * len(kinds) + 0.4))
+    figure.suptitle(plain(title), fontsize=9)
     for row, (name, values) in zip(figure.subplots(len(kinds), len(blocks), squeeze=False), kinds, strict=True):
         for axes, block in zip(row, blocks, strict=True):
             low, high = np.percentile(values[block], (1, 99))  # single tokens would hide all others
@@ -180,27 +181,18 @@ def _overlay(axes: "Axes", crop: Crop, values: npt.NDArray[Any], title: str) -> 
     axes.set_axis_off()
 
 
-def _figure(size: tuple[float, float]) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingError("pictures need matplotlib; pip install matplotlib") from error
-    return Figure(figsize=size, layout="constrained")
-
-
 def write_figures(folder: pathlib.Path, figures: Sequence[tuple[str, "Figure"]]) -> list[pathlib.Path]:
     """Write figures as PNG files of these names into a folder, made if missing.
 
     Raises:
         InputError: They cannot be written.
     """
-    written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in figures:
-            path = folder / f"{name}.png"
-            figure.savefig(path, dpi=130)
-            written.append(path)
     except OSError as error:
         raise InputError(f"--output {folder} cannot be written: {error.strerror or error}") from error
+    written = []
+    for name, figure in figures:
+        written.append(folder / f"{name}.png")
+        save_figure(figure, written[-1], "--output")
     return written

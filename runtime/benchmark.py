@@ -6,6 +6,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -104,7 +105,7 @@ class Skipped(pydantic.BaseModel):
 class Benchmark(pydantic.BaseModel):
     """The result of one run."""
 
-    kind: str = "benchmark"
+    kind: Literal["benchmark"] = "benchmark"
     command: str
     baseline: str
     host: Host

@@ -7,6 +7,7 @@ import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ class Corrupt(pydantic.BaseModel):
 class Evaluation(pydantic.BaseModel):
     """The result of one evaluation; accuracies in percent of the images evaluated."""
 
-    kind: str = "evaluation"
+    kind: Literal["evaluation"] = "evaluation"
     model: str
     runs_on: str
     random_weights: bool

@@ -17,6 +17,7 @@ sys.path[:0] = [
     str(ROOT / "tests" / "rig"),
     str(ROOT / "tests" / "runtime"),
     str(ROOT / "tests" / "calibration"),
+    str(ROOT / "tests" / "browser"),
 ]
 
 import deepvit

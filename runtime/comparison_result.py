@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -47,7 +48,7 @@ class ComparedModel(pydantic.BaseModel):
 class Comparison(pydantic.BaseModel):
     """What `compare` found."""
 
-    kind: str = "comparison"
+    kind: Literal["comparison"] = "comparison"
     reference: str
     dataset: str
     list_sha256: str

@@ -1,0 +1,36 @@
+"""`report`: one page for the person who has to decide."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from commands.console import err, out, print_next
+from runtime.errors import InputError
+
+
+def report(
+    path: Annotated[pathlib.Path, typer.Argument(help="An artifact, or a folder of artifacts and results (--json).")],
+    include: Annotated[
+        list[pathlib.Path] | None, typer.Option("--with", help="A result from elsewhere; can be given several times.")
+    ] = None,
+    output: Annotated[pathlib.Path | None, typer.Option(help="The page; PATH-report.html if not given.")] = None,
+    title: Annotated[str | None, typer.Option(help="What the page is called; the models if not given.")] = None,
+) -> None:
+    """Write one HTML page of what was exported, how close, how accurate, how fast, and what was not measured."""
+    from runtime.report.collect import collect
+    from runtime.report.page import render_report, write_report
+
+    folder = path.absolute()
+    written = output or folder.with_name(f"{folder.name}-report.html")
+    if written.is_dir() or not written.parent.is_dir():
+        raise InputError(f"--output {written} cannot be written: expected a file in an existing folder")
+    collected = collect(path, include or ())
+    names = ", ".join(f"{each.manifest.variant} {each.manifest.precision}" for each in collected.artifacts)
+    page = render_report(collected, title or names or folder.name)
+    write_report(written, page)
+    for name, why in collected.ignored:
+        err.print(f"not shown: {name}: {why}")
+    shown = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
+    out.print(f"wrote {written}, {len(page.encode()) / 1e3:.0f} kB: {shown}")
+    print_next(f"xdg-open {written}")
