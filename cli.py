@@ -22,6 +22,7 @@ from commands.engines import build, inspect
 from commands.evaluation import evaluate
 from commands.export_model import export
 from commands.packaging import package
+from commands.progress import JsonHandler, event, is_json, log_as_json
 from commands.quantization import sensitivity
 from commands.reporting import report
 from runtime.errors import InputError
@@ -43,7 +44,8 @@ COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, e
 }
 
 app = typer.Typer(
-    help="DeepViT from checkpoint to verified ONNX artifact and TensorRT engine, evaluated on real images.",
+    help="DeepViT from checkpoint to verified ONNX artifact and TensorRT engine, evaluated on real images.\n\n"
+    "Every command also takes --log-json (progress, warnings and errors as JSON lines) and --debug (tracebacks).",
     add_completion=False,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
@@ -54,8 +56,17 @@ for command, (name, example) in COMMANDS.items():
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if is_json():
+        event("error", message=line, exit_code=code)
+    else:
+        print(f"error: {line}", file=sys.stderr)
     sys.exit(code)
+
+
+def _log_warnings() -> None:
+    handlers: list[logging.Handler] = [JsonHandler() if is_json() else logging.StreamHandler(sys.stderr)]
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=is_json())
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
@@ -66,8 +77,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its code; every error is one line on stderr, unless --debug is given."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"] or ["--help"]
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if "--log-json" in arguments:
+        log_as_json()
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--log-json")] or ["--help"]
+    _log_warnings()
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _terminate)
     try:

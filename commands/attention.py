@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, err, images_bar, out, print_next, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.options import RANDOM_WEIGHTS, Checkpoint, ImgSize, Json, NoEma, Pretrained, Provider, weights_from
+from commands.progress import note, progress_bar
 
 
 def attention(
@@ -35,8 +36,8 @@ def attention(
     )
     opened = open_maps(model, weights_from(checkpoint, pretrained, no_ema, img_size), provider)
     if opened.random_weights:
-        err.print(RANDOM_WEIGHTS)
-    with images_bar("attention", count) as advance:
+        note(RANDOM_WEIGHTS)
+    with progress_bar("attention", count) as advance:
         found, pictures = analyse_attention(opened, options, advance)
     for line in describe_attention(found):
         out.print(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import check_json, err, out, print_next, turns_bar, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.options import (
     RANDOM_WEIGHTS,
     AllowHostCode,
@@ -19,6 +19,7 @@ from commands.options import (
     TrustUnverified,
     weights_from,
 )
+from commands.progress import note, progress_bar
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def bench(
     weights = weights_from(checkpoint, pretrained, no_ema, None)
     subjects = subjects_of(models, peers_from(peers), how, weights, max(options.batches))
     if any(subject.random_weights for subject in subjects):
-        err.print(RANDOM_WEIGHTS)
-    with turns_bar("timing") as advance:
+        note(RANDOM_WEIGHTS)
+    with progress_bar("timing", 1) as advance:
         found = run_benchmark(subjects, options, f"python cli.py {shlex.join(sys.argv[1:])}", advance, baseline)
     for line in describe_benchmark(found):
         out.print(line)

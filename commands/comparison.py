@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, err, images_bar, out, print_next, steps, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.options import (
     RANDOM_WEIGHTS,
     AllowHostCode,
@@ -18,6 +18,7 @@ from commands.options import (
     TrustUnverified,
     weights_from,
 )
+from commands.progress import note, progress_bar, steps
 from runtime.errors import InputError, OutOfBoundsError
 
 
@@ -55,15 +56,15 @@ def compare(
     weights = weights_from(checkpoint, pretrained, no_ema, None)
     opened = open_reference_for(reference, models, how, weights)
     if opened.has_random_weights:
-        err.print(RANDOM_WEIGHTS)
+        note(RANDOM_WEIGHTS)
     wanted = DEFAULT_IMAGES if count is None else count
-    with images_bar("comparing", wanted) as advance:
+    with progress_bar("comparing", wanted) as advance:
         found = compare_models(models, opened, how, weights, dataset=images or imagenet, count=wanted, progress=advance)
     names = default_labels(opened.session.classes)
     for line in describe_comparison(found, names):
         out.print(line)
     for corrupt in found.corrupt:
-        err.print(f"corrupt, not compared: {corrupt.name}: {corrupt.error}")
+        note(f"corrupt, not compared: {corrupt.name}: {corrupt.error}")
     if plot is not None:
         draw_worst(found, names, plot)
     write_json(json_path, lambda: found.model_dump_json(indent=2))
@@ -95,7 +96,7 @@ def _compare_layers(
     with steps() as step:
         report = report_layers(opened, other, weights, dataset, count, step)
     if opened.manifest.has_random_weights:
-        err.print(RANDOM_WEIGHTS)
+        note(RANDOM_WEIGHTS)
     for line in describe_layers(report):
         out.print(line)
     write_json(json_path, report.to_json)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import build_bar, check_json, out, print_next, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.options import (
     ComputeCapability,
     Json,
     choice_from,
 )
+from commands.progress import build_bar
 from runtime.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import check_json, err, images_bar, out, print_next, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.options import (
     RANDOM_WEIGHTS,
     AllowHostCode,
@@ -19,6 +19,7 @@ from commands.options import (
     TrustUnverified,
     weights_from,
 )
+from commands.progress import note, progress_bar
 from runtime.errors import OutOfBoundsError
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def evaluate(
     opened = open_request(request)
     _refuse_unusable_layouts(opened)
     if any(each.has_random_weights for each in opened.models):
-        err.print(RANDOM_WEIGHTS)
-    with images_bar("evaluating", len(opened.source)) as advance:
+        note(RANDOM_WEIGHTS)
+    with progress_bar("evaluating", len(opened.source)) as advance:
         results = run_request(request, opened, advance)
     first = opened.models[0]
     _show(results, first.session.classes if per_class else None)
@@ -104,7 +105,7 @@ def _show(results: "list[Evaluation]", classes: int | None) -> None:
         for result in results:
             out.print(describe_classes(result, names))
     for line in describe_corrupt(results[0]):
-        err.print(line)
+        note(line)
 
 
 def _to_json(results: "list[Evaluation]") -> str:

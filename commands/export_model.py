@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, steps, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.engines import build_one, runnable_file
 from commands.options import (
     RANDOM_WEIGHTS,
@@ -32,6 +32,7 @@ from commands.options import (
     choice_from,
     weights_from,
 )
+from commands.progress import steps
 from runtime.errors import InputError
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, steps, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.options import RANDOM_WEIGHTS, Json, choice_from
+from commands.progress import steps
 from runtime.errors import InputError, OutOfBoundsError
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, err, out, print_next, steps, write_json
+from commands.console import check_json, out, print_next, write_json
 from commands.options import (
     RANDOM_WEIGHTS,
     CalibrationImages,
@@ -25,6 +25,7 @@ from commands.options import (
     choice_from,
     weights_from,
 )
+from commands.progress import note, steps
 from runtime.errors import InputError
 
 
@@ -79,7 +80,7 @@ def sensitivity(
     with steps() as step:
         result = report_sensitivity(loaded, graph, wanted, imagenet, images, step)
     if result.random_weights:
-        err.print(RANDOM_WEIGHTS)
+        note(RANDOM_WEIGHTS)
     for line in describe_sensitivity(result):
         out.print(line)
     write_json(json_path, lambda: result.model_dump_json(indent=2))

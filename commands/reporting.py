@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from commands.console import err, out, print_next
+from commands.console import out, print_next
+from commands.progress import note
 from runtime.errors import InputError
 
 
@@ -30,7 +31,7 @@ def report(
     page = render_report(collected, title or names or folder.name)
     write_report(written, page)
     for name, why in collected.ignored:
-        err.print(f"not shown: {name}: {why}")
+        note(f"not shown: {name}: {why}")
     shown = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
     out.print(f"wrote {written}, {len(page.encode()) / 1e3:.0f} kB: {shown}")
     print_next(f"xdg-open {written}")

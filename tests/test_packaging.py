@@ -14,6 +14,7 @@ NEEDED = (
     "deepvit/trained/digits_patch.safetensors",
     "export/sample_images/chelsea.jpg",
     "runtime/imagenet_synsets.txt",
+    "runtime/report/page.html",
     "runtime/session_onnxruntime.py",
 )
 

@@ -1,0 +1,185 @@
+"""What a command shows while it works, on stderr: bars on a terminal, plain lines elsewhere, JSON lines on demand."""
+
+import contextlib
+import enum
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import rich.console
+import rich.progress
+import rich.text
+
+LINE_EVERY_S = 10.0  # plain lines about progress come no more often
+JSON_EVERY_S = 1.0
+Advance = Callable[[int, int], None]  # done, in all
+err = rich.console.Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+class Form(enum.Enum):
+    """How stderr is written."""
+
+    TERMINAL = "terminal"
+    LINES = "lines"
+    JSON = "json"
+
+
+class _Log:
+    """The form that was chosen for this process."""
+
+    form = Form.TERMINAL if err.is_terminal else Form.LINES
+
+
+def log_as_json() -> None:
+    """Write stderr as JSON lines from here on: events step, progress, note, warning and error."""
+    _Log.form = Form.JSON
+
+
+def is_json() -> bool:
+    return _Log.form is Form.JSON
+
+
+def event(kind: str, **content: object) -> None:
+    """Write one JSON line."""
+    sys.stderr.write(json.dumps({"event": kind, "time": round(time.time(), 3), **content}) + "\n")
+    sys.stderr.flush()
+
+
+def note(text: str) -> None:
+    """Say something that is no result: random weights, a corrupt image."""
+    if is_json():
+        event("note", message=text)
+    else:
+        err.print(text)
+
+
+class JsonHandler(logging.Handler):
+    """Warnings of the packages as JSON lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event(record.levelname.lower(), message=record.getMessage())
+
+
+class _Rate(rich.progress.ProgressColumn):
+    """How many of them a second."""
+
+    def render(self, task: rich.progress.Task) -> rich.text.Text:
+        speed = task.finished_speed or task.speed
+        return rich.text.Text("" if speed is None else f"{speed:.1f}/s")
+
+
+class _Pace:
+    """Rate and time left since the first report, which may come late in a run that was resumed."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._start = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def due(self, done: int, total: int) -> tuple[float | None, float | None] | None:
+        """Return the rate per second and the seconds left, as far as they are known, where it is time to report."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._start = done, now
+        if now - self._last < self._every_s and done < total:
+            return None
+        self._last = now
+        if done == self._first:
+            return None, None
+        rate = (done - self._first) / max(now - self._start, 1e-9)
+        return rate, (total - done) / rate
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Advance]:
+    """Show how many are done, how fast, and how long the rest will take."""
+    if _Log.form is not Form.TERMINAL:
+        yield _reporter(what)
+        return
+    columns = (
+        rich.progress.TextColumn(what),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        _Rate(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done, all_of_them: progress.update(task, completed=done, total=all_of_them)
+
+
+def _reporter(what: str) -> Advance:
+    """Return what reports progress as lines, now and then."""
+    pace = _Pace(JSON_EVERY_S if is_json() else LINE_EVERY_S)
+    start = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        due = pace.due(done, total)
+        if due is None:
+            return
+        rate, left = due
+        if is_json():
+            event("progress", what=what, done=done, total=total, per_second=rate, seconds_left=left)
+        elif time.monotonic() - start >= LINE_EVERY_S:  # what is quickly done needs no line
+            share = done / total if total else 1.0
+            pace_so_far = "" if rate is None or left is None else f", {rate:.1f}/s, {_clock(left)} left"
+            err.print(f"{what}: {done} of {total} ({share:.0%}){pace_so_far}")
+
+    return advance
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextlib.contextmanager
+def steps() -> Iterator[Callable[[str], Advance]]:
+    """Show the step that runs: a spinner on a terminal, with what of it is done; a line each elsewhere."""
+    if _Log.form is not Form.TERMINAL:
+
+        def line(text: str) -> Advance:
+            if is_json():
+                event("step", what=text)
+            else:
+                err.print(f"· {text}")
+            return _reporter(text)
+
+        yield line
+        return
+    with err.status("starting") as status:
+
+        def step(text: str) -> Advance:
+            status.update(text)
+            err.print(f"· {text}")
+            return lambda done, total: status.update(f"{text}: {done} of {total}")
+
+        yield step
+
+
+@contextlib.contextmanager
+def build_bar(what: str) -> Iterator[Callable[[str, float], None]]:
+    """Show the share of a build that is done and its phase."""
+    if _Log.form is not Form.TERMINAL:
+        if is_json():
+            event("step", what=what)
+            report = _reporter(what)
+            yield lambda _phase, share: report(round(100 * share), 100)
+        else:
+            err.print(f"· {what}")
+            yield lambda _phase, _share: None
+        return
+    columns = (
+        rich.progress.TextColumn(what),
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("{task.fields[phase]}"),
+    )
+    with rich.progress.Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(what, total=1.0, phase="")
+        yield lambda phase, share: progress.update(task, completed=share, phase=phase)
