@@ -1,16 +1,12 @@
 """What the timing scripts share: sessions that take turns, and a description of the machine."""
 
 import json
-import os
 import pathlib
-import platform
 import statistics
 import time
 from collections.abc import Callable
 
-import torch
-
-from runtime.onnxruntime_graph import ort
+from runtime.host import this_host
 
 
 def interleave(
@@ -57,20 +53,6 @@ def write_result(name: str, content: dict[str, object]) -> None:
     print(f"\nwrote benchmarks/results/{path.name}")
 
 
-def machine() -> dict[str, str | int | None]:
+def machine() -> dict[str, object]:
     """Describe this machine."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    model = next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "avx512": int("avx512f" in flags),
-        "avx512_vnni": int("avx512_vnni" in flags),
-        "python": platform.python_version(),
-        "onnxruntime": ort.__version__,
-        "torch": torch.__version__,
-    }
+    return this_host().model_dump()
