@@ -87,9 +87,13 @@ def main(argv: list[str] | None = None) -> None:
         code = app(
             args=arguments, prog_name="deepvit" if sys.argv[0].endswith("deepvit") else "cli.py", standalone_mode=False
         )
+        if code == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+        goes_on = "eval" in arguments[:1]
+        how = "the same command with --resume goes on" if goes_on else "nothing was written"
+        _fail(f"interrupted; {how}", EXIT_INTERRUPTED)
     except TyperException as error:
         _fail(f"{error.format_message().rstrip('.')}; see --help", InputError.exit_code)
     except BrokenPipeError:

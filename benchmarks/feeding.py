@@ -18,7 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import machine, write_result
 from export.parity_images import SAMPLES
-from runtime.evaluate import Contestant, EvaluationOptions, Evaluator
+from runtime.evaluate import EvaluationOptions, Evaluator
+from runtime.evaluation_summary import Contestant
 from runtime.imagenet import FolderSource
 from runtime.manifest import BatchRange, Tensor
 from runtime.preprocess import Preprocessing

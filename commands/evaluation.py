@@ -25,7 +25,7 @@ from runtime.errors import OutOfBoundsError
 if TYPE_CHECKING:
     from export.evaluation import Opened
     from export.open_model import OpenedModel
-    from runtime.evaluate import Evaluation
+    from runtime.evaluation_result import Evaluation
 
 
 def evaluate(

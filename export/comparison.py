@@ -21,10 +21,11 @@ from runtime.artifact import MODEL
 from runtime.comparison_result import ComparedModel, Comparison, thumbnail, worst_images
 from runtime.decode import decode_images
 from runtime.errors import InputError
-from runtime.evaluate import Corrupt, run_unchecked
+from runtime.evaluate import run_unchecked
+from runtime.evaluation_result import Corrupt
 from runtime.imagenet import ImageSource, list_sha256, open_images, spread
 from runtime.preprocess import Crop, model_input
-from runtime.session import artifact_of, engine_here, input_channels
+from runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels
 from runtime.tensors import Images, Logits
 
 BATCH = 16
@@ -135,7 +136,8 @@ def _rungs(name: str, how: SessionOptions, weights: WeightOptions) -> Iterator[_
     path = pathlib.Path(name)
     if not path.is_dir():
         opened = open_model(name, how, weights)
-        yield _Rung(stage=f"{'engine' if path.suffix == '.plan' else 'model'}-{opened.precision}", opened=opened)
+        kind = "engine" if path.suffix in PLAN_SUFFIXES else "model"
+        yield _Rung(stage=f"{kind}-{opened.precision or 'unknown'}", opened=opened)
         return
     graph = open_model(str(path / MODEL), how, weights)
     yield _Rung(stage=f"onnx-{graph.precision}", opened=graph)

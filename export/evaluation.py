@@ -11,7 +11,8 @@ from export.open_model import OpenedModel, SessionOptions, WeightOptions, open_m
 from export.verdict import preprocessing_breaches
 from runtime.decode import default_workers
 from runtime.errors import InputError
-from runtime.evaluate import Evaluation, EvaluationOptions, Evaluator, Progress
+from runtime.evaluate import EvaluationOptions, Evaluator, Progress
+from runtime.evaluation_result import Evaluation
 from runtime.evaluation_state import Keeping, kept_options
 from runtime.imagenet import ImageSource, open_dataset, spread
 from runtime.real_labels import read_real_labels
@@ -107,7 +108,9 @@ def run_request(request: EvaluationRequest, opened: Opened, progress: Progress) 
         missing = evaluator.missing()
         if request.keeping.resume:
             logger.warning("resuming: %d of %d blocks are there", evaluator.blocks - len(missing), evaluator.blocks)
-        if request.shards.processes > 1 and options.journal is not None:
+        if request.shards.processes > 1:
+            if options.journal is None:
+                raise InputError("several processes share files in the cache folder; set DEEPVIT_CACHE to one")
             opener = ShardOpener(_request_of_shard(request, options, len(opened.source)))
             run_shards(evaluator, opener, request.shards, progress)
         else:

@@ -10,7 +10,7 @@ from deepvit.variants import VARIANTS, find_variant
 from export.model_source import LoadedModel, ModelOptions, load_model, preprocessing_of
 from runtime.artifact import MANIFEST, record_file
 from runtime.errors import InputError
-from runtime.evaluate import Contestant
+from runtime.evaluation_summary import Contestant
 from runtime.manifest import Manifest
 from runtime.preprocess import Preprocessing
 from runtime.session import Session, artifact_of, open_session

@@ -6,7 +6,7 @@ from export.accuracy_check import DEFAULT_MAX_DROP
 from export.open_model import OpenedModel
 from export.options import Precision
 from export.parity import PRECISION_BOUNDS, Bound
-from runtime.evaluate import Evaluation
+from runtime.evaluation_result import Evaluation
 
 # Of thousands of images the largest difference is that of the strangest one: SQNR judges, and ties may fall otherwise.
 FLOAT32_BOUND = Bound(sqnr_db=80.0, top1_agreement=0.999)

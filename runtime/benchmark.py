@@ -6,14 +6,13 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
-import pydantic
 
+from runtime.benchmark_result import Benchmark, Ratio, Skipped, Timed, Timing
 from runtime.benchmark_worker import BenchmarkWorker, Opener
 from runtime.errors import InputError, MissingError
-from runtime.host import Clocks, Host, device_bytes, seen_clocks, this_host
+from runtime.host import Clocks, device_bytes, seen_clocks, this_host
 from runtime.scores import sqnr_db
 from runtime.tensors import Logits
 
@@ -56,63 +55,6 @@ class BenchmarkOptions:
             raise InputError(f"--batch-sizes {','.join(map(str, self.batches))}: expected different sizes, as in 1,8")
         if not 1 <= self.rounds <= 10_000:
             raise InputError(f"--rounds {self.rounds}: expected 1 to 10000")
-
-
-class Ratio(pydantic.BaseModel):
-    """Throughput against the baseline's in the same round: the median of all rounds and their quartiles."""
-
-    median: float
-    low: float
-    high: float
-
-
-class Timing(pydantic.BaseModel):
-    """One model at one batch size; latencies in milliseconds per run, throughput in images per second."""
-
-    batch: int
-    runs: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    images_per_second: float  # of all turns
-    ratio: Ratio
-    warm_up_runs: int
-    is_stable: bool  # whether the warm-up ended because the latency no longer changed
-    peak_host_bytes: int | None  # of its process so far
-    peak_device_bytes: int | None
-
-
-class Timed(pydantic.BaseModel):
-    """One model's timings."""
-
-    name: str
-    runs_on: str
-    random_weights: bool
-    bytes: int | None
-    open_s: float
-    first_answer_s: float  # from the start of a process to the logits of one image
-    sqnr_db: float | None  # of its answer to one image of noise against the baseline's; None: equal, or not comparable
-    timings: list[Timing]
-
-
-class Skipped(pydantic.BaseModel):
-    """A model that could not be timed, and why."""
-
-    name: str
-    why: str
-
-
-class Benchmark(pydantic.BaseModel):
-    """The result of one run."""
-
-    kind: Literal["benchmark"] = "benchmark"
-    command: str
-    baseline: str
-    host: Host
-    clocks: Clocks
-    rounds: int
-    models: list[Timed]
-    skipped: list[Skipped]
 
 
 @dataclasses.dataclass

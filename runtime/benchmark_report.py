@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich.table
 
-from runtime.benchmark import Benchmark
+from runtime.benchmark_result import Benchmark
 from runtime.figures import new_figure, plain, save_figure
 
 if TYPE_CHECKING:

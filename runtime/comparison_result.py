@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pydantic
 
-from runtime.evaluate import Corrupt
+from runtime.evaluation_result import Corrupt
 from runtime.manifest import ParityStage
 from runtime.preprocess import decode_rgb
 from runtime.scores import sqnr_db

@@ -5,6 +5,7 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -61,7 +62,11 @@ def _decode_chunk(indices: Sequence[int]) -> list[Decoded]:
 
 
 def end_with_parent() -> None:
-    """End this worker process when the process that started it is gone, killed included; it would wait for ever."""
+    """End this worker process when the one that started it is gone, killed included; it would wait for ever.
+
+    Ctrl-C, which a terminal sends to all of them, is left to the one that started it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import rich.table
 
-from runtime.evaluate import Evaluation
+from runtime.evaluation_result import Evaluation
 from runtime.scores import Agreement
 
 CORRUPT_SHOWN = 10

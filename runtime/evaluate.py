@@ -3,89 +3,27 @@
 import collections
 import concurrent.futures
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 
 from runtime.block_store import BlockStore
 from runtime.blocks import Block, count_blocks, decoded_blocks
 from runtime.crop_cache import cached_blocks
 from runtime.errors import InputError, NonFiniteError
-from runtime.imagenet import ImageSource, content_sha256, list_sha256
-from runtime.paired import Interval, wilson_interval
+from runtime.evaluation_result import Evaluation
+from runtime.evaluation_summary import REFERENCE, Contestant, block_head, summarize
+from runtime.imagenet import ImageSource, content_sha256
 from runtime.preprocess import Preprocessing, model_input
-from runtime.scores import Agreement, ClassScore, ReliabilityBin, Scores, calibration_error, image_records
+from runtime.scores import image_records
 from runtime.session import Session, input_channels
 from runtime.tensors import Images, Logits
 
 Progress = Callable[[int, int], None]  # images done, images in all
 PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run
-
-
-class Corrupt(pydantic.BaseModel):
-    """An image that was not scored, and why."""
-
-    name: str
-    error: str
-
-
-class Evaluation(pydantic.BaseModel):
-    """The result of one evaluation; accuracies in percent of the images evaluated."""
-
-    kind: Literal["evaluation"] = "evaluation"
-    model: str
-    runs_on: str
-    random_weights: bool
-    dataset: str
-    list_sha256: str
-    listed: int
-    evaluated: int
-    corrupt: list[Corrupt]
-    top1: float
-    top1_interval: Interval
-    top5: float
-    published_top1: float | None
-    real_top1: float | None = None  # by the ReaL labels
-    real_images: int = 0  # that have any
-    non_finite: int  # images whose logits are not finite; they count as wrong
-    calibration_error: float
-    reference: Agreement | None
-    reliability: list[ReliabilityBin]
-    per_class: list[ClassScore]
-    seconds: float  # of this run, from the first image to the last, decoding included
-    images_per_second: float | None  # in this run; None where everything had been run before
-    model_images_per_second: float  # the model alone
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Contestant:
-    """A model to be scored.
-
-    Attributes:
-        name: What the result calls it.
-        session: It, opened.
-        preprocessing: How images become its input.
-        identity: What changes when its answers may: hash of weights or file, and what runs it.
-        random_weights: Whether its weights are random.
-        published_top1: Percent, to be printed beside the measured one.
-    """
-
-    name: str
-    session: Session
-    preprocessing: Preprocessing
-    identity: str
-    random_weights: bool = False
-    published_top1: float | None = None
-
-    @property
-    def key(self) -> list[str]:
-        return [self.identity, self.session.description, self.preprocessing.model_dump_json()]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,16 +151,13 @@ class Evaluator:
 
     def _score(self, block: Block, inputs: Sequence[Images]) -> dict[str, npt.NDArray[np.generic]]:
         """Return what the journal keeps of a block: its labels and faults, and each model's records and seconds."""
-        kept: dict[str, npt.NDArray[np.generic]] = {
-            "labels": block.labels,
-            "errors": np.frombuffer(json.dumps(block.errors).encode(), np.uint8),
-        }
+        kept = block_head(block)
         if not len(block.labels):
             return kept
         expected = None
         if self.reference is not None:
             expected = self._expected(block, self.reference, inputs[-1])
-            kept |= _prefixed("reference", image_records(expected, None))
+            kept |= _prefixed(REFERENCE, image_records(expected, None))
         for place, model in enumerate(self.models):
             start = time.perf_counter()
             logits = run_unchecked(model.session, inputs[place])
@@ -249,84 +184,17 @@ class Evaluator:
             )
 
     def results(self, dataset: str, real: Sequence[Sequence[int]] | None = None) -> list[Evaluation]:
-        """Sum up the whole journal, model by model.
-
-        Args:
-            dataset: What the result calls the dataset.
-            real: The valid labels of every listed image, where ReaL labels are given.
+        """Sum up the whole journal, model by model; see `summarize`.
 
         Raises:
             InputError: No image could be used.
         """
-        kept = [self._journal.read(number) for number in range(self.blocks)]
-        blocks = [block for block in kept if block is not None]
+        blocks = [block for number in range(self.blocks) if (block := self._journal.read(number)) is not None]
         assert len(blocks) == self.blocks, "every block must have been run"
-        faults = [tuple(fault) for block in blocks for fault in json.loads(block["errors"].tobytes())]
-        corrupt = [Corrupt(name=self.source.name(place), error=error) for place, error in faults]
-        if len(corrupt) == len(self.source):
-            first = corrupt[0]
-            raise InputError(
-                f"none of the {len(self.source)} images could be used; the first: {first.name} {first.error}"
-            )
-        used = [block for block in blocks if len(block["labels"])]
-        labels = np.concatenate([block["labels"] for block in used]).astype(np.int64)
-        bad = {place for place, _ in faults}
-        valid = None if real is None else [real[place] for place in range(len(self.source)) if place not in bad]
-        reference = None if self.reference is None else self._scores("reference", used, labels)
-        listed = list_sha256(self.source)
-        return [
-            self._result(model, self._scores(str(place), used, labels), reference, valid).model_copy(
-                update={
-                    "dataset": dataset,
-                    "list_sha256": listed,
-                    "corrupt": corrupt,
-                    "model_images_per_second": len(labels) / sum(float(b[f"{place}.seconds"]) for b in used),
-                }
-            )
-            for place, model in enumerate(self.models)
-        ]
-
-    def _scores(
-        self, prefix: str, blocks: Sequence[dict[str, npt.NDArray[np.generic]]], labels: npt.NDArray[np.int64]
-    ) -> Scores:
-        names = [name.partition(".")[2] for name in blocks[0] if name.startswith(f"{prefix}.")]
-        arrays = {
-            name: np.concatenate([block[f"{prefix}.{name}"] for block in blocks]) for name in names if name != "seconds"
-        }
-        return Scores(arrays, labels, self._all[0].session.classes)
-
-    def _result(
-        self, model: Contestant, scores: Scores, reference: Scores | None, valid: Sequence[Sequence[int]] | None
-    ) -> Evaluation:
-        bins = scores.reliability()
-        real_top1, real_images = (None, 0) if valid is None else scores.real_top1(valid)
-        agreement = None
-        if reference is not None and self.reference is not None:
-            agreement = scores.agreement_with(reference, self.reference.name)
-        return Evaluation(
-            model=model.name,
-            runs_on=model.session.description,
-            random_weights=model.random_weights,
-            dataset="",
-            list_sha256="",
-            listed=len(self.source),
-            evaluated=scores.images,
-            corrupt=[],
-            top1=scores.top1(),
-            top1_interval=wilson_interval(int(scores.is_right.sum()), scores.images),
-            top5=scores.top5(),
-            published_top1=model.published_top1,
-            real_top1=real_top1,
-            real_images=real_images,
-            non_finite=scores.non_finite,
-            calibration_error=calibration_error(bins),
-            reference=agreement,
-            reliability=bins,
-            per_class=scores.by_class(reference),
-            seconds=self.seconds,
-            images_per_second=self._run_here / self.seconds if self._run_here else None,
-            model_images_per_second=0.0,
-        )
+        rate = self._run_here / self.seconds if self._run_here else None
+        results = summarize(blocks, self.models, self.reference, self.source, real)
+        seen = {"dataset": dataset, "seconds": self.seconds, "images_per_second": rate}
+        return [result.model_copy(update=seen) for result in results]
 
     def close(self) -> None:
         """Close the files; the sessions are the caller's."""

@@ -14,7 +14,8 @@ from runtime.block_store import remove_database
 from runtime.cache_folder import cache_folder
 from runtime.crop_cache import crops_key
 from runtime.errors import InputError
-from runtime.evaluate import Contestant, EvaluationOptions
+from runtime.evaluate import EvaluationOptions
+from runtime.evaluation_summary import Contestant
 from runtime.imagenet import ImageSource, content_sha256
 
 logger = logging.getLogger(__name__)

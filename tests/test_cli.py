@@ -83,6 +83,40 @@ def test_eval_of_the_artifact_agrees_with_pytorch(exported, digits, tmp_path):
     assert "next: python cli.py" in result.stdout
 
 
+def test_several_models_in_one_process_and_in_two(exported, digits, tmp_path):
+    found = []
+    for processes in ("1", "2"):
+        path = tmp_path / f"{processes}.json"
+        result = run(
+            "eval", exported, "digits_cnn", "--pretrained", "--imagenet", digits, "--reference", "pytorch",
+            "--limit", "150", "--batch-size", "16", "--processes", processes, "--per-class", "--json", path,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert "flips         0 lost, 0 gained" in result.stdout
+        assert "class  images" in result.stdout
+        found.append(json.loads(path.read_text()))
+        for model in found[-1]:
+            for key in ("seconds", "images_per_second", "model_images_per_second"):
+                del model[key]
+    assert found[0] == found[1]
+    onnx, torch = found[0]
+    assert (onnx["evaluated"], torch["model"]) == (150, "digits_cnn in PyTorch")
+    assert torch["reference"]["sqnr_db"] is None
+    assert onnx["reference"]["sqnr_db"] > 40
+
+
+def test_an_interrupted_evaluation_says_how_to_go_on(exported, digits, tmp_path):
+    command = [sys.executable, "cli.py", "eval", exported, "--imagenet", digits, "--batch-size", "1", "--workers", "2"]
+    started = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(4)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does, to the decoding processes too
+    _, said = started.communicate(timeout=60)
+    if started.returncode not in (0, -signal.SIGINT):  # it may have been done already
+        assert (started.returncode, said.strip()) == (130, "error: interrupted; the same command with --resume goes on")
+
+
 def test_the_reference_must_be_the_weights_of_the_artifact(exported, digits, tmp_path):
     import torch
 

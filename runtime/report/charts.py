@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.attention import AttentionAnalysis
-from runtime.benchmark import Benchmark
 from runtime.benchmark_report import draw_speed
+from runtime.benchmark_result import Benchmark
 from runtime.errors import MissingError
 from runtime.figures import new_figure
 from runtime.scores import ReliabilityBin

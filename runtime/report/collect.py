@@ -9,10 +9,10 @@ import pydantic
 
 from runtime.artifact import MANIFEST, Artifact, open_artifact
 from runtime.attention import AttentionAnalysis
-from runtime.benchmark import Benchmark
+from runtime.benchmark_result import Benchmark
 from runtime.comparison_result import Comparison
 from runtime.errors import InputError
-from runtime.evaluate import Evaluation
+from runtime.evaluation_result import Evaluation
 from runtime.sensitivity_result import Sensitivity
 
 MAX_BYTES = 64 << 20  # of one JSON file: the attention of 32 blocks has 0.2 MB, an evaluation with its classes 0.3 MB

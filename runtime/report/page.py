@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from runtime.benchmark import Benchmark, Timed, Timing
+from runtime.benchmark_result import Benchmark, Timed, Timing
 from runtime.describe import describe_check
 from runtime.errors import InputError, MissingError
 from runtime.manifest import AccuracyCheck

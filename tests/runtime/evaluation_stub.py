@@ -10,8 +10,9 @@ import time
 
 import numpy as np
 
-from runtime.evaluate import Contestant, EvaluationOptions, Evaluator
+from runtime.evaluate import EvaluationOptions, Evaluator
 from runtime.evaluation_state import Keeping, kept_options
+from runtime.evaluation_summary import Contestant
 from runtime.imagenet import open_dataset
 from runtime.manifest import BatchRange, Tensor
 from runtime.preprocess import Preprocessing

@@ -6,8 +6,9 @@ import pytest
 from benchmark_stub import StubOpener
 
 import cli
-from runtime.benchmark import Benchmark, BenchmarkOptions, Subject, run_benchmark
+from runtime.benchmark import BenchmarkOptions, Subject, run_benchmark
 from runtime.benchmark_report import describe_benchmark, draw_benchmark
+from runtime.benchmark_result import Benchmark
 from runtime.errors import InputError, MissingError
 from runtime.host import Clocks, device_bytes, seen_clocks, this_host
 
