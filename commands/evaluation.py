@@ -135,8 +135,9 @@ def _judge(opened: "Opened", results: "list[Evaluation]") -> None:
     from export.verdict import evaluation_breaches
 
     refused = []
+    reference = None if opened.reference is None else opened.reference.precision
     for model, faults, result in zip(opened.models, opened.faults, results, strict=True):
-        if found := [*faults, *evaluation_breaches(result, model.precision)]:
+        if found := [*faults, *evaluation_breaches(result, model.precision, reference)]:
             refused.append(f"{model.name}: {', '.join(found)}")
     if refused:
         against = "" if opened.reference is None else f" against {opened.reference.name}"

@@ -13,10 +13,10 @@ import PIL
 
 from export.open_model import OpenedModel, SessionOptions, WeightOptions, load_weights_of, open_model, open_torch
 from export.options import Precision
-from export.parity import ENGINE_BOUNDS, FP32_BOUND, PRECISION_BOUNDS, Bound, breaches, compare_logits
+from export.parity import ENGINE_BOUNDS, FP32_BOUND, Bound, breaches, compare_logits
 from export.parity_images import bundled_samples
 from export.timm_inputs import timm_inputs
-from export.verdict import preprocessing_breaches
+from export.verdict import bound_of, preprocessing_breaches
 from runtime.artifact import MODEL
 from runtime.comparison_result import ComparedModel, Comparison, thumbnail, worst_images
 from runtime.decode import decode_images
@@ -241,11 +241,8 @@ def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedMod
 
 
 def _bound(rung: _Rung, reference: OpenedModel) -> Bound:
-    """Return the looser bound of both precisions; nothing is asked of a model whose precision nobody knows."""
-    kinds = [Precision(each) for each in (rung.opened.precision, reference.precision) if each is not None]
-    if len(kinds) < 2:
-        return Bound()
-    if rung.is_engine:
-        return ENGINE_BOUNDS.get(kinds[0], FP32_BOUND)
-    bounds = [PRECISION_BOUNDS[kind] for kind in kinds if kind is not Precision.FP32]
-    return min(bounds, key=lambda bound: bound.sqnr_db or 0.0) if bounds else FP32_BOUND
+    """Return what a rung must hold: an engine against its graph, a graph against the reference."""
+    precision = rung.opened.precision
+    if rung.is_engine and precision is not None:
+        return ENGINE_BOUNDS.get(Precision(precision), FP32_BOUND)
+    return bound_of(precision, reference.precision, FP32_BOUND)

@@ -29,19 +29,26 @@ def _shown(value: object) -> str:
     return "/".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
 
 
-def bound_of(precision: str | None) -> Bound:
-    """Return what a model of a precision must hold against its float32 reference."""
-    if precision is None:
+def bound_of(precision: str | None, reference: str | None, float32: Bound) -> Bound:
+    """Return what a model must hold against a reference of another precision: the looser of both bounds.
+
+    Args:
+        precision: The model's; nothing is asked where nobody says.
+        reference: The reference's, likewise.
+        float32: The bound of two float32 models.
+    """
+    if precision is None or reference is None:
         return Bound()
-    kind = Precision(precision)
-    return FLOAT32_BOUND if kind is Precision.FP32 else PRECISION_BOUNDS[kind]
+    reduced = {Precision(each) for each in (precision, reference)} - {Precision.FP32}
+    bounds = [PRECISION_BOUNDS[kind] for kind in reduced]
+    return min(bounds, key=lambda bound: bound.sqnr_db or 0.0) if bounds else float32
 
 
-def evaluation_breaches(result: Evaluation, precision: str | None) -> Iterator[str]:
-    """Yield what a result does not hold; agreement and accuracy are asked of trained weights alone."""
+def evaluation_breaches(result: Evaluation, precision: str | None, reference: str | None) -> Iterator[str]:
+    """Yield what a result does not hold, by the precisions of both; accuracy is asked of trained weights alone."""
     if result.non_finite:
         yield f"the logits of {result.non_finite} images are not finite"
-    found, bound = result.reference, bound_of(precision)
+    found, bound = result.reference, bound_of(precision, reference, FLOAT32_BOUND)
     if found is None:
         return
     if bound.sqnr_db is not None and found.sqnr_db is not None and found.sqnr_db < bound.sqnr_db:

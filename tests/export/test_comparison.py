@@ -234,3 +234,12 @@ def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
     for path in (*photographs, deep):
         ours = preprocess.model_input(preprocess.crop_image(path, preprocessing)[None], preprocessing)
         assert np.array_equal(timm_inputs(loaded, [path.read_bytes()]), ours), path
+
+
+def test_the_looser_bound_of_two_precisions_holds():
+    from export.verdict import FLOAT32_BOUND, bound_of
+
+    assert bound_of("fp32", "fp32", FLOAT32_BOUND) is FLOAT32_BOUND
+    assert bound_of("fp16", "fp32", FLOAT32_BOUND).sqnr_db == 40
+    assert bound_of("fp16", "int8", FLOAT32_BOUND).sqnr_db == bound_of("int8", "fp32", FLOAT32_BOUND).sqnr_db == 10
+    assert bound_of(None, "fp32", FLOAT32_BOUND).sqnr_db is None
