@@ -44,10 +44,13 @@ data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
 
 demo: data/digits/done
 	$(BIN)/python cli.py export digits_cnn --fp16 --pretrained --imagenet data/digits --parity-images 64
-	$(BIN)/python cli.py eval artifacts/digits_cnn-fp16/model.onnx --imagenet data/digits --reference pytorch --pretrained
+	$(BIN)/python cli.py eval artifacts/digits_cnn-fp16/model.onnx --imagenet data/digits --reference pytorch --pretrained \
+	  --json artifacts/eval.json
 	$(BIN)/python cli.py export digits_cnn --int8 --pretrained --imagenet data/digits --min-agreement 99.5
+	$(BIN)/python cli.py compare artifacts/digits_cnn-fp16 artifacts/digits_cnn-int8 --pretrained --json artifacts/compare.json
 	$(BIN)/python cli.py build artifacts/digits_cnn-fp16 --target tensorrt-rtx --compute-capability 8.9,12.0
 	$(BIN)/python cli.py inspect artifacts/digits_cnn-fp16
+	$(BIN)/python cli.py report artifacts --output artifacts/report.html
 	$(BIN)/python cli.py export deepvit_32 --fp16
 
 test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done

@@ -5,13 +5,16 @@ benchmarks/results/bench-VARIANT-cpu.json and .png.
 """
 
 import argparse
+import json
 import pathlib
+import shutil
 import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import RESULTS, run_command
+from benchmarks.interleaved import write_result
 
 EXPORTS = {
     "fp32-onnx": ("--fp32", "--target", "onnx"),
@@ -29,12 +32,14 @@ def main() -> None:
         folder = pathlib.Path(name)
         for output, options in EXPORTS.items():
             run_command("export", arguments.variant, *options, "--output", output, folder=folder)
-        result = RESULTS / f"bench-{arguments.variant}-cpu"
         run_command(
             "bench", *EXPORTS, "--rounds", arguments.rounds, "--baseline", "plain ONNX export",
-            "--json", f"{result}.json", "--plot", f"{result}.png", folder=folder,
+            "--json", "bench.json", "--plot", "bench.png", folder=folder,
         )  # fmt: skip
-    print(f"wrote {result.relative_to(RESULTS.parent.parent)}.json")
+        kept = f"bench-{arguments.variant}-cpu"
+        found = json.loads((folder / "bench.json").read_text())
+        write_result(kept, found | {"script": f"python benchmarks/deepvit_cpu.py {arguments.variant}"})
+        shutil.copy(folder / "bench.png", RESULTS / f"{kept}.png")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def images_per_second(source: FolderSource, **options: object) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=6000)
     count = parser.parse_args().images
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

@@ -11,13 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import PIL
 
-from export.open_model import OpenedModel, SessionOptions, WeightOptions, load_weights_of, open_model, open_torch
+from export.open_model import (
+    VARIANT_NAME,
+    OpenedModel,
+    SessionOptions,
+    WeightOptions,
+    load_weights_of,
+    open_model,
+    open_torch,
+)
 from export.options import Precision
 from export.parity import ENGINE_BOUNDS, FP32_BOUND, Bound, breaches, compare_logits
 from export.parity_images import bundled_samples
 from export.timm_inputs import timm_inputs
 from export.verdict import bound_of, preprocessing_breaches
-from runtime.artifact import MODEL
+from runtime.artifact import MANIFEST, MODEL
 from runtime.comparison_result import ComparedModel, Comparison, thumbnail, worst_images
 from runtime.decode import decode_images
 from runtime.errors import InputError
@@ -71,20 +79,20 @@ def open_reference_for(
     """
     if reference not in (None, "pytorch"):
         return open_model(str(reference), how, weights)
-    first = open_model(models[0], how, weights)
-    if first.loaded is not None:
-        return first
-    if first.manifest is None:
-        raise InputError(f"{models[0]} has no manifest that names its weights; give --reference an artifact of them")
-    has_file = weights.checkpoint is not None or weights.pretrained
-    if reference is None and not has_file and not first.has_random_weights:
-        if len(models) > 1:
-            return first
-        raise InputError(
-            f"compare {models[0]} with what? Give its weights by --checkpoint FILE or --pretrained, or --reference "
-            "another artifact"
-        )
-    return open_torch(load_weights_of(first.manifest, weights))
+    path = pathlib.Path(models[0])
+    if VARIANT_NAME.fullmatch(models[0]) and not path.exists():
+        return open_model(models[0], how, weights)
+    if not path.is_dir() and not (path.parent / MANIFEST).is_file():
+        raise InputError(f"{path} has no {MANIFEST} that names its weights; give --reference an artifact of them")
+    manifest = artifact_of(path).manifest
+    if manifest.has_random_weights or weights.checkpoint is not None or weights.pretrained:
+        return open_torch(load_weights_of(manifest, weights))
+    if reference is None and len(models) > 1:
+        return open_model(models[0], how, weights)
+    raise InputError(
+        f"compare {path} with what? Give its weights by --checkpoint FILE or --pretrained, or --reference another "
+        "artifact"
+    )
 
 
 def compare_models(

@@ -26,9 +26,8 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 MAX_PIXELS = 178_956_970  # Pillow's own limit for what it calls a decompression bomb; 512 MiB as RGB
-IMAGES_AT_ONCE = (
-    8  # are normalised: few enough to stay in a CPU's cache, and enough to let other threads work meanwhile
-)
+# Images that are normalised at once: few enough to stay in a CPU's cache, enough to let other threads work meanwhile.
+IMAGES_AT_ONCE = 4
 Channels = Annotated[tuple[float, float, float], pydantic.Field(description="red, green, blue; of pixels in [0, 1]")]
 
 

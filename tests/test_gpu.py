@@ -11,10 +11,10 @@ from export.engine_choice import RTX_CAPABILITIES
 from export.engine_options import EngineOptions
 from export.options import ExportOptions, GraphOptions, Precision
 from export.pipeline import export_artifact
-from runtime.evaluate import sqnr_db
 from runtime.fast_types import fast_types
 from runtime.machine import this_machine
 from runtime.onnxruntime_graph import providers
+from runtime.scores import sqnr_db
 from runtime.session import open_session
 from runtime.tensorrt_library import Backend, installed_version
 
