@@ -34,7 +34,9 @@ class AttentionMaps:
 
 
 class AttentionAnalysis(pydantic.BaseModel):
-    """Means over the images; lists of lists are P×P matrices, lists have an entry for each block."""
+    """Means over the images; lists of lists are P×P matrices, lists have an entry for each of P ≥ 2 blocks."""
+
+    model_config = pydantic.ConfigDict(allow_inf_nan=False)
 
     kind: Literal["attention"] = "attention"
     model: str
@@ -50,6 +52,16 @@ class AttentionAnalysis(pydantic.BaseModel):
     heads_before: list[float]
     heads_after: list[float]
     features: list[list[float]]
+
+    @pydantic.model_validator(mode="after")
+    def _square(self) -> "AttentionAnalysis":
+        blocks = len(self.reattends)
+        rows = [*self.similarity_before, *self.similarity_after, *self.features, self.heads_before, self.heads_after]
+        if blocks < 2 or len(rows) != 3 * blocks + 2 or any(len(row) != blocks for row in rows):
+            raise ValueError(
+                f"expected three {blocks}×{blocks} matrices and two lists of {blocks}, {blocks} at least 2"
+            )
+        return self
 
 
 def cross_layer_similarity(maps: Float) -> Float:

@@ -121,7 +121,9 @@ def run_benchmark(
             clocks=clocks,
             rounds=options.rounds,
             models=[
-                _timed(subject, workers, base, options, measured) for subject in subjects if subject.name in workers
+                _timed(subject, workers, base, options, measured)
+                for subject in subjects
+                if (subject.name, options.batches[0]) in measured
             ],
             skipped=skipped,
         )

@@ -1,13 +1,19 @@
 """What a benchmark finds, as records."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
 from runtime.host import Clocks, Host
 
+Positive = Annotated[float, pydantic.Field(gt=0)]
 
-class Ratio(pydantic.BaseModel):
+
+class _Record(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(allow_inf_nan=False)
+
+
+class Ratio(_Record):
     """Throughput against the baseline's in the same round: the median of all rounds and their quartiles."""
 
     median: float
@@ -15,15 +21,15 @@ class Ratio(pydantic.BaseModel):
     high: float
 
 
-class Timing(pydantic.BaseModel):
+class Timing(_Record):
     """One model at one batch size; latencies in milliseconds per run, throughput in images per second."""
 
     batch: int
     runs: int
-    p50_ms: float
+    p50_ms: Positive
     p90_ms: float
     p99_ms: float
-    images_per_second: float  # of all turns
+    images_per_second: Positive  # of all turns
     ratio: Ratio
     warm_up_runs: int
     is_stable: bool  # whether the warm-up ended because the latency no longer changed
@@ -31,7 +37,7 @@ class Timing(pydantic.BaseModel):
     peak_device_bytes: int | None
 
 
-class Timed(pydantic.BaseModel):
+class Timed(_Record):
     """One model's timings."""
 
     name: str
@@ -41,17 +47,17 @@ class Timed(pydantic.BaseModel):
     open_s: float
     first_answer_s: float  # from the start of a process to the logits of one image
     sqnr_db: float | None  # of its answer to one image of noise against the baseline's; None: equal, or not comparable
-    timings: list[Timing]
+    timings: Annotated[list[Timing], pydantic.Field(min_length=1)]
 
 
-class Skipped(pydantic.BaseModel):
+class Skipped(_Record):
     """A model that could not be timed, and why."""
 
     name: str
     why: str
 
 
-class Benchmark(pydantic.BaseModel):
+class Benchmark(_Record):
     """The result of one run."""
 
     kind: Literal["benchmark"] = "benchmark"
@@ -60,5 +66,5 @@ class Benchmark(pydantic.BaseModel):
     host: Host
     clocks: Clocks
     rounds: int
-    models: list[Timed]
+    models: Annotated[list[Timed], pydantic.Field(min_length=1)]
     skipped: list[Skipped]

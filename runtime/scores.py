@@ -15,6 +15,7 @@ from runtime.paired import Interval, PairedCounts, drop_interval, mcnemar_p, wil
 from runtime.tensors import Logits
 
 TOP = 5
+NO_SIGNAL_DB = -999.0
 BINS = 15  # of the calibration error, as in its source
 Records = Mapping[str, npt.NDArray[np.generic]]
 Labels = npt.NDArray[np.int64]
@@ -214,7 +215,10 @@ def percent(hits: npt.NDArray[np.bool_]) -> float:
 
 
 def sqnr_db(signal: float, noise: float) -> float | None:
-    """Return 10·log₁₀(Σ signal² / Σ noise²) of the two sums of squares; None where there is no noise."""
+    """Return 10·log₁₀(Σ signal² / Σ noise²) of the two sums of squares; None where there is no noise.
+
+    Without a signal it is a number that no signal gives, since JSON has no infinity.
+    """
     if noise == 0:
         return None
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else NO_SIGNAL_DB

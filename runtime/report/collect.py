@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -94,7 +95,7 @@ def read_results(file: pathlib.Path) -> list[Result]:
     """
     try:
         size = file.stat().st_size
-        content = json.loads(file.read_bytes()) if size <= MAX_BYTES else None
+        content = _parsed(file.read_bytes()) if size <= MAX_BYTES else None
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -102,6 +103,18 @@ def read_results(file: pathlib.Path) -> list[Result]:
     if content is None:
         raise InputError(f"{file} has {size} bytes, a result has at most {MAX_BYTES}")
     return [_result(file, each) for each in (content if isinstance(content, list) else [content])]
+
+
+def _parsed(text: bytes) -> object:
+    """Parse JSON; ValueError also for what is no finite number."""
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise ValueError(f"{number} is not finite")
+        return value
+
+    return json.loads(text, parse_float=finite, parse_constant=finite)
 
 
 def _result(file: pathlib.Path, content: object) -> Result:

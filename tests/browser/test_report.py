@@ -160,20 +160,23 @@ def test_what_is_no_result_is_named(everything, tmp_path, capsys):
     shutil.copytree(everything / "digits_cnn-int8", run / "digits_cnn-int8")
     for name, text in {
         "other.json": "{}", "broken.json": "{", "old.json": '{"kind": "benchmark"}', "numbers.json": "[1, 2]",
-        "deep.json": "[" * 5000 + "]" * 5000,
+        "deep.json": "[" * 5000 + "]" * 5000, "infinite.json": '{"kind": "benchmark", "rounds": 1e999}',
+        "flat.json": json.dumps(json.loads((everything / "attention.json").read_text()) | {"features": [[1.0]]}),
+        "empty.json": json.dumps(json.loads((everything / "bench.json").read_text()) | {"models": []}),
     }.items():  # fmt: skip
         (run / name).write_text(text)
     assert _run("report", run) == 0
     said = capsys.readouterr().err
     for name, why in (
         ("other.json", "is no result"), ("broken.json", "is not JSON"), ("numbers.json", "is no result"),
+        ("infinite.json", "is not JSON"), ("flat.json", "is no attention"), ("empty.json", "is no benchmark"),
         ("old.json", "is no benchmark that this version writes"), ("deep.json", "deep.json is"),
     ):  # fmt: skip
         assert any(line.startswith(f"not shown: {name}: ") and why in line for line in said.splitlines()), name
         with pytest.raises(InputError, match=why):
             read_results(run / name)
     found = collect(run)
-    assert ([len(found.artifacts), len(found.results), len(found.ignored)]) == [1, 0, 5]
+    assert ([len(found.artifacts), len(found.results), len(found.ignored)]) == [1, 0, 8]
 
 
 def test_refusals(tmp_path, capsys):
