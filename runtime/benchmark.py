@@ -97,17 +97,8 @@ def run_benchmark(
     if baseline is not None and baseline not in names:
         raise InputError(f"--baseline {baseline} is not among what is timed: {', '.join(names)}")
     with contextlib.ExitStack() as stack:
-        workers: dict[str, BenchmarkWorker] = {}
-        skipped = []
-        for subject in subjects:
-            try:
-                worker = BenchmarkWorker(subject.name, subject.opener)
-            except (InputError, MissingError) as error:
-                skipped.append(Skipped(name=subject.name, why=str(error)))
-                logger.warning("not timed: %s: %s", subject.name, error)
-                continue
-            stack.callback(worker.close)
-            workers[subject.name] = worker
+        skipped: list[Skipped] = []
+        workers = _open_workers(subjects, stack, skipped)
         if not workers:
             raise MissingError(f"no model can be timed here: {skipped[0].name}: {skipped[0].why}")
         if baseline is not None and baseline not in workers:
@@ -127,6 +118,23 @@ def run_benchmark(
             ],
             skipped=skipped,
         )
+
+
+def _open_workers(
+    subjects: Sequence[Subject], stack: contextlib.ExitStack, skipped: list[Skipped]
+) -> dict[str, BenchmarkWorker]:
+    """Start a process for each model that can be opened here; `stack` ends them, `skipped` names the others."""
+    workers = {}
+    for subject in subjects:
+        try:
+            worker = BenchmarkWorker(subject.name, subject.opener)
+        except (InputError, MissingError) as error:
+            skipped.append(Skipped(name=subject.name, why=str(error)))
+            logger.warning("not timed: %s: %s", subject.name, error)
+            continue
+        stack.callback(worker.close)
+        workers[subject.name] = worker
+    return workers
 
 
 def _measure(

@@ -24,7 +24,7 @@ def _run(models, options=QUICK, baseline=None):
 
 def test_speeds_ratios_and_distances():
     models = {
-        "slow": StubOpener(seconds=0.002),
+        "slow": StubOpener(seconds=0.004),
         "fast": StubOpener(seconds=0.001, factor=1.01),
         "pixels": StubOpener(dtype="uint8"),
     }
@@ -39,7 +39,7 @@ def test_speeds_ratios_and_distances():
         assert own.ratio.median == 1
         assert timing.runs >= 5 * 3
         assert timing.peak_host_bytes > 10e6
-    assert 1 < fast.timings[0].ratio.median < 4  # twice as fast by its sleep; this machine is shared
+    assert fast.timings[0].ratio.median > 1.5  # four times as fast by what it waits, however busy the machine is
     assert fast.sqnr_db == pytest.approx(40, abs=0.1)  # 1% off
     assert slow.sqnr_db is None
     assert pixels.sqnr_db is None  # another input is not comparable
