@@ -27,7 +27,9 @@ def report(
     if written.is_dir() or not written.parent.is_dir():
         raise InputError(f"--output {written} cannot be written: expected a file in an existing folder")
     collected = collect(path, include or ())
-    names = ", ".join(f"{each.manifest.variant} {each.manifest.precision}" for each in collected.artifacts)
+    manifests = [each.manifest for each in collected.artifacts]
+    random = {True: " (random weights)", False: ""}
+    names = ", ".join(f"{each.variant} {each.precision}{random[each.has_random_weights]}" for each in manifests)
     page = render_report(collected, title or names or folder.name)
     write_report(written, page)
     for name, why in collected.ignored:

@@ -120,27 +120,38 @@ def _tiles(collected: Collected) -> Iterator[Tile]:
         stages = [stage for stage in artifact.manifest.parity if stage.stage.startswith("onnx-")]
         if stages:
             last = stages[-1]
-            yield Tile("SQNR of the logits", _db(last.sqnr_db), f"{last.stage} against {last.against}")
+            note = f"{artifact.folder.name}: {last.stage} against {last.against}"
+            yield Tile("SQNR of the logits", _db(last.sqnr_db), _called(note, artifact.manifest.has_random_weights))
     evaluations = collected.evaluations()
     if evaluations:
         first = evaluations[0]
         interval = f"{first.top1_interval.low:.2f} to {first.top1_interval.high:.2f}"
-        yield Tile("top-1", f"{first.top1:.2f}%", f"{first.model}, {first.evaluated} images, {interval}")
+        note = f"{first.model}, {first.evaluated} images, {interval}"
+        yield Tile("top-1", f"{first.top1:.2f}%", _called(note, first.random_weights))
     for each in evaluations:
         if each.reference is not None:
             found = each.reference
             sure = "bad" if found.drop_interval.low > 0 else ""
-            yield Tile("drop, points", f"{found.drop:.2f}", f"{each.model} against {found.reference}", sure)
-            yield Tile("agreement", f"{found.agreement:.2f}%", f"{found.lost} lost, {found.gained} gained")
+            note = _called(f"{each.model} against {found.reference}", each.random_weights)
+            yield Tile("drop, points", f"{found.drop:.2f}", note, sure)
+            flips = _called(f"{found.lost} lost, {found.gained} gained", each.random_weights)
+            yield Tile("agreement", f"{found.agreement:.2f}%", flips)
             break
     for benchmark in collected.benchmarks()[:1]:
-        speeds = [(t.images_per_second, model.name, t) for model in benchmark.models for t in model.timings]
-        best, name, timing = max(speeds, key=lambda each: each[0])
-        yield Tile("images per second", f"{best:.1f}", f"{name}, batch {timing.batch}, {timing.ratio.median:.2f}×")
+        timed = [(t.images_per_second, model, t) for model in benchmark.models for t in model.timings]
+        best, model, timing = max(timed, key=lambda each: each[0])
+        note = f"{model.name}, batch {timing.batch}, {timing.ratio.median:.2f}×"
+        yield Tile("images per second", f"{best:.1f}", _called(note, model.random_weights))
     for comparison in collected.comparisons()[:1]:
         broken = [model.model for model in comparison.models if model.breaches]
         note = ", ".join(broken) if broken else f"{comparison.compared} images without labels"
-        yield Tile("compared", "does not hold" if broken else "holds", note, "bad" if broken else "good")
+        random = any(model.random_weights for model in comparison.models)
+        verdict = "does not hold" if broken else "holds"
+        yield Tile("compared", verdict, _called(note, random), "bad" if broken else "good")
+
+
+def _called(note: str, is_random: bool) -> str:
+    return f"{note}, random weights" if is_random else note
 
 
 def _missing(collected: Collected) -> Iterator[str]:

@@ -112,6 +112,8 @@ def test_a_run_with_almost_nothing(tiny_artifact, tmp_path):
     for absent in ("Accuracy: no evaluation is here", "Speed: no benchmark is here", "Engines: none was built"):
         assert absent in document
     assert "top-1</span>" not in document  # no tile of what was not measured
+    tile = document.partition("SQNR of the logits")[2].partition("</div>")[0]
+    assert "random weights" in tile
 
 
 def test_something_that_sticks_out_is_seen(tiny_artifact, tmp_path):
