@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import rich.table
 from PIL import Image
 
-from runtime.comparison_result import Comparison, WorstImage
+from runtime.comparison_result import ComparedModel, Comparison, WorstImage
 from runtime.figures import new_figure, plain, save_figure
 
 SHOWN = 3  # worst images of each model, in words
@@ -23,7 +23,7 @@ def describe_comparison(found: Comparison, names: Sequence[str]) -> Iterator[str
     for column in ("model", "stage", "against", "max abs", "SQNR", "top-1 agreement"):
         table.add_column(column, overflow="fold")
     for model in found.models:
-        name = f"{model.model} (random weights)" if model.random_weights else model.model
+        name = _named(model)
         for stage in model.stages:
             agreement = f"{stage.top1_agreement:.2%}"
             table.add_row(name, stage.stage, stage.against, f"{stage.max_abs:.2e}", _db(stage.sqnr_db), agreement)
@@ -31,11 +31,15 @@ def describe_comparison(found: Comparison, names: Sequence[str]) -> Iterator[str
     yield table
     for model in found.models:
         same = "the same bytes" if model.input_max_abs == 0 else f"differs by up to {_shown(model.input_max_abs)}"
-        yield f"input of {model.model}: {same}"
+        yield f"input of {_named(model)}: {same}"
         for worst in model.worst[:SHOWN]:
             yield f"  worst: {_words(worst, names)}"
         for breach in model.breaches:
             yield f"  does not hold: {breach}"
+
+
+def _named(model: ComparedModel) -> str:
+    return f"{model.model} (random weights)" if model.random_weights else model.model
 
 
 def _shown(value: float | None) -> str:

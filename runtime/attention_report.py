@@ -40,7 +40,7 @@ def describe_attention(found: AttentionAnalysis) -> Iterator[str]:
             f"{min(heads):.3f} to {max(heads):.3f}"
         )
     features = np.diagonal(np.array(found.features), offset=1)
-    yield f"features      similarity of neighbours {features.min():.3f} to {features.max():.3f}"
+    yield f"features      similarity of neighbours {features.min():.3f} to {features.max():.3f}{note}"
 
 
 def similarity_figure(found: AttentionAnalysis) -> "Figure":

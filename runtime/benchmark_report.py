@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich.table
 
-from runtime.benchmark_result import Benchmark
+from runtime.benchmark_result import Benchmark, Timed
 from runtime.figures import new_figure, plain, save_figure
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def describe_benchmark(found: Benchmark) -> Iterator[str | rich.table.Table]:
         table.add_column(column, overflow="fold")
     for model in found.models:
         size = "" if model.bytes is None else f"{model.bytes / 1e6:.0f} MB"
-        name = f"{model.name} (random weights)" if model.random_weights else model.name
+        name = _named(model)
         sqnr = "" if model.sqnr_db is None else f"{model.sqnr_db:.0f} dB"
         table.add_row(name, model.runs_on, size, f"{model.first_answer_s:.1f} s", sqnr)
     yield table
@@ -52,7 +52,7 @@ def _table(found: Benchmark, batch: int) -> rich.table.Table:
         if row is None:
             continue
         table.add_row(
-            model.name,
+            _named(model),
             *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
             f"{row.images_per_second:.1f}",
             f"{row.ratio.median:.2f}",
@@ -61,6 +61,10 @@ def _table(found: Benchmark, batch: int) -> rich.table.Table:
             _megabytes(row.peak_device_bytes),
         )
     return table
+
+
+def _named(model: Timed) -> str:
+    return f"{model.name} (random weights)" if model.random_weights else model.name
 
 
 def _megabytes(used: int | None) -> str:

@@ -49,7 +49,7 @@ def _describe_agreement(found: Agreement, note: str) -> Iterator[str]:
     yield (
         f"flips         {found.lost} lost, {found.gained} gained, {found.changed} from one wrong class to another: "
         f"drop {found.drop:.2f} points (95% interval {found.drop_interval.low:.2f} to {found.drop_interval.high:.2f}, "
-        f"McNemar's p {found.mcnemar_p:.2g})"
+        f"McNemar's p {found.mcnemar_p:.2g}){note}"
     )
 
 
