@@ -9,11 +9,11 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from runtime.decode import end_with_parent
 from runtime.errors import InputError, MissingError
 from runtime.host import peak_host_bytes
 from runtime.session import Session, open_session
 from runtime.tensors import Images, Logits
+from runtime.worker_process import end_with_parent, without_interrupts
 
 Opener = Callable[[], Session]  # picklable
 SEED = 0
@@ -75,7 +75,8 @@ class BenchmarkWorker:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, opener), daemon=False)
         start = time.perf_counter()
-        self._process.start()
+        with without_interrupts():
+            self._process.start()
         theirs.close()
         opened = self._reply(START_S)
         assert isinstance(opened, OpenedReply)

@@ -1,13 +1,14 @@
 """The image list in blocks of consecutive images: what is run at once, kept at once, and given to one process."""
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.decode import decode_images
+from runtime.decode import Decoded, decode_images
 from runtime.imagenet import ImageSource
 from runtime.preprocess import Crop, Preprocessing
 
@@ -47,21 +48,24 @@ def decoded_blocks(
     numbers: Sequence[int],
     size: int,
     workers: int | None = None,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Yield the blocks `numbers`, of at most `size` images each, in that order; see `decode_images`."""
     ranges = [block_range(number, size, len(source)) for number in numbers]
     indices = list(itertools.chain.from_iterable(ranges))
-    decoded = decode_images(source, preprocessings, workers, indices)
-    for number, places in zip(numbers, ranges, strict=True):
-        items = list(itertools.islice(decoded, len(places)))
-        good = [item for item in items if item.crops]
-        yield Block(
-            number=number,
-            indices=np.array([item.index for item in good], np.int64),
-            labels=np.array([-1 if item.label is None else item.label for item in good], np.int64),
-            crops=tuple(
-                np.stack([item.crops[k] for item in good]) if good else np.empty((0, p.crop, p.crop, 3), np.uint8)
-                for k, p in enumerate(preprocessings)
-            ),
-            errors=tuple((item.index, item.error) for item in items if not item.crops),
-        )
+    with contextlib.closing(decode_images(source, preprocessings, workers, indices)) as decoded:
+        for number, places in zip(numbers, ranges, strict=True):
+            yield _block(number, list(itertools.islice(decoded, len(places))), preprocessings)
+
+
+def _block(number: int, items: Sequence[Decoded], preprocessings: Sequence[Preprocessing]) -> Block:
+    good = [item for item in items if item.crops]
+    return Block(
+        number=number,
+        indices=np.array([item.index for item in good], np.int64),
+        labels=np.array([-1 if item.label is None else item.label for item in good], np.int64),
+        crops=tuple(
+            np.stack([item.crops[k] for item in good]) if good else np.empty((0, p.crop, p.crop, 3), np.uint8)
+            for k, p in enumerate(preprocessings)
+        ),
+        errors=tuple((item.index, item.error) for item in items if not item.crops),
+    )

@@ -1,11 +1,12 @@
 """Decoded crops on disk, uint8, so that the next evaluation of the same images need not decode."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +126,7 @@ def cached_blocks(
     numbers: Sequence[int],
     size: int,
     workers: int | None,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Yield blocks as `decoded_blocks` does, from the caches in `folder` where all have them, and fill them elsewhere.
 
     Args:
@@ -141,16 +142,16 @@ def cached_blocks(
     try:
         ranges = {number: block_range(number, size, len(source)) for number in numbers}
         missing = [n for n in numbers if any(cache.read(ranges[n]) is None for cache in caches)]
-        decoded = decoded_blocks(source, preprocessings, missing, size, workers)
         is_missing = set(missing)
-        for number in numbers:
-            if number not in is_missing:
-                yield _cached_block(number, caches, ranges[number])
-                continue
-            block = next(decoded)
-            for cache, crops in zip(caches, block.crops, strict=True):
-                cache.write(block, crops)
-            yield block
+        with contextlib.closing(decoded_blocks(source, preprocessings, missing, size, workers)) as decoded:
+            for number in numbers:
+                if number not in is_missing:
+                    yield _cached_block(number, caches, ranges[number])
+                    continue
+                block = next(decoded)
+                for cache, crops in zip(caches, block.crops, strict=True):
+                    cache.write(block, crops)
+                yield block
     finally:
         for cache in caches:
             cache.close()

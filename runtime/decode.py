@@ -5,13 +5,12 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from runtime.errors import InputError, MissingError
 from runtime.imagenet import ImageSource
 from runtime.preprocess import Crop, Preprocessing, decode_rgb, resize_and_crop
+from runtime.worker_process import end_with_parent, without_interrupts
 
 CHUNK = 16  # images that a worker takes at once: large enough to make passing messages cheap
 CHUNKS_AHEAD_PER_WORKER = 3  # bounds memory: at 224 pixels a chunk is 2.4 MB
@@ -61,22 +60,6 @@ def _decode_chunk(indices: Sequence[int]) -> list[Decoded]:
     return [decode_one(source, index, preprocessings) for index in indices]
 
 
-def end_with_parent() -> None:
-    """End this worker process when the one that started it is gone, killed included; it would wait for ever.
-
-    Ctrl-C, which a terminal sends to all of them, is left to the one that started it.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def default_workers(images: int) -> int:
     """Return how many worker processes decode `images` images on this machine; 0 means none but this process."""
     return (os.cpu_count() or 1) if images >= MIN_IMAGES_FOR_WORKERS else 0
@@ -87,7 +70,7 @@ def decode_images(
     preprocessings: Sequence[Preprocessing],
     workers: int | None = None,
     indices: Sequence[int] | None = None,
-) -> Iterator[Decoded]:
+) -> Generator[Decoded, None, None]:
     """Yield images of `source` in order, each decoded once.
 
     Args:
@@ -113,7 +96,8 @@ def decode_images(
         ahead: collections.deque[concurrent.futures.Future[list[Decoded]]] = collections.deque()
         try:
             for chunk in chunks:
-                ahead.append(pool.submit(_decode_chunk, chunk))
+                with without_interrupts():
+                    ahead.append(pool.submit(_decode_chunk, chunk))
                 if len(ahead) >= workers * CHUNKS_AHEAD_PER_WORKER:
                     yield from ahead.popleft().result()
             while ahead:
@@ -121,4 +105,4 @@ def decode_images(
         except concurrent.futures.process.BrokenProcessPool as error:
             raise MissingError("a decoding process was killed, usually for want of memory; try --workers 1") from error
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waits: a process that ended meanwhile would lose what ends the workers

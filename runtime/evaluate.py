@@ -2,10 +2,11 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -100,14 +101,15 @@ class Evaluator:
             MissingError: The disk is full, or a decoding process was killed.
         """
         start, done = time.perf_counter(), self.images_done()
-        for block, inputs in self._prepared(numbers):
-            self._check_labels(block)
-            self._journal.write(block.number, self._score(block, inputs))
-            images = len(block.labels) + len(block.errors)
-            self._run_here += images
-            done += images
-            if progress is not None:
-                progress(done, len(self.source))
+        with contextlib.closing(self._prepared(numbers)) as prepared:  # however it ends, its processes end with it
+            for block, inputs in prepared:
+                self._check_labels(block)
+                self._journal.write(block.number, self._score(block, inputs))
+                images = len(block.labels) + len(block.errors)
+                self._run_here += images
+                done += images
+                if progress is not None:
+                    progress(done, len(self.source))
         self.seconds += time.perf_counter() - start
 
     def note_time(self, seconds: float, images: int) -> None:
@@ -115,7 +117,7 @@ class Evaluator:
         self.seconds += seconds
         self._run_here += images
 
-    def _blocks(self, numbers: Sequence[int]) -> Iterator[Block]:
+    def _blocks(self, numbers: Sequence[int]) -> Generator[Block, None, None]:
         options = self.options
         if options.crops is None:
             return decoded_blocks(self.source, self._croppings, numbers, options.batch_size, options.workers)
@@ -125,11 +127,14 @@ class Evaluator:
             options.crops, self._content, self.source, self._croppings, numbers, options.batch_size, options.workers
         )
 
-    def _prepared(self, numbers: Sequence[int]) -> Iterator[tuple[Block, list[Images]]]:
+    def _prepared(self, numbers: Sequence[int]) -> Generator[tuple[Block, list[Images]], None, None]:
         """Yield blocks with each model's input, made in threads while other blocks run."""
-        with concurrent.futures.ThreadPoolExecutor(PREPARED_AHEAD) as pool:
+        with (
+            concurrent.futures.ThreadPoolExecutor(PREPARED_AHEAD) as pool,
+            contextlib.closing(self._blocks(numbers)) as blocks,
+        ):
             ahead: collections.deque[tuple[Block, concurrent.futures.Future[list[Images]]]] = collections.deque()
-            for block in self._blocks(numbers):
+            for block in blocks:
                 ahead.append((block, pool.submit(self._inputs, block)))
                 if len(ahead) > PREPARED_AHEAD:
                     ready, inputs = ahead.popleft()

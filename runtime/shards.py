@@ -9,9 +9,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from runtime.decode import end_with_parent
 from runtime.errors import MissingError
 from runtime.evaluate import Evaluator, Progress
+from runtime.worker_process import end_with_parent, without_interrupts
 
 POLL_S = 0.5
 Opener = Callable[[], contextlib.AbstractContextManager[Evaluator]]  # picklable; opens models and files in a process
@@ -50,10 +50,11 @@ def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: P
     with concurrent.futures.ProcessPoolExecutor(
         shards.processes, mp_context=context, initializer=_start_process, initargs=(stop,)
     ) as pool:
-        running = {
-            pool.submit(_run_shard, opener, numbers[shard :: shards.processes], shards.gpus[shard : shard + 1])
-            for shard in range(shards.processes)
-        }
+        with without_interrupts():
+            running = {
+                pool.submit(_run_shard, opener, numbers[shard :: shards.processes], shards.gpus[shard : shard + 1])
+                for shard in range(shards.processes)
+            }
         try:
             while running:
                 done, running = concurrent.futures.wait(running, POLL_S, return_when=concurrent.futures.FIRST_EXCEPTION)
