@@ -8,12 +8,12 @@ from deepvit.variants import find_variant
 from export.model_source import ModelOptions, load_model
 from export.open_model import VARIANT_NAME, SessionOptions, WeightOptions
 from export.peers import NAMES, Peer, PeerOpener
-from runtime.artifact import MANIFEST, MODEL, Artifact
+from runtime.artifact import MODEL, Artifact
 from runtime.benchmark import Subject
 from runtime.benchmark_worker import FileOpener
 from runtime.errors import InputError
 from runtime.manifest import BatchRange
-from runtime.session import artifact_of, engine_here
+from runtime.session import artifact_of, engine_here, is_in_artifact
 
 
 def subjects_of(
@@ -79,8 +79,7 @@ def _file_opener(path: pathlib.Path, how: SessionOptions) -> FileOpener:
 
 
 def _artifact(path: pathlib.Path) -> Artifact | None:
-    is_in_artifact = path.is_dir() or (path.is_file() and (path.parent / MANIFEST).is_file())
-    return artifact_of(path) if is_in_artifact else None
+    return artifact_of(path) if path.exists() and is_in_artifact(path) else None
 
 
 def _variant_of(name: str) -> str | None:

@@ -33,7 +33,7 @@ from runtime.evaluate import run_unchecked
 from runtime.evaluation_result import Corrupt
 from runtime.imagenet import ImageSource, list_sha256, open_images, spread
 from runtime.preprocess import Crop, model_input
-from runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels
+from runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels, is_in_artifact
 from runtime.tensors import Images, Logits
 
 BATCH = 16
@@ -82,7 +82,7 @@ def open_reference_for(
     path = pathlib.Path(models[0])
     if VARIANT_NAME.fullmatch(models[0]) and not path.exists():
         return open_model(models[0], how, weights)
-    if not path.is_dir() and not (path.parent / MANIFEST).is_file():
+    if not is_in_artifact(path):
         raise InputError(f"{path} has no {MANIFEST} that names its weights; give --reference an artifact of them")
     manifest = artifact_of(path).manifest
     if manifest.has_random_weights or weights.checkpoint is not None or weights.pretrained:

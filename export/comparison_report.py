@@ -11,6 +11,7 @@ from PIL import Image
 
 from runtime.comparison_result import ComparedModel, Comparison, WorstImage
 from runtime.figures import new_figure, plain, save_figure
+from runtime.scores import db_text
 
 SHOWN = 3  # worst images of each model, in words
 
@@ -26,7 +27,7 @@ def describe_comparison(found: Comparison, names: Sequence[str]) -> Iterator[str
         name = _named(model)
         for stage in model.stages:
             agreement = f"{stage.top1_agreement:.2%}"
-            table.add_row(name, stage.stage, stage.against, f"{stage.max_abs:.2e}", _db(stage.sqnr_db), agreement)
+            table.add_row(name, stage.stage, stage.against, f"{stage.max_abs:.2e}", db_text(stage.sqnr_db), agreement)
             name = ""
     yield table
     for model in found.models:
@@ -46,15 +47,11 @@ def _shown(value: float | None) -> str:
     return "another shape" if value is None else f"{value:.3g}"
 
 
-def _db(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f} dB"
-
-
 def _words(worst: WorstImage, names: Sequence[str]) -> str:
     theirs = f"{names[worst.reference_class]} {worst.reference_probability:.1f}%"
     ours = f"{names[worst.model_class]} {worst.model_probability:.1f}%"
     changed = " (another class)" if worst.reference_class != worst.model_class else ""
-    return f"{worst.name}: {_db(worst.sqnr_db)}, {theirs} → {ours}{changed}"
+    return f"{worst.name}: {db_text(worst.sqnr_db)}, {theirs} → {ours}{changed}"
 
 
 def draw_worst(found: Comparison, names: Sequence[str], path: pathlib.Path) -> None:
@@ -84,6 +81,5 @@ def _caption(worst: WorstImage, names: Sequence[str]) -> str:
     ours, theirs = names[worst.model_class][:22], names[worst.reference_class][:22]
     is_changed = worst.reference_class != worst.model_class
     verdict = f"{theirs} →\n{ours}" if is_changed else ours
-    return (
-        f"{pathlib.PurePosixPath(worst.name).name[:24]}\n{_db(worst.sqnr_db)}\n{verdict} {worst.model_probability:.1f}%"
-    )
+    name = pathlib.PurePosixPath(worst.name).name[:24]
+    return f"{name}\n{db_text(worst.sqnr_db)}\n{verdict} {worst.model_probability:.1f}%"

@@ -13,7 +13,7 @@ from runtime.errors import InputError
 from runtime.evaluation_summary import Contestant
 from runtime.manifest import Manifest
 from runtime.preprocess import Preprocessing
-from runtime.session import Session, artifact_of, open_session
+from runtime.session import Session, artifact_of, is_in_artifact, open_session
 
 VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -133,7 +133,7 @@ def open_model(
     path = pathlib.Path(model)
     if VARIANT_NAME.fullmatch(model) and not path.exists():
         return open_torch(load_model(weights.for_variant(model)))
-    if path.is_dir() or (path.parent / MANIFEST).is_file():
+    if is_in_artifact(path):
         manifest = artifact_of(path).manifest
         session = how.open(path)
         return OpenedModel(name=model, session=session, preprocessing=manifest.preprocess, manifest=manifest)

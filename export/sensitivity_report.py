@@ -18,6 +18,7 @@ from export.parity_images import parity_crops
 from runtime.errors import InputError
 from runtime.figures import new_figure, save_figure
 from runtime.imagenet import spread
+from runtime.scores import db_text
 from runtime.sensitivity_result import Sensitivity
 
 SHOWN = 12
@@ -67,21 +68,22 @@ def report_sensitivity(
 def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table]:
     """Yield the table, the most sensitive linears first."""
     note = " (random weights)" if result.random_weights else ""
-    everything = f"KL {result.all_kl:.2e}, SQNR {_db(result.all_sqnr_db)}"
+    everything = f"KL {result.all_kl:.2e}, SQNR {db_text(result.all_sqnr_db)}"
     yield f"{len(result.units)} linears in {result.grid} on {result.images} images{note}; all of them: {everything}"
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("", "linear", "KL alone", "SQNR alone", "KL without it", "SQNR without it"):
         table.add_column(column, no_wrap=True)
     for rank, row in enumerate(result.units[:SHOWN], 1):
-        scores = (f"{row.alone_kl:.2e}", _db(row.alone_sqnr_db), f"{row.left_out_kl:.2e}", _db(row.left_out_sqnr_db))
+        scores = (
+            f"{row.alone_kl:.2e}",
+            db_text(row.alone_sqnr_db),
+            f"{row.left_out_kl:.2e}",
+            db_text(row.left_out_sqnr_db),
+        )
         table.add_row(f"{rank}", row.unit, *scores)
     yield table
     if len(result.units) > SHOWN:
         yield f"and {len(result.units) - SHOWN} less sensitive ones; --json lists them all"
-
-
-def _db(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f} dB"
 
 
 def _or_nan(value: float | None) -> float:

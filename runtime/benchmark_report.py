@@ -17,7 +17,7 @@ def describe_benchmark(found: Benchmark) -> Iterator[str | rich.table.Table]:
     """Yield the machine, what each model takes to open, and a table for each batch size."""
     host = found.host
     gpu = f", {host.gpu}" if host.gpu else ", no GPU"
-    yield f"machine       {host.cpu}, {host.cores} cores{gpu}; {_clocks(found)}"
+    yield f"machine       {host.cpu}, {host.cores} cores{gpu}; {describe_clocks(found)}"
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("model", "runs on", "size", "first answer", "SQNR to the baseline"):
         table.add_column(column, overflow="fold")
@@ -35,7 +35,8 @@ def describe_benchmark(found: Benchmark) -> Iterator[str | rich.table.Table]:
         yield f"not timed: {skipped.name}: {skipped.why}"
 
 
-def _clocks(found: Benchmark) -> str:
+def describe_clocks(found: Benchmark) -> str:
+    """Return which clocks were seen, in words."""
     seen = []
     for name, clocks in (("CPU", found.clocks.cpu_mhz), ("GPU", found.clocks.gpu_mhz)):
         if clocks is not None:

@@ -8,6 +8,7 @@ from runtime.artifact import Artifact
 from runtime.engine_fit import misfits
 from runtime.machine import Machine
 from runtime.manifest import AccuracyCheck, Calibration, Engine, Manifest
+from runtime.scores import db_text
 
 
 def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
@@ -16,7 +17,7 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
     for column in ("stage", "against", "max abs", "SQNR", "top-1 agreement", "images"):
         table.add_column(column)
     for stage in manifest.parity:
-        sqnr = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
+        sqnr = db_text(stage.sqnr_db)
         agreement = f"{stage.top1_agreement:.2%}"
         table.add_row(stage.stage, stage.against, f"{stage.max_abs:.2e}", sqnr, agreement, f"{stage.images}")
     yield table
@@ -99,7 +100,7 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
     for name, record in manifest.files.items():
         yield f"file {name}, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}"
     for stage in manifest.parity:
-        sqnr = "exact" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f} dB"
+        sqnr = db_text(stage.sqnr_db)
         yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"
     if manifest.calibration is not None:
         yield from describe_calibration(manifest.calibration)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import rich.table
 
 from runtime.evaluation_result import Evaluation
-from runtime.scores import Agreement
+from runtime.scores import Agreement, db_text
 
 CORRUPT_SHOWN = 10
 
@@ -61,7 +61,7 @@ def _table(results: Sequence[Evaluation]) -> rich.table.Table:
         found = result.reference
         compared = ["", "", "", ""]
         if found is not None:
-            sqnr = "exact" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB"
+            sqnr = db_text(found.sqnr_db)
             compared = [f"{found.agreement:.2f}%", f"{found.lost}", f"{found.gained}", sqnr]
         name = f"{result.model} (random weights)" if result.random_weights else result.model
         scores = [f"{result.top1:.2f}%", f"{result.top5:.2f}%", f"{result.calibration_error:.2f}%"]

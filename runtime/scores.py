@@ -222,3 +222,8 @@ def sqnr_db(signal: float, noise: float) -> float | None:
     if noise == 0:
         return None
     return 10 * math.log10(signal / noise) if signal > 0 else NO_SIGNAL_DB
+
+
+def db_text(value: float | None) -> str:
+    """Return an SQNR in words."""
+    return "exact" if value is None else f"{value:.1f} dB"

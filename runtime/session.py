@@ -62,12 +62,12 @@ def open_session(
         DeviceError: TensorRT or CUDA refused.
     """
     path = pathlib.Path(path)
-    is_in_artifact = path.is_dir() or (path.parent / MANIFEST).is_file()
+    in_artifact = is_in_artifact(path)
     if path.suffix in PLAN_SUFFIXES:
         if provider is not None:
             raise InputError(f"--provider {provider} is for ONNX models; {path.name} runs in TensorRT itself")
-        return _open_plan(path, artifact_of(path) if is_in_artifact else None, trust_unverified, allow_host_code)
-    if is_in_artifact:
+        return _open_plan(path, artifact_of(path) if in_artifact else None, trust_unverified, allow_host_code)
+    if in_artifact:
         artifact = artifact_of(path)
         plan = engine_here(artifact, allow_host_code=allow_host_code) if path.is_dir() and provider is None else None
         if plan is not None:
@@ -108,6 +108,11 @@ def engine_here(artifact: Artifact, *, allow_host_code: bool) -> str | None:
             return engine.file
         logger.warning("not using %s/%s: %s", artifact.folder, engine.file, "; ".join(faults))
     return None
+
+
+def is_in_artifact(path: pathlib.Path) -> bool:
+    """Return whether `path` is a folder, to be opened as an artifact, or lies beside a manifest."""
+    return path.is_dir() or (path.parent / MANIFEST).is_file()
 
 
 def input_channels(session: Session) -> int:

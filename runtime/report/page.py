@@ -4,12 +4,14 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+from runtime.benchmark_report import describe_clocks
 from runtime.benchmark_result import Benchmark, Timed, Timing
 from runtime.describe import describe_check
 from runtime.errors import InputError, MissingError
 from runtime.manifest import AccuracyCheck
 from runtime.report.charts import attention_charts, reliability_chart, speed_chart
 from runtime.report.collect import Collected
+from runtime.scores import db_text
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 FULL_BAR_DB = 140.0  # what float32 reaches; more is a full bar
@@ -45,7 +47,13 @@ def render_report(collected: Collected, title: str) -> str:
     except ImportError as error:
         raise MissingError("a report needs Jinja; pip install jinja2") from error
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"db": _db, "share": _share, "megabytes": _megabytes, "check": _check, "largest": _largest}
+    environment.filters |= {
+        "db": db_text,
+        "share": _share,
+        "megabytes": _megabytes,
+        "check": _check,
+        "largest": _largest,
+    }
     evaluations = collected.evaluations()
     safe = markupsafe.Markup  # of the charts alone, which contain no text of a user's but escaped labels
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -64,7 +72,12 @@ def render_report(collected: Collected, title: str) -> str:
         comparisons=collected.comparisons(),
         sensitivities=collected.sensitivities(),
         benchmarks=[
-            {"found": each, "svg": safe(speed_chart(each, i)), "batches": _batches(each), "clocks": _clocks(each)}
+            {
+                "found": each,
+                "svg": safe(speed_chart(each, i)),
+                "batches": _batches(each),
+                "clocks": describe_clocks(each),
+            }
             for i, each in enumerate(collected.benchmarks())
         ],
         attentions=[
@@ -121,7 +134,7 @@ def _tiles(collected: Collected) -> Iterator[Tile]:
         if stages:
             last = stages[-1]
             note = f"{artifact.folder.name}: {last.stage} against {last.against}"
-            yield Tile("SQNR of the logits", _db(last.sqnr_db), _called(note, artifact.manifest.has_random_weights))
+            yield Tile("SQNR of the logits", db_text(last.sqnr_db), _called(note, artifact.manifest.has_random_weights))
     evaluations = collected.evaluations()
     if evaluations:
         first = evaluations[0]
@@ -188,20 +201,6 @@ def _batches(benchmark: Benchmark) -> list[BatchTable]:
         BatchTable(size, [(model, t) for model in benchmark.models for t in model.timings if t.batch == size])
         for size in sizes
     ]
-
-
-def _clocks(benchmark: Benchmark) -> str:
-    seen = benchmark.clocks
-    found = [
-        f"{name} seen at {mhz[0]:.0f} to {mhz[1]:.0f} MHz"
-        for name, mhz in (("CPU", seen.cpu_mhz), ("GPU", seen.gpu_mhz))
-        if mhz is not None
-    ]
-    return ", ".join(found) or "clocks unknown"
-
-
-def _db(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f} dB"
 
 
 def _share(value: float | None) -> str:
