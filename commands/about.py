@@ -10,7 +10,7 @@ from commands.options import Json
 
 def models(json_path: Json = None) -> None:
     """List the variants: architecture, parameters, published accuracy, aliases, checkpoint."""
-    from deepvit.variants import VARIANTS
+    from deepvit.model.variants import VARIANTS
 
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("variant", "blocks", "re-attention", "dim", "stem", "image", "parameters", "top-1", "weights"):

@@ -84,7 +84,7 @@ def export(
     from calibration.calibrate import Equalization as EqualizationChoice
     from calibration.histogram import Method
     from calibration.options import QuantizationOptions
-    from deepvit.variants import find_variant
+    from deepvit.model.variants import find_variant
     from export.options import (
         ExportOptions,
         GraphOptions,

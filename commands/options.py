@@ -66,7 +66,7 @@ def weights_from(
     checkpoint: pathlib.Path | None, pretrained: bool, no_ema: bool, img_size: int | None
 ) -> "WeightOptions":
     """Return where PyTorch weights come from."""
-    from deepvit.checkpoint import EmaChoice
+    from deepvit.model.weights.checkpoint import EmaChoice
     from export.open_model import WeightOptions
 
     ema = EmaChoice.REFUSE if no_ema else EmaChoice.PREFER

@@ -8,8 +8,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
-from deepvit.attention import ReAttention
-from deepvit.model import Block, DeepViT
+from deepvit.model.attention import ReAttention
+from deepvit.model.network import Block, DeepViT
 from export.onnx_graph import BATCH, finish
 from runtime.artifact import MODEL, Artifact
 from runtime.attention import AttentionMaps

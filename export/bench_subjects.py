@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from deepvit.variants import find_variant
+from deepvit.model.variants import find_variant
 from export.model_source import ModelOptions, load_model
 from export.open_model import VARIANT_NAME, SessionOptions, WeightOptions
 from export.peers import NAMES, Peer, PeerOpener

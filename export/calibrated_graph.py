@@ -12,8 +12,8 @@ from calibration.options import QuantizationOptions
 from calibration.policy import activations_of, find_products
 from calibration.ranges import Ranges, Rescaling, read_ranges, require_fit
 from calibration.statistics import ImageFeed
-from deepvit.equalize import equalize
-from deepvit.model import DeepViT
+from deepvit.model.network import DeepViT
+from deepvit.model.rewrites.equalize import equalize
 from export import parity
 from export.calibration_images import calibration_images
 from export.float32_graph import Float32Graph, Progress

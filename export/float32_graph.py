@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import torch
 
-from deepvit import fold as folding
-from deepvit.fold import FoldReport
-from deepvit.model import DeepViT
+from deepvit.model.network import DeepViT
+from deepvit.model.rewrites import fold as folding
+from deepvit.model.rewrites.fold import FoldReport
 from export import onnx_graph, parity
 from export.graph_module import GraphModule
 from export.model_source import LoadedModel

@@ -9,9 +9,9 @@ import copy
 import torch
 from torch import nn
 
-from deepvit.attention import Attention, ReAttention
-from deepvit.fold import is_mix_folded
-from deepvit.model import Block, DeepViT
+from deepvit.model.attention import Attention, ReAttention
+from deepvit.model.network import Block, DeepViT
+from deepvit.model.rewrites.fold import is_mix_folded
 from export.options import InputForm, MixForm, Outputs, QkvForm
 from runtime.preprocess import Preprocessing
 

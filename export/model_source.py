@@ -4,11 +4,11 @@ import dataclasses
 import pathlib
 from typing import Literal
 
-from deepvit.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
-from deepvit.model import DeepViT, create_deepvit
-from deepvit.pretrained import fetch_checkpoint
-from deepvit.random_weights import SEED, randomize, state_sha256
-from deepvit.variants import Variant, find_variant
+from deepvit.model.network import DeepViT, create_deepvit
+from deepvit.model.variants import Variant, find_variant
+from deepvit.model.weights.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
+from deepvit.model.weights.published import fetch_checkpoint
+from deepvit.model.weights.random import SEED, randomize, state_sha256
 from runtime.errors import InputError
 from runtime.manifest import Weights
 from runtime.preprocess import Preprocessing

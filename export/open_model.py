@@ -5,8 +5,8 @@ import json
 import pathlib
 import re
 
-from deepvit.checkpoint import EmaChoice
-from deepvit.variants import VARIANTS, find_variant
+from deepvit.model.variants import VARIANTS, find_variant
+from deepvit.model.weights.checkpoint import EmaChoice
 from export.model_source import LoadedModel, ModelOptions, load_model, preprocessing_of
 from runtime.artifact import MANIFEST, record_file
 from runtime.errors import InputError

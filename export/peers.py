@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from deepvit.original_style import original_style
+from deepvit.model.rewrites.original_order import original_style
 from export.model_source import LoadedModel, ModelOptions, load_model
 from runtime.errors import InputError, MissingError
 from runtime.manifest import ANY_BATCH, BatchRange, Tensor

@@ -8,7 +8,7 @@ import pathlib
 import onnx
 
 from calibration.ranges import RANGES
-from deepvit.fold import FoldReport
+from deepvit.model.rewrites.fold import FoldReport
 from export import onnx_graph, parity
 from export.activation_range import largest_activations
 from export.attention_maps import expose_maps

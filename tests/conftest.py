@@ -20,9 +20,9 @@ sys.path[:0] = [
     str(ROOT / "tests" / "browser"),
 ]
 
-import deepvit
-from deepvit.random_weights import randomize
-from deepvit.variants import Architecture, Stem, Variant
+import deepvit.model
+from deepvit.model.variants import Architecture, Stem, Variant
+from deepvit.model.weights.random import randomize
 
 TINY = {
     stem: Variant(
@@ -72,9 +72,9 @@ def tiny_variant(request) -> Variant:
 
 
 @pytest.fixture
-def tiny_model(tiny_variant) -> deepvit.DeepViT:
+def tiny_model(tiny_variant) -> deepvit.model.DeepViT:
     """Two blocks, the last with re-attention, two heads, 32×32, random weights."""
-    return randomize(deepvit.create_deepvit(tiny_variant))
+    return randomize(deepvit.model.create_deepvit(tiny_variant))
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def tiny_loaded():
     from export.model_source import LoadedModel
     from runtime.manifest import Weights
 
-    model = randomize(deepvit.create_deepvit(TINY[Stem.CNN]))
+    model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN]))
     return LoadedModel(variant=TINY[Stem.CNN], module=model, weights=Weights(source="random", sha256="0" * 64, seed=0))
 
 

@@ -120,7 +120,7 @@ def test_an_interrupted_evaluation_says_how_to_go_on(exported, digits, tmp_path)
 def test_the_reference_must_be_the_weights_of_the_artifact(exported, digits, tmp_path):
     import torch
 
-    from deepvit import VARIANTS, create_deepvit
+    from deepvit.model import VARIANTS, create_deepvit
 
     asked = ("eval", exported, "--imagenet", digits, "--reference", "pytorch")
     assert "add --checkpoint FILE or --pretrained" in refused(2, *asked)
@@ -273,7 +273,7 @@ def test_interrupted_exports_leave_no_artifact_and_the_next_succeeds(tmp_path, s
 def test_checkpoints_end_to_end(tmp_path):
     import torch
 
-    from deepvit import VARIANTS, create_deepvit
+    from deepvit.model import VARIANTS, create_deepvit
 
     path = tmp_path / "swapped.pth"
     torch.save({"state_dict": create_deepvit(VARIANTS["digits_patch"]).state_dict()}, path)

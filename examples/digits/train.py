@@ -15,8 +15,8 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from deepvit import VARIANTS, DeepViT, Variant, create_deepvit
-from deepvit.pretrained import TRAINED_HERE
+from deepvit.model import VARIANTS, DeepViT, Variant, create_deepvit
+from deepvit.model.weights.published import TRAINED_HERE
 from export.model_source import preprocessing_of
 from runtime.decode import decode_images
 from runtime.imagenet import open_dataset

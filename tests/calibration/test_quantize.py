@@ -18,7 +18,7 @@ from calibration.quantize import count_quantized, quantize_graph, store_weight
 from calibration.ranges import read_ranges, require_fit
 from calibration.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
 from calibration.switchable import SwitchableModel
-from deepvit.equalize import equalize
+from deepvit.model.rewrites.equalize import equalize
 from export.cast import cast_graph
 from export.float32_graph import graph_session
 from export.onnx_graph import finish, to_bytes, with_weights

@@ -16,19 +16,19 @@ import torch
 from conftest import TINY
 from safetensors.torch import save_file
 
-import deepvit
-from deepvit import pretrained
-from deepvit.attention import MixNorm
-from deepvit.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
-from deepvit.errors import CheckpointError, MissingPackageError, ModelError
-from deepvit.random_weights import randomize
-from deepvit.variants import Stem
+import deepvit.model
+from deepvit.model.attention import MixNorm
+from deepvit.model.errors import CheckpointError, MissingPackageError, ModelError
+from deepvit.model.variants import Stem
+from deepvit.model.weights import published as pretrained
+from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
+from deepvit.model.weights.random import randomize
 
 ROW = TINY[Stem.CNN]
 
 
 def _state(seed=0, **options):
-    return randomize(deepvit.create_deepvit(ROW, **options), seed).state_dict()
+    return randomize(deepvit.model.create_deepvit(ROW, **options), seed).state_dict()
 
 
 def _training_checkpoint(state, ema=None):
@@ -112,9 +112,9 @@ def test_position_embedding_is_resized_only_when_asked(tmp_path):
 )
 def test_swapped_variants_name_the_right_one(tmp_path, given, asked):
     path = tmp_path / "weights.pth"
-    torch.save(deepvit.create_deepvit(deepvit.VARIANTS[given]).state_dict(), path)
+    torch.save(deepvit.model.create_deepvit(deepvit.model.VARIANTS[given]).state_dict(), path)
     with pytest.raises(CheckpointError) as caught:
-        model_from_checkpoint(deepvit.VARIANTS[asked], read_checkpoint(path))
+        model_from_checkpoint(deepvit.model.VARIANTS[asked], read_checkpoint(path))
     assert f"it fits {given}: name that variant" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -210,7 +210,7 @@ def _fake_gdown(monkeypatch, download):
 
 def test_pretrained_is_fetched_once_and_checked_afterwards(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path))
-    row, asked = deepvit.VARIANTS["deepvit_s"], []
+    row, asked = deepvit.model.VARIANTS["deepvit_s"], []
 
     def download(id, output, quiet):  # noqa: A002 - gdown's own name
         asked.append(id)
@@ -236,7 +236,7 @@ def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch):
 
     _fake_gdown(monkeypatch, download)
     with pytest.raises(MissingPackageError, match=re.escape("no route; download it by hand")):
-        pretrained.fetch_checkpoint(deepvit.VARIANTS["deepvit_l"])
+        pretrained.fetch_checkpoint(deepvit.model.VARIANTS["deepvit_l"])
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ModelError, match="no checkpoint of vit_16 is published"):
-        pretrained.fetch_checkpoint(deepvit.VARIANTS["vit_16"])
+        pretrained.fetch_checkpoint(deepvit.model.VARIANTS["vit_16"])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepvit.equalize import RESCALINGS, equalize
-from deepvit.fold import FOLDS, fold
+from deepvit.model.rewrites.equalize import RESCALINGS, equalize
+from deepvit.model.rewrites.fold import FOLDS, fold
 
 FLOAT64_BOUND = 1e-12
 

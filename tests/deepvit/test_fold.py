@@ -4,9 +4,9 @@ import pytest
 import torch
 from conftest import replace
 
-import deepvit
-from deepvit.attention import MixNorm
-from deepvit.fold import (
+import deepvit.model
+from deepvit.model.attention import MixNorm
+from deepvit.model.rewrites.fold import (
     ALWAYS,
     FOLDS,
     fold,
@@ -18,8 +18,8 @@ from deepvit.fold import (
     fold_value_bias,
     pad_head_dim,
 )
-from deepvit.random_weights import randomize
-from deepvit.variants import Stem
+from deepvit.model.variants import Stem
+from deepvit.model.weights.random import randomize
 
 BOUND = 1e-12  # float64 over two blocks
 FIRES = {  # modules rewritten in the tiny models: CNN stem, patch stem
@@ -62,7 +62,7 @@ def test_all_folds_and_their_conditioning(tiny_model):
 
 
 def test_no_norm_folds_only_its_scale(tiny_variant):
-    model = randomize(deepvit.create_deepvit(tiny_variant, mix_norm=MixNorm.NONE))
+    model = randomize(deepvit.model.create_deepvit(tiny_variant, mix_norm=MixNorm.NONE))
     assert not any("var_norm" in key for key in model.state_dict())
     folded, reports = fold(model, ALWAYS)
     expected = 1 if tiny_variant.architecture.transform_scale else 0
@@ -74,7 +74,7 @@ def test_no_norm_folds_only_its_scale(tiny_variant):
 
 def test_a_wrong_fold_is_seen(tiny_variant):
     """Forgetting ε/a² is the usual mistake."""
-    model = randomize(deepvit.create_deepvit(replace(tiny_variant, scale_adjustment=0.5)))
+    model = randomize(deepvit.model.create_deepvit(replace(tiny_variant, scale_adjustment=0.5)))
     with torch.no_grad():
         model.pos_embed.mul_(1e-3)
         model.patch_embed.proj.weight.mul_(1e-3)

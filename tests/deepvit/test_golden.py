@@ -4,11 +4,11 @@ import pytest
 import torch
 from golden_model import golden_model
 
-import deepvit
-from deepvit.fold import FOLDS, fold
+import deepvit.model
+from deepvit.model.rewrites.fold import FOLDS, fold
 from runtime.onnxruntime_graph import OnnxGraph
 
-PUBLISHED = [row.name for row in deepvit.VARIANTS.values() if row.is_published]
+PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]
 FLOAT64_BOUND = 1e-9  # the golden logits are rounded to 12 decimals
 FP32_BOUND = 1e-4
 
@@ -17,7 +17,7 @@ FP32_BOUND = 1e-4
 def test_model_fold_and_onnx_give_the_original_logits(name, variant_onnx):
     model, images, expected, golden = golden_model(name)
     assert {key: list(value.shape) for key, value in model.state_dict().items()} == golden["state_dict"]
-    assert sum(p.numel() for p in model.parameters()) == golden["parameters"] == deepvit.VARIANTS[name].parameters
+    assert sum(p.numel() for p in model.parameters()) == golden["parameters"] == deepvit.model.VARIANTS[name].parameters
     with torch.inference_mode():
         assert (model(images) - expected).abs().max() <= FLOAT64_BOUND
         folded, reports = fold(model, FOLDS)

@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
-import deepvit
-from deepvit.errors import ModelError, UnknownVariantError
+import deepvit.model
+from deepvit.model.errors import ModelError, UnknownVariantError
 
 TOP1 = {
     "vit_16": 78.88, "vit_24": 79.35, "vit_32": 79.27, "deepvit_16": 79.10, "deepvit_24": 79.99, "deepvit_32": 80.90,
@@ -14,7 +14,7 @@ TOP1 = {
 
 
 def test_published_accuracies():
-    assert {row.name: row.top1 for row in deepvit.VARIANTS.values() if row.is_published} == TOP1
+    assert {row.name: row.top1 for row in deepvit.model.VARIANTS.values() if row.is_published} == TOP1
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ def test_published_accuracies():
     [("deepvit_patch16_224_re_attn_32b", "deepvit_32"), ("deepvit_S", "deepvit_s"), ("deepvit_L_384", "deepvit_l_384")],
 )
 def test_original_names(alias, name):
-    assert deepvit.find_variant(alias).name == name
+    assert deepvit.model.find_variant(alias).name == name
     assert timm.is_model(alias)
     assert timm.is_model(name)
 
 
 def test_unknown_names_get_the_nearest():
     with pytest.raises(UnknownVariantError, match="nearest: deepvit_32"):
-        deepvit.find_variant("deepvit32")
+        deepvit.model.find_variant("deepvit32")
 
 
 def test_timm_creates_and_configures():
@@ -51,7 +51,7 @@ def test_timm_pretrained_keeps_the_weights_and_takes_another_head():
 @pytest.mark.parametrize("options", [{"img_size": 230}, {"num_classes": 0}, {"in_chans": 0}, {"img_size": 0}])
 def test_impossible_sizes(options):
     with pytest.raises(ModelError):
-        deepvit.create_deepvit(deepvit.VARIANTS["deepvit_16"], **options)
+        deepvit.model.create_deepvit(deepvit.model.VARIANTS["deepvit_16"], **options)
 
 
 def test_wrong_image_size_is_named(tiny_model):

@@ -10,9 +10,9 @@ from conftest import TINY
 from PIL import Image
 
 import cli
-from deepvit import create_deepvit
-from deepvit.random_weights import randomize
-from deepvit.variants import Stem
+from deepvit.model import create_deepvit
+from deepvit.model.variants import Stem
+from deepvit.model.weights.random import randomize
 from export.attention_maps import OnnxMaps, TorchMaps
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Precision, Target

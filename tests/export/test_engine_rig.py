@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from onnx import TensorProto, helper, numpy_helper
 
-import deepvit
+import deepvit.model
 from calibration.grid import Grid
 from calibration.image_list import Split
 from calibration.options import QuantizationOptions
@@ -35,7 +35,7 @@ from runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsErr
 from runtime.manifest import HardwareCompatibility
 from runtime.tensorrt_library import Backend
 
-PUBLISHED = [row.name for row in deepvit.VARIANTS.values() if row.is_published]
+PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
 
 
@@ -68,11 +68,14 @@ def test_every_variant_parses_passes_the_census_and_builds(name, precision, vari
     built = build(to_bytes(model), on_parsed=lambda layers: require_network(layers, manifest))
     census = census_of(built.network, None).network
     own = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16"}[precision.value]
-    depth, mixes = deepvit.VARIANTS[name].architecture.depth, deepvit.VARIANTS[name].architecture.reattention_blocks
+    depth, mixes = (
+        deepvit.model.VARIANTS[name].architecture.depth,
+        deepvit.model.VARIANTS[name].architecture.reattention_blocks,
+    )
     products = {kind: count for kind, count in census.items() if kind.startswith("MATRIX_MULTIPLY")}
     assert products == {f"MATRIX_MULTIPLY {own}": 6 * depth + mixes + 1}  # qkv, q·k, a·v, proj, fc1, fc2; mix; head
     assert built.version == "11.4.0.106"
-    assert len(built.plan) > 1e6 * deepvit.VARIANTS[name].parameters / 1e6  # at least a byte for each weight
+    assert len(built.plan) > 1e6 * deepvit.model.VARIANTS[name].parameters / 1e6  # at least a byte for each weight
 
 
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
@@ -87,7 +90,10 @@ def test_every_variant_quantised_parses_passes_the_census_and_builds(
     manifest = promise(tiny_artifact, model, precision)
     built = build(to_bytes(model), on_parsed=lambda layers: require_network(layers, manifest))
     census = census_of(built.network, None).network
-    depth, mixes = deepvit.VARIANTS[name].architecture.depth, deepvit.VARIANTS[name].architecture.reattention_blocks
+    depth, mixes = (
+        deepvit.model.VARIANTS[name].architecture.depth,
+        deepvit.model.VARIANTS[name].architecture.reattention_blocks,
+    )
     products = {kind: count for kind, count in census.items() if kind.startswith("MATRIX_MULTIPLY")}
     quantised = 4 * depth - 1
     assert products == {
@@ -107,7 +113,7 @@ def some_ranges(name, model, precision):
     """Calibrate a variant's graph on one random image, once for both precisions."""
     if name not in MEASURED:
         tensors = list(activations_of(find_products(model)))
-        side = deepvit.VARIANTS[name].img_size
+        side = deepvit.model.VARIANTS[name].img_size
         images = np.random.default_rng(0).normal(0, 1, (1, 3, side, side)).astype(np.float32)
         seen = probed(model, tensors).run({"images": images})
         MEASURED[name] = {t: (float(seen[t].min()), float(seen[t].max()), seen[t].shape[-1]) for t in tensors}

@@ -11,10 +11,10 @@ import pytest
 import torch
 from conftest import ROOT, TINY, pixels
 
-import deepvit
-from deepvit.fold import ALWAYS, FOLDS, fold
-from deepvit.random_weights import randomize
-from deepvit.variants import Stem
+import deepvit.model
+from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
+from deepvit.model.variants import Stem
+from deepvit.model.weights.random import randomize
 from export.activation_range import largest_activations
 from export.batch_check import check_batches
 from export.cast import FP16_MAX, cast_graph, check_fp16_range
@@ -121,7 +121,7 @@ def test_the_same_bytes_from_another_process():
         "print(hashlib.sha256(test_graph.to_bytes(test_graph._export(m, test_graph.Precision.FP16))).hexdigest())"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    model = randomize(deepvit.create_deepvit(TINY[Stem.CNN]))
+    model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN]))
     assert run.stdout.strip() == hashlib.sha256(to_bytes(_export(model, Precision.FP16))).hexdigest()
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import TINY
 
-import deepvit
-from deepvit.random_weights import randomize
-from deepvit.variants import Stem
+import deepvit.model
+from deepvit.model.variants import Stem
+from deepvit.model.weights.random import randomize
 from export import parity, pipeline
 from export.model_source import LoadedModel, ModelOptions, load_model
 from export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision, Target
@@ -101,7 +101,7 @@ def test_a_planted_fold_error_leaves_no_artifact(tiny_loaded, tmp_path, monkeypa
             model.blocks[1].attn.reatten_matrix.bias[0] += 1e-4
         return report
 
-    from deepvit import fold as folding
+    from deepvit.model.rewrites import fold as folding
 
     real = folding.fold_mix_norm
     monkeypatch.setattr(folding, "ALWAYS", (wrong, *folding.ALWAYS[2:]))
@@ -119,7 +119,7 @@ def test_activations_that_overflow_fp16_leave_no_artifact(tiny_loaded, tmp_path,
 
 def test_other_channels_and_sizes(tmp_path):
     row = dataclasses.replace(TINY[Stem.CNN], img_size=48)
-    model = randomize(deepvit.create_deepvit(row, in_chans=1))
+    model = randomize(deepvit.model.create_deepvit(row, in_chans=1))
     loaded = LoadedModel(variant=row, module=model, weights=Weights(source="random", sha256="0" * 64))
     manifest = export_artifact(
         loaded, ExportOptions(graph=GraphOptions(target=Target.CPU), output=tmp_path / "a", parity_images=2)

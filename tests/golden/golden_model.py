@@ -4,8 +4,8 @@ import formula
 import torch
 from conftest import load_golden
 
-import deepvit
-from deepvit.fold import ALWAYS, fold, pad_head_dim
+import deepvit.model
+from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
 from export.graph_module import GraphModule
 from export.onnx_graph import onnx_from_module, to_bytes
 from export.options import Batch, InputForm, MixForm, QkvForm
@@ -17,7 +17,7 @@ HALF = Preprocessing(resize=1, crop=1, interpolation="bicubic", mean=(0.5,) * 3,
 def golden_model(name):
     """The model in float64, its golden images and logits, and all else that the golden file says."""
     golden = load_golden(name)
-    model = deepvit.create_deepvit(deepvit.VARIANTS[name]).double().eval()
+    model = deepvit.model.create_deepvit(deepvit.model.VARIANTS[name]).double().eval()
     model.load_state_dict(formula.state_dict(golden["state_dict"], golden["seed"]))
     images = formula.images(golden["batch"], golden["image_size"], golden["seed"])
     return model, images, torch.tensor(golden["logits"], dtype=torch.float64), golden

@@ -8,7 +8,7 @@ import timm
 import torch
 from PIL import Image
 
-import deepvit
+import deepvit.model
 from export.model_source import ModelOptions, load_model
 from runtime.errors import InputError
 from runtime.preprocess import Preprocessing, crop_image, decode_rgb, model_input, resize_and_crop
@@ -125,7 +125,7 @@ def test_a_decompression_bomb_is_refused():
 
 
 def test_layouts():
-    row = deepvit.VARIANTS["deepvit_32"]
+    row = deepvit.model.VARIANTS["deepvit_32"]
     crops = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
     base = {"resize": 248, "crop": 224, "interpolation": "bicubic", "mean": row.mean, "std": row.std}
     assert model_input(crops, Preprocessing(**base, layout="NHWC")) is crops

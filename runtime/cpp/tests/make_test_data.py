@@ -18,9 +18,9 @@ sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
 
 from image_kinds import write_images
 
-from deepvit import create_deepvit
-from deepvit.random_weights import randomize
-from deepvit.variants import Architecture, Variant
+from deepvit.model import create_deepvit
+from deepvit.model.variants import Architecture, Variant
+from deepvit.model.weights.random import randomize
 from export.model_source import LoadedModel
 from export.options import Batch, ExportOptions, GraphOptions, InputForm, Precision, Target
 from export.pipeline import export_artifact

@@ -7,10 +7,10 @@ from typing import Any
 from timm.models import register_model
 from timm.models._pretrained import PretrainedCfg
 
-from deepvit.checkpoint import model_from_checkpoint
-from deepvit.model import DeepViT, create_deepvit
-from deepvit.pretrained import fetch_checkpoint
-from deepvit.variants import VARIANTS, Variant
+from .network import DeepViT, create_deepvit
+from .variants import VARIANTS, Variant
+from .weights.checkpoint import model_from_checkpoint
+from .weights.published import fetch_checkpoint
 
 # What `timm.create_model` hands to every entry point and a DeepViT has no use for.
 _TIMM_ONLY = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")

@@ -11,7 +11,7 @@ import zlib
 
 import torch
 
-from deepvit.model import DeepViT
+from ..network import DeepViT
 
 SEED = 0
 QKV_GAIN = 1.5  # times the variance that keeps a signal's size

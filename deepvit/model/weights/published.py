@@ -6,9 +6,9 @@ import logging
 import os
 import pathlib
 
-from deepvit.checkpoint import Checkpoint, EmaChoice, read_checkpoint
-from deepvit.errors import CheckpointError, MissingPackageError, ModelError
-from deepvit.variants import VARIANTS, Variant
+from ..errors import CheckpointError, MissingPackageError, ModelError
+from ..variants import VARIANTS, Variant
+from .checkpoint import Checkpoint, EmaChoice, read_checkpoint
 
 logger = logging.getLogger(__name__)
 

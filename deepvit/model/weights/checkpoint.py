@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 
-from deepvit.attention import MixNorm
-from deepvit.errors import CheckpointError
-from deepvit.model import DeepViT, create_deepvit
-from deepvit.variants import VARIANTS, Variant
+from ..attention import MixNorm
+from ..errors import CheckpointError
+from ..network import DeepViT, create_deepvit
+from ..variants import VARIANTS, Variant
 
 # What a training checkpoint may hold beyond tensors and plain containers.
 ALLOWED_TYPES = (argparse.Namespace, collections.OrderedDict, collections.defaultdict, dict)

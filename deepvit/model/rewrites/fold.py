@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import nn
 
-from deepvit.attention import Attention, ReAttention
-from deepvit.model import Block, CnnStem, DeepViT
+from ..attention import Attention, ReAttention
+from ..network import Block, CnnStem, DeepViT
 
 HEAD_DIM_MULTIPLE = 8  # what tensor cores want of a GEMM's inner dimension in 16-bit types
 

@@ -6,8 +6,8 @@ and its output. The logits are those of the reference, as the tests hold.
 
 import torch
 
-from deepvit.attention import Attention, ReAttention
-from deepvit.model import Block, DeepViT
+from ..attention import Attention, ReAttention
+from ..network import Block, DeepViT
 
 
 class OriginalAttention(torch.nn.Module):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
-from deepvit.attention import Attention, ReAttention
-from deepvit.fold import is_mix_folded
-from deepvit.model import Block, DeepViT
+from ..attention import Attention, ReAttention
+from ..network import Block, DeepViT
+from .fold import is_mix_folded
 
 Exponents = Sequence[int]
 

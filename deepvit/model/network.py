@@ -4,9 +4,9 @@ import torch
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import nn
 
-from deepvit.attention import Attention, MixNorm, ReAttention
-from deepvit.errors import ModelError
-from deepvit.variants import Architecture, Stem, Variant
+from .attention import Attention, MixNorm, ReAttention
+from .errors import ModelError
+from .variants import Architecture, Stem, Variant
 
 LAYER_NORM_EPS = 1e-6
 STEM_CHANNELS = 64

@@ -10,7 +10,7 @@ import enum
 import math
 from typing import Literal
 
-from deepvit.errors import ModelError, UnknownVariantError
+from .errors import ModelError, UnknownVariantError
 
 
 class Stem(enum.Enum):
@@ -65,7 +65,7 @@ class Variant:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     drive_id: str | None = None  # Google Drive file of the published checkpoint
-    bundled_weights: str | None = None  # trained weights shipped with this package, in deepvit/trained
+    bundled_weights: str | None = None  # trained weights shipped with this package, in weights/trained
 
     @property
     def checkpoint_url(self) -> str | None:
