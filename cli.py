@@ -25,7 +25,7 @@ from commands.packaging import package
 from commands.progress import JsonHandler, event, is_json, log_as_json
 from commands.quantization import sensitivity
 from commands.reporting import report
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
 COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, example

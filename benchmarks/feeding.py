@@ -17,13 +17,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import machine, write_result
-from export.parity_images import SAMPLES
-from runtime.evaluate import EvaluationOptions, Evaluator
-from runtime.evaluation_summary import Contestant
-from runtime.imagenet import FolderSource
-from runtime.manifest import BatchRange, Tensor
-from runtime.preprocess import Preprocessing
-from runtime.tensors import Images, Logits
+from deepvit.export.parity_images import SAMPLES
+from deepvit.images.imagenet import FolderSource
+from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
+from deepvit.measure.evaluate.summary import Contestant
+from deepvit.runtime.manifest import BatchRange, Tensor
+from deepvit.runtime.preprocess import Preprocessing
+from deepvit.runtime.tensors import Images, Logits
 
 PREPROCESSING = Preprocessing(
     resize=248, crop=224, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW"

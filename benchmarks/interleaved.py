@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from runtime.host import this_host
+from deepvit.measure.bench.host import this_host
 
 
 def interleave(

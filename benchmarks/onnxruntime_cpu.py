@@ -16,13 +16,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import interleave, machine, print_rows, write_result
-from export.float32_graph import fold_and_prove
-from export.graph_module import GraphModule
-from export.model_source import LoadedModel, ModelOptions, load_model
-from export.onnx_graph import onnx_from_module, to_bytes
-from export.options import Batch, GraphOptions, MixForm, Precision, Target
-from export.peers import plain_export
-from runtime.onnxruntime_graph import OnnxGraph
+from deepvit.export.float32_graph import fold_and_prove
+from deepvit.export.graph_module import GraphModule
+from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
+from deepvit.export.onnx_graph import onnx_from_module, to_bytes
+from deepvit.export.options import Batch, GraphOptions, MixForm, Precision, Target
+from deepvit.export.peers import plain_export
+from deepvit.runtime.ort.graph import OnnxGraph
 
 BATCHES = (1, 8)
 PLAIN = "plain export"

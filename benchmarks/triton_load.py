@@ -30,11 +30,11 @@ from c_runtime import CModel
 from interleaved import machine, write_result
 from server import WHEEL, Server, install_server
 
-from export.parity_images import SAMPLES
-from runtime import Artifact, crop_image, model_input, open_artifact, open_session
-from runtime.triton.configs import Backend
-from runtime.triton.labels import default_labels
-from runtime.triton.repository import RepositoryOptions, write_repository
+from deepvit.export.parity_images import SAMPLES
+from deepvit.images.class_names import default_labels
+from deepvit.runtime import Artifact, crop_image, model_input, open_artifact, open_session
+from deepvit.runtime.triton.configs import Backend
+from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
 
 CONCURRENCY = (1, 2, 4, 8, 16)
 SECONDS = 8.0  # of every point of the sweep, and of every bare loop

@@ -5,8 +5,8 @@ import enum
 import math
 from collections.abc import Callable, Sequence
 
-from runtime.errors import InputError
-from runtime.paired import PairedCounts
+from deepvit.metrics.paired import PairedCounts
+from deepvit.runtime.errors import InputError
 
 
 class BudgetKind(enum.Enum):

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from calibration.grid import Grid
-from calibration.histogram import Histogram, Method
-from calibration.image_list import CalibrationImages
-from calibration.migration import choose_migration, level_heads, level_pairs
-from calibration.policy import Product, activations_of, find_products
-from calibration.ranges import Ranges, Rescaling, TensorRange
-from calibration.statistics import ChannelStatistics, ImageFeed, measure_channels, measure_histograms
+from .grid import Grid
+from .histogram import Histogram, Method
+from .image_list import CalibrationImages
+from .migration import choose_migration, level_heads, level_pairs
+from .policy import Product, activations_of, find_products
+from .ranges import Ranges, Rescaling, TensorRange
+from .statistics import ChannelStatistics, ImageFeed, measure_channels, measure_histograms
 
 Steps = Callable[[str], Callable[[int, int], None]]  # called with what begins; gives what to call with images done
 # Applies rescalings to the graph's weights, and proves that nothing changed.

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from runtime.decode import decode_images
-from runtime.errors import InputError
-from runtime.imagenet import ImageSource
-from runtime.paired import PairedCounts, count_pairs
-from runtime.preprocess import Preprocessing, model_input
-from runtime.session import Session
-from runtime.tensors import Images
+from deepvit.images.decode import decode_images
+from deepvit.images.imagenet import ImageSource
+from deepvit.metrics.paired import PairedCounts, count_pairs
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing, model_input
+from deepvit.runtime.session import Session
+from deepvit.runtime.tensors import Images
 
 BATCH = 16
 

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from calibration.grid import E4M3_MAX, Grid
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
+
+from .grid import E4M3_MAX, Grid
 
 BINS = 1 << 14  # over [−amax, amax]: fine enough where one outlier is a hundred times the rest
 ENTROPY_BINS = 2048  # of |x|, as NVIDIA's calibrator has them

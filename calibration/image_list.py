@@ -5,10 +5,10 @@ import enum
 import logging
 import random
 
-from runtime.decode import decode_images
-from runtime.errors import InputError
-from runtime.imagenet import ImageSource, Subset, list_sha256
-from runtime.preprocess import Preprocessing
+from deepvit.images.decode import decode_images
+from deepvit.images.imagenet import ImageSource, Subset, list_sha256
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing
 
 logger = logging.getLogger(__name__)
 CORRUPT_SHOWN = 20

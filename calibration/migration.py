@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from calibration.grid import Grid, rounded, scale_of, weight_scale
+from .grid import Grid, rounded, scale_of, weight_scale
 
 STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 GAIN = 0.95  # a rescaling has to take at least a twentieth of the error away

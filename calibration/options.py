@@ -3,12 +3,13 @@
 import dataclasses
 import pathlib
 
-from calibration.budget import Budget
-from calibration.calibrate import DEFAULT_METHODS, Equalization
-from calibration.grid import Grid
-from calibration.histogram import Method
-from calibration.image_list import DEFAULT_SEED
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
+
+from .budget import Budget
+from .calibrate import DEFAULT_METHODS, Equalization
+from .grid import Grid
+from .histogram import Method
+from .image_list import DEFAULT_SEED
 
 DEFAULT_IMAGES = 512
 DEFAULT_CHECK_IMAGES = 1000

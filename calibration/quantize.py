@@ -13,10 +13,11 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from calibration.grid import Grid, Scale, stored, weight_scale
-from calibration.policy import Product, find_products
-from calibration.ranges import Ranges
-from runtime.errors import OutOfBoundsError
+from deepvit.runtime.errors import OutOfBoundsError
+
+from .grid import Grid, Scale, stored, weight_scale
+from .policy import Product, find_products
+from .ranges import Ranges
 
 FP16_MAX = 65504.0
 MICROSOFT, PRODUCT = "com.microsoft", "MatMulIntegerToFloat"  # ONNX Runtime's own INT8 product

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from calibration.grid import Grid, Scale, scale_of
-from calibration.image_list import Split
-from runtime.errors import InputError
-from runtime.manifest import Sha256
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Sha256
+
+from .grid import Grid, Scale, scale_of
+from .image_list import Split
 
 RANGES = "ranges.json"
 MAX_BYTES = 64 << 20

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from calibration.switchable import SwitchableModel
-from runtime.scores import sqnr_db
-from runtime.sensitivity_result import Sensitivity, UnitSensitivity
-from runtime.tensors import Images, Logits
+from deepvit.measure.evaluate.scores import sqnr_db
+from deepvit.runtime.tensors import Images, Logits
+
+from .budget.result import Sensitivity, UnitSensitivity
+from .switchable import SwitchableModel
 
 Progress = Callable[[int, int], None]  # units done, units in all
 

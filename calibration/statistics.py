@@ -13,13 +13,14 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from calibration.histogram import Histogram
-from runtime.decode import decode_images
-from runtime.errors import InputError, OutOfBoundsError
-from runtime.imagenet import ImageSource
-from runtime.onnxruntime_graph import OnnxGraph
-from runtime.preprocess import Preprocessing, model_input
-from runtime.tensors import Images, split_batches
+from deepvit.images.decode import decode_images
+from deepvit.images.imagenet import ImageSource
+from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.preprocess import Preprocessing, model_input
+from deepvit.runtime.tensors import Images, split_batches
+
+from .histogram import Histogram
 
 Array = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]  # images done, images in all

@@ -14,11 +14,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.policy import Product, find_products, units_of
-from calibration.quantize import store_weight
-from calibration.ranges import Ranges
-from runtime.onnxruntime_graph import OnnxGraph
-from runtime.tensors import Images, Logits
+from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.tensors import Images, Logits
+
+from .policy import Product, find_products, units_of
+from .quantize import store_weight
+from .ranges import Ranges
 
 Array = npt.NDArray[np.float32]
 Constant = npt.NDArray[np.generic]

@@ -44,7 +44,7 @@ def models(json_path: Json = None) -> None:
 
 def doctor(json_path: Json = None) -> None:
     """Say what this machine can do, and what is missing for the rest."""
-    from runtime.doctor import examine
+    from deepvit.measure.doctor import examine
 
     findings = examine()
     table = rich.table.Table(box=None, pad_edge=False)

@@ -20,10 +20,10 @@ from commands.options import (
     weights_from,
 )
 from commands.progress import note, progress_bar
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from runtime.benchmark import BenchmarkOptions
+    from deepvit.measure.bench.turns import BenchmarkOptions
 
 
 def bench(
@@ -47,11 +47,11 @@ def bench(
     json_path: Json = None,
 ) -> None:
     """Time models and their peers in turns: latency percentiles, throughput, memory, time to the first answer."""
-    from export.bench_subjects import subjects_of
-    from export.open_model import SessionOptions
-    from export.peers import peers_from
-    from runtime.benchmark import run_benchmark
-    from runtime.benchmark_report import describe_benchmark, draw_benchmark
+    from deepvit.export.bench_subjects import subjects_of
+    from deepvit.export.open_model import SessionOptions
+    from deepvit.export.peers import peers_from
+    from deepvit.measure.bench.turns import run_benchmark
+    from deepvit.measure.bench.words import describe_benchmark, draw_benchmark
 
     check_json(json_path)
     options = _options_from(batch_sizes, rounds, turn)
@@ -73,7 +73,7 @@ def bench(
 
 
 def _options_from(batch_sizes: str, rounds: int, turn: float) -> "BenchmarkOptions":
-    from runtime.benchmark import BenchmarkOptions
+    from deepvit.measure.bench.turns import BenchmarkOptions
 
     parts = batch_sizes.split(",")
     if not all(part.isascii() and part.isdigit() and len(part) < 5 for part in parts):

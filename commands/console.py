@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import rich.console
 
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
 
 out = rich.console.Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 

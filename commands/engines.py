@@ -14,11 +14,11 @@ from commands.options import (
     choice_from,
 )
 from commands.progress import build_bar
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from export.engine_options import EngineOptions
-    from runtime.artifact import Artifact
+    from deepvit.export.engine_options import EngineOptions
+    from deepvit.runtime.artifact import Artifact
 
 
 def build(
@@ -45,13 +45,13 @@ def build(
     json_path: Json = None,
 ) -> None:
     """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
-    from export.engine_choice import choose_engines
-    from export.engine_options import compute_capabilities_from_text
-    from export.options import Target, batch_from_text
-    from runtime.errors import MissingError
-    from runtime.machine import this_machine
-    from runtime.manifest import HardwareCompatibility
-    from runtime.session import artifact_of
+    from deepvit.export.engine_choice import choose_engines
+    from deepvit.export.engine_options import compute_capabilities_from_text
+    from deepvit.export.options import Target, batch_from_text
+    from deepvit.runtime.errors import MissingError
+    from deepvit.runtime.manifest import HardwareCompatibility
+    from deepvit.runtime.session import artifact_of
+    from deepvit.runtime.trt.machine import this_machine
 
     check_json(json_path)
     opened = artifact_of(artifact)
@@ -83,8 +83,8 @@ def build(
 
 def build_one(artifact: "Artifact", options: "EngineOptions", imagenet: str | None) -> "Artifact":
     """Build one engine and say what came of it."""
-    from export.add_engine import add_engine
-    from runtime.describe import describe_built
+    from deepvit.export.add_engine import add_engine
+    from deepvit.export.words import describe_built
 
     with build_bar(f"building the {options.backend.value} engine") as bar:
         built = add_engine(artifact.folder, options, bar, imagenet)
@@ -95,7 +95,7 @@ def build_one(artifact: "Artifact", options: "EngineOptions", imagenet: str | No
 
 def runnable_file(artifact: "Artifact") -> str:
     """Return the file of `artifact` to evaluate on this machine: an engine that runs here, else the ONNX file."""
-    from runtime.session import engine_here
+    from deepvit.runtime.session import engine_here
 
     return engine_here(artifact, allow_host_code=False) or "model.onnx"
 
@@ -105,9 +105,9 @@ def inspect(
     json_path: Json = None,
 ) -> None:
     """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
-    from runtime.describe import describe_artifact
-    from runtime.machine import this_machine
-    from runtime.session import artifact_of
+    from deepvit.export.words import describe_artifact
+    from deepvit.runtime.session import artifact_of
+    from deepvit.runtime.trt.machine import this_machine
 
     check_json(json_path)
     opened = artifact_of(artifact)

@@ -20,12 +20,12 @@ from commands.options import (
     weights_from,
 )
 from commands.progress import note, progress_bar
-from runtime.errors import OutOfBoundsError
+from deepvit.runtime.errors import OutOfBoundsError
 
 if TYPE_CHECKING:
-    from export.evaluation import Opened
-    from export.open_model import OpenedModel
-    from runtime.evaluation_result import Evaluation
+    from deepvit.export.evaluation import Opened
+    from deepvit.export.open_model import OpenedModel
+    from deepvit.measure.evaluate.result import Evaluation
 
 
 def evaluate(
@@ -56,10 +56,10 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference; exit 1 where that is too low."""
-    from export.evaluation import EvaluationRequest, open_request, run_request, shards_from
-    from export.open_model import SessionOptions
-    from runtime.evaluate import EvaluationOptions
-    from runtime.evaluation_state import Keeping
+    from deepvit.export.evaluation import EvaluationRequest, open_request, run_request, shards_from
+    from deepvit.export.open_model import SessionOptions
+    from deepvit.measure.evaluate.evaluator import EvaluationOptions
+    from deepvit.measure.evaluate.kept import Keeping
 
     check_json(json_path)
     request = EvaluationRequest(
@@ -95,8 +95,8 @@ def evaluate(
 
 def _show(results: "list[Evaluation]", classes: int | None) -> None:
     """Print the scores; with the number of `classes`, those of each too."""
-    from runtime.describe_evaluation import describe_classes, describe_corrupt, describe_evaluations
-    from runtime.triton.labels import default_labels
+    from deepvit.images.class_names import default_labels
+    from deepvit.measure.evaluate.words import describe_classes, describe_corrupt, describe_evaluations
 
     for line in describe_evaluations(results):
         out.print(line)
@@ -132,7 +132,7 @@ def _judge(opened: "Opened", results: "list[Evaluation]") -> None:
     Raises:
         OutOfBoundsError: Some are.
     """
-    from export.verdict import evaluation_breaches
+    from deepvit.export.verdict import evaluation_breaches
 
     refused = []
     reference = None if opened.reference is None else opened.reference.precision

@@ -33,7 +33,7 @@ from commands.options import (
     weights_from,
 )
 from commands.progress import steps
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
 
 
 def export(
@@ -81,11 +81,10 @@ def export(
     json_path: Json = None,
 ) -> None:
     """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
-    from calibration.calibrate import Equalization as EqualizationChoice
-    from calibration.histogram import Method
-    from calibration.options import QuantizationOptions
-    from deepvit.model.variants import find_variant
-    from export.options import (
+    from deepvit.calibration.calibrate import Equalization as EqualizationChoice
+    from deepvit.calibration.histogram import Method
+    from deepvit.calibration.options import QuantizationOptions
+    from deepvit.export.options import (
         ExportOptions,
         GraphOptions,
         InputForm,
@@ -95,6 +94,7 @@ def export(
         Target,
         batch_from_text,
     )
+    from deepvit.model.variants import find_variant
 
     check_json(json_path)
     given = {"fp32": fp32, "fp16": fp16, "bf16": bf16, "int8": int8, "fp8": fp8}
@@ -132,12 +132,12 @@ def export(
         parity_images=parity_images,
         quantization=quantization,
     )
-    from export.engine_choice import choose_engines
-    from export.engine_options import compute_capabilities_from_text
-    from export.model_source import load_model
-    from export.pipeline import export_artifact
-    from runtime.describe import describe_export
-    from runtime.machine import this_machine
+    from deepvit.export.engine_choice import choose_engines
+    from deepvit.export.engine_options import compute_capabilities_from_text
+    from deepvit.export.model_source import load_model
+    from deepvit.export.pipeline import export_artifact
+    from deepvit.export.words import describe_export
+    from deepvit.runtime.trt.machine import this_machine
 
     engines = choose_engines(graph.target, compute_capabilities_from_text(compute_capability), this_machine())
     weights = weights_from(checkpoint, pretrained, no_ema, img_size)

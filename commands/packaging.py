@@ -9,7 +9,7 @@ import typer
 from commands.console import check_json, out, print_next, write_json
 from commands.options import RANDOM_WEIGHTS, Json, choice_from
 from commands.progress import steps
-from runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.errors import InputError, OutOfBoundsError
 
 
 def package(
@@ -38,10 +38,10 @@ def package(
         return
     if artifact is None:
         raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
-    from runtime.session import artifact_of
-    from runtime.triton.configs import Backend
-    from runtime.triton.labels import default_labels, read_labels
-    from runtime.triton.repository import RepositoryOptions, write_repository
+    from deepvit.images.class_names import default_labels, read_labels
+    from deepvit.runtime.session import artifact_of
+    from deepvit.runtime.triton.configs import Backend
+    from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
 
     opened = artifact_of(artifact)
     classes = opened.manifest.classes
@@ -67,7 +67,7 @@ def package(
 
 def _golden_image(path: pathlib.Path | None) -> bytes:
     if path is None:
-        from export.parity_images import SAMPLES
+        from deepvit.export.parity_images import SAMPLES
 
         path = SAMPLES / "astronaut.jpg"
     try:
@@ -77,7 +77,7 @@ def _golden_image(path: pathlib.Path | None) -> bytes:
 
 
 def _check(folder: pathlib.Path, json_path: pathlib.Path | None) -> None:
-    from runtime.triton.check import check_repository
+    from deepvit.runtime.triton.check import check_repository
 
     faults = check_repository(folder)
     write_json(json_path, lambda: _json({"repository": str(folder), "faults": faults}))

@@ -26,7 +26,7 @@ from commands.options import (
     weights_from,
 )
 from commands.progress import note, steps
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
 
 
 def sensitivity(
@@ -51,12 +51,12 @@ def sensitivity(
     json_path: Json = None,
 ) -> None:
     """Quantise each linear alone, and leave each out alone, and rank them by what that does to the logits."""
-    from calibration.calibrate import Equalization as EqualizationChoice
-    from calibration.histogram import Method
-    from calibration.options import QuantizationOptions
-    from export.model_source import load_model
-    from export.options import GraphOptions, Precision, Target
-    from export.sensitivity_report import describe_sensitivity, plot_sensitivity, report_sensitivity
+    from deepvit.calibration.calibrate import Equalization as EqualizationChoice
+    from deepvit.calibration.histogram import Method
+    from deepvit.calibration.options import QuantizationOptions
+    from deepvit.export.model_source import load_model
+    from deepvit.export.options import GraphOptions, Precision, Target
+    from deepvit.export.sensitivity_report import describe_sensitivity, plot_sensitivity, report_sensitivity
 
     check_json(json_path)
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):

@@ -7,7 +7,7 @@ import typer
 
 from commands.console import out, print_next
 from commands.progress import note
-from runtime.errors import InputError
+from deepvit.runtime.errors import InputError
 
 
 def report(
@@ -19,8 +19,8 @@ def report(
     title: Annotated[str | None, typer.Option(help="What the page is called; the models if not given.")] = None,
 ) -> None:
     """Write one HTML page of what was exported, how close, how accurate, how fast, and what was not measured."""
-    from runtime.report.collect import collect
-    from runtime.report.page import render_report, write_report
+    from deepvit.measure.report.collect import collect
+    from deepvit.measure.report.page import render_report, write_report
 
     folder = path.absolute()
     written = output or folder.with_name(f"{folder.name}-report.html")

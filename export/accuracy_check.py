@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 
-from calibration.budget import Budget, BudgetKind
-from calibration.check import check_pairs
-from export.calibration_images import HeldOut
-from runtime.describe import describe_check
-from runtime.errors import OutOfBoundsError
-from runtime.imagenet import list_sha256
-from runtime.manifest import AccuracyCheck
-from runtime.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
-from runtime.preprocess import Preprocessing
-from runtime.session import Session
+from deepvit.calibration.budget import Budget, BudgetKind
+from deepvit.calibration.check import check_pairs
+from deepvit.images.imagenet import list_sha256
+from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
+from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.manifest import AccuracyCheck
+from deepvit.runtime.preprocess import Preprocessing
+from deepvit.runtime.session import Session
+
+from .calibration_images import HeldOut
+from .words import describe_check
 
 DEFAULT_MAX_DROP = 0.5  # points of top-1, of a trained model on labelled images, where no budget is given
 

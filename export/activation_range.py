@@ -4,8 +4,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.onnx_graph import INPUT
-from runtime.onnxruntime_graph import OnnxGraph
+from deepvit.runtime.ort.graph import OnnxGraph
+
+from .onnx_graph import INPUT
 
 REDUCTIONS = ("ReduceMax", "ReduceMin")
 

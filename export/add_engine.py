@@ -9,24 +9,25 @@ import shutil
 
 import numpy as np
 
-from export import parity
-from export.census import census_of, layers_from_inspector, require_engine, require_network
-from export.engine_options import EngineOptions
-from export.engine_process import Bar, Built, build_engine
-from export.engine_worker import Job
-from export.options import Batch, Precision
-from export.parity_images import parity_crops
-from export.timing_cache import timing_cache_path
-from runtime import artifact as artifacts
-from runtime.artifact import Artifact, open_artifact
-from runtime.errors import InputError, MissingError
-from runtime.fast_types import why_slow
-from runtime.machine import Machine, this_machine
-from runtime.manifest import ATTENTION_MAPS, BatchRange, Engine, Manifest, ParityStage
-from runtime.preprocess import model_input
-from runtime.session_onnxruntime import OnnxRuntimeSession
-from runtime.tensorrt_library import INSTALL, MODULES, Backend
-from runtime.tensors import Images
+from deepvit.runtime import artifact as artifacts
+from deepvit.runtime.artifact import Artifact, open_artifact
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Engine, Manifest, ParityStage
+from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.preprocess import model_input
+from deepvit.runtime.tensors import Images
+from deepvit.runtime.trt.library import INSTALL, MODULES, Backend
+from deepvit.runtime.trt.machine import Machine, this_machine
+
+from . import parity
+from .census import census_of, layers_from_inspector, require_engine, require_network
+from .engine.fast_types import why_slow
+from .engine_options import EngineOptions
+from .engine_process import Bar, Built, build_engine
+from .engine_worker import Job
+from .options import Batch, Precision
+from .parity_images import parity_crops
+from .timing_cache import timing_cache_path
 
 logger = logging.getLogger(__name__)
 

@@ -7,17 +7,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.attention_maps import MapSource, OnnxMaps, TorchMaps
-from export.model_source import load_model
-from export.open_model import VARIANT_NAME, WeightOptions
-from export.parity_images import bundled_samples
-from runtime.attention import AttentionAnalysis, AttentionMaps, AttentionSums
-from runtime.attention_report import blocks_figure, heads_figure, mean_maps_figure, similarity_figure, write_figures
-from runtime.decode import decode_one
-from runtime.errors import InputError
-from runtime.imagenet import open_images, spread
-from runtime.preprocess import Crop, Preprocessing, model_input
-from runtime.session import artifact_of
+from deepvit.images.decode import decode_one
+from deepvit.images.imagenet import open_images, spread
+from deepvit.measure.attention.analysis import AttentionAnalysis, AttentionMaps, AttentionSums
+from deepvit.measure.attention.pictures import (
+    blocks_figure,
+    heads_figure,
+    mean_maps_figure,
+    similarity_figure,
+    write_figures,
+)
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
+from deepvit.runtime.session import artifact_of
+
+from .attention_maps import MapSource, OnnxMaps, TorchMaps
+from .model_source import load_model
+from .open_model import VARIANT_NAME, WeightOptions
+from .parity_images import bundled_samples
 
 logger = logging.getLogger(__name__)
 

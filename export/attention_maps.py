@@ -8,15 +8,16 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from deepvit.measure.attention.analysis import AttentionMaps
 from deepvit.model.attention import ReAttention
 from deepvit.model.network import Block, DeepViT
-from export.onnx_graph import BATCH, finish
-from runtime.artifact import MODEL, Artifact
-from runtime.attention import AttentionMaps
-from runtime.errors import InputError
-from runtime.manifest import ATTENTION_MAPS
-from runtime.onnxruntime_graph import OnnxGraph
-from runtime.tensors import Images
+from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import ATTENTION_MAPS
+from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.tensors import Images
+
+from .onnx_graph import BATCH, finish
 
 BEFORE, AFTER, FEATURES = "attention", "reattention", "features"  # outputs are called attention.0, attention.1, …
 

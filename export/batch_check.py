@@ -3,11 +3,12 @@
 import numpy as np
 import onnx
 
-from export.onnx_graph import BATCH, INPUT, OUTPUT, to_bytes
-from export.options import Batch
-from runtime.errors import OutOfBoundsError
-from runtime.onnxruntime_graph import Array, OnnxGraph
-from runtime.tensors import Images
+from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.ort.graph import Array, OnnxGraph
+from deepvit.runtime.tensors import Images
+
+from .onnx_graph import BATCH, INPUT, OUTPUT, to_bytes
+from .options import Batch
 
 ODD_BATCH = 3
 # Above this size of all attention maps of one block, the largest batch runs through its ends alone.

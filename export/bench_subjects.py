@@ -4,16 +4,17 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+from deepvit.measure.bench.turns import Subject
+from deepvit.measure.bench.worker import FileOpener
 from deepvit.model.variants import find_variant
-from export.model_source import ModelOptions, load_model
-from export.open_model import VARIANT_NAME, SessionOptions, WeightOptions
-from export.peers import NAMES, Peer, PeerOpener
-from runtime.artifact import MODEL, Artifact
-from runtime.benchmark import Subject
-from runtime.benchmark_worker import FileOpener
-from runtime.errors import InputError
-from runtime.manifest import BatchRange
-from runtime.session import artifact_of, engine_here, is_in_artifact
+from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import BatchRange
+from deepvit.runtime.session import artifact_of, engine_here, is_in_artifact
+
+from .model_source import ModelOptions, load_model
+from .open_model import VARIANT_NAME, SessionOptions, WeightOptions
+from .peers import NAMES, Peer, PeerOpener
 
 
 def subjects_of(

@@ -5,15 +5,16 @@ import random
 import numpy as np
 import numpy.typing as npt
 
-from calibration.budget import Budget, Kept, fewest_kept
-from calibration.check import labelled_batches
-from calibration.sensitivity import measure_sensitivity
-from calibration.switchable import SwitchableModel
-from export.calibrated_graph import CalibratedGraph
-from export.float32_graph import Float32Graph, Progress
-from runtime.imagenet import ImageSource, Subset
-from runtime.paired import PairedCounts, count_pairs
-from runtime.tensors import Images, Logits
+from deepvit.calibration.budget import Budget, Kept, fewest_kept
+from deepvit.calibration.check import labelled_batches
+from deepvit.calibration.sensitivity import measure_sensitivity
+from deepvit.calibration.switchable import SwitchableModel
+from deepvit.images.imagenet import ImageSource, Subset
+from deepvit.metrics.paired import PairedCounts, count_pairs
+from deepvit.runtime.tensors import Images, Logits
+
+from .calibrated_graph import CalibratedGraph
+from .float32_graph import Float32Graph, Progress
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
 BATCH = 8

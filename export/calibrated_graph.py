@@ -6,23 +6,24 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
-from calibration.calibrate import CalibrationOptions, calibrate, graph_sha256
-from calibration.image_list import CalibrationImages
-from calibration.options import QuantizationOptions
-from calibration.policy import activations_of, find_products
-from calibration.ranges import Ranges, Rescaling, read_ranges, require_fit
-from calibration.statistics import ImageFeed
+from deepvit.calibration.calibrate import CalibrationOptions, calibrate, graph_sha256
+from deepvit.calibration.image_list import CalibrationImages
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.policy import activations_of, find_products
+from deepvit.calibration.ranges import Ranges, Rescaling, read_ranges, require_fit
+from deepvit.calibration.statistics import ImageFeed
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites.equalize import equalize
-from export import parity
-from export.calibration_images import calibration_images
-from export.float32_graph import Float32Graph, Progress
-from export.model_source import LoadedModel
-from export.onnx_graph import with_weights
-from export.options import GraphOptions
-from export.torch_logits import torch_logits
-from runtime.errors import InputError
-from runtime.manifest import ParityStage
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import ParityStage
+
+from . import parity
+from .calibration_images import calibration_images
+from .float32_graph import Float32Graph, Progress
+from .model_source import LoadedModel
+from .onnx_graph import with_weights
+from .options import GraphOptions
+from .torch_logits import torch_logits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,13 @@
 import dataclasses
 import logging
 
-from calibration.image_list import CalibrationImages, Split, choose_images
-from calibration.options import DEFAULT_IMAGES, QuantizationOptions
-from export.parity_images import bundled_samples
-from runtime.errors import InputError
-from runtime.imagenet import ImageSource, Subset, has_split, open_dataset, open_images, spread
-from runtime.preprocess import Preprocessing
+from deepvit.calibration.image_list import CalibrationImages, Split, choose_images
+from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
+from deepvit.images.imagenet import ImageSource, Subset, has_split, open_dataset, open_images, spread
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing
+
+from .parity_images import bundled_samples
 
 logger = logging.getLogger(__name__)
 

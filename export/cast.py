@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from export.onnx_graph import INPUT, OUTPUT, finish
-from export.options import Precision
-from runtime.errors import OutOfBoundsError
+from deepvit.runtime.errors import OutOfBoundsError
+
+from .onnx_graph import INPUT, OUTPUT, finish
+from .options import Precision
 
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}
 ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})

@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
-from runtime.errors import InputError, OutOfBoundsError
-from runtime.manifest import Census, Manifest
+from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.manifest import Census, Manifest
 
 SHOWN = 8
 GEMMS, CONVOLUTIONS = "MATRIX_MULTIPLY", "CONVOLUTION"

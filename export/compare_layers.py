@@ -11,17 +11,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.engine_options import EngineOptions
-from export.engine_process import Bar, build_engine
-from export.engine_worker import Job
-from export.options import Batch
-from runtime.artifact import MODEL, Artifact
-from runtime.errors import InputError, MissingError
-from runtime.manifest import BatchRange, Engine
-from runtime.onnxruntime_graph import OnnxGraph
-from runtime.rounding import load_model
-from runtime.tensorrt_library import Backend, load_library
-from runtime.tensors import Images
+from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import BatchRange, Engine
+from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.ort.rounding import load_model
+from deepvit.runtime.tensors import Images
+from deepvit.runtime.trt.library import Backend, load_library
+
+from .engine_options import EngineOptions
+from .engine_process import Bar, build_engine
+from .engine_worker import Job
+from .options import Batch
 
 try:
     from polygraphy import config as polygraphy_config
@@ -33,7 +34,7 @@ except ImportError as error:
     raise MissingError("comparing layers needs Polygraphy 0.53 or newer; pip install 'polygraphy>=0.53'") from error
 
 if TYPE_CHECKING:
-    from runtime.trt import EngineOnGpu
+    from deepvit.runtime.trt.engine import EngineOnGpu
 
 polygraphy_config.AUTOINSTALL_DEPS = False
 G_LOGGER.module_severity = G_LOGGER.CRITICAL  # it reports every tensor; what matters comes back as a result
@@ -100,8 +101,8 @@ def compare_engine_layers(
 
 
 def _engine(plan: bytes, backend: Backend) -> "EngineOnGpu":
-    from runtime.cuda import Cuda  # a library of its own
-    from runtime.trt import EngineOnGpu
+    from deepvit.runtime.trt.cuda import Cuda  # a library of its own
+    from deepvit.runtime.trt.engine import EngineOnGpu
 
     return EngineOnGpu(plan, load_library(backend), Cuda(), name="the engine with every block's output", leases=1)
 

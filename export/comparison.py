@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import PIL
 
-from export.open_model import (
+from deepvit.images.decode import decode_images
+from deepvit.images.imagenet import ImageSource, list_sha256, open_images, spread
+from deepvit.measure.compare.result import ComparedModel, Comparison, thumbnail, worst_images
+from deepvit.measure.evaluate.evaluator import run_unchecked
+from deepvit.measure.evaluate.result import Corrupt
+from deepvit.runtime.artifact import MANIFEST, MODEL
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Crop, model_input
+from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels, is_in_artifact
+from deepvit.runtime.tensors import Images, Logits
+
+from .open_model import (
     VARIANT_NAME,
     OpenedModel,
     SessionOptions,
@@ -20,21 +31,11 @@ from export.open_model import (
     open_model,
     open_torch,
 )
-from export.options import Precision
-from export.parity import ENGINE_BOUNDS, FP32_BOUND, Bound, breaches, compare_logits
-from export.parity_images import bundled_samples
-from export.timm_inputs import timm_inputs
-from export.verdict import bound_of, preprocessing_breaches
-from runtime.artifact import MANIFEST, MODEL
-from runtime.comparison_result import ComparedModel, Comparison, thumbnail, worst_images
-from runtime.decode import decode_images
-from runtime.errors import InputError
-from runtime.evaluate import run_unchecked
-from runtime.evaluation_result import Corrupt
-from runtime.imagenet import ImageSource, list_sha256, open_images, spread
-from runtime.preprocess import Crop, model_input
-from runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels, is_in_artifact
-from runtime.tensors import Images, Logits
+from .options import Precision
+from .parity import ENGINE_BOUNDS, FP32_BOUND, Bound, breaches, compare_logits
+from .parity_images import bundled_samples
+from .timm_inputs import timm_inputs
+from .verdict import bound_of, preprocessing_breaches
 
 BATCH = 16
 DEFAULT_IMAGES = 64

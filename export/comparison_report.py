@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import rich.table
 from PIL import Image
 
-from runtime.comparison_result import ComparedModel, Comparison, WorstImage
-from runtime.figures import new_figure, plain, save_figure
-from runtime.scores import db_text
+from deepvit.measure.compare.result import ComparedModel, Comparison, WorstImage
+from deepvit.measure.evaluate.scores import db_text
+from deepvit.measure.figures import new_figure, plain, save_figure
 
 SHOWN = 3  # worst images of each model, in words
 

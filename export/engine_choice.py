@@ -4,12 +4,13 @@ import dataclasses
 import pathlib
 import shlex
 
-from export.add_engine import require_target, why_not_here
-from export.engine_options import EngineOptions
-from export.options import Target
-from runtime.errors import InputError
-from runtime.machine import Machine
-from runtime.tensorrt_library import Backend
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.trt.machine import Machine
+
+from .add_engine import require_target, why_not_here
+from .engine_options import EngineOptions
+from .options import Target
 
 BACKENDS = {
     Target.TENSORRT: (Backend.TENSORRT,),

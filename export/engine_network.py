@@ -5,14 +5,15 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from export.build_progress import BuildProgress
-from export.census import Layer
-from export.engine_options import EngineOptions
-from export.options import Batch
-from export.timing_cache import locked, read_timings, set_aside, write_timings
-from runtime.errors import DeviceError, InputError
-from runtime.manifest import HardwareCompatibility
-from runtime.tensorrt_library import Backend, Library, checked, constructed
+from deepvit.runtime.errors import DeviceError, InputError
+from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.trt.library import Backend, Library, checked, constructed
+
+from .build_progress import BuildProgress
+from .census import Layer
+from .engine_options import EngineOptions
+from .options import Batch
+from .timing_cache import locked, read_timings, set_aside, write_timings
 
 if TYPE_CHECKING:
     import tensorrt

@@ -4,10 +4,11 @@ import dataclasses
 import pathlib
 import re
 
-from export.options import Batch
-from runtime.errors import InputError
-from runtime.manifest import HardwareCompatibility
-from runtime.tensorrt_library import Backend
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.trt.library import Backend
+
+from .options import Batch
 
 LEVELS = range(6)  # builder_optimization_level
 

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from export.census import Layer
-from export.engine_worker import ERRORS, IMAGES, INSPECTOR, JOB, LOGITS, NETWORK, ONNX, PLAN, Job
-from runtime.errors import DeviceError, MissingError
-from runtime.tensors import Images, Logits
+import deepvit
+from deepvit.runtime.errors import DeviceError, MissingError
+from deepvit.runtime.tensors import Images, Logits
+
+from .census import Layer
+from .engine_worker import ERRORS, IMAGES, INSPECTOR, JOB, LOGITS, NETWORK, ONNX, PLAN, Job
 
 logger = logging.getLogger(__name__)
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(deepvit.__file__).parent.parent  # where the worker finds the package: a checkout, or site-packages
 Bar = Callable[[str, float], None]  # called with the phase and the share of the build that is done
 STDERR_KEPT = 300
 
@@ -91,7 +93,7 @@ def _run_worker(folder: pathlib.Path, bar: Bar, on_parsed: Callable[[list[Layer]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "export.engine_worker", str(folder)],
+            [sys.executable, "-m", "deepvit.export.engine_worker", str(folder)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

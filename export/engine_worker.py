@@ -1,6 +1,6 @@
 """The process in which an engine is built, so that a crash or an out-of-memory in the builder ends it alone.
 
-    python -m export.engine_worker FOLDER
+    python -m deepvit.export.engine_worker FOLDER
 
 reads `job.json` and `model.onnx` in FOLDER, prints progress as JSON lines, and leaves there `engine.plan`,
 `network.json` (the layers as parsed), and where a GPU can run the engine `inspector.json` and `logits.npy`. It decides
@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from export.engine_network import EngineBuilder
-from export.engine_options import EngineOptions
-from export.options import Batch
-from runtime.errors import DeviceError, InputError, MissingError
-from runtime.manifest import HardwareCompatibility
-from runtime.tensorrt_library import Backend, Library, load_library, logger_of
+from deepvit.runtime.errors import DeviceError, InputError, MissingError
+from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.trt.library import Backend, Library, load_library, logger_of
+
+from .engine_network import EngineBuilder
+from .engine_options import EngineOptions
+from .options import Batch
 
 ERRORS = {kind.__name__: kind for kind in (DeviceError, InputError, MissingError)}
 ONNX, PLAN, NETWORK, INSPECTOR = "model.onnx", "engine.plan", "network.json", "inspector.json"
@@ -84,9 +85,9 @@ def work(folder: pathlib.Path) -> None:
 
 def _run(plan: bytes, weights: bytes | None, job: Job, library: Library, folder: pathlib.Path) -> None:
     """Load the engine that was just built, and leave its layers and its logits."""
-    from runtime.cuda import Cuda
-    from runtime.session_tensorrt import TensorRtSession
-    from runtime.trt import EngineOnGpu
+    from deepvit.runtime.trt.cuda import Cuda
+    from deepvit.runtime.trt.engine import EngineOnGpu
+    from deepvit.runtime.trt.session import TensorRtSession
 
     # The host code of a version-compatible plan is TensorRT's own, built a moment ago in this process.
     is_own_host_code = job.options.version_compatible

@@ -7,16 +7,17 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from export.open_model import OpenedModel, SessionOptions, WeightOptions, open_model, open_reference
-from export.verdict import preprocessing_breaches
-from runtime.decode import default_workers
-from runtime.errors import InputError
-from runtime.evaluate import EvaluationOptions, Evaluator, Progress
-from runtime.evaluation_result import Evaluation
-from runtime.evaluation_state import Keeping, kept_options
-from runtime.imagenet import ImageSource, open_dataset, spread
-from runtime.real_labels import read_real_labels
-from runtime.shards import Shards, run_shards
+from deepvit.images.decode import default_workers
+from deepvit.images.imagenet import ImageSource, open_dataset, spread
+from deepvit.images.real_labels import read_real_labels
+from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator, Progress
+from deepvit.measure.evaluate.kept import Keeping, kept_options
+from deepvit.measure.evaluate.result import Evaluation
+from deepvit.measure.evaluate.shards import Shards, run_shards
+from deepvit.runtime.errors import InputError
+
+from .open_model import OpenedModel, SessionOptions, WeightOptions, open_model, open_reference
+from .verdict import preprocessing_breaches
 
 logger = logging.getLogger(__name__)
 

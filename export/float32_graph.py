@@ -11,16 +11,17 @@ import torch
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.fold import FoldReport
-from export import onnx_graph, parity
-from export.graph_module import GraphModule
-from export.model_source import LoadedModel
-from export.options import Batch, GraphOptions, InputForm, MixForm, Outputs, Precision, QkvForm, Target
-from export.torch_logits import torch_logits
-from runtime.errors import InputError
-from runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage
-from runtime.preprocess import Crop, Preprocessing, model_input
-from runtime.session_onnxruntime import OnnxRuntimeSession
-from runtime.tensors import Images, Logits
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage
+from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
+from deepvit.runtime.tensors import Images, Logits
+
+from . import onnx_graph, parity
+from .graph_module import GraphModule
+from .model_source import LoadedModel
+from .options import Batch, GraphOptions, InputForm, MixForm, Outputs, Precision, QkvForm, Target
+from .torch_logits import torch_logits
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]  # images done, images in all

@@ -12,8 +12,9 @@ from torch import nn
 from deepvit.model.attention import Attention, ReAttention
 from deepvit.model.network import Block, DeepViT
 from deepvit.model.rewrites.fold import is_mix_folded
-from export.options import InputForm, MixForm, Outputs, QkvForm
-from runtime.preprocess import Preprocessing
+from deepvit.runtime.preprocess import Preprocessing
+
+from .options import InputForm, MixForm, Outputs, QkvForm
 
 CENTERED_SCALE = 2.0**-7  # brings centred pixels into [-1, 1]; a power of two, hence exact in every float type
 

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 import numpy as np
 import rich.table
 
-from export.compare_layers import LayerDistance, compare_engine_layers, compare_layers, steepest_fall
-from export.float32_graph import Progress, float32_graph_of
-from export.open_model import WeightOptions, load_weights_of
-from export.parity import default_images
-from export.parity_images import parity_crops
-from runtime.artifact import MODEL, Artifact
-from runtime.errors import InputError
-from runtime.preprocess import model_input
-from runtime.session import artifact_of, engine_here
-from runtime.tensors import Images
+from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import model_input
+from deepvit.runtime.session import artifact_of, engine_here
+from deepvit.runtime.tensors import Images
+
+from .compare_layers import LayerDistance, compare_engine_layers, compare_layers, steepest_fall
+from .float32_graph import Progress, float32_graph_of
+from .open_model import WeightOptions, load_weights_of
+from .parity import default_images
+from .parity_images import parity_crops
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

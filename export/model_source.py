@@ -9,9 +9,9 @@ from deepvit.model.variants import Variant, find_variant
 from deepvit.model.weights.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
 from deepvit.model.weights.published import fetch_checkpoint
 from deepvit.model.weights.random import SEED, randomize, state_sha256
-from runtime.errors import InputError
-from runtime.manifest import Weights
-from runtime.preprocess import Preprocessing
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Weights
+from deepvit.runtime.preprocess import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

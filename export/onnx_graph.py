@@ -13,9 +13,10 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from calibration.quantize import PRODUCT, count_quantized
-from export.options import Batch
-from runtime.errors import InputError
+from deepvit.calibration.quantize import PRODUCT, count_quantized
+from deepvit.runtime.errors import InputError
+
+from .options import Batch
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter says which module a node comes from

@@ -8,7 +8,7 @@ ContribOperators.md.
 import onnx
 from onnx import helper
 
-from calibration.quantize import MICROSOFT, PRODUCT
+from deepvit.calibration.quantize import MICROSOFT, PRODUCT
 
 
 def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -5,15 +5,16 @@ import json
 import pathlib
 import re
 
+from deepvit.measure.evaluate.summary import Contestant
 from deepvit.model.variants import VARIANTS, find_variant
 from deepvit.model.weights.checkpoint import EmaChoice
-from export.model_source import LoadedModel, ModelOptions, load_model, preprocessing_of
-from runtime.artifact import MANIFEST, record_file
-from runtime.errors import InputError
-from runtime.evaluation_summary import Contestant
-from runtime.manifest import Manifest
-from runtime.preprocess import Preprocessing
-from runtime.session import Session, artifact_of, is_in_artifact, open_session
+from deepvit.runtime.artifact import MANIFEST, record_file
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Manifest
+from deepvit.runtime.preprocess import Preprocessing
+from deepvit.runtime.session import Session, artifact_of, is_in_artifact, open_session
+
+from .model_source import LoadedModel, ModelOptions, load_model, preprocessing_of
 
 VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -159,7 +160,7 @@ def _preprocessing_as(variant: str, session: Session) -> Preprocessing:
 
 def open_torch(loaded: LoadedModel) -> OpenedModel:
     """Wrap a PyTorch model as a session."""
-    from runtime.session_torch import TorchSession
+    from deepvit.measure.torch_session import TorchSession
 
     module = loaded.module
     session = TorchSession(module, (module.in_chans, module.img_size, module.img_size))

@@ -4,9 +4,9 @@ import dataclasses
 import enum
 import pathlib
 
-from calibration.grid import Grid
-from calibration.options import QuantizationOptions
-from runtime.errors import InputError
+from deepvit.calibration.grid import Grid
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.runtime.errors import InputError
 
 
 class Precision(enum.Enum):

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.options import Precision
-from runtime.errors import OutOfBoundsError
-from runtime.manifest import ParityStage
-from runtime.scores import sqnr_db
+from deepvit.measure.evaluate.scores import sqnr_db
+from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.manifest import ParityStage
+
+from .options import Precision
 
 Float = npt.NDArray[Any]  # of some floating type
 # On 2 cores a 384-pixel image costs about six times a 224-pixel one, so that there are fewer of them.

@@ -5,10 +5,10 @@ import pathlib
 
 import numpy as np
 
-from runtime.decode import decode_one
-from runtime.errors import InputError
-from runtime.imagenet import FolderSource, ImageSource, open_images, spread
-from runtime.preprocess import Crop, Preprocessing
+from deepvit.images.decode import decode_one
+from deepvit.images.imagenet import FolderSource, ImageSource, open_images, spread
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Crop, Preprocessing
 
 logger = logging.getLogger(__name__)
 SAMPLES = pathlib.Path(__file__).with_name("sample_images")

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from deepvit.model.rewrites.original_order import original_style
-from export.model_source import LoadedModel, ModelOptions, load_model
-from runtime.errors import InputError, MissingError
-from runtime.manifest import ANY_BATCH, BatchRange, Tensor
-from runtime.session import Session
-from runtime.tensors import Images, Logits, check_images, check_logits
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Tensor
+from deepvit.runtime.session import Session
+from deepvit.runtime.tensors import Images, Logits, check_images, check_logits
+
+from .model_source import LoadedModel, ModelOptions, load_model
 
 PLAIN_OPSET = 20
 
@@ -83,7 +84,7 @@ class PeerOpener:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         if self.peer is Peer.PLAIN_ONNX:
-            from runtime.session_onnxruntime import OnnxRuntimeSession
+            from deepvit.runtime.ort.session import OnnxRuntimeSession
 
             return OnnxRuntimeSession(
                 plain_export(loaded),
@@ -97,7 +98,7 @@ class PeerOpener:
         return self._torch_session(loaded)
 
     def _torch_session(self, loaded: LoadedModel) -> Session:
-        from runtime.session_torch import TorchSession
+        from deepvit.measure.torch_session import TorchSession
 
         module = loaded.module
         shape, classes = (module.in_chans, module.img_size, module.img_size), module.num_classes

@@ -7,15 +7,21 @@ import pathlib
 
 import onnx
 
-from calibration.ranges import RANGES
+from deepvit.calibration.ranges import RANGES
 from deepvit.model.rewrites.fold import FoldReport
-from export import onnx_graph, parity
-from export.activation_range import largest_activations
-from export.attention_maps import expose_maps
-from export.batch_check import check_batches
-from export.calibrated_graph import CalibrationInput
-from export.cast import FP16_MAX, cast_graph
-from export.float32_graph import (
+from deepvit.runtime import artifact as artifacts
+from deepvit.runtime.artifact import Artifact, open_artifact
+from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Calibration, FoldRecord, Manifest, ParityStage, Tensor
+from deepvit.runtime.preprocess import Crop
+
+from . import onnx_graph, parity
+from .activation_range import largest_activations
+from .attention_maps import expose_maps
+from .batch_check import check_batches
+from .calibrated_graph import CalibrationInput
+from .cast import FP16_MAX, cast_graph
+from .float32_graph import (
     Float32Graph,
     Progress,
     check_input_form,
@@ -24,15 +30,10 @@ from export.float32_graph import (
     graph_session,
     log_step,
 )
-from export.model_source import LoadedModel
-from export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs, Precision
-from export.parity_images import parity_crops
-from export.quantized_graph import quantization_input, quantize
-from runtime import artifact as artifacts
-from runtime.artifact import Artifact, open_artifact
-from runtime.errors import OutOfBoundsError
-from runtime.manifest import ATTENTION_MAPS, BatchRange, Calibration, FoldRecord, Manifest, ParityStage, Tensor
-from runtime.preprocess import Crop
+from .model_source import LoadedModel
+from .options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs, Precision
+from .parity_images import parity_crops
+from .quantized_graph import quantization_input, quantize
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")

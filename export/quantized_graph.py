@@ -4,26 +4,27 @@ import dataclasses
 
 import onnx
 
-from calibration.budget import Budget, BudgetKind
-from calibration.grid import Grid
-from calibration.quantize import quantize_graph
-from calibration.ranges import ranges_sha256
-from export.accuracy_check import budget_failure, measure_check, require_default
-from export.budget_search import BudgetSearch
-from export.calibrated_graph import CalibratedGraph, CalibrationInput, calibrate_graph, calibration_input
-from export.calibration_images import HeldOut, held_out_images, open_labelled
-from export.cast import cast_graph
-from export.float32_graph import Float32Graph, Progress, graph_session
-from export.model_source import LoadedModel
-from export.onnx_graph import finish
-from export.onnxruntime_products import fuse_products
-from export.options import ExportOptions
-from runtime.describe import describe_check
-from runtime.errors import InputError
-from runtime.imagenet import Subset
-from runtime.manifest import AccuracyCheck, Calibration, ParityStage
-from runtime.paired import PairedCounts
-from runtime.session import Session
+from deepvit.calibration.budget import Budget, BudgetKind
+from deepvit.calibration.grid import Grid
+from deepvit.calibration.quantize import quantize_graph
+from deepvit.calibration.ranges import ranges_sha256
+from deepvit.images.imagenet import Subset
+from deepvit.metrics.paired import PairedCounts
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import AccuracyCheck, Calibration, ParityStage
+from deepvit.runtime.session import Session
+
+from .accuracy_check import budget_failure, measure_check, require_default
+from .budget_search import BudgetSearch
+from .calibrated_graph import CalibratedGraph, CalibrationInput, calibrate_graph, calibration_input
+from .calibration_images import HeldOut, held_out_images, open_labelled
+from .cast import cast_graph
+from .float32_graph import Float32Graph, Progress, graph_session
+from .model_source import LoadedModel
+from .onnx_graph import finish
+from .onnxruntime_products import fuse_products
+from .options import ExportOptions
+from .words import describe_check
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

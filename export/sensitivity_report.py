@@ -5,21 +5,22 @@ from collections.abc import Iterator
 
 import rich.table
 
-from calibration.options import QuantizationOptions
-from calibration.sensitivity import measure_sensitivity
-from calibration.statistics import ImageFeed
-from calibration.switchable import SwitchableModel
-from export import parity
-from export.calibrated_graph import calibrate_graph, calibration_input
-from export.float32_graph import Progress, float32_graph
-from export.model_source import LoadedModel
-from export.options import GraphOptions
-from export.parity_images import parity_crops
-from runtime.errors import InputError
-from runtime.figures import new_figure, save_figure
-from runtime.imagenet import spread
-from runtime.scores import db_text
-from runtime.sensitivity_result import Sensitivity
+from deepvit.calibration.budget.result import Sensitivity
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.sensitivity import measure_sensitivity
+from deepvit.calibration.statistics import ImageFeed
+from deepvit.calibration.switchable import SwitchableModel
+from deepvit.images.imagenet import spread
+from deepvit.measure.evaluate.scores import db_text
+from deepvit.measure.figures import new_figure, save_figure
+from deepvit.runtime.errors import InputError
+
+from . import parity
+from .calibrated_graph import calibrate_graph, calibration_input
+from .float32_graph import Progress, float32_graph
+from .model_source import LoadedModel
+from .options import GraphOptions
+from .parity_images import parity_crops
 
 SHOWN = 12
 

@@ -10,9 +10,9 @@ import re
 import tempfile
 from collections.abc import Iterator
 
-from runtime.cache_folder import cache_folder
-from runtime.errors import InputError
-from runtime.machine import Machine
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import cache_folder
+from deepvit.runtime.trt.machine import Machine
 
 logger = logging.getLogger(__name__)
 MAGIC = b"deepvit timing cache 1\n"

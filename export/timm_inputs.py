@@ -5,8 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from export.model_source import LoadedModel
-from runtime.tensors import Images
+from deepvit.runtime.tensors import Images
+
+from .model_source import LoadedModel
 
 
 def timm_inputs(loaded: LoadedModel, encoded: list[bytes]) -> Images:

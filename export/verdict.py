@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from export.accuracy_check import DEFAULT_MAX_DROP
-from export.open_model import OpenedModel
-from export.options import Precision
-from export.parity import PRECISION_BOUNDS, Bound
-from runtime.evaluation_result import Evaluation
+from deepvit.measure.evaluate.result import Evaluation
+
+from .accuracy_check import DEFAULT_MAX_DROP
+from .open_model import OpenedModel
+from .options import Precision
+from .parity import PRECISION_BOUNDS, Bound
 
 # Of thousands of images the largest difference is that of the strangest one: SQNR judges, and ties may fall otherwise.
 FLOAT32_BOUND = Bound(sqnr_db=80.0, top1_agreement=0.999)

@@ -1,9 +1,9 @@
 """What a server needs to run an artifact: manifest, preprocessing, sessions. Loads neither torch nor tensorrt."""
 
-from runtime.artifact import Artifact, open_artifact
-from runtime.manifest import Manifest
-from runtime.preprocess import Preprocessing, crop_image, model_input
-from runtime.session import Session, open_session
+from .artifact import Artifact, open_artifact
+from .manifest import Manifest
+from .preprocess import Preprocessing, crop_image, model_input
+from .session import Session, open_session
 
 __all__ = [
     "Artifact",

@@ -11,8 +11,8 @@ import re
 import shutil
 import tempfile
 
-from runtime.errors import InputError, MissingError
-from runtime.manifest import Engine, FileRecord, Manifest, parse_manifest
+from .errors import InputError, MissingError
+from .manifest import Engine, FileRecord, Manifest, parse_manifest
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from runtime.errors import InputError
-from runtime.paired import Interval
-from runtime.preprocess import Preprocessing
+from deepvit.metrics.paired import Interval
+
+from .errors import InputError
+from .preprocess import Preprocessing
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]

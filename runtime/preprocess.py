@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pydantic
 from PIL import Image, UnidentifiedImageError
 
-from runtime.errors import InputError
+from .errors import InputError
 
 Crop = npt.NDArray[np.uint8]
 INTERPOLATIONS = {

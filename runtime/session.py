@@ -4,12 +4,12 @@ import logging
 import pathlib
 from typing import Protocol
 
-from runtime.artifact import MANIFEST, MODEL, Artifact, open_artifact
-from runtime.engine_fit import misfits
-from runtime.errors import InputError
-from runtime.machine import this_machine
-from runtime.manifest import ANY_BATCH, BatchRange, Tensor
-from runtime.tensors import Images, Logits
+from .artifact import MANIFEST, MODEL, Artifact, open_artifact
+from .errors import InputError
+from .manifest import ANY_BATCH, BatchRange, Tensor
+from .tensors import Images, Logits
+from .trt.fit import misfits
+from .trt.machine import this_machine
 
 logger = logging.getLogger(__name__)
 PLAN_SUFFIXES = (".plan", ".engine")
@@ -83,13 +83,13 @@ def open_session(
 
 
 def _open_onnx(content: bytes, name: str, provider: str | None, threads: int | None, batch: BatchRange) -> Session:
-    from runtime.session_onnxruntime import OnnxRuntimeSession  # so that `import runtime` stays light
+    from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
     return OnnxRuntimeSession(content, name=name, provider=provider or "cpu", threads=threads, batch=batch)
 
 
 def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool) -> Session:
-    from runtime.session_tensorrt import open_plan  # likewise
+    from .trt.session import open_plan  # likewise
 
     if artifact is None and not path.is_file():
         raise InputError(f"{path} does not exist; build it: python cli.py build ARTIFACT")

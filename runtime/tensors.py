@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import InputError, NonFiniteError
-from runtime.manifest import Tensor
+from .errors import InputError, NonFiniteError
+from .manifest import Tensor
 
 Logits = npt.NDArray[np.float32]  # (B, classes)
 Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]  # (B, 3, H, W) normalised, or (B, H, W, 3) pixels

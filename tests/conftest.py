@@ -80,8 +80,8 @@ def tiny_model(tiny_variant) -> deepvit.model.DeepViT:
 @pytest.fixture(scope="session")
 def tiny_loaded():
     """The tiny CNN-stem model as the export takes it."""
-    from export.model_source import LoadedModel
-    from runtime.manifest import Weights
+    from deepvit.export.model_source import LoadedModel
+    from deepvit.runtime.manifest import Weights
 
     model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN]))
     return LoadedModel(variant=TINY[Stem.CNN], module=model, weights=Weights(source="random", sha256="0" * 64, seed=0))
@@ -90,8 +90,8 @@ def tiny_loaded():
 @pytest.fixture(scope="session")
 def tiny_artifact(tiny_loaded, tmp_path_factory) -> pathlib.Path:
     """An FP16 artifact of the tiny model; tests must not change it."""
-    from export.options import ExportOptions, GraphOptions
-    from export.pipeline import export_artifact
+    from deepvit.export.options import ExportOptions, GraphOptions
+    from deepvit.export.pipeline import export_artifact
 
     folder = tmp_path_factory.mktemp("artifacts") / "tiny-fp16"
     export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=folder))

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from export.add_engine import add_engine
-from export.engine_choice import RTX_CAPABILITIES
-from export.engine_options import EngineOptions
-from export.options import ExportOptions, GraphOptions, Precision
-from export.pipeline import export_artifact
-from runtime.fast_types import fast_types
-from runtime.machine import this_machine
-from runtime.onnxruntime_graph import providers
-from runtime.scores import sqnr_db
-from runtime.session import open_session
-from runtime.tensorrt_library import Backend, installed_version
+from deepvit.export.add_engine import add_engine
+from deepvit.export.engine.fast_types import fast_types
+from deepvit.export.engine_choice import RTX_CAPABILITIES
+from deepvit.export.engine_options import EngineOptions
+from deepvit.export.options import ExportOptions, GraphOptions, Precision
+from deepvit.export.pipeline import export_artifact
+from deepvit.measure.evaluate.scores import sqnr_db
+from deepvit.runtime.ort.graph import providers
+from deepvit.runtime.session import open_session
+from deepvit.runtime.trt.library import Backend, installed_version
+from deepvit.runtime.trt.machine import this_machine
 
 pytestmark = pytest.mark.gpu
 SQNR_DB = 40.0  # FP16 on a GPU against FP16 as the CPU rounds it

@@ -12,8 +12,8 @@ from api_use import ApiUse, faults_of, with_distinctive
 from conftest import ROOT
 from rig import build_rig, older_bindings
 
-from runtime.errors import DeviceError
-from runtime.tensorrt_library import checked, constructed
+from deepvit.runtime.errors import DeviceError
+from deepvit.runtime.trt.library import checked, constructed
 
 FILES = sorted(path for folder in ("runtime", "export") for path in (ROOT / folder).glob("*.py"))
 USERS = [path for path in FILES if "import tensorrt" in path.read_text()]

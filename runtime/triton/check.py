@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from runtime.artifact import record_file
-from runtime.errors import InputError
-from runtime.manifest import FileRecord
-from runtime.triton import layout
-from runtime.triton.schema import ModelConfig, parse_config, schema
+from ..artifact import record_file
+from ..errors import InputError
+from ..manifest import FileRecord
+from . import layout
+from .schema import ModelConfig, parse_config, schema
 
 MODEL_FILES = {"tensorrt_plan": "model.plan", "onnxruntime_onnx": "model.onnx"}
 ITEM_BYTES = {schema.TYPE_FP32: 4, schema.TYPE_INT32: 4, schema.TYPE_UINT8: 1}

@@ -4,10 +4,10 @@ import dataclasses
 import enum
 from collections.abc import Iterable
 
-from runtime.manifest import BatchRange, Manifest
-from runtime.triton import layout
-from runtime.triton.layout import Names
-from runtime.triton.schema import ModelConfig, schema
+from ..manifest import BatchRange, Manifest
+from . import layout
+from .layout import Names
+from .schema import ModelConfig, schema
 
 TYPES = {"float32": schema.TYPE_FP32, "uint8": schema.TYPE_UINT8, "int32": schema.TYPE_INT32}
 QUEUE_DELAY_MICROSECONDS = 2000  # how long a request may wait for others to share its batch

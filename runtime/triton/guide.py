@@ -1,10 +1,10 @@
 """README.md of a repository: how to serve it, and what clients send and get."""
 
-from runtime.manifest import Engine, Manifest
-from runtime.triton import layout
-from runtime.triton.configs import Backend
-from runtime.triton.layout import Names
-from runtime.triton.releases import release_for
+from ..manifest import Engine, Manifest
+from . import layout
+from .configs import Backend
+from .layout import Names
+from .releases import release_for
 
 NEEDS = {
     Backend.TENSORRT: "Triton's TensorRT backend and the GPU that the plan was built for",

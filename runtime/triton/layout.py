@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from runtime.errors import InputError
+from ..errors import InputError
 
 RECORD = "repository.json"  # written last: every file's hash
 CONFIG = "config.pbtxt"

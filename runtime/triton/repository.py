@@ -10,19 +10,30 @@ import shutil
 
 import numpy as np
 
-from runtime.artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
-from runtime.errors import InputError
-from runtime.golden import Golden
-from runtime.manifest import ATTENTION_MAPS, BatchRange, Engine
-from runtime.preprocess import crop_image, model_input
-from runtime.session import open_session
-from runtime.triton import configs, layout
-from runtime.triton.configs import Backend
-from runtime.triton.guide import guide
-from runtime.triton.layout import Names
-from runtime.triton.schema import ModelConfig, config_text
+from ..artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
+from ..errors import InputError
+from ..manifest import ATTENTION_MAPS, BatchRange, Engine
+from ..preprocess import crop_image, model_input
+from ..session import open_session
+from . import configs, layout
+from .configs import Backend
+from .guide import guide
+from .layout import Names
+from .schema import ModelConfig, config_text
+from .serving.golden import Golden
 
-HERE = pathlib.Path(__file__).parent
+RUNTIME = pathlib.Path(__file__).resolve().parents[1]
+MODEL_PY = '''"""Triton model; its code is runtime/triton/serving/{model}.py."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # the runtime that was packaged, whatever else is installed
+
+from runtime.triton.serving.{model} import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
 REQUIRED = ("numpy", "pillow", "pydantic")
 REQUIRED_BY_PYTHON = ("ml_dtypes", "onnx", "onnxruntime")
 # How close a model must come to the golden logits, which ONNX Runtime computed on a CPU. Another model is near 0 dB.
@@ -131,7 +142,7 @@ def _write_model(folder: pathlib.Path, plan: _Plan, backend: Backend) -> None:
     version = model / layout.VERSION
     version.mkdir()
     if backend is Backend.PYTHON:
-        _write_python(version, "infer.py")
+        _write_python(version, "infer")
         plan.golden.save(version / layout.GOLDEN)
         (version / layout.ARTIFACT).mkdir()
         for name in (MANIFEST, *artifact.manifest.files):
@@ -157,7 +168,7 @@ def _write_preprocess(folder: pathlib.Path, plan: _Plan) -> None:
     _write_config(folder, configs.preprocess_config(plan.names, manifest, len(image)))
     version = model / layout.VERSION
     version.mkdir()
-    _write_python(version, "preprocess.py")
+    _write_python(version, "preprocess")
     (version / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     (version / layout.GOLDEN_IMAGE).write_bytes(image)
     digest = hashlib.sha256(crop_image(image, manifest.preprocess).tobytes()).hexdigest()
@@ -170,7 +181,7 @@ def _write_classify(folder: pathlib.Path, plan: _Plan) -> None:
     _write_config(folder, configs.classify_config(plan.names, plan.artifact.manifest, plan.served))
     version = model / layout.VERSION
     version.mkdir()
-    _write_python(version, "classify.py")
+    _write_python(version, "classify")
     plan.golden.save(version / layout.GOLDEN)
     _write_labels(model, plan.options.labels)
     status = np.full((1, 1), layout.WARM_UP_STATUS, np.int32)
@@ -182,12 +193,18 @@ def _write_config(folder: pathlib.Path, config: ModelConfig) -> None:
     (folder / config.name / layout.CONFIG).write_text(config_text(config), encoding="utf-8")
 
 
-def _write_python(version: pathlib.Path, name: str) -> None:
-    """Put one of our models into its version folder, with the runtime that it imports."""
-    shutil.copyfile(HERE / "models" / name, version / "model.py")
-    (version / "runtime").mkdir()
-    for path in sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("*.txt")]):
-        shutil.copyfile(path, version / "runtime" / path.name)
+def _write_python(version: pathlib.Path, model: str) -> None:
+    """Write one of our models into its version folder, with the runtime that it imports."""
+    (version / "model.py").write_text(MODEL_PY.format(model=model), encoding="utf-8")
+    shutil.copytree(RUNTIME, version / "runtime", ignore=_not_served)
+
+
+def _not_served(folder: str, names: list[str]) -> set[str]:
+    """Return what of a folder of the runtime no server needs: the C++ runtime, and what writes repositories."""
+    place = pathlib.Path(folder)
+    if place == RUNTIME / "triton":
+        return set(names) - {"__init__.py", "serving"}
+    return {"__pycache__", "cpp"} & set(names)
 
 
 def _write_requirements(folder: pathlib.Path, backends: tuple[Backend, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from runtime.errors import InputError, MissingError
+from ..errors import InputError, MissingError
 
 try:
     from google.protobuf import text_format

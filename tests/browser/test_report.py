@@ -11,8 +11,8 @@ from chromium import Page
 from PIL import Image
 
 import cli
-from runtime.errors import InputError
-from runtime.report.collect import collect, read_results
+from deepvit.measure.report.collect import collect, read_results
+from deepvit.runtime.errors import InputError
 
 HOSTILE = '<script>alert("x")</script> $\\frac{1}{0}$ & "co"'
 

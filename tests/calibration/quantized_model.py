@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from calibration.calibrate import Equalization
-from calibration.histogram import Method
-from calibration.options import QuantizationOptions
-from export.calibrated_graph import calibrate_graph, calibration_input
-from export.float32_graph import float32_graph, log_step
-from export.model_source import LoadedModel, ModelOptions, load_model
-from export.options import GraphOptions, Precision, Target
-from export.parity_images import parity_crops
+from deepvit.calibration.calibrate import Equalization
+from deepvit.calibration.histogram import Method
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.calibrated_graph import calibrate_graph, calibration_input
+from deepvit.export.float32_graph import float32_graph, log_step
+from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
+from deepvit.export.options import GraphOptions, Precision, Target
+from deepvit.export.parity_images import parity_crops
 
 
 def calibrated(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from calibration.budget import Budget, BudgetKind, fewest_kept
-from runtime.errors import InputError
-from runtime.paired import PairedCounts
+from deepvit.calibration.budget import Budget, BudgetKind, fewest_kept
+from deepvit.metrics.paired import PairedCounts
+from deepvit.runtime.errors import InputError
 
 UNITS = [f"blocks.{i}.mlp.fc2" for i in range(32)]
 AGREE = Budget(BudgetKind.MIN_AGREEMENT, 99.5)

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.grid import E4M3_MAX, Grid, half_step, rounded, scale_of, stored, weight_scale
-from runtime.onnxruntime_graph import OnnxGraph
+from deepvit.calibration.grid import E4M3_MAX, Grid, half_step, rounded, scale_of, stored, weight_scale
+from deepvit.runtime.ort.graph import OnnxGraph
 
 
 def _by_onnxruntime(values, scale):

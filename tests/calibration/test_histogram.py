@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from calibration.grid import Grid, rounded, scale_of
-from calibration.histogram import BINS, Histogram, Method
-from runtime.errors import InputError
+from deepvit.calibration.grid import Grid, rounded, scale_of
+from deepvit.calibration.histogram import BINS, Histogram, Method
+from deepvit.runtime.errors import InputError
 
 
 def _histogram(values, parts=7):

@@ -6,12 +6,12 @@ import shutil
 import pytest
 from PIL import Image
 
-from calibration.image_list import Split, choose_images, seeded_order
-from calibration.options import QuantizationOptions
-from export.calibration_images import calibration_images, held_out_images
-from runtime.errors import InputError
-from runtime.imagenet import FolderSource, open_images
-from runtime.preprocess import Preprocessing
+from deepvit.calibration.image_list import Split, choose_images, seeded_order
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.calibration_images import calibration_images, held_out_images
+from deepvit.images.imagenet import FolderSource, open_images
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing
 
 SMALL = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
 

@@ -11,20 +11,20 @@ import torch
 from onnx import TensorProto, numpy_helper
 from quantized_model import PLAIN_MAX, calibrated, images_of
 
-from calibration.calibrate import graph_sha256
-from calibration.grid import Grid
-from calibration.policy import activations_of, find_products, units_of
-from calibration.quantize import count_quantized, quantize_graph, store_weight
-from calibration.ranges import read_ranges, require_fit
-from calibration.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
-from calibration.switchable import SwitchableModel
+from deepvit.calibration.calibrate import graph_sha256
+from deepvit.calibration.grid import Grid
+from deepvit.calibration.policy import activations_of, find_products, units_of
+from deepvit.calibration.quantize import count_quantized, quantize_graph, store_weight
+from deepvit.calibration.ranges import read_ranges, require_fit
+from deepvit.calibration.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
+from deepvit.calibration.switchable import SwitchableModel
+from deepvit.export.cast import cast_graph
+from deepvit.export.float32_graph import graph_session
+from deepvit.export.onnx_graph import finish, to_bytes, with_weights
+from deepvit.export.onnxruntime_products import fuse_products
+from deepvit.export.options import Precision, Target
 from deepvit.model.rewrites.equalize import equalize
-from export.cast import cast_graph
-from export.float32_graph import graph_session
-from export.onnx_graph import finish, to_bytes, with_weights
-from export.onnxruntime_products import fuse_products
-from export.options import Precision, Target
-from runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.errors import InputError, OutOfBoundsError
 
 KEPT_OPS = ("Conv", "Softmax", "LayerNormalization", "Gelu", "Gemm", "ReduceMean")
 
@@ -293,7 +293,7 @@ def test_a_scale_that_fp16_cannot_hold_is_refused(int8):
 
 
 def test_a_wrong_rescaling_leaves_nothing(tiny_loaded, monkeypatch):
-    import export.calibrated_graph as calibrated_graph
+    import deepvit.export.calibrated_graph as calibrated_graph
 
     def wrong(model, sites):
         changed = equalize(model, sites)
@@ -307,8 +307,8 @@ def test_a_wrong_rescaling_leaves_nothing(tiny_loaded, monkeypatch):
 
 
 def test_options_check_themselves():
-    from calibration.options import QuantizationOptions
-    from export.options import GraphOptions
+    from deepvit.calibration.options import QuantizationOptions
+    from deepvit.export.options import GraphOptions
 
     for options, says in (
         ({"images": 0}, "expected 1 to"),

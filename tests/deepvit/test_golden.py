@@ -6,7 +6,7 @@ from golden_model import golden_model
 
 import deepvit.model
 from deepvit.model.rewrites.fold import FOLDS, fold
-from runtime.onnxruntime_graph import OnnxGraph
+from deepvit.runtime.ort.graph import OnnxGraph
 
 PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]
 FLOAT64_BOUND = 1e-9  # the golden logits are rounded to 12 decimals

@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 from test_plan import HERE
 
-import export.add_engine
-import export.engine_process
-import runtime.session
-from export.add_engine import add_engine
-from export.build_progress import BuildProgress
-from export.engine_choice import choose_engines
-from export.engine_options import EngineOptions, compute_capabilities_from_text
-from export.engine_process import Built
-from export.engine_worker import Job, job_from_json
-from export.options import Batch, Target
-from export.timing_cache import locked, read_timings, timing_cache_path, write_timings
-from runtime.artifact import open_artifact
-from runtime.errors import InputError, MissingError, OutOfBoundsError
-from runtime.machine import Machine
-from runtime.manifest import HardwareCompatibility
-from runtime.session import open_session
-from runtime.tensorrt_library import Backend
+import deepvit.export.add_engine
+import deepvit.export.engine_process
+import deepvit.runtime.session
+from deepvit.export.add_engine import add_engine
+from deepvit.export.build_progress import BuildProgress
+from deepvit.export.engine_choice import choose_engines
+from deepvit.export.engine_options import EngineOptions, compute_capabilities_from_text
+from deepvit.export.engine_process import Built
+from deepvit.export.engine_worker import Job, job_from_json
+from deepvit.export.options import Batch, Target
+from deepvit.export.timing_cache import locked, read_timings, timing_cache_path, write_timings
+from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.session import open_session
+from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.trt.machine import Machine
 
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
 BOTH = {Backend.TENSORRT: "11.4.0.106", Backend.TENSORRT_RTX: "1.7.1.116"}
@@ -51,12 +51,14 @@ def files_of(folder):
 def on_gpu(monkeypatch, on_rig, tmp_path):
     """A GPU that exists by name: what the rig builds counts as run, with the graph's own answers unless changed."""
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(export.add_engine, "this_machine", lambda: dataclasses.replace(HERE, versions=BOTH))
+    monkeypatch.setattr(deepvit.export.add_engine, "this_machine", lambda: dataclasses.replace(HERE, versions=BOTH))
     changes = {"inspector": '{"Layers": []}', "error": 0.0, "jobs": []}
 
     def build(onnx, job, images, bar, on_parsed):
         changes["jobs"].append(job)
-        built = export.engine_process.build_engine(onnx, dataclasses.replace(job, is_run=False), None, bar, on_parsed)
+        built = deepvit.export.engine_process.build_engine(
+            onnx, dataclasses.replace(job, is_run=False), None, bar, on_parsed
+        )
         path = tmp_path / "same.onnx"
         path.write_bytes(onnx)
         logits = open_session(path).run(images) * np.float32(1 + changes["error"])
@@ -64,7 +66,7 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
             plan=built.plan, version=built.version, network=built.network, inspector=changes["inspector"], logits=logits
         )
 
-    monkeypatch.setattr(export.add_engine, "build_engine", build)
+    monkeypatch.setattr(deepvit.export.add_engine, "build_engine", build)
     return changes
 
 
@@ -121,7 +123,7 @@ def test_a_changed_graph_is_not_built(artifact, monkeypatch):
     content = bytearray((artifact / "model.onnx").read_bytes())
     content[100] ^= 1
     (artifact / "model.onnx").write_bytes(content)
-    monkeypatch.setattr(export.add_engine, "build_engine", None)
+    monkeypatch.setattr(deepvit.export.add_engine, "build_engine", None)
     with pytest.raises(InputError, match="model.onnx has SHA-256"):
         add_engine(artifact, RTX, quiet)
 
@@ -258,7 +260,7 @@ def test_progress_of_nested_phases():
 
 def test_the_gpu_of_the_tests_is_not_taken_for_this_machine(artifact, monkeypatch):
     """Negative control of the fixture: without it, TensorRT's engine is refused where no GPU is."""
-    monkeypatch.setattr(export.add_engine, "this_machine", lambda: NO_GPU)
+    monkeypatch.setattr(deepvit.export.add_engine, "this_machine", lambda: NO_GPU)
     with pytest.raises(MissingError, match="cannot be built here"):
         add_engine(artifact, EngineOptions(), quiet)
-    assert runtime.session.engine_here(open_artifact(artifact), allow_host_code=False) is None
+    assert deepvit.runtime.session.engine_here(open_artifact(artifact), allow_host_code=False) is None

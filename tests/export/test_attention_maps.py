@@ -10,17 +10,17 @@ from conftest import TINY
 from PIL import Image
 
 import cli
+from deepvit.export.attention_maps import OnnxMaps, TorchMaps
+from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
+from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Precision, Target
+from deepvit.export.pipeline import export_artifact
+from deepvit.measure.attention.analysis import cross_layer_similarity
 from deepvit.model import create_deepvit
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
-from export.attention_maps import OnnxMaps, TorchMaps
-from export.model_source import LoadedModel, ModelOptions, load_model
-from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Precision, Target
-from export.pipeline import export_artifact
-from runtime.attention import cross_layer_similarity
-from runtime.errors import InputError
-from runtime.manifest import ATTENTION_MAPS, Weights
-from runtime.preprocess import model_input
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import ATTENTION_MAPS, Weights
+from deepvit.runtime.preprocess import model_input
 
 
 @pytest.fixture(params=list(Stem), ids=lambda stem: stem.value)
@@ -84,7 +84,7 @@ def test_the_graph_gives_pytorchs_maps(loaded, tmp_path, mix, target):
 def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
     artifact = _exported(loaded, tmp_path / "maps", precision=precision, input_form=InputForm.UINT8)
     assert artifact.manifest.graph[ATTENTION_MAPS] == 2
-    from export.parity_images import parity_crops
+    from deepvit.export.parity_images import parity_crops
 
     crops = parity_crops(None, 1, loaded.preprocessing())  # a photograph, as those that it was calibrated on
     floats = model_input(crops, loaded.preprocessing())
@@ -92,15 +92,15 @@ def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
     error = np.linalg.norm(found.after - expected.after) / np.linalg.norm(expected.after)
     assert 0 < error < (0.02 if precision in (Precision.FP16, Precision.BF16) else 0.2)
     with pytest.raises(InputError, match="attention maps, which no engine does"):
-        from export.add_engine import add_engine
-        from export.engine_options import EngineOptions
-        from runtime.tensorrt_library import Backend
+        from deepvit.export.add_engine import add_engine
+        from deepvit.export.engine_options import EngineOptions
+        from deepvit.runtime.trt.library import Backend
 
         add_engine(artifact.folder, EngineOptions(backend=Backend.TENSORRT), print)
 
 
 def test_logits_are_those_without_maps(loaded, tmp_path):
-    from runtime.session import open_session
+    from deepvit.runtime.session import open_session
 
     images = model_input(_crops().repeat(3, axis=0), loaded.preprocessing())
     plain = _exported(loaded, tmp_path / "plain", precision=Precision.FP32, outputs=Outputs.LOGITS)
@@ -158,7 +158,7 @@ def test_the_command_on_a_trained_model(tmp_path, capsys):
     loaded = load_model(ModelOptions(variant="digits_cnn", pretrained=True))
     model = loaded.module.double()
     matrices = []
-    from runtime.preprocess import crop_image
+    from deepvit.runtime.preprocess import crop_image
 
     for name in found["torch"]["images"]:
         crop = crop_image(tmp_path / "digits" / "val" / name, loaded.preprocessing())
@@ -201,7 +201,7 @@ def test_refusals(tiny_artifact, tmp_path, capsys):
 
 
 def test_a_model_without_reattention(loaded, tmp_path):
-    from runtime.attention_report import blocks_figure, heads_figure, write_figures
+    from deepvit.measure.attention.pictures import blocks_figure, heads_figure, write_figures
 
     images = model_input(_crops(), loaded.preprocessing())
     maps = TorchMaps(loaded.module).maps(images)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from export.census import (
+from deepvit.export.census import (
     Layer,
     census_of,
     engine_breaches,
@@ -13,8 +13,8 @@ from export.census import (
     require_engine,
     require_network,
 )
-from runtime.artifact import open_artifact
-from runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.errors import InputError, OutOfBoundsError
 
 GEMM = Layer("blocks.0.attn.qkv/MatMul", "MATRIX_MULTIPLY", ("HALF", "HALF"), ("HALF",), ("NORMALIZATION", "CONSTANT"))
 CONV = Layer("patch_embed.proj/Conv", "CONVOLUTION", ("HALF",), ("HALF",), ("CAST",))

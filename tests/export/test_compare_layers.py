@@ -4,18 +4,25 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import export.compare_layers
-from export.compare_layers import LayerDistance, _graph, _marked, compare_engine_layers, compare_layers, steepest_fall
-from export.float32_graph import float32_graph_of
-from export.layer_report import report_layers
-from export.open_model import WeightOptions
-from export.options import Batch, ExportOptions, GraphOptions, Precision
-from export.parity_images import parity_crops
-from export.pipeline import export_artifact
-from runtime.artifact import open_artifact
-from runtime.errors import InputError
-from runtime.manifest import BatchRange, Census, Engine
-from runtime.preprocess import model_input
+import deepvit.export.compare_layers
+from deepvit.export.compare_layers import (
+    LayerDistance,
+    _graph,
+    _marked,
+    compare_engine_layers,
+    compare_layers,
+    steepest_fall,
+)
+from deepvit.export.float32_graph import float32_graph_of
+from deepvit.export.layer_report import report_layers
+from deepvit.export.open_model import WeightOptions
+from deepvit.export.options import Batch, ExportOptions, GraphOptions, Precision
+from deepvit.export.parity_images import parity_crops
+from deepvit.export.pipeline import export_artifact
+from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import BatchRange, Census, Engine
+from deepvit.runtime.preprocess import model_input
 
 
 class Planted:
@@ -75,7 +82,9 @@ def test_an_engine_is_built_with_every_blocks_output(setting, monkeypatch):
         def close(self):
             plans.append("closed")
 
-    monkeypatch.setattr(export.compare_layers, "_engine", lambda plan, backend: plans.append(len(plan)) or Standing())
+    monkeypatch.setattr(
+        deepvit.export.compare_layers, "_engine", lambda plan, backend: plans.append(len(plan)) or Standing()
+    )
     layers = compare_engine_layers(artifact, record, reference, images, lambda phase, share: None)
     assert layers == compare_layers(artifact, reference, images)
     assert plans[0] > 10_000

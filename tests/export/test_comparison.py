@@ -10,14 +10,15 @@ import pytest
 from PIL import Image
 
 import cli
-from export.comparison import compare_models, open_reference_for
-from export.model_source import ModelOptions, load_model
-from export.open_model import SessionOptions, WeightOptions
-from export.options import ExportOptions, GraphOptions
-from export.pipeline import export_artifact
-from export.timm_inputs import timm_inputs
-from runtime import decode, preprocess
-from runtime.errors import InputError
+from deepvit.export.comparison import compare_models, open_reference_for
+from deepvit.export.model_source import ModelOptions, load_model
+from deepvit.export.open_model import SessionOptions, WeightOptions
+from deepvit.export.options import ExportOptions, GraphOptions
+from deepvit.export.pipeline import export_artifact
+from deepvit.export.timm_inputs import timm_inputs
+from deepvit.images import decode
+from deepvit.runtime import preprocess
+from deepvit.runtime.errors import InputError
 
 PHOTOGRAPHS = 50
 
@@ -63,11 +64,11 @@ def _in_code(owner, name, change):
     """Replace a function wherever it was imported by a function of it."""
 
     def plant(_folder, patch):
-        import export.comparison
-        import runtime.evaluate
+        import deepvit.export.comparison
+        import deepvit.measure.evaluate.evaluator
 
         original = getattr(owner, name)
-        for module in (preprocess, decode, export.comparison, runtime.evaluate):
+        for module in (preprocess, decode, deepvit.export.comparison, deepvit.measure.evaluate.evaluator):
             if hasattr(module, name):
                 patch.setattr(module, name, change(original))
 
@@ -178,7 +179,7 @@ def test_the_eval_of_the_sound_artifact_passes(artifact, photos):
 def test_a_changed_weight_is_seen(artifact, photos, tmp_path):
     import onnx
 
-    from runtime.artifact import record_files
+    from deepvit.runtime.artifact import record_files
 
     folder = tmp_path / "artifact"
     shutil.copytree(artifact, folder)
@@ -237,7 +238,7 @@ def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
 
 
 def test_the_looser_bound_of_two_precisions_holds():
-    from export.verdict import FLOAT32_BOUND, bound_of
+    from deepvit.export.verdict import FLOAT32_BOUND, bound_of
 
     assert bound_of("fp32", "fp32", FLOAT32_BOUND) is FLOAT32_BOUND
     assert bound_of("fp16", "fp32", FLOAT32_BOUND).sqnr_db == 40

@@ -14,26 +14,26 @@ from conftest import ROOT
 from onnx import TensorProto, helper, numpy_helper
 
 import deepvit.model
-from calibration.grid import Grid
-from calibration.image_list import Split
-from calibration.options import QuantizationOptions
-from calibration.policy import activations_of, find_products
-from calibration.quantize import quantize_graph
-from calibration.ranges import Ranges, TensorRange
-from calibration.statistics import probed
-from export.add_engine import add_engine
-from export.cast import cast_graph
-from export.census import census_of, require_network
-from export.engine_options import EngineOptions
-from export.engine_process import build_engine
-from export.engine_worker import Job
-from export.onnx_graph import count_gemms, finish, to_bytes
-from export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target
-from export.pipeline import export_artifact
-from runtime.artifact import open_artifact, record_file
-from runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
-from runtime.manifest import HardwareCompatibility
-from runtime.tensorrt_library import Backend
+from deepvit.calibration.grid import Grid
+from deepvit.calibration.image_list import Split
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.policy import activations_of, find_products
+from deepvit.calibration.quantize import quantize_graph
+from deepvit.calibration.ranges import Ranges, TensorRange
+from deepvit.calibration.statistics import probed
+from deepvit.export.add_engine import add_engine
+from deepvit.export.cast import cast_graph
+from deepvit.export.census import census_of, require_network
+from deepvit.export.engine_options import EngineOptions
+from deepvit.export.engine_process import build_engine
+from deepvit.export.engine_worker import Job
+from deepvit.export.onnx_graph import count_gemms, finish, to_bytes
+from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target
+from deepvit.export.pipeline import export_artifact
+from deepvit.runtime.artifact import open_artifact, record_file
+from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.trt.library import Backend
 
 PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))

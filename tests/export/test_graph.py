@@ -12,19 +12,19 @@ import torch
 from conftest import ROOT, TINY, pixels
 
 import deepvit.model
+from deepvit.export.activation_range import largest_activations
+from deepvit.export.batch_check import check_batches
+from deepvit.export.cast import FP16_MAX, cast_graph, check_fp16_range
+from deepvit.export.graph_module import GraphAttention, GraphBlock, GraphModule
+from deepvit.export.onnx_graph import onnx_from_module, to_bytes
+from deepvit.export.options import Batch, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
-from export.activation_range import largest_activations
-from export.batch_check import check_batches
-from export.cast import FP16_MAX, cast_graph, check_fp16_range
-from export.graph_module import GraphAttention, GraphBlock, GraphModule
-from export.onnx_graph import onnx_from_module, to_bytes
-from export.options import Batch, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
-from runtime.errors import InputError, OutOfBoundsError
-from runtime.onnxruntime_graph import OnnxGraph
-from runtime.preprocess import Preprocessing, model_input
-from runtime.rounding import rounded_on_cpu
+from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.ort.rounding import rounded_on_cpu
+from deepvit.runtime.preprocess import Preprocessing, model_input
 
 MEANS = Preprocessing(
     resize=32, crop=32, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.5, 0.6, 0.7), layout="NCHW"
@@ -195,7 +195,7 @@ def test_batches(tiny_model):
 
 
 def test_large_maps_are_checked_in_parts(tiny_model, monkeypatch):
-    import export.batch_check as batch_check
+    import deepvit.export.batch_check as batch_check
 
     monkeypatch.setattr(batch_check, "MAX_MAP_BYTES", 0)
     sizes = []

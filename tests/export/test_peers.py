@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from export.model_source import ModelOptions, load_model
-from export.peers import Peer, PeerOpener, peers_from, peers_here
-from export.torch_logits import torch_logits
-from runtime.errors import MissingError
+from deepvit.export.model_source import ModelOptions, load_model
+from deepvit.export.peers import Peer, PeerOpener, peers_from, peers_here
+from deepvit.export.torch_logits import torch_logits
+from deepvit.runtime.errors import MissingError
 
 PRETRAINED = ModelOptions(variant="digits_cnn", pretrained=True)
 

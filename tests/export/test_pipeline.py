@@ -8,20 +8,20 @@ import torch
 from conftest import TINY
 
 import deepvit.model
+from deepvit.export import parity, pipeline
+from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
+from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision, Target
+from deepvit.export.pipeline import export_artifact
+from deepvit.images.imagenet import open_dataset
+from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
+from deepvit.measure.evaluate.summary import Contestant
+from deepvit.measure.torch_session import TorchSession
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
-from export import parity, pipeline
-from export.model_source import LoadedModel, ModelOptions, load_model
-from export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision, Target
-from export.pipeline import export_artifact
-from runtime.artifact import open_artifact
-from runtime.errors import InputError, OutOfBoundsError
-from runtime.evaluate import EvaluationOptions, Evaluator
-from runtime.evaluation_summary import Contestant
-from runtime.imagenet import open_dataset
-from runtime.manifest import ParityStage, Weights
-from runtime.session import open_session
-from runtime.session_torch import TorchSession
+from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.manifest import ParityStage, Weights
+from deepvit.runtime.session import open_session
 
 
 @pytest.mark.parametrize("precision", [p for p in Precision if p not in QUANTIZED])

@@ -5,11 +5,11 @@ import torch
 from conftest import load_golden
 
 import deepvit.model
+from deepvit.export.graph_module import GraphModule
+from deepvit.export.onnx_graph import onnx_from_module, to_bytes
+from deepvit.export.options import Batch, InputForm, MixForm, QkvForm
 from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
-from export.graph_module import GraphModule
-from export.onnx_graph import onnx_from_module, to_bytes
-from export.options import Batch, InputForm, MixForm, QkvForm
-from runtime.preprocess import Preprocessing
+from deepvit.runtime.preprocess import Preprocessing
 
 HALF = Preprocessing(resize=1, crop=1, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
 

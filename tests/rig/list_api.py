@@ -6,7 +6,7 @@ import json
 import sys
 
 if len(sys.argv) > 2 and sys.argv[2] == "rtx":
-    from runtime.tensorrt_library import Backend, load_library
+    from deepvit.runtime.trt.library import Backend, load_library
 
     module = load_library(Backend.TENSORRT_RTX).trt
 else:

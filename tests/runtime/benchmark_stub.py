@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from runtime.errors import MissingError
-from runtime.manifest import BatchRange, Tensor
+from deepvit.runtime.errors import MissingError
+from deepvit.runtime.manifest import BatchRange, Tensor
 
 
 class TimedSession:

@@ -10,12 +10,12 @@ import time
 
 import numpy as np
 
-from runtime.evaluate import EvaluationOptions, Evaluator
-from runtime.evaluation_state import Keeping, kept_options
-from runtime.evaluation_summary import Contestant
-from runtime.imagenet import open_dataset
-from runtime.manifest import BatchRange, Tensor
-from runtime.preprocess import Preprocessing
+from deepvit.images.imagenet import open_dataset
+from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
+from deepvit.measure.evaluate.kept import Keeping, kept_options
+from deepvit.measure.evaluate.summary import Contestant
+from deepvit.runtime.manifest import BatchRange, Tensor
+from deepvit.runtime.preprocess import Preprocessing
 
 TINY = Preprocessing(resize=4, crop=4, interpolation="nearest", mean=(0.0,) * 3, std=(1.0,) * 3, layout="NCHW")
 SMALLER = TINY.model_copy(update={"crop": 2})
@@ -35,7 +35,7 @@ class RedSession:
         self.input = Tensor(name="images", shape=("batch", 3, side, side), dtype="float32")
 
     def run(self, images):
-        from runtime.tensors import check_logits
+        from deepvit.runtime.tensors import check_logits
 
         self.runs += 1
         time.sleep(self.pause)

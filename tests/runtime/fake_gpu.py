@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from runtime.errors import DeviceError
-from runtime.tensorrt_library import Backend, Library
+from deepvit.runtime.errors import DeviceError
+from deepvit.runtime.trt.library import Backend, Library
 
 PLAN = b"FAKE PLAN "
 SECRET = 7  # seeds the fake engine's weights

@@ -10,9 +10,9 @@ import sys
 import pytest
 from conftest import ROOT
 
-from runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
-from runtime.errors import InputError, MissingError
-from runtime.session import open_session
+from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.session import open_session
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.attention import (
+from deepvit.measure.attention.analysis import (
     AttentionMaps,
     AttentionSums,
     count_similar,

@@ -6,11 +6,11 @@ import pytest
 from benchmark_stub import StubOpener
 
 import cli
-from runtime.benchmark import BenchmarkOptions, Subject, run_benchmark
-from runtime.benchmark_report import describe_benchmark, draw_benchmark
-from runtime.benchmark_result import Benchmark
-from runtime.errors import InputError, MissingError
-from runtime.host import Clocks, device_bytes, seen_clocks, this_host
+from deepvit.measure.bench.host import Clocks, device_bytes, seen_clocks, this_host
+from deepvit.measure.bench.result import Benchmark
+from deepvit.measure.bench.turns import BenchmarkOptions, Subject, run_benchmark
+from deepvit.measure.bench.words import describe_benchmark, draw_benchmark
+from deepvit.runtime.errors import InputError, MissingError
 
 QUICK = BenchmarkOptions(batches=(1, 4), rounds=5, turn_s=0.02, turn_runs=3, warm_up_s=0.3)
 

@@ -16,13 +16,13 @@ from conftest import ROOT
 from evaluation_stub import CLASSES, SMALLER, TIMES, FailingOpener, StubOpener, contestant
 from PIL import Image
 
-from runtime.errors import InputError, MissingError, OutOfBoundsError
-from runtime.evaluate import EvaluationOptions, Evaluator
-from runtime.evaluation_state import Keeping, kept_options
-from runtime.imagenet import open_dataset
-from runtime.real_labels import read_real_labels
-from runtime.shards import Shards, run_shards
-from runtime.tensors import check_logits
+from deepvit.images.imagenet import open_dataset
+from deepvit.images.real_labels import read_real_labels
+from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
+from deepvit.measure.evaluate.kept import Keeping, kept_options
+from deepvit.measure.evaluate.shards import Shards, run_shards
+from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.tensors import check_logits
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_corrupt_images_are_counted_and_named(dataset):
 
 
 def test_several_models_decode_every_image_once_and_each_crops_its_own(dataset, monkeypatch):
-    from runtime import decode
+    from deepvit.images import decode
 
     decoded = []
     real = decode.decode_rgb
@@ -144,9 +144,9 @@ def test_non_finite_logits_are_an_error_elsewhere():
 
 
 def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path):
-    from export.open_model import SessionOptions, WeightOptions, open_model
-    from export.options import Batch, ExportOptions, GraphOptions, Precision
-    from export.pipeline import export_artifact
+    from deepvit.export.open_model import SessionOptions, WeightOptions, open_model
+    from deepvit.export.options import Batch, ExportOptions, GraphOptions, Precision
+    from deepvit.export.pipeline import export_artifact
 
     options = GraphOptions(precision=Precision.FP32, batch=Batch(min=4, opt=4, max=4))
     export_artifact(tiny_loaded, ExportOptions(graph=options, output=tmp_path / "fixed"))
@@ -195,7 +195,7 @@ def test_a_process_that_fails_or_is_killed_is_an_error(opener):
 
 
 def test_every_process_sees_its_own_gpu(opener, monkeypatch):
-    from runtime import shards
+    from deepvit.measure.evaluate import shards
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     shards._run_shard(opener, [0], ["1"])
@@ -269,7 +269,7 @@ def test_the_reference_runs_once_and_again_when_anything_changes(dataset, cache)
 
 
 def test_crops_are_decoded_once_and_again_when_an_image_changes(dataset, cache, monkeypatch):
-    from runtime import decode
+    from deepvit.images import decode
 
     decoded = []
     real = decode.decode_rgb
@@ -330,7 +330,7 @@ def test_real_labels(tmp_path):
     for number, (_, valid) in numbers.items():
         real[number - 1] = valid
     (tmp_path / "real.json").write_text(json.dumps(real))
-    from runtime.imagenet import FolderSource, open_images
+    from deepvit.images.imagenet import FolderSource, open_images
 
     names = open_images(str(tmp_path))
     source = FolderSource(names.root, tuple((name, 0) for name, _ in names.files))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from runtime.fast_types import fast_types, why_slow
-from runtime.tensorrt_library import Backend
+from deepvit.export.engine.fast_types import fast_types, why_slow
+from deepvit.runtime.trt.library import Backend
 
 TRT, RTX = Backend.TENSORRT, Backend.TENSORRT_RTX
 
@@ -27,7 +27,7 @@ def test_why_a_precision_does_not_pay(precision, capabilities, backend, says):
 
 
 def test_every_gpu_of_the_table_has_fp16():
-    from runtime.fast_types import FAST
+    from deepvit.export.engine.fast_types import FAST
 
     for capability in FAST:
         assert "fp16" in fast_types(capability)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.decode import decode_images
-from runtime.errors import InputError
-from runtime.imagenet import DEVKIT_TRUTH, list_sha256, open_dataset, open_images, spread
-from runtime.preprocess import Preprocessing
+from deepvit.images.decode import decode_images
+from deepvit.images.imagenet import DEVKIT_TRUTH, list_sha256, open_dataset, open_images, spread
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing
 
 TINY = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
 SYNSETS = ("n01440764", "n01443537", "n15075141")  # labels 0, 1 and 999

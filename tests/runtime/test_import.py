@@ -25,7 +25,7 @@ def test_a_session_runs_without_torch(tiny_artifact):
 
 def test_building_and_running_engines_needs_no_torch():
     code = (
-        "import sys, export.add_engine, export.engine_worker, runtime.session_tensorrt;"
-        "assert not {'torch', 'timm', 'deepvit', 'tensorrt'} & set(sys.modules)"
+        "import sys, deepvit.export.add_engine, deepvit.export.engine_worker, deepvit.runtime.trt.session;"
+        "assert not {'torch', 'timm', 'deepvit.model', 'tensorrt'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.paired import PairedCounts, count_pairs, drop_interval, mcnemar_p, wilson_interval
+from deepvit.metrics.paired import PairedCounts, count_pairs, drop_interval, mcnemar_p, wilson_interval
 
 
 def test_wilson_interval_of_a_textbook_case():

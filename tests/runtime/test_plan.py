@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from fake_gpu import PLAN, FakeCuda, Runtime, expected_logits, fake_library
 
-import runtime.cuda
-import runtime.session
-import runtime.session_tensorrt
-from runtime.artifact import MANIFEST, open_artifact, record_file
-from runtime.engine_fit import misfits
-from runtime.errors import InputError, MissingError
-from runtime.machine import Machine, this_machine
-from runtime.manifest import BatchRange, Census, Engine, HardwareCompatibility
-from runtime.session import open_session
-from runtime.tensorrt_library import Backend
+import deepvit.runtime.session
+import deepvit.runtime.trt.cuda
+import deepvit.runtime.trt.session
+from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import BatchRange, Census, Engine, HardwareCompatibility
+from deepvit.runtime.session import open_session
+from deepvit.runtime.trt.fit import misfits
+from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.trt.machine import Machine, this_machine
 
 HERE = Machine(
     gpu="NVIDIA Test", compute_capability="8.9", driver="580.82.07", memory="24564 MiB",
@@ -52,10 +52,10 @@ def gpu(monkeypatch):
     """This machine with a GPU; the list gets every backend that was loaded."""
     loaded = []
     monkeypatch.setattr(
-        runtime.session_tensorrt, "load_library", lambda backend: loaded.append(backend) or fake_library()
+        deepvit.runtime.trt.session, "load_library", lambda backend: loaded.append(backend) or fake_library()
     )
-    monkeypatch.setattr(runtime.cuda, "Cuda", FakeCuda)
-    for module in (runtime.session_tensorrt, runtime.session):
+    monkeypatch.setattr(deepvit.runtime.trt.cuda, "Cuda", FakeCuda)
+    for module in (deepvit.runtime.trt.session, deepvit.runtime.session):
         monkeypatch.setattr(module, "this_machine", lambda: HERE)
     return loaded
 
@@ -164,7 +164,7 @@ def test_a_stripped_plan_takes_its_weights_from_the_verified_onnx_file(tiny_arti
 def test_a_plan_of_another_machine(tiny_artifact, tmp_path, gpu, monkeypatch, changes, here, says):
     folder = with_plan(tiny_artifact, tmp_path / "a", **changes)
     machine = dataclasses.replace(HERE, **here)
-    monkeypatch.setattr(runtime.session_tensorrt, "this_machine", lambda: machine)
+    monkeypatch.setattr(deepvit.runtime.trt.session, "this_machine", lambda: machine)
     with pytest.raises(MissingError, match=says) as caught:
         open_session(folder / "engine.plan", allow_host_code=True)
     assert "this machine has" in str(caught.value)

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 import deepvit.model
-from export.model_source import ModelOptions, load_model
-from runtime.errors import InputError
-from runtime.preprocess import Preprocessing, crop_image, decode_rgb, model_input, resize_and_crop
+from deepvit.export.model_source import ModelOptions, load_model
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing, crop_image, decode_rgb, model_input, resize_and_crop
 
 ODD_SIZES = [
     (1, 1),

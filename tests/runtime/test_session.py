@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from conftest import pixels
 
-from runtime.artifact import MODEL
-from runtime.errors import InputError, MissingError, OutOfBoundsError
-from runtime.execution_providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
-from runtime.manifest import BatchRange
-from runtime.session import open_session
-from runtime.session_onnxruntime import OnnxRuntimeSession
-from runtime.session_torch import TorchSession
+from deepvit.measure.torch_session import TorchSession
+from deepvit.runtime.artifact import MODEL
+from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.manifest import BatchRange
+from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
+from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.session import open_session
 
 
 @pytest.fixture

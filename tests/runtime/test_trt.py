@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fake_gpu import PLAN, FakeCuda, expected_logits, fake_library
 
-from runtime.errors import DeviceError, InputError, OutOfBoundsError
-from runtime.session_tensorrt import TensorRtSession
-from runtime.trt import EngineOnGpu
-from runtime.trt_lease import MOST_SHAPES
+from deepvit.runtime.errors import DeviceError, InputError, OutOfBoundsError
+from deepvit.runtime.trt.engine import EngineOnGpu
+from deepvit.runtime.trt.lease import MOST_SHAPES
+from deepvit.runtime.trt.session import TensorRtSession
 
 
 def open_fake(cuda=None, plan=PLAN, leases=2, **engine_options):

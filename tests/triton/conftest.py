@@ -27,9 +27,9 @@ def golden_image() -> bytes:
 @pytest.fixture(scope="session")
 def packaged(golden_image):
     """A function: artifact folder, output folder, … → a repository, written."""
-    from runtime.artifact import open_artifact
-    from runtime.triton.labels import default_labels
-    from runtime.triton.repository import RepositoryOptions, write_repository
+    from deepvit.images.class_names import default_labels
+    from deepvit.runtime.artifact import open_artifact
+    from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
 
     def package(artifact, output, **options):
         opened = open_artifact(artifact)

@@ -8,14 +8,14 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
-from runtime.artifact import MANIFEST, open_artifact, record_file
-from runtime.errors import InputError
-from runtime.triton import layout
-from runtime.triton.check import check_repository
-from runtime.triton.configs import Backend
-from runtime.triton.labels import default_labels, read_labels
-from runtime.triton.releases import release_for
-from runtime.triton.schema import parse_config, schema
+from deepvit.images.class_names import default_labels, read_labels
+from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.triton import layout
+from deepvit.runtime.triton.check import check_repository
+from deepvit.runtime.triton.configs import Backend
+from deepvit.runtime.triton.releases import release_for
+from deepvit.runtime.triton.schema import parse_config, schema
 
 
 def replace_weights(path: pathlib.Path) -> None:

@@ -12,8 +12,8 @@ from server import Server
 from test_repository import rehash_artifact, replace_weights
 from tritonclient.utils import InferenceServerException
 
-from runtime import crop_image, model_input, open_artifact
-from runtime.triton.configs import Backend
+from deepvit.runtime import crop_image, model_input, open_artifact
+from deepvit.runtime.triton.configs import Backend
 
 CLIENTS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 LOAD_REQUESTS = 2000  # 20,000 in benchmarks/triton_load.py
@@ -175,7 +175,7 @@ def test_swapped_weights_are_not_served(start, packaged, cpp_data, tmp_path):
 
 def test_the_ensemble_refuses_a_model_that_came_up_with_other_weights(start, packaged, cpp_data, tmp_path, rows):
     """As for an engine, which no Python opens: here the Python model's own proof is made to fit the swapped weights."""
-    from runtime.golden import Golden
+    from deepvit.runtime.triton.serving.golden import Golden
 
     repository = packaged(cpp_data / "artifacts" / "small", tmp_path / "repository", backends=(Backend.PYTHON,))
     version = repository / "small_python" / "1"

@@ -18,15 +18,16 @@ sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
 
 from image_kinds import write_images
 
+from deepvit.export.model_source import LoadedModel
+from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, Precision, Target
+from deepvit.export.pipeline import export_artifact
 from deepvit.model import create_deepvit
 from deepvit.model.variants import Architecture, Variant
 from deepvit.model.weights.random import randomize
-from export.model_source import LoadedModel
-from export.options import Batch, ExportOptions, GraphOptions, InputForm, Precision, Target
-from export.pipeline import export_artifact
-from runtime import crop_image, model_input, open_artifact, open_session
-from runtime.artifact import record_file
-from runtime.manifest import Weights
+
+from ... import crop_image, model_input, open_artifact, open_session
+from ...artifact import record_file
+from ...manifest import Weights
 
 IMAGES = 300
 OTHER_PREPROCESSING = {  # artifact → what its manifest says instead; the model stays

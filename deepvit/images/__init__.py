@@ -1,0 +1,1 @@
+"""Images in, labels with them: datasets, decoding, class names."""

@@ -1,0 +1,33 @@
+"""Class names, one per line, in the order of the logits."""
+
+import pathlib
+
+from deepvit.runtime.errors import InputError
+
+IMAGENET_CLASSES = 1000
+
+
+def read_labels(path: pathlib.Path, classes: int) -> list[str]:
+    """Read a user's labels.
+
+    Raises:
+        InputError: Not readable, not UTF-8, or not one line per class.
+    """
+    try:
+        labels = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--labels {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(labels) != classes or not all(label.strip() for label in labels):
+        named = sum(1 for label in labels if label.strip())
+        raise InputError(f"--labels {path} names {named} classes, one per line; expected {classes}")
+    return labels
+
+
+def default_labels(classes: int) -> list[str]:
+    """Return ImageNet's names, as timm has them, for 1000 classes; else the classes' numbers."""
+    if classes != IMAGENET_CLASSES:
+        return [str(index) for index in range(classes)]
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    return [str(info.index_to_description(index)) for index in range(classes)]

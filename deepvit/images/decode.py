@@ -1,0 +1,109 @@
+"""Images → crops, decoded by worker processes ahead of the model, in the source's order."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+from collections.abc import Generator, Sequence
+
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.preprocess import Crop, Preprocessing, decode_rgb, resize_and_crop
+from deepvit.runtime.processes import end_with_parent, without_interrupts
+
+from .imagenet import ImageSource
+
+CHUNK = 16  # images that a worker takes at once: large enough to make passing messages cheap
+CHUNKS_AHEAD_PER_WORKER = 3  # bounds memory: at 224 pixels a chunk is 2.4 MB
+MIN_IMAGES_FOR_WORKERS = 200  # below that, starting processes costs more than decoding
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """One image: a crop for each preprocessing and the label, or why there are none."""
+
+    index: int
+    crops: tuple[Crop, ...]
+    label: int | None
+    error: str = ""
+
+    @property
+    def crop(self) -> Crop | None:
+        """The first of the crops; None where there are none."""
+        return self.crops[0] if self.crops else None
+
+
+def decode_one(source: ImageSource, index: int, preprocessings: Sequence[Preprocessing]) -> Decoded:
+    """Read and decode one image, and crop it for each preprocessing; one that cannot be used has an error instead."""
+    try:
+        encoded, label = source.read(index)
+    except OSError as error:
+        return Decoded(index, (), None, f"cannot be read: {error.strerror or error}")
+    try:
+        image = decode_rgb(encoded)
+        return Decoded(index, tuple(resize_and_crop(image, each) for each in preprocessings), label)
+    except InputError as error:
+        return Decoded(index, (), label, str(error))
+
+
+_worker: tuple[ImageSource, Sequence[Preprocessing]] | None = None
+
+
+def _start_worker(source: ImageSource, preprocessings: Sequence[Preprocessing]) -> None:
+    global _worker  # noqa: PLW0603 - a worker process serves one source; sending it with every task would be slower
+    end_with_parent()
+    _worker = (source, preprocessings)
+
+
+def _decode_chunk(indices: Sequence[int]) -> list[Decoded]:
+    assert _worker is not None
+    source, preprocessings = _worker
+    return [decode_one(source, index, preprocessings) for index in indices]
+
+
+def default_workers(images: int) -> int:
+    """Return how many worker processes decode `images` images on this machine; 0 means none but this process."""
+    return (os.cpu_count() or 1) if images >= MIN_IMAGES_FOR_WORKERS else 0
+
+
+def decode_images(
+    source: ImageSource,
+    preprocessings: Sequence[Preprocessing],
+    workers: int | None = None,
+    indices: Sequence[int] | None = None,
+) -> Generator[Decoded, None, None]:
+    """Yield images of `source` in order, each decoded once.
+
+    Args:
+        source: The images.
+        preprocessings: How they are resized and cropped; a crop for each.
+        workers: Worker processes; 0 decodes in this process; chosen by the number of images where None.
+        indices: Which images; all where None.
+
+    Raises:
+        MissingError: A worker process was killed, usually for want of memory.
+    """
+    indices = range(len(source)) if indices is None else indices
+    workers = default_workers(len(indices)) if workers is None else workers
+    if workers == 0:
+        for index in indices:
+            yield decode_one(source, index, preprocessings)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that runs ONNX Runtime's threads can hang
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(source, preprocessings)
+    ) as pool:
+        chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
+        ahead: collections.deque[concurrent.futures.Future[list[Decoded]]] = collections.deque()
+        try:
+            for chunk in chunks:
+                with without_interrupts():
+                    ahead.append(pool.submit(_decode_chunk, chunk))
+                if len(ahead) >= workers * CHUNKS_AHEAD_PER_WORKER:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise MissingError("a decoding process was killed, usually for want of memory; try --workers 1") from error
+        finally:
+            pool.shutdown(cancel_futures=True)  # waits: a process that ended meanwhile would lose what ends the workers

@@ -1,0 +1,72 @@
+"""Datasets that timm reads: tar files, Hugging Face, TensorFlow and torchvision datasets."""
+
+import io
+import pathlib
+from typing import Any
+
+from deepvit.runtime.errors import InputError, MissingError
+
+
+class TimmSource:
+    """An indexable timm dataset, opened anew in every process.
+
+    Args:
+        dataset: A tar file, or timm's name with its scheme, and after a colon where the data lie: `hfds/imagenet-1k`,
+            `torch/imagenet:/data`.
+        split: "val" or "train".
+    """
+
+    def __init__(self, dataset: str, split: str) -> None:
+        self.dataset, self.split = dataset, split
+        self._opened: Any = None
+        reader = self._reader()
+        if not hasattr(reader, "__getitem__"):
+            raise InputError(
+                f"dataset {dataset} is a stream; expected one that can be indexed, or a folder or tar file"
+            )
+        self._length = len(reader)
+        if not self._length:
+            raise InputError(f"dataset {dataset} has no images in its {split} split")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    def _reader(self) -> Any:
+        if self._opened is None:
+            from timm.data import create_dataset
+
+            name, _, root = self.dataset.partition(":")
+            if name.endswith(".tar"):
+                name, root = "", name
+            split = "validation" if self.split == "val" else self.split
+            try:
+                self._opened = create_dataset(name, root=root or None, split=split, load_bytes=True)
+            except ImportError as error:
+                raise MissingError(f"dataset {self.dataset}: {error}; install what it needs") from error
+            except (OSError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+                raise InputError(f"timm cannot open dataset {self.dataset}: {str(error).splitlines()[0]}") from error
+        reader = getattr(self._opened, "reader", None)
+        return self._opened if reader is None else reader
+
+    def __len__(self) -> int:
+        return self._length
+
+    def name(self, index: int) -> str:
+        reader = self._reader()
+        return str(reader.filename(index)) if hasattr(reader, "filename") else f"{self.dataset}#{index}"
+
+    def fingerprint(self, index: int) -> str:  # noqa: ARG002 - one file holds all
+        """Return that of the whole tar file; other datasets are taken to stay as they are."""
+        path = pathlib.Path(self.dataset)
+        if not path.is_file():
+            return self.split
+        status = path.stat()
+        return f"{status.st_size}:{status.st_mtime_ns}"
+
+    def read(self, index: int) -> tuple[bytes, int | None]:
+        image, label = self._reader()[index]
+        if hasattr(image, "read"):
+            return image.read(), int(label)
+        encoded = io.BytesIO()  # a dataset that decodes by itself gives a PIL image: PNG keeps its pixels
+        image.save(encoded, "PNG")
+        return encoded.getvalue(), int(label)

@@ -1,0 +1,118 @@
+"""The machine that a figure comes from, in words: processor, memory, GPU, versions, and the clocks that were seen."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+
+import pydantic
+
+from deepvit.runtime.trt.machine import this_machine
+
+PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "numpy")
+CPUINFO = pathlib.Path("/proc/cpuinfo")
+
+
+class Host(pydantic.BaseModel):
+    """One machine; clocks in MHz."""
+
+    cpu: str
+    cores: int
+    avx512: bool
+    avx512_vnni: bool
+    memory_gib: float | None
+    gpu: str | None
+    driver: str | None
+    python: str
+    versions: dict[str, str]
+
+
+class Clocks(pydantic.BaseModel):
+    """The least and the most MHz that were seen; None where the machine does not tell."""
+
+    cpu_mhz: tuple[float, float] | None = None
+    gpu_mhz: tuple[float, float] | None = None
+
+
+def this_host() -> Host:
+    """Describe this machine."""
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.is_file() else []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    machine = this_machine()
+    return Host(
+        cpu=next(named, platform.processor() or platform.machine()),
+        cores=os.cpu_count() or 1,
+        avx512="avx512f" in flags,
+        avx512_vnni="avx512_vnni" in flags,
+        memory_gib=_memory_gib(),
+        gpu=machine.gpu,
+        driver=machine.driver,
+        python=platform.python_version(),
+        versions={name: version for name in PACKAGES if (version := _version(name)) is not None},
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError):
+        return None
+
+
+def seen_clocks(before: Clocks) -> Clocks:
+    """Return `before` widened by the clocks of this moment."""
+    cpu = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _cpuinfo(), re.MULTILINE)]
+    return Clocks(cpu_mhz=_widened(before.cpu_mhz, cpu), gpu_mhz=_widened(before.gpu_mhz, _gpu_query("clocks.sm")))
+
+
+def _cpuinfo() -> str:
+    return CPUINFO.read_text() if CPUINFO.is_file() else ""
+
+
+def _widened(before: tuple[float, float] | None, values: list[float]) -> tuple[float, float] | None:
+    seen = [*(before or ()), *values]
+    return (min(seen), max(seen)) if seen else None
+
+
+def _gpu_query(field: str) -> list[float]:
+    rows = _nvidia_smi(f"--query-gpu={field}", "--format=csv,noheader,nounits")
+    return [float(row) for row in rows if re.fullmatch(r"[\d.]+", row.strip())]
+
+
+def device_bytes(pid: int) -> int | None:
+    """Return what a process holds of the GPU's memory; None where there is no GPU or it does not tell."""
+    rows = _nvidia_smi("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
+    used = [
+        int(mib)
+        for own, _, mib in (row.partition(",") for row in rows)
+        if own.strip() == str(pid) and mib.strip().isdigit()
+    ]
+    return sum(used) << 20 if used else None
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    try:
+        asked = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603, S607
+    except (subprocess.SubprocessError, OSError):
+        return []
+    return asked.stdout.splitlines() if asked.returncode == 0 else []
+
+
+def peak_host_bytes() -> int | None:
+    """Return the most memory that this process has had; None where the system does not tell."""
+    status = pathlib.Path("/proc/self/status")
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.is_file() else None
+    return int(found[1]) << 10 if found else None

@@ -1,0 +1,70 @@
+"""What a benchmark finds, as records."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from .host import Clocks, Host
+
+Positive = Annotated[float, pydantic.Field(gt=0)]
+
+
+class _Record(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(allow_inf_nan=False)
+
+
+class Ratio(_Record):
+    """Throughput against the baseline's in the same round: the median of all rounds and their quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Timing(_Record):
+    """One model at one batch size; latencies in milliseconds per run, throughput in images per second."""
+
+    batch: int
+    runs: int
+    p50_ms: Positive
+    p90_ms: float
+    p99_ms: float
+    images_per_second: Positive  # of all turns
+    ratio: Ratio
+    warm_up_runs: int
+    is_stable: bool  # whether the warm-up ended because the latency no longer changed
+    peak_host_bytes: int | None  # of its process so far
+    peak_device_bytes: int | None
+
+
+class Timed(_Record):
+    """One model's timings."""
+
+    name: str
+    runs_on: str
+    random_weights: bool
+    bytes: int | None
+    open_s: float
+    first_answer_s: float  # from the start of a process to the logits of one image
+    sqnr_db: float | None  # of its answer to one image of noise against the baseline's; None: equal, or not comparable
+    timings: Annotated[list[Timing], pydantic.Field(min_length=1)]
+
+
+class Skipped(_Record):
+    """A model that could not be timed, and why."""
+
+    name: str
+    why: str
+
+
+class Benchmark(_Record):
+    """The result of one run."""
+
+    kind: Literal["benchmark"] = "benchmark"
+    command: str
+    baseline: str
+    host: Host
+    clocks: Clocks
+    rounds: int
+    models: Annotated[list[Timed], pydantic.Field(min_length=1)]
+    skipped: list[Skipped]

@@ -1,0 +1,250 @@
+"""Models side by side: each in its own process, taking turns, so that what changes on the machine meets all of them."""
+
+import contextlib
+import dataclasses
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.tensors import Logits
+
+from ..evaluate.scores import sqnr_db
+from .host import Clocks, device_bytes, seen_clocks, this_host
+from .result import Benchmark, Ratio, Skipped, Timed, Timing
+from .worker import BenchmarkWorker, Opener
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]  # turns done, turns in all
+STABLE = 0.05  # two halves of the warm-up whose medians differ by less are stable
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model to be timed: its name, how a process opens it, and the size of its file or weights."""
+
+    name: str
+    opener: Opener
+    bytes: int | None = None
+    random_weights: bool = False
+    weights_sha256: str | None = None  # its answers can be held against those of a baseline of the same weights
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """How it is measured.
+
+    Attributes:
+        batches: Images per run.
+        rounds: How often every model has its turn, per batch size.
+        turn_s: Seconds of a turn, and at least `turn_runs` runs.
+        turn_runs: See there.
+        warm_up_s: At most so many seconds until the latency is stable.
+    """
+
+    batches: tuple[int, ...] = (1, 8)
+    rounds: int = 15
+    turn_s: float = 0.5
+    turn_runs: int = 2
+    warm_up_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1 or len(set(self.batches)) != len(self.batches):
+            raise InputError(f"--batch-sizes {','.join(map(str, self.batches))}: expected different sizes, as in 1,8")
+        if not 1 <= self.rounds <= 10_000:
+            raise InputError(f"--rounds {self.rounds}: expected 1 to 10000")
+
+
+@dataclasses.dataclass
+class _Measured:
+    """What was seen of one model at one batch size: a list of runs' seconds for every round."""
+
+    turns: list[list[float]] = dataclasses.field(default_factory=list)
+    warm_up_runs: int = 0
+    is_stable: bool = False
+    host_bytes: int | None = None
+    device_bytes: int | None = None
+
+    def throughputs(self, batch: int) -> list[float]:
+        return [batch * len(turn) / sum(turn) for turn in self.turns]
+
+
+def run_benchmark(
+    subjects: Sequence[Subject],
+    options: BenchmarkOptions,
+    command: str,
+    progress: Progress,
+    baseline: str | None = None,
+) -> Benchmark:
+    """Time models side by side.
+
+    Args:
+        subjects: What is timed, with different names.
+        options: How.
+        command: What the result says it comes from.
+        progress: Called after every turn.
+        baseline: Whose throughput the others are divided by; the first that opens where None.
+
+    Raises:
+        InputError: Two of the same name, or a baseline that is not there.
+        MissingError: None can be opened.
+    """
+    names = [subject.name for subject in subjects]
+    if len(set(names)) != len(names):
+        raise InputError(f"bench was given the same model twice: {', '.join(names)}")
+    if baseline is not None and baseline not in names:
+        raise InputError(f"--baseline {baseline} is not among what is timed: {', '.join(names)}")
+    with contextlib.ExitStack() as stack:
+        skipped: list[Skipped] = []
+        workers = _open_workers(subjects, stack, skipped)
+        if not workers:
+            raise MissingError(f"no model can be timed here: {skipped[0].name}: {skipped[0].why}")
+        if baseline is not None and baseline not in workers:
+            raise MissingError(f"--baseline {baseline} cannot be timed here: {skipped[0].why}")
+        base = next(subject for subject in subjects if subject.name == (baseline or next(iter(workers))))
+        measured, clocks = _measure(workers, base.name, options, progress, skipped)
+        return Benchmark(
+            command=command,
+            baseline=base.name,
+            host=this_host(),
+            clocks=clocks,
+            rounds=options.rounds,
+            models=[
+                _timed(subject, workers, base, options, measured)
+                for subject in subjects
+                if (subject.name, options.batches[0]) in measured
+            ],
+            skipped=skipped,
+        )
+
+
+def _open_workers(
+    subjects: Sequence[Subject], stack: contextlib.ExitStack, skipped: list[Skipped]
+) -> dict[str, BenchmarkWorker]:
+    """Start a process for each model that can be opened here; `stack` ends them, `skipped` names the others."""
+    workers = {}
+    for subject in subjects:
+        try:
+            worker = BenchmarkWorker(subject.name, subject.opener)
+        except (InputError, MissingError) as error:
+            skipped.append(Skipped(name=subject.name, why=str(error)))
+            logger.warning("not timed: %s: %s", subject.name, error)
+            continue
+        stack.callback(worker.close)
+        workers[subject.name] = worker
+    return workers
+
+
+def _measure(
+    workers: dict[str, BenchmarkWorker],
+    base: str,
+    options: BenchmarkOptions,
+    progress: Progress,
+    skipped: list[Skipped],
+) -> tuple[dict[tuple[str, int], _Measured], Clocks]:
+    """Warm up and time every model at every batch size, round by round, each round beginning with another model.
+
+    A model that fails at a batch size, for want of memory say, has no timings from there on.
+    """
+    measured: dict[tuple[str, int], _Measured] = {}
+    clocks = Clocks()
+    done, total = 0, len(options.batches) * options.rounds * len(workers)
+    active = dict(workers)
+    for batch in options.batches:
+        for name, worker in workers.items():
+            if name not in active:
+                continue
+            try:
+                measured[name, batch] = _warm_up(worker, batch, options)
+            except (InputError, MissingError) as error:
+                if name == base:
+                    raise
+                del active[name]
+                skipped.append(Skipped(name=name, why=f"from batch {batch} on: {error}"))
+        for index in range(options.rounds):
+            for name, worker in _rotated(list(active.items()), index):
+                reply = worker.turn(batch, options.turn_s, options.turn_runs)
+                found = measured[name, batch]
+                found.turns.append(reply.seconds)
+                found.host_bytes = reply.peak_host_bytes
+                done += 1
+                progress(done, total)
+            clocks = seen_clocks(clocks)
+        for name, worker in active.items():
+            measured[name, batch].device_bytes = device_bytes(worker.pid)
+    return measured, clocks
+
+
+def _rotated(items: list[tuple[str, BenchmarkWorker]], places: int) -> Iterator[tuple[str, BenchmarkWorker]]:
+    shift = places % len(items)
+    yield from items[shift:] + items[:shift]
+
+
+def _warm_up(worker: BenchmarkWorker, batch: int, options: BenchmarkOptions) -> _Measured:
+    """Run until the medians of two halves agree, or the time for it is over."""
+    found, end = _Measured(), time.perf_counter() + options.warm_up_s
+    before = None
+    while not found.is_stable and time.perf_counter() < end:
+        seconds = worker.turn(batch, options.turn_s, options.turn_runs).seconds
+        found.warm_up_runs += len(seconds) + 1
+        now = statistics.median(seconds)
+        found.is_stable = before is not None and abs(now - before) <= STABLE * before
+        before = now
+    return found
+
+
+def _timed(
+    subject: Subject,
+    workers: dict[str, BenchmarkWorker],
+    base: Subject,
+    options: BenchmarkOptions,
+    measured: dict[tuple[str, int], _Measured],
+) -> Timed:
+    worker = workers[subject.name]
+    opened, expected = worker.opened, workers[base.name].opened
+    is_same = subject.weights_sha256 is not None and subject.weights_sha256 == base.weights_sha256
+    is_comparable = is_same and opened.dtype == expected.dtype
+    return Timed(
+        name=subject.name,
+        runs_on=opened.runs_on,
+        random_weights=subject.random_weights,
+        bytes=subject.bytes,
+        open_s=opened.open_s,
+        first_answer_s=worker.first_answer_s,
+        sqnr_db=_distance(opened.logits, expected.logits) if is_comparable else None,
+        timings=[
+            _timing(batch, measured[subject.name, batch], measured[base.name, batch])
+            for batch in options.batches
+            if (subject.name, batch) in measured
+        ],
+    )
+
+
+def _distance(logits: Logits, expected: Logits) -> float | None:
+    if logits.shape != expected.shape:
+        return None
+    wide = expected.astype(np.float64)
+    return sqnr_db(float((wide**2).sum()), float(((logits - wide) ** 2).sum()))
+
+
+def _timing(batch: int, found: _Measured, base: _Measured) -> Timing:
+    runs = 1e3 * np.array([seconds for turn in found.turns for seconds in turn])
+    ratios = [own / other for own, other in zip(found.throughputs(batch), base.throughputs(batch), strict=True)]
+    p50, p90, p99 = (float(value) for value in np.percentile(runs, (50, 90, 99)))
+    low, median, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
+    return Timing(
+        batch=batch,
+        runs=len(runs),
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        images_per_second=1e3 * batch * len(runs) / float(runs.sum()),
+        ratio=Ratio(median=median, low=low, high=high),
+        warm_up_runs=found.warm_up_runs,
+        is_stable=found.is_stable,
+        peak_host_bytes=found.host_bytes,
+        peak_device_bytes=found.device_bytes,
+    )

@@ -1,0 +1,165 @@
+"""One benchmarked model in a process of its own, which opens it, runs it when asked, and tells what it took."""
+
+import dataclasses
+import multiprocessing
+import pathlib
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.processes import end_with_parent, without_interrupts
+from deepvit.runtime.session import Session, open_session
+from deepvit.runtime.tensors import Images, Logits
+
+from .host import peak_host_bytes
+
+Opener = Callable[[], Session]  # picklable
+SEED = 0
+START_S = 900  # how long opening may take; torch.compile is slow
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileOpener:
+    """Opens an artifact, or a file of one, and loads nothing but what runs it; see `runtime.open_session`."""
+
+    path: pathlib.Path
+    provider: str | None = None
+    trust_unverified: bool = False
+    allow_host_code: bool = False
+    threads: int | None = None
+
+    def __call__(self) -> Session:
+        return open_session(
+            self.path,
+            self.provider,
+            trust_unverified=self.trust_unverified,
+            allow_host_code=self.allow_host_code,
+            threads=self.threads,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedReply:
+    """What a process says when its model has answered once."""
+
+    runs_on: str
+    open_s: float  # the session alone
+    dtype: str  # of its input
+    logits: Logits  # of one image
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TurnReply:
+    """One turn: seconds of each run, and the most host memory so far."""
+
+    seconds: list[float]
+    peak_host_bytes: int | None
+
+
+class BenchmarkWorker:
+    """A process that holds one model.
+
+    Args:
+        name: What errors call it.
+        opener: Opens the session there.
+
+    Raises:
+        MissingError, InputError: It cannot be opened; the message says why.
+    """
+
+    def __init__(self, name: str, opener: Opener) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, opener), daemon=False)
+        start = time.perf_counter()
+        with without_interrupts():
+            self._process.start()
+        theirs.close()
+        opened = self._reply(START_S)
+        assert isinstance(opened, OpenedReply)
+        self.first_answer_s = time.perf_counter() - start  # the process started, everything loaded, one image run
+        self.opened = opened
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def turn(self, batch: int, seconds: float, least_runs: int) -> TurnReply:
+        """Run batches for so long, and at least so often; the first run, which finds caches cold, does not count."""
+        self._pipe.send((batch, seconds, least_runs))
+        reply = self._reply(START_S)
+        assert isinstance(reply, TurnReply)
+        return reply
+
+    def _reply(self, timeout_s: float) -> OpenedReply | TurnReply:
+        try:
+            if not self._pipe.poll(timeout_s):
+                self.close()
+                raise MissingError(f"{self.name} did not answer within {timeout_s:.0f} s")
+            reply = self._pipe.recv()
+        except EOFError as error:
+            raise MissingError(f"{self.name}: its process ended, usually for want of memory") from error
+        if isinstance(reply, BaseException):
+            self.close()
+            raise reply
+        if not isinstance(reply, OpenedReply | TurnReply):
+            raise TypeError(f"a reply of type {type(reply).__name__}")
+        return reply
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _serve(pipe: Connection, opener: Opener) -> None:
+    end_with_parent()
+    try:
+        start = time.perf_counter()
+        session = opener()
+        opened = time.perf_counter() - start
+        logits = session.run(made_images(session, 1))
+        pipe.send(OpenedReply(runs_on=session.description, open_s=opened, dtype=session.input.dtype, logits=logits))
+        while True:
+            batch, seconds, least_runs = pipe.recv()
+            pipe.send(_run_turn(session, batch, seconds, least_runs))
+    except EOFError:
+        return  # the benchmark is over
+    except Exception as error:  # noqa: BLE001 - whatever it is, the benchmark has to say which model and why
+        pipe.send(_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    code = getattr(error, "exit_code", None)
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    if code == MissingError.exit_code:
+        return MissingError(said)
+    return InputError(said if code is not None else f"{type(error).__name__}: {said}")
+
+
+def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> TurnReply:
+    images = made_images(session, batch)
+    session.run(images)
+    found: list[float] = []
+    while len(found) < least_runs or sum(found) < seconds:
+        start = time.perf_counter()
+        session.run(images)
+        found.append(time.perf_counter() - start)
+    return TurnReply(seconds=found, peak_host_bytes=peak_host_bytes())
+
+
+def made_images(session: Session, batch: int) -> Images:
+    """Return noise as `session` takes it, the same for all sessions of the same input."""
+    shape = (batch, *(side if isinstance(side, int) else 224 for side in session.input.shape[1:]))
+    generator = np.random.default_rng(SEED)
+    if session.input.dtype == "uint8":
+        return generator.integers(0, 256, shape, np.uint8)
+    return generator.standard_normal(shape, np.float32)

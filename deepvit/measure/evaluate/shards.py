@@ -1,0 +1,97 @@
+"""An evaluation in several processes of this machine, each on its own blocks and its own GPU."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import multiprocessing
+import multiprocessing.synchronize
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from deepvit.runtime.errors import MissingError
+from deepvit.runtime.processes import end_with_parent, without_interrupts
+
+from .evaluator import Evaluator, Progress
+
+POLL_S = 0.5
+Opener = Callable[[], contextlib.AbstractContextManager[Evaluator]]  # picklable; opens models and files in a process
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shards:
+    """How many processes, and which GPU each sees; `gpus` is empty where they share what there is."""
+
+    processes: int
+    gpus: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.processes >= 1
+        assert not self.gpus or len(self.gpus) == self.processes
+
+
+def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: Progress | None = None) -> None:
+    """Run the blocks that `evaluator` lacks in processes of their own; what they find is in its journal afterwards.
+
+    Every block is run as it would be in one process, so that the result is the same.
+
+    Args:
+        evaluator: Has a journal on disk; its own sessions are not used.
+        opener: Opens an evaluator with the same journal.
+        shards: How many.
+        progress: Called twice a second.
+
+    Raises:
+        MissingError: A process was killed.
+    """
+    assert evaluator.options.journal is not None
+    numbers, before, start = evaluator.missing(), evaluator.images_done(), time.perf_counter()
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    with concurrent.futures.ProcessPoolExecutor(
+        shards.processes, mp_context=context, initializer=_start_process, initargs=(stop,)
+    ) as pool:
+        with without_interrupts():
+            running = {
+                pool.submit(_run_shard, opener, numbers[shard :: shards.processes], shards.gpus[shard : shard + 1])
+                for shard in range(shards.processes)
+            }
+        try:
+            while running:
+                done, running = concurrent.futures.wait(running, POLL_S, return_when=concurrent.futures.FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+                if progress is not None:
+                    progress(evaluator.images_done(), len(evaluator.source))
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise MissingError(
+                "an evaluating process was killed, usually for want of memory; give fewer --processes, and --resume"
+            ) from error
+        finally:
+            stop.set()  # where one has failed, the others end after their block
+    evaluator.note_time(time.perf_counter() - start, evaluator.images_done() - before)
+
+
+class _StoppedError(Exception):
+    """Another shard has failed."""
+
+
+_stop: multiprocessing.synchronize.Event | None = None
+
+
+def _start_process(stop: multiprocessing.synchronize.Event) -> None:
+    global _stop  # noqa: PLW0603 - events reach a process only when it starts
+    end_with_parent()
+    _stop = stop
+
+
+def _go_on(_done: int, _total: int) -> None:
+    if _stop is not None and _stop.is_set():
+        raise _StoppedError
+
+
+def _run_shard(opener: Opener, numbers: Sequence[int], gpus: Sequence[str]) -> None:
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[0]  # before anything here has opened CUDA
+    with opener() as evaluator:
+        evaluator.run(numbers, _go_on)

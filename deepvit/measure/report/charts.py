@@ -1,0 +1,122 @@
+"""Charts of the report, as SVG that stands in the page and takes its colours."""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deepvit.runtime.errors import MissingError
+
+from ..attention.analysis import AttentionAnalysis
+from ..bench.result import Benchmark
+from ..bench.words import draw_speed
+from ..evaluate.scores import ReliabilityBin
+from ..figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#010203"  # stands for the page's own colour of text
+COLOURS = ("#3b82f6", "#f97316", "#22a06b", "#c0479b", "#b08900", "#7c6fe0", "#0e9aa7", "#d64545")  # on dark and light
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+def speed_chart(found: Benchmark, number: int) -> str:
+    """Draw latency against throughput, a line for each model."""
+    with _styled():
+        figure = new_figure((4.6, 3.3 + 0.17 * len(found.models)))
+        draw_speed(figure.add_subplot(), found, COLOURS)
+        figure.legend(loc="outside lower center", fontsize=8, ncols=1)
+        return _svg(figure, f"speed{number}", "Latency against throughput; the figures are in the table above")
+
+
+def reliability_chart(bins: Sequence[ReliabilityBin], number: int) -> str:
+    """Draw top-1 by the probability of the top-1 class."""
+    with _styled():
+        figure = new_figure((3.0, 2.6))
+        axes = figure.add_subplot()
+        used = [each for each in bins if each.images]
+        axes.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=0.8)
+        axes.bar(
+            [(each.low + each.high) / 2 for each in used], [each.top1 or 0 for each in used], 5.6, color=COLOURS[0]
+        )
+        axes.set_xlabel("probability of the top-1 class, %")
+        axes.set_ylabel("of these right, %")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        return _svg(figure, f"reliability{number}", "How often the model is right, by the probability that it gives")
+
+
+def attention_charts(found: AttentionAnalysis, number: int) -> Iterator[str]:
+    """Draw the similarities between blocks as matrices, each a chart, and those between heads."""
+    matrices = [("softmaxed maps", found.similarity_before)]
+    if any(found.reattends):
+        matrices.append(("mixed maps", found.similarity_after))
+    matrices.append(("features", found.features))
+    for place, (name, matrix) in enumerate(matrices):
+        with _styled():
+            figure = new_figure((3.0, 2.6))
+            axes = figure.add_subplot()
+            values = np.array(matrix)
+            drawn = axes.imshow(values, vmin=min(0.0, float(values.min())), vmax=1, cmap="viridis")
+            axes.set_title(name, fontsize=9)
+            axes.set_xlabel("block")
+            axes.set_ylabel("block")
+            figure.colorbar(drawn, ax=axes, shrink=0.8)
+            neighbours = np.diagonal(values, offset=1)
+            said = f"Similarity of blocks, {name}; of neighbours {neighbours.min():.3f} to {neighbours.max():.3f}"
+            yield _svg(figure, f"attention{number}-{place}", said)
+    with _styled():
+        figure = new_figure((3.0, 2.6))
+        axes = figure.add_subplot()
+        blocks = range(len(found.heads_before))
+        axes.plot(blocks, found.heads_before, marker="o", markersize=3, color=COLOURS[0], label="softmaxed")
+        if any(found.reattends):
+            axes.plot(blocks, found.heads_after, marker="o", markersize=3, color=COLOURS[1], label="mixed")
+        axes.set_title("between heads", fontsize=9)
+        axes.set_xlabel("block")
+        axes.legend(fontsize=7)
+        axes.grid(alpha=0.25)
+        yield _svg(figure, f"attention{number}-heads", "Similarity between the heads of each block")
+
+
+@contextlib.contextmanager
+def _styled() -> Iterator[None]:
+    """Make the figures of the block in the page's style."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise MissingError("a report needs matplotlib; pip install matplotlib") from error
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def _svg(figure: "Figure", name: str, alternative: str) -> str:
+    """Return the figure as an element of the page, its identifiers its own and its ink the page's."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = text.replace(INK, "currentColor").replace("stroke: #b0b0b0", "stroke: currentColor")
+    text = re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1sans-serif", text)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    return re.sub(r"<svg ", f'<svg role="img" aria-label="{alternative}" ', text, count=1)

@@ -1,0 +1,131 @@
+"""Everything that a report can show, found in a folder: artifacts, and the JSON that commands wrote with --json."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable, Sequence
+
+import pydantic
+
+from deepvit.calibration.budget.result import Sensitivity
+from deepvit.runtime.artifact import MANIFEST, Artifact, open_artifact
+from deepvit.runtime.errors import InputError
+
+from ..attention.analysis import AttentionAnalysis
+from ..bench.result import Benchmark
+from ..compare.result import Comparison
+from ..evaluate.result import Evaluation
+
+MAX_BYTES = 64 << 20  # of one JSON file: the attention of 32 blocks has 0.2 MB, an evaluation with its classes 0.3 MB
+Result = Evaluation | Comparison | Benchmark | AttentionAnalysis | Sensitivity
+KINDS: dict[str, Callable[[object], Result]] = {
+    "evaluation": Evaluation.model_validate,
+    "comparison": Comparison.model_validate,
+    "benchmark": Benchmark.model_validate,
+    "attention": AttentionAnalysis.model_validate,
+    "sensitivity": Sensitivity.model_validate,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What was found; `ignored` are files that hold something else, with the reason."""
+
+    artifacts: tuple[Artifact, ...]
+    results: tuple[Result, ...]
+    ignored: tuple[tuple[str, str], ...]
+
+    def evaluations(self) -> list[Evaluation]:
+        return [result for result in self.results if isinstance(result, Evaluation)]
+
+    def comparisons(self) -> list[Comparison]:
+        return [result for result in self.results if isinstance(result, Comparison)]
+
+    def benchmarks(self) -> list[Benchmark]:
+        return [result for result in self.results if isinstance(result, Benchmark)]
+
+    def attentions(self) -> list[AttentionAnalysis]:
+        return [result for result in self.results if isinstance(result, AttentionAnalysis)]
+
+    def sensitivities(self) -> list[Sensitivity]:
+        return [result for result in self.results if isinstance(result, Sensitivity)]
+
+
+def collect(path: pathlib.Path, files: Sequence[pathlib.Path] = ()) -> Collected:
+    """Find what can be shown.
+
+    Args:
+        path: An artifact folder; or a folder with artifact folders and result files, also in folders of its own.
+        files: Result files from elsewhere.
+
+    Raises:
+        InputError: No such folder, nothing in it, or one of `files` that is no result.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder; expected an artifact, or a folder of artifacts and results (--json)")
+    manifests = sorted(path.rglob(MANIFEST))
+    artifacts = tuple(open_artifact(manifest.parent) for manifest in manifests if not _is_inside_other(manifest, path))
+    results: list[Result] = []
+    ignored = []
+    inside = {manifest.parent for manifest in manifests}
+    for file in sorted(path.rglob("*.json")):
+        if file.name == MANIFEST or (file.parent in inside and file.parent != path and file.name == "ranges.json"):
+            continue
+        try:
+            results += read_results(file)
+        except InputError as error:
+            ignored.append((file.relative_to(path).as_posix(), str(error)))
+    for file in files:
+        results += read_results(file)
+    if not artifacts and not results:
+        raise InputError(f"nothing to report in {path}: no artifact, and no result that a command wrote with --json")
+    return Collected(artifacts=artifacts, results=tuple(results), ignored=tuple(ignored))
+
+
+def _is_inside_other(manifest: pathlib.Path, path: pathlib.Path) -> bool:
+    """Return whether a manifest lies deeper than artifacts do, in a Triton repository say."""
+    return len(manifest.relative_to(path).parts) > 3
+
+
+def read_results(file: pathlib.Path) -> list[Result]:
+    """Read one JSON file that a command wrote: a result, or a list of them.
+
+    Raises:
+        InputError: It cannot be read, or is something else.
+    """
+    try:
+        size = file.stat().st_size
+        content = _parsed(file.read_bytes()) if size <= MAX_BYTES else None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not JSON") from error
+    if content is None:
+        raise InputError(f"{file} has {size} bytes, a result has at most {MAX_BYTES}")
+    return [_result(file, each) for each in (content if isinstance(content, list) else [content])]
+
+
+def _parsed(text: bytes) -> object:
+    """Parse JSON; ValueError also for what is no finite number."""
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise ValueError(f"{number} is not finite")
+        return value
+
+    return json.loads(text, parse_float=finite, parse_constant=finite)
+
+
+def _result(file: pathlib.Path, content: object) -> Result:
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise InputError(f"{file} is no result; expected its kind to be one of {', '.join(KINDS)}")
+    try:
+        return KINDS[kind](content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"{file} is no {kind} that this version writes: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error

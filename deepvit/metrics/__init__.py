@@ -1,0 +1,1 @@
+"""Distances, paired statistics, and the bounds that they are held to."""

@@ -1,0 +1,130 @@
+"""Results in words, for a terminal."""
+
+from collections.abc import Iterator
+
+import rich.table
+
+from deepvit.measure.evaluate.scores import db_text
+from deepvit.runtime.artifact import Artifact
+from deepvit.runtime.manifest import AccuracyCheck, Calibration, Engine, Manifest
+from deepvit.runtime.trt.fit import misfits
+from deepvit.runtime.trt.machine import Machine
+
+
+def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
+    """Yield the parity ladder, the folds with their conditioning, and the largest activation."""
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("stage", "against", "max abs", "SQNR", "top-1 agreement", "images"):
+        table.add_column(column)
+    for stage in manifest.parity:
+        sqnr = db_text(stage.sqnr_db)
+        agreement = f"{stage.top1_agreement:.2%}"
+        table.add_row(stage.stage, stage.against, f"{stage.max_abs:.2e}", sqnr, agreement, f"{stage.images}")
+    yield table
+    for record in manifest.folds:
+        if record.applied:
+            bias = f", largest bias {record.max_abs_bias:.3g}" if record.max_abs_bias else ""
+            weight = f"largest weight {record.max_abs_weight:.3g}"
+            yield f"folded {record.name} in {record.applied} modules: {weight}{bias}"
+    if manifest.calibration is not None:
+        yield from describe_calibration(manifest.calibration)
+    if manifest.largest_activation:
+        name, value = max(manifest.largest_activation.items(), key=lambda item: item[1])
+        yield f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)"
+
+
+def describe_calibration(calibration: Calibration) -> Iterator[str]:
+    """Yield what the ranges come from, what stays unquantised, and what quantisation costs."""
+    yield (
+        f"calibrated on {calibration.images} images of {calibration.split}, ranges by {calibration.method} for "
+        f"{calibration.grid}; {calibration.rescaled} sites rescaled, exactly"
+    )
+    if calibration.replaced:
+        yield f"replaced, because they cannot be decoded: {', '.join(calibration.replaced)}"
+    if calibration.budget is not None:
+        yield f"budget {calibration.budget}: stay unquantised: {', '.join(calibration.kept) or 'none'}"
+    if calibration.check is None:
+        yield "accuracy: not checked on held-out images"
+    else:
+        yield f"accuracy: {describe_check(calibration.check)}"
+
+
+def describe_check(check: AccuracyCheck) -> str:
+    """Return what quantisation cost, in words."""
+    low, high = check.agreement_interval.low, check.agreement_interval.high
+    agreement = f"agreement {check.agreement:.2f}% (95% interval {low:.2f} to {high:.2f})"
+    where = f"on {check.images} held-out images of {check.split}"
+    if check.drop is None or check.drop_interval is None:
+        return f"{agreement} with float32 {where}, which have no labels"
+    low, high = check.drop_interval.low, check.drop_interval.high
+    return (
+        f"top-1 {check.top1:.2f}%, float32 {check.reference_top1:.2f}%: drop {check.drop:.2f} points (95% interval "
+        f"{low:.2f} to {high:.2f}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
+    )
+
+
+def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:
+    """Yield what came of a build: the plan, its precision, and how far its answers are from the graph's."""
+    engine = next(engine for engine in manifest.engines if engine.file == plan)
+    record = manifest.files[plan]
+    yield f"built {plan}, {record.bytes / 1e6:.1f} MB, for {_engine_line(engine)}, SHA-256 {record.sha256}"
+    yield f"precision: {_gemm_types(engine.census.network)} in the network, as promised"
+    if engine.census.engine is None:
+        yield "not run: no GPU here can run this engine; its layers and answers were not checked after the build"
+        return
+    gemms = engine.census.gemms_attributed
+    yield f"the engine's own layers hold to it; its inspector names {gemms} of the network's GEMMs"
+    for stage in manifest.parity:
+        if stage.stage == f"engine-{engine.backend}":
+            sqnr = "exact" if stage.sqnr_db is None else f"SQNR {stage.sqnr_db:.1f} dB"
+            agreement = f"top-1 agreement {stage.top1_agreement:.2%}"
+            yield f"against {stage.against} on {stage.images} images: {sqnr}, {agreement}"
+
+
+def _engine_line(engine: Engine) -> str:
+    profile = f"batch {engine.profile.min}:{engine.profile.opt}:{engine.profile.max}"
+    return f"{engine.backend} {engine.version}, compute capability {engine.compute_capability}, {profile}"
+
+
+def _gemm_types(census: dict[str, int]) -> str:
+    kinds = ("MATRIX_MULTIPLY", "CONVOLUTION", "SOFTMAX")
+    return ", ".join(f"{count} {name}" for name, count in census.items() if name.startswith(kinds))
+
+
+def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | rich.table.Table]:
+    """Yield what the artifact is, and for each engine where it runs and what it is made of."""
+    manifest = artifact.manifest
+    weights = f"{manifest.weights.source} weights {manifest.weights.sha256[:16]}…"
+    yield f"{manifest.variant}, {manifest.precision}, {manifest.classes} classes, {weights}"
+    yield f"input {manifest.input.name} {manifest.input.dtype} {manifest.input.shape}, output {manifest.output.name}"
+    for name, record in manifest.files.items():
+        yield f"file {name}, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}"
+    for stage in manifest.parity:
+        sqnr = db_text(stage.sqnr_db)
+        yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"
+    if manifest.calibration is not None:
+        yield from describe_calibration(manifest.calibration)
+    if not manifest.engines:
+        yield "no engine"
+    for engine in manifest.engines:
+        yield from _describe_engine(engine, machine)
+
+
+def _describe_engine(engine: Engine, machine: Machine) -> Iterator[str | rich.table.Table]:
+    yield ""
+    yield f"engine {engine.file}: {_engine_line(engine)}"
+    tuned = f"tuned on {engine.gpu}, driver {engine.driver}" if engine.gpu else "built without a GPU"
+    flags = [name for name in ("version_compatible", "weight_stripped") if getattr(engine, name)]
+    flags += [f"{name} {value}" for name, value in engine.options.items()]
+    yield f"{tuned}; hardware-compatible {engine.hardware_compatible.value}; {', '.join(flags) or 'no further options'}"
+    faults = misfits(engine, machine)
+    yield f"runs here: {'no: ' + '; '.join(faults) if faults else 'yes'}"
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("layers of the", "type and data type", "count"):
+        table.add_column(column, no_wrap=True)
+    for where, census in (("network", engine.census.network), ("engine", engine.census.engine or {})):
+        for name, count in census.items():
+            table.add_row(where, name, f"{count}")
+    yield table
+    if engine.census.engine is None:
+        yield "the engine's own layers are unknown: it was built where no GPU could load it"

@@ -1,0 +1,27 @@
+"""Folders for what can be made again: engines that ONNX Runtime builds, TensorRT's timings."""
+
+import os
+import pathlib
+
+from .errors import InputError
+
+
+def cache_folder(*names: str) -> pathlib.Path:
+    """Return folder `names` below $DEEPVIT_CACHE, or below deepvit/ in the user's cache folder, made if missing.
+
+    What lies there is loaded as code, so that nobody else may write to it.
+
+    Raises:
+        InputError: It cannot be made, or others can write to it.
+    """
+    chosen = os.environ.get("DEEPVIT_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    folder = (pathlib.Path(chosen) if chosen else pathlib.Path(base) / "deepvit").joinpath(*names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.stat()
+    except OSError as error:
+        raise InputError(f"cache folder {folder} cannot be made: {error.strerror}; set DEEPVIT_CACHE") from error
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        raise InputError(f"cache folder {folder} can be written by others, who could plant an engine; chmod 700 it")
+    return folder

@@ -1,0 +1,181 @@
+"""Any ONNX graph in ONNX Runtime; the only file that loads the library. Safe to run from several threads at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, MissingError
+from ..manifest import ANY_BATCH, BatchRange
+from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
+from .rounding import FLOAT8, REDUCED, rounded_on_cpu, types_in
+
+# ONNX Runtime 1.31 sends events of every session to its maker, also on Linux; it reads this when it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+try:
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+except ImportError as error:
+    raise MissingError("running an ONNX model needs ONNX Runtime; pip install onnxruntime") from error
+
+ort.disable_telemetry_events()
+Array = npt.NDArray[np.generic]
+# What ONNX Runtime raises on files and inputs; its classes have no common base but Exception.
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    UnicodeDecodeError,  # from names of damaged graphs
+)
+
+
+class OnnxGraph:
+    """A loaded graph.
+
+    On the CPU, FP16 and BF16 graphs compute in float32 with every tensor rounded to its declared type, since ONNX
+    Runtime's CPU kernels would otherwise skip those roundings (FP16) or refuse the graph (BF16).
+
+    Args:
+        content: The ONNX file's bytes.
+        name: What errors call it.
+        provider: cpu, cuda, tensorrt, tensorrt-rtx, or another of ONNX Runtime's providers by its short name.
+        threads: Threads of one run; as many as there are cores where None.
+        batch: The batch sizes that engines are built for, by the providers that build any.
+
+    Raises:
+        InputError: Not a model that ONNX Runtime can load.
+        MissingError: No such provider here, or it refused to run the graph.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        name: str,
+        provider: str = CPU,
+        threads: int | None = None,
+        batch: BatchRange = ANY_BATCH,
+    ) -> None:
+        self.name = name
+        chosen = _provider(provider)
+        types = types_in(content) if provider.lower() == CPU else frozenset()
+        self._is_rounded = not types.isdisjoint(REDUCED)
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
+        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        if FLOAT8 in types:
+            # ONNX Runtime 1.31 fuses FP8 Q/DQ into an integer product that it then refuses: run them as they stand.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        try:
+            given = _configure(options, provider.lower(), content, batch)
+            self._session = ort.InferenceSession(
+                rounded_on_cpu(content) if self._is_rounded else content,
+                options,
+                providers=given,
+                enable_fallback=0,  # a failure is an error, not a second try elsewhere
+            )
+        except ORT_ERRORS as error:
+            raise InputError(
+                f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {_why(error)}"
+            ) from error
+        if self._session.get_providers()[0] != chosen:
+            missing = f"; {INSTALL[provider.lower()]}" if provider.lower() in INSTALL else ""
+            raise MissingError(
+                f"ONNX Runtime fell back from {chosen} to {self._session.get_providers()[0]} for {name}: the "
+                f"libraries of {provider} cannot be loaded here{missing}"
+            )
+
+    @property
+    def description(self) -> str:
+        how = ", every tensor rounded to its declared type" if self._is_rounded else ""
+        return f"ONNX Runtime {ort.__version__} {self._session.get_providers()[0]}{how}"
+
+    @property
+    def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+        """Name → ONNX Runtime's type, such as tensor(float), and shape with names for dynamic dimensions."""
+        return {i.name: (i.type, tuple(_dimension(d) for d in i.shape)) for i in self._session.get_inputs()}
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+        """As `inputs`."""
+        return {o.name: (o.type, tuple(_dimension(d) for d in o.shape)) for o in self._session.get_outputs()}
+
+    def run(self, feeds: dict[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """Return `outputs`, or every one, by name.
+
+        Raises:
+            InputError: ONNX Runtime refused the inputs.
+        """
+        names = [output.name for output in self._session.get_outputs()] if outputs is None else list(outputs)
+        try:
+            return dict(zip(names, self._session.run(names, feeds), strict=True))
+        except ORT_ERRORS as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
+            raise InputError(f"{self.name} failed on {shapes}: {_why(error)}") from error
+
+
+def _dimension(value: int | str | None) -> int | str:
+    return value if isinstance(value, int) and value > 0 else str(value or "batch")
+
+
+def _why(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].split(" : ", 2)[-1][:200]
+
+
+def providers() -> dict[str, str]:
+    """Return the providers that this ONNX Runtime was built with, and its plugin: short name → its own name."""
+    built_in = {name.removesuffix("ExecutionProvider").lower(): name for name in ort.get_available_providers()}
+    return built_in if plugin_library() is None else built_in | {TENSORRT_RTX: PLUGIN_PROVIDER}
+
+
+def _provider(short_name: str) -> str:
+    available = providers()
+    if short_name.lower() not in available:
+        hint = INSTALL.get(short_name.lower(), f"for NVIDIA GPUs: {INSTALL[CUDA]}")
+        raise MissingError(
+            f"ONNX Runtime {ort.__version__} here has no provider {short_name!r}, only {', '.join(sorted(available))}; "
+            f"{hint}"
+        )
+    return available[short_name.lower()]
+
+
+def _configure(
+    options: ort.SessionOptions, provider: str, content: bytes, batch: BatchRange
+) -> list[str | tuple[str, dict[str, str]]] | None:
+    """Return what `InferenceSession` takes as providers; None for the plugin, which goes into `options`."""
+    if provider not in (TENSORRT, TENSORRT_RTX):
+        return [_provider(provider)]
+    graph = ort.InferenceSession(content, options, providers=[providers()[CPU]]).get_inputs()[0]
+    shape = tuple(_dimension(dimension) for dimension in graph.shape)
+    settings = options_of(provider, content, graph.name, shape, batch)
+    if provider == TENSORRT:
+        return [(_provider(provider), settings), _provider(CUDA)]
+    options.add_provider_for_devices(_plugin_devices(), settings)
+    return None
+
+
+def _plugin_devices() -> list[ort.OrtEpDevice]:
+    """Register TensorRT-RTX's plugin and return the GPUs that it can use."""
+    library = plugin_library()
+    assert library is not None
+    if not any(device.ep_name == PLUGIN_PROVIDER for device in ort.get_ep_devices()):
+        try:
+            ort.register_execution_provider_library(PLUGIN_PROVIDER, str(library))
+        except ORT_ERRORS as error:
+            why = str(error).rpartition("with error: ")[2].strip()
+            raise MissingError(f"{PLUGIN_PROVIDER} cannot be loaded here: {why}") from error
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == PLUGIN_PROVIDER]
+    if not devices:
+        raise MissingError(f"{PLUGIN_PROVIDER} finds no GPU that it can use: it takes RTX cards")
+    return devices[:1]

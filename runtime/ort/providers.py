@@ -1,0 +1,63 @@
+"""ONNX Runtime's execution providers for NVIDIA GPUs, by the short names of `--provider`, and their options.
+
+Engines that a provider builds are cached in a folder named after the SHA-256 of the ONNX file, so that a changed model
+never meets an old engine.
+"""
+
+import hashlib
+import importlib.util
+import pathlib
+
+from ..files import cache_folder
+from ..manifest import BatchRange
+
+CPU, CUDA, TENSORRT, TENSORRT_RTX = "cpu", "cuda", "tensorrt", "tensorrt-rtx"
+PLUGIN_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
+PLUGIN_PROVIDER = "NvTensorRTRTXExecutionProvider"
+PLUGIN_LIBRARY = "libonnxruntime_providers_nv_tensorrt_rtx.so"
+INSTALL = {
+    CUDA: "pip install onnxruntime-gpu, in place of onnxruntime",
+    TENSORRT: "pip install onnxruntime-gpu tensorrt, in place of onnxruntime",
+    TENSORRT_RTX: "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13",
+}
+
+
+def plugin_library() -> pathlib.Path | None:
+    """Return TensorRT-RTX's plugin for ONNX Runtime where its package is installed."""
+    found = importlib.util.find_spec(PLUGIN_PACKAGE)
+    folders = [] if found is None else list(found.submodule_search_locations or [])
+    path = pathlib.Path(folders[0]) / PLUGIN_LIBRARY if folders else None
+    return path if path is not None and path.is_file() else None
+
+
+def options_of(
+    provider: str, content: bytes, input_name: str, shape: tuple[int | str, ...], batch: BatchRange
+) -> dict[str, str]:
+    """Return the options of `provider` for an ONNX graph of one input.
+
+    There is no precision among them: given none, the TensorRT provider is expected to build strongly typed networks,
+    which obey the graph's types (github.com/microsoft/onnxruntime/pull/18707).
+
+    Args:
+        provider: Its short name.
+        content: The ONNX file's bytes, whose hash names the cache.
+        input_name: The graph's input.
+        shape: Its shape, a string where it is dynamic.
+        batch: The batch sizes that engines are built and tuned for.
+    """
+    if provider not in (TENSORRT, TENSORRT_RTX):
+        return {}
+    folder = str(cache_folder(f"onnxruntime-{provider}", hashlib.sha256(content).hexdigest()))
+    sizes = {"min": batch.min, "opt": batch.opt, "max": batch.max}
+    prefix = "trt" if provider == TENSORRT else "nv"
+    options = {}
+    if isinstance(shape[0], str):
+        for name, size in sizes.items():
+            rest = "x".join(str(dimension) for dimension in shape[1:])
+            options[f"{prefix}_profile_{name}_shapes"] = f"{input_name}:{size}x{rest}"
+    if provider == TENSORRT:
+        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": folder}
+        options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": folder}
+    else:
+        options |= {"nv_runtime_cache_path": folder}
+    return options

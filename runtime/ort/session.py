@@ -1,0 +1,78 @@
+"""Sessions of ONNX Runtime. Safe to call from several threads at once."""
+
+from typing import Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..manifest import ANY_BATCH, BatchRange, Tensor
+from ..tensors import Images, Logits, check_images, check_logits, split_batches
+from .graph import OnnxGraph
+
+DTYPES: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+
+
+class OnnxRuntimeSession:
+    """An ONNX graph with one input of images and float32 logits as its first output.
+
+    Args:
+        content: The ONNX file's bytes.
+        name: What errors call it.
+        provider: See `OnnxGraph`.
+        threads: See `OnnxGraph`.
+        batch: Batch sizes to accept in one run; larger batches are split.
+
+    Raises:
+        InputError: Not such a graph.
+        MissingError: See `OnnxGraph`.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        name: str,
+        provider: str = "cpu",
+        threads: int | None = None,
+        batch: BatchRange = ANY_BATCH,
+    ) -> None:
+        self.name, self.batch = name, batch
+        self._graph = OnnxGraph(content, name=name, provider=provider, threads=threads, batch=batch)
+        self.input = _input_of(self._graph)
+        self._output, (_, (_, classes)) = next(iter(self._graph.outputs.items()))
+        self.classes = int(classes)
+
+    @property
+    def description(self) -> str:
+        return self._graph.description
+
+    def run(self, images: Images) -> Logits:
+        """See `runtime.session.Session.run`."""
+        check_images(images, self.input)
+        fixed = self.input.shape[0]
+        largest = fixed if isinstance(fixed, int) else self.batch.max
+        parts = [self._run_batch(part) for part in split_batches(images, largest)]
+        return check_logits(np.concatenate(parts), self.name)
+
+    def _run_batch(self, images: Images) -> Logits:
+        """Run one batch, padded to the batch size of a graph that has only one, or to the least that it takes."""
+        fixed = self.input.shape[0]
+        least = fixed if isinstance(fixed, int) else self.batch.min
+        padded = images if len(images) >= least else np.concatenate([images, images[:1].repeat(least - len(images), 0)])
+        logits = self._graph.run({self.input.name: padded}, [self._output])[self._output]
+        return np.asarray(logits[: len(images)], np.float32)
+
+    def close(self) -> None:
+        """Free the session's memory."""
+        del self._graph
+
+
+def _input_of(graph: OnnxGraph) -> Tensor:
+    found = ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in graph.inputs.items())
+    name, (kind, shape) = next(iter(graph.inputs.items()), ("", ("", ())))
+    if len(graph.inputs) != 1 or kind not in DTYPES or len(shape) != 4:
+        raise InputError(f"{graph.name} takes {found}; expected one input of 4-D float32 or uint8 images")
+    output_kind, output_shape = next(iter(graph.outputs.values()))
+    if output_kind != "tensor(float)" or len(output_shape) != 2 or not isinstance(output_shape[1], int):
+        raise InputError(f"{graph.name} gives {output_kind} {output_shape}; expected float32 logits (B, classes)")
+    return Tensor(name=name, shape=shape, dtype=DTYPES[kind])

@@ -1,0 +1,1 @@
+"""The Python models of a Triton repository, and what they share; packaged with the runtime that they import."""

@@ -1,0 +1,39 @@
+"""An input and the logits that a model must give for it, before it is served."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from ...tensors import Images, Logits
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """`images` as the model takes them, `logits` (B, classes) float32, `sqnr_db` how close it must come."""
+
+    images: Images
+    logits: Logits
+    sqnr_db: float
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> "Golden":
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(stored["images"], stored["logits"], float(stored["sqnr_db"]))
+
+    def save(self, path: pathlib.Path) -> None:
+        np.savez(path, images=self.images, logits=self.logits, sqnr_db=np.float64(self.sqnr_db))
+
+    def fault_of(self, logits: Logits) -> str:
+        """Return what is wrong with a model that gave `logits`; nothing where it gave the golden ones."""
+        if logits.shape != self.logits.shape:
+            return f"the model gives logits {logits.shape} for the golden image, expected {self.logits.shape}"
+        noise = float(np.sum((logits.astype(np.float64) - self.logits) ** 2))
+        signal = float(np.sum(self.logits.astype(np.float64) ** 2))
+        ratio_db = np.inf if noise == 0 else 10 * np.log10(signal / noise)
+        if ratio_db >= self.sqnr_db:  # false for NaN
+            return ""
+        return (
+            f"the model's logits for the golden image are {ratio_db:.1f} dB from those that it was packaged with, "
+            f"expected at least {self.sqnr_db:.1f} dB: it is another model, or computes otherwise here"
+        )

@@ -1,0 +1,52 @@
+"""Triton model: the artifact, run by the runtime that was packaged with it."""
+
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb
+
+from ...artifact import open_artifact
+from ...errors import OutOfBoundsError
+from ...session import open_session
+from .golden import Golden
+from .tensors import array_from, tensor_from
+from .version_folder import version_folder
+
+
+class TritonPythonModel:
+    """Input and output as the artifact's manifest names them."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the artifact, whose hashes are checked, and prove that it gives the golden logits."""
+        folder = version_folder(args)
+        manifest = open_artifact(folder / "artifact").manifest
+        self._input, self._output = manifest.input.name, manifest.output.name
+        self._session = open_session(folder / "artifact")
+        golden = Golden.load(folder / "golden.npz")
+        fault = golden.fault_of(self._session.run(golden.images))
+        if fault:
+            raise pb.TritonModelException(fault)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Run the requests that Triton handed over as one batch."""
+        parts = [array_from(pb.get_input_tensor_by_name(request, self._input)) for request in requests]
+        try:
+            logits = self._session.run(np.concatenate(parts))
+        except OutOfBoundsError:
+            return [self._respond_alone(part) for part in parts]
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        return [self._response(rows) for rows in np.split(logits, ends)]
+
+    def _respond_alone(self, images: Any) -> Any:
+        """Answer one request, so that only those that are to blame fail."""
+        try:
+            return self._response(self._session.run(images))
+        except OutOfBoundsError as error:
+            return pb.InferenceResponse(error=pb.TritonError(str(error)))
+
+    def _response(self, logits: Any) -> Any:
+        return pb.InferenceResponse([tensor_from(pb, self._output, logits)])
+
+    def finalize(self) -> None:
+        """Free the session."""
+        self._session.close()

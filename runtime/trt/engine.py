@@ -1,0 +1,187 @@
+"""A TensorRT engine on a GPU, without torch. Safe to run from many threads: each run leases a stream of its own.
+
+A plan is executable code, and TensorRT does not see that it was changed: whoever makes an `EngineOnGpu` has verified
+the plan's bytes.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DeviceError, InputError
+from ..manifest import BatchRange
+from .lease import Array, Binding, Lease
+from .library import Library, checked, constructed, logger_of
+
+if TYPE_CHECKING:
+    import tensorrt
+
+    from .cuda import Cuda
+
+LEASES = 2  # one computes while the other's thread prepares; each holds the engine's scratch memory once
+
+
+class EngineOnGpu:
+    """A deserialised engine.
+
+    Args:
+        plan: The plan, verified.
+        library: The TensorRT that built it.
+        cuda: The device to run on.
+        name: What errors call it.
+        allow_host_code: Let the plan bring host code, which version-compatible plans need. It runs in this process.
+        refit_from: The ONNX file's bytes, whose weights a weight-stripped plan takes.
+        leases: How many runs may be under way at once; further ones wait.
+
+    Raises:
+        DeviceError: TensorRT cannot load the plan.
+        InputError: Not an engine of one profile whose tensors all have the batch first.
+    """
+
+    def __init__(
+        self,
+        plan: bytes,
+        library: Library,
+        cuda: "Cuda",
+        *,
+        name: str,
+        allow_host_code: bool = False,
+        refit_from: bytes | None = None,
+        leases: int = LEASES,
+    ) -> None:
+        self.name, self.library, self.cuda = name, library, cuda
+        self._log = logger_of(library)
+        cuda.use()
+        # The runtime outlives its engine.
+        self._runtime: tensorrt.Runtime = constructed(library.trt.Runtime, "create a runtime", self._log, self._log)
+        self._runtime.engine_host_code_allowed = allow_host_code
+        self._engine: tensorrt.ICudaEngine = checked(
+            self._runtime.deserialize_cuda_engine(plan), f"load {name} ({len(plan)} bytes)", self._log
+        )
+        if refit_from is not None:
+            _refit(self._engine, refit_from, library, self._log)
+        self.bindings = _bindings_of(self._engine, library, name)
+        self.batch = _profile_of(self._engine, self.bindings)
+        self._leases = leases
+        self._idle: list[Lease] = []
+        self._made = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        """Return every output by name, arrays of as many rows as the inputs have.
+
+        Args:
+            feeds: Every input by name; the number of rows lies within `batch`.
+
+        Raises:
+            DeviceError: TensorRT or CUDA failed.
+        """
+        batch = len(next(iter(feeds.values())))
+        with self._lease() as lease:
+            return lease.run(feeds, batch)
+
+    @contextlib.contextmanager
+    def _lease(self) -> Iterator[Lease]:
+        """Lend a lease; one that failed is closed instead of taken back."""
+        lease = self._take()
+        try:
+            if lease is None:
+                lease = Lease(self.library, self._engine, self.cuda, self.bindings, self.batch.max, self._log)
+            yield lease
+        except BaseException:
+            self._give_back(None)
+            if lease is not None:
+                with contextlib.suppress(DeviceError):  # what failed first is what the caller hears of
+                    lease.close()
+            raise
+        self._give_back(lease)
+
+    def _take(self) -> Lease | None:
+        """Wait for an idle lease, or for leave to make one, which is None."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or self._made < self._leases or self._is_closed)
+            if self._is_closed:
+                raise DeviceError(f"{self.name} is closed")
+            if self._idle:
+                return self._idle.pop()
+            self._made += 1
+            return None
+
+    def _give_back(self, lease: Lease | None) -> None:
+        with self._changed:
+            if lease is None:
+                self._made -= 1
+            else:
+                self._idle.append(lease)
+            self._changed.notify_all()
+
+    @property
+    def why_no_graphs(self) -> str | None:
+        """Why CUDA graphs are not used, where they are not."""
+        with self._changed:
+            return next((lease.why_no_graphs for lease in self._idle if lease.why_no_graphs), None)
+
+    def inspect(self) -> str:
+        """Return the engine inspector's JSON: every layer with its tensors and their types."""
+        trt = self.library.trt
+        inspector: tensorrt.EngineInspector = checked(
+            self._engine.create_engine_inspector(), "create an engine inspector", self._log
+        )
+        json = trt.LayerInformationFormat.JSON
+        return str(checked(inspector.get_engine_information(json), "inspect the engine", self._log))
+
+    def close(self) -> None:
+        """Free the engine once the runs under way have ended; it cannot run afterwards."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self._idle) == self._made)
+            for lease in self._idle:
+                lease.close()
+            self._idle.clear()
+            self._made = 0
+            self._engine = self._runtime = None
+
+
+def _refit(engine: "tensorrt.ICudaEngine", onnx: bytes, library: Library, log: Any) -> None:
+    """Give a weight-stripped engine the weights of the ONNX file that it was built from."""
+    trt = library.trt
+    refitter: tensorrt.Refitter = constructed(trt.Refitter, "create a refitter", log, engine, log)
+    parser: tensorrt.OnnxParserRefitter = constructed(
+        trt.OnnxParserRefitter, "create a refitting parser", log, refitter, log
+    )
+    checked(parser.refit_from_bytes(onnx), "read the weights of the ONNX file", log)
+    checked(refitter.refit_cuda_engine(), "put the weights into the engine", log)
+
+
+def _bindings_of(engine: "tensorrt.ICudaEngine", library: Library, name: str) -> tuple[Binding, ...]:
+    trt = library.trt
+    dtypes: dict[Any, np.dtype[np.generic]] = {
+        trt.DataType.FLOAT: np.dtype(np.float32),
+        trt.DataType.HALF: np.dtype(np.float16),
+        trt.DataType.UINT8: np.dtype(np.uint8),
+    }
+    bindings = []
+    for index in range(engine.num_io_tensors):
+        tensor = engine.get_tensor_name(index)
+        shape, dtype = tuple(engine.get_tensor_shape(tensor)), engine.get_tensor_dtype(tensor)
+        if dtype not in dtypes or len(shape) < 2 or any(size < 1 for size in shape[1:]):
+            raise InputError(
+                f"{name}: tensor {tensor} is {dtype} {shape}; expected float or uint8 with the batch first"
+            )
+        is_input = engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT
+        bindings.append(Binding(tensor, is_input, shape[1:], dtypes[dtype]))
+    if engine.num_optimization_profiles != 1 or not any(binding.is_input for binding in bindings):
+        raise InputError(f"{name} has {engine.num_optimization_profiles} profiles; expected one, and an input")
+    return tuple(bindings)
+
+
+def _profile_of(engine: "tensorrt.ICudaEngine", bindings: tuple[Binding, ...]) -> BatchRange:
+    """Return the batch sizes of profile 0; all inputs share them."""
+    image = next(binding for binding in bindings if binding.is_input)
+    least, opt, most = (shape[0] for shape in engine.get_tensor_profile_shape(image.name, 0))
+    return BatchRange(min=least, opt=opt, max=most)

@@ -1,0 +1,88 @@
+"""Whether an engine can run on a machine, by what its manifest says; asked before a byte of the plan is loaded."""
+
+import logging
+import shlex
+
+from ..errors import MissingError
+from ..manifest import Engine, HardwareCompatibility
+from .library import INSTALL, MODULES, Backend
+from .machine import Machine
+from .versions import numbers_of
+
+logger = logging.getLogger(__name__)
+NAMES = {Backend.TENSORRT: "TensorRT", Backend.TENSORRT_RTX: "TensorRT-RTX"}
+
+
+def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
+    """Pass where `engine` can run on `machine`.
+
+    Raises:
+        MissingError: It cannot; with both sides and the command that mends it.
+    """
+    faults = misfits(engine, machine)
+    if faults:
+        backend = Backend(engine.backend)
+        raise MissingError(
+            f"{folder}/{engine.file} was built for {_built_for(engine)}; this machine has {_has(machine, backend)} "
+            f"({'; '.join(faults)}); {_mend(machine, backend, folder)}"
+        )
+    if machine.gpu != engine.gpu and engine.gpu is not None:
+        logger.warning("%s was tuned on %s, this is %s: it may be slower", engine.file, engine.gpu, machine.gpu)
+
+
+def misfits(engine: Engine, machine: Machine) -> list[str]:
+    """Return in words what keeps `engine` from running on `machine`; nothing where it can."""
+    backend = Backend(engine.backend)
+    faults = []
+    version = machine.versions.get(backend)
+    if version is None:
+        faults.append(f"{MODULES[backend]} is not installed ({INSTALL[backend]})")
+    elif not _version_fits(engine, version):
+        faults.append(f"a plan of {NAMES[backend]} {engine.version} does not load in {version}")
+    if machine.compute_capability is None:
+        faults.append(f"no NVIDIA GPU ({machine.why_no_gpu})")
+    elif not _capability_fits(engine, machine.compute_capability):
+        faults.append(f"compute capability {machine.compute_capability} is not {_capabilities(engine)}")
+    if engine.driver and machine.driver and numbers_of(machine.driver) < numbers_of(engine.driver):
+        faults.append(f"driver {machine.driver} is older than {engine.driver}")
+    return faults
+
+
+def _version_fits(engine: Engine, here: str) -> bool:
+    """A plan loads in the very version that wrote it; a version-compatible one also in later ones of its major."""
+    built, have = numbers_of(engine.version), numbers_of(here)
+    if engine.version_compatible:
+        return built[:1] == have[:1] and have >= built
+    return built == have
+
+
+def _capability_fits(engine: Engine, here: str) -> bool:
+    if engine.hardware_compatible is HardwareCompatibility.AMPERE_PLUS:
+        return numbers_of(here) >= (8, 0)
+    return here in engine.compute_capability.split(",")
+
+
+def _capabilities(engine: Engine) -> str:
+    if engine.hardware_compatible is HardwareCompatibility.AMPERE_PLUS:
+        return "8.0 or newer"
+    return " or ".join(engine.compute_capability.split(","))
+
+
+def _built_for(engine: Engine) -> str:
+    driver = f", driver {engine.driver}" if engine.driver else ""
+    return f"{NAMES[Backend(engine.backend)]} {engine.version} on compute capability {_capabilities(engine)}{driver}"
+
+
+def _has(machine: Machine, backend: Backend) -> str:
+    version = machine.versions.get(backend)
+    library = f"{NAMES[backend]} {version}" if version else f"no {NAMES[backend]}"
+    if not machine.has_gpu:
+        return f"{library} and no NVIDIA GPU"
+    return f"{library} on compute capability {machine.compute_capability}, driver {machine.driver}"
+
+
+def _mend(machine: Machine, backend: Backend, folder: str) -> str:
+    build = f"run `python cli.py build {shlex.quote(folder)} --target {backend.value}`"
+    if machine.has_gpu:
+        return f"{build} here"
+    return f"{build} where it shall run, or use {folder}/model.onnx here"
