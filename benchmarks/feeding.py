@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import machine, write_result
-from deepvit.export.parity_images import SAMPLES
 from deepvit.images.imagenet import FolderSource
+from deepvit.images.samples import SAMPLES
 from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
 from deepvit.measure.evaluate.summary import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor

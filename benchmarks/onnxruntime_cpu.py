@@ -16,12 +16,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import interleave, machine, print_rows, write_result
-from deepvit.export.float32_graph import fold_and_prove
-from deepvit.export.graph_module import GraphModule
-from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
-from deepvit.export.onnx_graph import onnx_from_module, to_bytes
+from deepvit.export.graph.float32 import fold_and_prove
+from deepvit.export.graph.module import GraphModule
+from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import Batch, GraphOptions, MixForm, Precision, Target
-from deepvit.export.peers import plain_export
+from deepvit.measure.bench.peers import plain_export
+from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.runtime.ort.graph import OnnxGraph
 
 BATCHES = (1, 8)

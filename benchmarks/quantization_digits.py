@@ -13,19 +13,19 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import machine, write_result
-from deepvit.calibration.calibrate import Equalization
-from deepvit.calibration.histogram import Method
+from deepvit.calibration.observe.calibrate import Equalization
+from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph
-from deepvit.export.accuracy_check import measure_check
-from deepvit.export.calibrated_graph import calibrate_graph, calibration_input
-from deepvit.export.calibration_images import held_out_images
-from deepvit.export.cast import cast_graph
-from deepvit.export.float32_graph import Float32Graph, float32_graph, graph_session, log_step
-from deepvit.export.model_source import ModelOptions, load_model
-from deepvit.export.onnx_graph import finish
+from deepvit.export.graph.cast import cast_graph
+from deepvit.export.graph.float32 import Float32Graph, float32_graph, graph_session, log_step
+from deepvit.export.graph.trace import finish
 from deepvit.export.options import GraphOptions, Precision
-from deepvit.export.parity_images import parity_crops
+from deepvit.export.quantized.accuracy import measure_check
+from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
+from deepvit.export.quantized.images import held_out_images
+from deepvit.images.samples import parity_crops
+from deepvit.model.load import ModelOptions, load_model
 from deepvit.runtime.manifest import AccuracyCheck
 
 MODELS = ("digits_patch", "digits_cnn")
@@ -41,7 +41,7 @@ FORMS = {  # name → precision, rescaling, attention
 
 def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple[AccuracyCheck, float | None]:
     """Quantise as `export` does and check on the held-out images; also the SQNR of the parity images' logits."""
-    from deepvit.export.parity import compare_logits
+    from deepvit.metrics.parity import compare_logits
 
     precision, equalization, attention = FORMS[form]
     graph = GraphOptions(precision=precision)

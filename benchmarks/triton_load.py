@@ -30,8 +30,8 @@ from c_runtime import CModel
 from interleaved import machine, write_result
 from server import WHEEL, Server, install_server
 
-from deepvit.export.parity_images import SAMPLES
 from deepvit.images.class_names import default_labels
+from deepvit.images.samples import SAMPLES
 from deepvit.runtime import Artifact, crop_image, model_input, open_artifact, open_session
 from deepvit.runtime.triton.configs import Backend
 from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
@@ -200,7 +200,7 @@ def main() -> None:
         "variant": artifact.manifest.variant,
         "precision": artifact.manifest.precision,
         "weights": artifact.manifest.weights.source,
-        "images": "export/sample_images, JPEG",
+        "images": "deepvit/images/photographs, JPEG",
         "machine": machine(),
     }
     with served(artifact) as (server, ensemble):

@@ -5,11 +5,11 @@ import pathlib
 
 from deepvit.runtime.errors import InputError
 
-from .budget import Budget
-from .calibrate import DEFAULT_METHODS, Equalization
+from .budget.budget import Budget
 from .grid import Grid
-from .histogram import Method
-from .image_list import DEFAULT_SEED
+from .images import DEFAULT_SEED
+from .observe.calibrate import DEFAULT_METHODS, Equalization
+from .observe.histogram import Method
 
 DEFAULT_IMAGES = 512
 DEFAULT_CHECK_IMAGES = 1000

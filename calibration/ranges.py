@@ -10,7 +10,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Sha256
 
 from .grid import Grid, Scale, scale_of
-from .image_list import Split
+from .images import Split
 
 RANGES = "ranges.json"
 MAX_BYTES = 64 << 20

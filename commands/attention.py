@@ -27,8 +27,8 @@ def attention(
     json_path: Json = None,
 ) -> None:
     """Draw attention maps before and after the mix, and measure how alike blocks, heads and features are."""
-    from deepvit.export.attention_analysis import AttentionOptions, analyse_attention, open_maps
     from deepvit.measure.attention.pictures import describe_attention
+    from deepvit.measure.attention.run import AttentionOptions, analyse_attention, open_maps
 
     check_json(json_path)
     options = AttentionOptions(

@@ -47,11 +47,11 @@ def bench(
     json_path: Json = None,
 ) -> None:
     """Time models and their peers in turns: latency percentiles, throughput, memory, time to the first answer."""
-    from deepvit.export.bench_subjects import subjects_of
-    from deepvit.export.open_model import SessionOptions
-    from deepvit.export.peers import peers_from
+    from deepvit.measure.bench.peers import peers_from
+    from deepvit.measure.bench.subjects import subjects_of
     from deepvit.measure.bench.turns import run_benchmark
     from deepvit.measure.bench.words import describe_benchmark, draw_benchmark
+    from deepvit.measure.opened import SessionOptions
 
     check_json(json_path)
     options = _options_from(batch_sizes, rounds, turn)

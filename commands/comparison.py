@@ -41,10 +41,10 @@ def compare(
     json_path: Json = None,
 ) -> None:
     """Measure how far models are from their reference on any images, no labels needed; exit 1 where that is too far."""
-    from deepvit.export.comparison import DEFAULT_IMAGES, compare_models, open_reference_for
-    from deepvit.export.comparison_report import describe_comparison, draw_worst
-    from deepvit.export.open_model import SessionOptions
     from deepvit.images.class_names import default_labels
+    from deepvit.measure.compare.ladder import DEFAULT_IMAGES, compare_models, open_reference_for
+    from deepvit.measure.compare.words import describe_comparison, draw_worst
+    from deepvit.measure.opened import SessionOptions
 
     check_json(json_path)
     if images is not None and imagenet is not None:
@@ -85,7 +85,7 @@ def _compare_layers(
     json_path: pathlib.Path | None,
 ) -> None:
     """Show block by block how far an artifact is from float32: its graph, and its engine where there is a GPU."""
-    from deepvit.export.layer_report import describe_layers, report_layers
+    from deepvit.measure.compare.artifact_layers import describe_layers, report_layers
     from deepvit.runtime.session import artifact_of
 
     if len(models) != 1:

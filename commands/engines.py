@@ -17,7 +17,7 @@ from commands.progress import build_bar
 from deepvit.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from deepvit.export.engine_options import EngineOptions
+    from deepvit.export.engine.options import EngineOptions
     from deepvit.runtime.artifact import Artifact
 
 
@@ -45,8 +45,8 @@ def build(
     json_path: Json = None,
 ) -> None:
     """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
-    from deepvit.export.engine_choice import choose_engines
-    from deepvit.export.engine_options import compute_capabilities_from_text
+    from deepvit.export.engine.choice import choose_engines
+    from deepvit.export.engine.options import compute_capabilities_from_text
     from deepvit.export.options import Target, batch_from_text
     from deepvit.runtime.errors import MissingError
     from deepvit.runtime.manifest import HardwareCompatibility
@@ -83,7 +83,7 @@ def build(
 
 def build_one(artifact: "Artifact", options: "EngineOptions", imagenet: str | None) -> "Artifact":
     """Build one engine and say what came of it."""
-    from deepvit.export.add_engine import add_engine
+    from deepvit.export.engine.add import add_engine
     from deepvit.export.words import describe_built
 
     with build_bar(f"building the {options.backend.value} engine") as bar:

@@ -23,9 +23,9 @@ from commands.progress import note, progress_bar
 from deepvit.runtime.errors import OutOfBoundsError
 
 if TYPE_CHECKING:
-    from deepvit.export.evaluation import Opened
-    from deepvit.export.open_model import OpenedModel
+    from deepvit.measure.evaluate.request import Opened
     from deepvit.measure.evaluate.result import Evaluation
+    from deepvit.measure.opened import OpenedModel
 
 
 def evaluate(
@@ -56,10 +56,10 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference; exit 1 where that is too low."""
-    from deepvit.export.evaluation import EvaluationRequest, open_request, run_request, shards_from
-    from deepvit.export.open_model import SessionOptions
     from deepvit.measure.evaluate.evaluator import EvaluationOptions
     from deepvit.measure.evaluate.kept import Keeping
+    from deepvit.measure.evaluate.request import EvaluationRequest, open_request, run_request, shards_from
+    from deepvit.measure.opened import SessionOptions
 
     check_json(json_path)
     request = EvaluationRequest(
@@ -132,7 +132,7 @@ def _judge(opened: "Opened", results: "list[Evaluation]") -> None:
     Raises:
         OutOfBoundsError: Some are.
     """
-    from deepvit.export.verdict import evaluation_breaches
+    from deepvit.measure.evaluate.verdict import evaluation_breaches
 
     refused = []
     reference = None if opened.reference is None else opened.reference.precision

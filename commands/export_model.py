@@ -81,8 +81,8 @@ def export(
     json_path: Json = None,
 ) -> None:
     """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
-    from deepvit.calibration.calibrate import Equalization as EqualizationChoice
-    from deepvit.calibration.histogram import Method
+    from deepvit.calibration.observe.calibrate import Equalization as EqualizationChoice
+    from deepvit.calibration.observe.histogram import Method
     from deepvit.calibration.options import QuantizationOptions
     from deepvit.export.options import (
         ExportOptions,
@@ -132,11 +132,11 @@ def export(
         parity_images=parity_images,
         quantization=quantization,
     )
-    from deepvit.export.engine_choice import choose_engines
-    from deepvit.export.engine_options import compute_capabilities_from_text
-    from deepvit.export.model_source import load_model
+    from deepvit.export.engine.choice import choose_engines
+    from deepvit.export.engine.options import compute_capabilities_from_text
     from deepvit.export.pipeline import export_artifact
     from deepvit.export.words import describe_export
+    from deepvit.model.load import load_model
     from deepvit.runtime.trt.machine import this_machine
 
     engines = choose_engines(graph.target, compute_capabilities_from_text(compute_capability), this_machine())

@@ -9,8 +9,8 @@ import typer
 from deepvit.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from deepvit.calibration.budget import Budget
-    from deepvit.export.open_model import WeightOptions
+    from deepvit.calibration.budget.budget import Budget
+    from deepvit.measure.opened import WeightOptions
 
 E = TypeVar("E", bound=enum.Enum)
 RANDOM_WEIGHTS = "random weights: these numbers say nothing about accuracy"
@@ -53,7 +53,7 @@ CheckImages = Annotated[int, typer.Option(help="Held-out images that INT8 or FP8
 
 def budget_from(max_drop: float | None, min_agreement: float | None) -> "Budget | None":
     """Return the accuracy budget, if one was given."""
-    from deepvit.calibration.budget import Budget, BudgetKind
+    from deepvit.calibration.budget.budget import Budget, BudgetKind
 
     if max_drop is not None and min_agreement is not None:
         raise InputError("--max-drop and --min-agreement exclude each other; give one of them")
@@ -66,7 +66,7 @@ def weights_from(
     checkpoint: pathlib.Path | None, pretrained: bool, no_ema: bool, img_size: int | None
 ) -> "WeightOptions":
     """Return where PyTorch weights come from."""
-    from deepvit.export.open_model import WeightOptions
+    from deepvit.measure.opened import WeightOptions
     from deepvit.model.weights.checkpoint import EmaChoice
 
     ema = EmaChoice.REFUSE if no_ema else EmaChoice.PREFER

@@ -67,7 +67,7 @@ def package(
 
 def _golden_image(path: pathlib.Path | None) -> bytes:
     if path is None:
-        from deepvit.export.parity_images import SAMPLES
+        from deepvit.images.samples import SAMPLES
 
         path = SAMPLES / "astronaut.jpg"
     try:

@@ -51,12 +51,12 @@ def sensitivity(
     json_path: Json = None,
 ) -> None:
     """Quantise each linear alone, and leave each out alone, and rank them by what that does to the logits."""
-    from deepvit.calibration.calibrate import Equalization as EqualizationChoice
-    from deepvit.calibration.histogram import Method
+    from deepvit.calibration.observe.calibrate import Equalization as EqualizationChoice
+    from deepvit.calibration.observe.histogram import Method
     from deepvit.calibration.options import QuantizationOptions
-    from deepvit.export.model_source import load_model
     from deepvit.export.options import GraphOptions, Precision, Target
-    from deepvit.export.sensitivity_report import describe_sensitivity, plot_sensitivity, report_sensitivity
+    from deepvit.measure.sensitivity import describe_sensitivity, plot_sensitivity, report_sensitivity
+    from deepvit.model.load import load_model
 
     check_json(json_path)
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):

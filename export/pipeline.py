@@ -8,6 +8,9 @@ import pathlib
 import onnx
 
 from deepvit.calibration.ranges import RANGES
+from deepvit.images.samples import parity_crops
+from deepvit.metrics import parity
+from deepvit.model.load import LoadedModel
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
@@ -15,13 +18,11 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Calibration, FoldRecord, Manifest, ParityStage, Tensor
 from deepvit.runtime.preprocess import Crop
 
-from . import onnx_graph, parity
-from .activation_range import largest_activations
-from .attention_maps import expose_maps
-from .batch_check import check_batches
-from .calibrated_graph import CalibrationInput
-from .cast import FP16_MAX, cast_graph
-from .float32_graph import (
+from .graph import trace as onnx_graph
+from .graph.activation_range import largest_activations
+from .graph.batch_check import check_batches
+from .graph.cast import FP16_MAX, cast_graph
+from .graph.float32 import (
     Float32Graph,
     Progress,
     check_input_form,
@@ -30,10 +31,10 @@ from .float32_graph import (
     graph_session,
     log_step,
 )
-from .model_source import LoadedModel
+from .graph.maps import expose_maps
 from .options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs, Precision
-from .parity_images import parity_crops
-from .quantized_graph import quantization_input, quantize
+from .quantized.calibrated import CalibrationInput
+from .quantized.graph import quantization_input, quantize
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")

@@ -80,7 +80,7 @@ def tiny_model(tiny_variant) -> deepvit.model.DeepViT:
 @pytest.fixture(scope="session")
 def tiny_loaded():
     """The tiny CNN-stem model as the export takes it."""
-    from deepvit.export.model_source import LoadedModel
+    from deepvit.model.load import LoadedModel
     from deepvit.runtime.manifest import Weights
 
     model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN]))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from deepvit.export.add_engine import add_engine
+from deepvit.export.engine.add import add_engine
+from deepvit.export.engine.choice import RTX_CAPABILITIES
 from deepvit.export.engine.fast_types import fast_types
-from deepvit.export.engine_choice import RTX_CAPABILITIES
-from deepvit.export.engine_options import EngineOptions
+from deepvit.export.engine.options import EngineOptions
 from deepvit.export.options import ExportOptions, GraphOptions, Precision
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.evaluate.scores import sqnr_db

@@ -12,7 +12,7 @@ NEEDED = (
     "export/engine_worker.py",
     "deepvit/model/weights/trained/digits_cnn.safetensors",
     "deepvit/model/weights/trained/digits_patch.safetensors",
-    "export/sample_images/chelsea.jpg",
+    "deepvit/images/photographs/chelsea.jpg",
     "runtime/imagenet_synsets.txt",
     "runtime/report/page.html",
     "runtime/session_onnxruntime.py",

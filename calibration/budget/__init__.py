@@ -1,1 +1,1 @@
-"""What quantisation may cost, and which linears stay out of it for that."""
+"""TODO"""

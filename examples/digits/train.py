@@ -15,10 +15,10 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from deepvit.export.model_source import preprocessing_of
 from deepvit.images.decode import decode_images
 from deepvit.images.imagenet import open_dataset
 from deepvit.model import VARIANTS, DeepViT, Variant, create_deepvit
+from deepvit.model.load import preprocessing_of
 from deepvit.model.weights.published import TRAINED_HERE
 from deepvit.runtime.preprocess import model_input
 

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from deepvit.calibration.calibrate import Equalization
-from deepvit.calibration.histogram import Method
+from deepvit.calibration.observe.calibrate import Equalization
+from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.calibrated_graph import calibrate_graph, calibration_input
-from deepvit.export.float32_graph import float32_graph, log_step
-from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
+from deepvit.export.graph.float32 import float32_graph, log_step
 from deepvit.export.options import GraphOptions, Precision, Target
-from deepvit.export.parity_images import parity_crops
+from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
+from deepvit.images.samples import parity_crops
+from deepvit.model.load import LoadedModel, ModelOptions, load_model
 
 
 def calibrated(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepvit.calibration.budget import Budget, BudgetKind, fewest_kept
+from deepvit.calibration.budget.budget import Budget, BudgetKind, fewest_kept
 from deepvit.metrics.paired import PairedCounts
 from deepvit.runtime.errors import InputError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepvit.calibration.grid import Grid, rounded, scale_of
-from deepvit.calibration.histogram import BINS, Histogram, Method
+from deepvit.calibration.observe.histogram import BINS, Histogram, Method
 from deepvit.runtime.errors import InputError
 
 

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from PIL import Image
 
-from deepvit.calibration.image_list import Split, choose_images, seeded_order
+from deepvit.calibration.images import Split, choose_images, seeded_order
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.calibration_images import calibration_images, held_out_images
+from deepvit.export.quantized.images import calibration_images, held_out_images
 from deepvit.images.imagenet import FolderSource, open_images
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing

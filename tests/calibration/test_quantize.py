@@ -11,17 +11,17 @@ import torch
 from onnx import TensorProto, numpy_helper
 from quantized_model import PLAIN_MAX, calibrated, images_of
 
-from deepvit.calibration.calibrate import graph_sha256
+from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.grid import Grid
+from deepvit.calibration.observe.calibrate import graph_sha256
+from deepvit.calibration.observe.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
+from deepvit.calibration.onnxruntime_products import fuse_products
 from deepvit.calibration.policy import activations_of, find_products, units_of
 from deepvit.calibration.quantize import count_quantized, quantize_graph, store_weight
 from deepvit.calibration.ranges import read_ranges, require_fit
-from deepvit.calibration.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
-from deepvit.calibration.switchable import SwitchableModel
-from deepvit.export.cast import cast_graph
-from deepvit.export.float32_graph import graph_session
-from deepvit.export.onnx_graph import finish, to_bytes, with_weights
-from deepvit.export.onnxruntime_products import fuse_products
+from deepvit.export.graph.cast import cast_graph
+from deepvit.export.graph.float32 import graph_session
+from deepvit.export.graph.trace import finish, to_bytes, with_weights
 from deepvit.export.options import Precision, Target
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
@@ -293,7 +293,7 @@ def test_a_scale_that_fp16_cannot_hold_is_refused(int8):
 
 
 def test_a_wrong_rescaling_leaves_nothing(tiny_loaded, monkeypatch):
-    import deepvit.export.calibrated_graph as calibrated_graph
+    import deepvit.export.quantized.calibrated as calibrated_graph
 
     def wrong(model, sites):
         changed = equalize(model, sites)

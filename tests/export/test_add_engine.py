@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from test_plan import HERE
 
-import deepvit.export.add_engine
-import deepvit.export.engine_process
+import deepvit.export.engine.add
+import deepvit.export.engine.process
 import deepvit.runtime.session
-from deepvit.export.add_engine import add_engine
-from deepvit.export.build_progress import BuildProgress
-from deepvit.export.engine_choice import choose_engines
-from deepvit.export.engine_options import EngineOptions, compute_capabilities_from_text
-from deepvit.export.engine_process import Built
-from deepvit.export.engine_worker import Job, job_from_json
+from deepvit.export.engine.add import add_engine
+from deepvit.export.engine.choice import choose_engines
+from deepvit.export.engine.options import EngineOptions, compute_capabilities_from_text
+from deepvit.export.engine.process import Built
+from deepvit.export.engine.progress import BuildProgress
+from deepvit.export.engine.timing_cache import locked, read_timings, timing_cache_path, write_timings
+from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import Batch, Target
-from deepvit.export.timing_cache import locked, read_timings, timing_cache_path, write_timings
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import HardwareCompatibility
@@ -51,12 +51,12 @@ def files_of(folder):
 def on_gpu(monkeypatch, on_rig, tmp_path):
     """A GPU that exists by name: what the rig builds counts as run, with the graph's own answers unless changed."""
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(deepvit.export.add_engine, "this_machine", lambda: dataclasses.replace(HERE, versions=BOTH))
+    monkeypatch.setattr(deepvit.export.engine.add, "this_machine", lambda: dataclasses.replace(HERE, versions=BOTH))
     changes = {"inspector": '{"Layers": []}', "error": 0.0, "jobs": []}
 
     def build(onnx, job, images, bar, on_parsed):
         changes["jobs"].append(job)
-        built = deepvit.export.engine_process.build_engine(
+        built = deepvit.export.engine.process.build_engine(
             onnx, dataclasses.replace(job, is_run=False), None, bar, on_parsed
         )
         path = tmp_path / "same.onnx"
@@ -66,7 +66,7 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
             plan=built.plan, version=built.version, network=built.network, inspector=changes["inspector"], logits=logits
         )
 
-    monkeypatch.setattr(deepvit.export.add_engine, "build_engine", build)
+    monkeypatch.setattr(deepvit.export.engine.add, "build_engine", build)
     return changes
 
 
@@ -123,7 +123,7 @@ def test_a_changed_graph_is_not_built(artifact, monkeypatch):
     content = bytearray((artifact / "model.onnx").read_bytes())
     content[100] ^= 1
     (artifact / "model.onnx").write_bytes(content)
-    monkeypatch.setattr(deepvit.export.add_engine, "build_engine", None)
+    monkeypatch.setattr(deepvit.export.engine.add, "build_engine", None)
     with pytest.raises(InputError, match="model.onnx has SHA-256"):
         add_engine(artifact, RTX, quiet)
 
@@ -260,7 +260,7 @@ def test_progress_of_nested_phases():
 
 def test_the_gpu_of_the_tests_is_not_taken_for_this_machine(artifact, monkeypatch):
     """Negative control of the fixture: without it, TensorRT's engine is refused where no GPU is."""
-    monkeypatch.setattr(deepvit.export.add_engine, "this_machine", lambda: NO_GPU)
+    monkeypatch.setattr(deepvit.export.engine.add, "this_machine", lambda: NO_GPU)
     with pytest.raises(MissingError, match="cannot be built here"):
         add_engine(artifact, EngineOptions(), quiet)
     assert deepvit.runtime.session.engine_here(open_artifact(artifact), allow_host_code=False) is None

@@ -10,12 +10,12 @@ from conftest import TINY
 from PIL import Image
 
 import cli
-from deepvit.export.attention_maps import OnnxMaps, TorchMaps
-from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
 from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Precision, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
+from deepvit.measure.attention.maps import OnnxMaps, TorchMaps
 from deepvit.model import create_deepvit
+from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
@@ -84,7 +84,7 @@ def test_the_graph_gives_pytorchs_maps(loaded, tmp_path, mix, target):
 def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
     artifact = _exported(loaded, tmp_path / "maps", precision=precision, input_form=InputForm.UINT8)
     assert artifact.manifest.graph[ATTENTION_MAPS] == 2
-    from deepvit.export.parity_images import parity_crops
+    from deepvit.images.samples import parity_crops
 
     crops = parity_crops(None, 1, loaded.preprocessing())  # a photograph, as those that it was calibrated on
     floats = model_input(crops, loaded.preprocessing())
@@ -92,8 +92,8 @@ def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
     error = np.linalg.norm(found.after - expected.after) / np.linalg.norm(expected.after)
     assert 0 < error < (0.02 if precision in (Precision.FP16, Precision.BF16) else 0.2)
     with pytest.raises(InputError, match="attention maps, which no engine does"):
-        from deepvit.export.add_engine import add_engine
-        from deepvit.export.engine_options import EngineOptions
+        from deepvit.export.engine.add import add_engine
+        from deepvit.export.engine.options import EngineOptions
         from deepvit.runtime.trt.library import Backend
 
         add_engine(artifact.folder, EngineOptions(backend=Backend.TENSORRT), print)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deepvit.export.census import (
+from deepvit.export.engine.census import (
     Layer,
     census_of,
     engine_breaches,

@@ -4,8 +4,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import deepvit.export.compare_layers
-from deepvit.export.compare_layers import (
+import deepvit.measure.compare.layers
+from deepvit.export.graph.float32 import float32_graph_of
+from deepvit.export.options import Batch, ExportOptions, GraphOptions, Precision
+from deepvit.export.pipeline import export_artifact
+from deepvit.images.samples import parity_crops
+from deepvit.measure.compare.artifact_layers import report_layers
+from deepvit.measure.compare.layers import (
     LayerDistance,
     _graph,
     _marked,
@@ -13,12 +18,7 @@ from deepvit.export.compare_layers import (
     compare_layers,
     steepest_fall,
 )
-from deepvit.export.float32_graph import float32_graph_of
-from deepvit.export.layer_report import report_layers
-from deepvit.export.open_model import WeightOptions
-from deepvit.export.options import Batch, ExportOptions, GraphOptions, Precision
-from deepvit.export.parity_images import parity_crops
-from deepvit.export.pipeline import export_artifact
+from deepvit.measure.opened import WeightOptions
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange, Census, Engine
@@ -83,7 +83,7 @@ def test_an_engine_is_built_with_every_blocks_output(setting, monkeypatch):
             plans.append("closed")
 
     monkeypatch.setattr(
-        deepvit.export.compare_layers, "_engine", lambda plan, backend: plans.append(len(plan)) or Standing()
+        deepvit.measure.compare.layers, "_engine", lambda plan, backend: plans.append(len(plan)) or Standing()
     )
     layers = compare_engine_layers(artifact, record, reference, images, lambda phase, share: None)
     assert layers == compare_layers(artifact, reference, images)

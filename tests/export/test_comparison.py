@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 import cli
-from deepvit.export.comparison import compare_models, open_reference_for
-from deepvit.export.model_source import ModelOptions, load_model
-from deepvit.export.open_model import SessionOptions, WeightOptions
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
-from deepvit.export.timm_inputs import timm_inputs
 from deepvit.images import decode
+from deepvit.measure.compare.ladder import compare_models, open_reference_for
+from deepvit.measure.compare.timm_inputs import timm_inputs
+from deepvit.measure.opened import SessionOptions, WeightOptions
+from deepvit.model.load import ModelOptions, load_model
 from deepvit.runtime import preprocess
 from deepvit.runtime.errors import InputError
 
@@ -64,11 +64,11 @@ def _in_code(owner, name, change):
     """Replace a function wherever it was imported by a function of it."""
 
     def plant(_folder, patch):
-        import deepvit.export.comparison
+        import deepvit.measure.compare.ladder
         import deepvit.measure.evaluate.evaluator
 
         original = getattr(owner, name)
-        for module in (preprocess, decode, deepvit.export.comparison, deepvit.measure.evaluate.evaluator):
+        for module in (preprocess, decode, deepvit.measure.compare.ladder, deepvit.measure.evaluate.evaluator):
             if hasattr(module, name):
                 patch.setattr(module, name, change(original))
 
@@ -238,7 +238,7 @@ def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
 
 
 def test_the_looser_bound_of_two_precisions_holds():
-    from deepvit.export.verdict import FLOAT32_BOUND, bound_of
+    from deepvit.measure.evaluate.verdict import FLOAT32_BOUND, bound_of
 
     assert bound_of("fp32", "fp32", FLOAT32_BOUND) is FLOAT32_BOUND
     assert bound_of("fp16", "fp32", FLOAT32_BOUND).sqnr_db == 40

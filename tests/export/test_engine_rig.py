@@ -15,19 +15,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 import deepvit.model
 from deepvit.calibration.grid import Grid
-from deepvit.calibration.image_list import Split
+from deepvit.calibration.images import Split
+from deepvit.calibration.observe.statistics import probed
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.policy import activations_of, find_products
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import Ranges, TensorRange
-from deepvit.calibration.statistics import probed
-from deepvit.export.add_engine import add_engine
-from deepvit.export.cast import cast_graph
-from deepvit.export.census import census_of, require_network
-from deepvit.export.engine_options import EngineOptions
-from deepvit.export.engine_process import build_engine
-from deepvit.export.engine_worker import Job
-from deepvit.export.onnx_graph import count_gemms, finish, to_bytes
+from deepvit.export.engine.add import add_engine
+from deepvit.export.engine.census import census_of, require_network
+from deepvit.export.engine.options import EngineOptions
+from deepvit.export.engine.process import build_engine
+from deepvit.export.engine.worker import Job
+from deepvit.export.graph.cast import cast_graph
+from deepvit.export.graph.trace import count_gemms, finish, to_bytes
 from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact, record_file

@@ -12,11 +12,11 @@ import torch
 from conftest import ROOT, TINY, pixels
 
 import deepvit.model
-from deepvit.export.activation_range import largest_activations
-from deepvit.export.batch_check import check_batches
-from deepvit.export.cast import FP16_MAX, cast_graph, check_fp16_range
-from deepvit.export.graph_module import GraphAttention, GraphBlock, GraphModule
-from deepvit.export.onnx_graph import onnx_from_module, to_bytes
+from deepvit.export.graph.activation_range import largest_activations
+from deepvit.export.graph.batch_check import check_batches
+from deepvit.export.graph.cast import FP16_MAX, cast_graph, check_fp16_range
+from deepvit.export.graph.module import GraphAttention, GraphBlock, GraphModule
+from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import Batch, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.variants import Stem
@@ -195,7 +195,7 @@ def test_batches(tiny_model):
 
 
 def test_large_maps_are_checked_in_parts(tiny_model, monkeypatch):
-    import deepvit.export.batch_check as batch_check
+    import deepvit.export.graph.batch_check as batch_check
 
     monkeypatch.setattr(batch_check, "MAX_MAP_BYTES", 0)
     sizes = []

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deepvit.export.model_source import ModelOptions, load_model
-from deepvit.export.peers import Peer, PeerOpener, peers_from, peers_here
-from deepvit.export.torch_logits import torch_logits
+from deepvit.export.graph.torch_logits import torch_logits
+from deepvit.measure.bench.peers import Peer, PeerOpener, peers_from, peers_here
+from deepvit.model.load import ModelOptions, load_model
 from deepvit.runtime.errors import MissingError
 
 PRETRAINED = ModelOptions(variant="digits_cnn", pretrained=True)

@@ -8,14 +8,15 @@ import torch
 from conftest import TINY
 
 import deepvit.model
-from deepvit.export import parity, pipeline
-from deepvit.export.model_source import LoadedModel, ModelOptions, load_model
+from deepvit.export import pipeline
 from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
 from deepvit.measure.evaluate.summary import Contestant
 from deepvit.measure.torch_session import TorchSession
+from deepvit.metrics import parity
+from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact

@@ -7,11 +7,11 @@ import shutil
 import pytest
 from quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
 
-from deepvit.calibration.budget import Budget, BudgetKind
+from deepvit.calibration.budget.budget import Budget, BudgetKind
+from deepvit.calibration.budget.sensitivity import measure_sensitivity
+from deepvit.calibration.budget.switchable import SwitchableModel
+from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.calibration.sensitivity import measure_sensitivity
-from deepvit.calibration.statistics import ImageFeed
-from deepvit.calibration.switchable import SwitchableModel
 from deepvit.export.options import ExportOptions, GraphOptions, Precision, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
@@ -92,7 +92,7 @@ def test_a_planted_sensitive_linear_is_ranked_first_and_alone_is_kept(digits, tm
 
 
 def test_a_budget_that_cannot_be_met_names_the_best_and_leaves_nothing(digits, tmp_path, monkeypatch):
-    from deepvit.export.budget_search import BudgetSearch
+    from deepvit.export.quantized.budget_search import BudgetSearch
     from deepvit.metrics.paired import PairedCounts
 
     counts = PairedCounts(128, 100, both=100, lost=28, gained=0)
@@ -107,7 +107,7 @@ def test_a_budget_that_cannot_be_met_names_the_best_and_leaves_nothing(digits, t
 
 def test_a_check_that_fails_sends_half_of_its_images_into_the_search(digits, tmp_path, monkeypatch):
     """The first check is made to fail: what the second one sees are the other half, and no fewer linears are kept."""
-    import deepvit.export.quantized_graph as quantized_graph
+    import deepvit.export.quantized.graph as quantized_graph
 
     seen = []
     real = quantized_graph.measure_check

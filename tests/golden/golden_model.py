@@ -5,8 +5,8 @@ import torch
 from conftest import load_golden
 
 import deepvit.model
-from deepvit.export.graph_module import GraphModule
-from deepvit.export.onnx_graph import onnx_from_module, to_bytes
+from deepvit.export.graph.module import GraphModule
+from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import Batch, InputForm, MixForm, QkvForm
 from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
 from deepvit.runtime.preprocess import Preprocessing

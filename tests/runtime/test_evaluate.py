@@ -144,9 +144,9 @@ def test_non_finite_logits_are_an_error_elsewhere():
 
 
 def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path):
-    from deepvit.export.open_model import SessionOptions, WeightOptions, open_model
     from deepvit.export.options import Batch, ExportOptions, GraphOptions, Precision
     from deepvit.export.pipeline import export_artifact
+    from deepvit.measure.opened import SessionOptions, WeightOptions, open_model
 
     options = GraphOptions(precision=Precision.FP32, batch=Batch(min=4, opt=4, max=4))
     export_artifact(tiny_loaded, ExportOptions(graph=options, output=tmp_path / "fixed"))

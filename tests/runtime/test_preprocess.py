@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import deepvit.model
-from deepvit.export.model_source import ModelOptions, load_model
+from deepvit.model.load import ModelOptions, load_model
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, crop_image, decode_rgb, model_input, resize_and_crop
 

@@ -21,7 +21,7 @@ def cpp_data(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def golden_image() -> bytes:
-    return (ROOT / "export" / "sample_images" / "astronaut.jpg").read_bytes()
+    return (ROOT / "deepvit" / "images" / "photographs" / "astronaut.jpg").read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,10 @@ sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
 
 from image_kinds import write_images
 
-from deepvit.export.model_source import LoadedModel
 from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, Precision, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.model import create_deepvit
+from deepvit.model.load import LoadedModel
 from deepvit.model.variants import Architecture, Variant
 from deepvit.model.weights.random import randomize
 

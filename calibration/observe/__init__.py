@@ -1,0 +1,1 @@
+"""Images through the float32 graph: the ranges of its activations."""

@@ -1,0 +1,39 @@
+"""The images that prove an export: from the user's dataset, else the photographs that come with this package."""
+
+import logging
+import pathlib
+
+import numpy as np
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Crop, Preprocessing
+
+from .decode import decode_one
+from .imagenet import FolderSource, ImageSource, open_images, spread
+
+logger = logging.getLogger(__name__)
+SAMPLES = pathlib.Path(__file__).with_name("photographs")
+
+
+def bundled_samples() -> ImageSource:
+    """Return the photographs in `photographs/`, whose sources its README names."""
+    return FolderSource(SAMPLES, tuple((path.name, None) for path in sorted(SAMPLES.glob("*.jpg"))))
+
+
+def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing) -> Crop:
+    """Return at most `count` crops (N, H, W, 3) uint8, evenly spread over the dataset or the bundled samples.
+
+    Images that cannot be decoded are left out with a warning.
+
+    Raises:
+        InputError: No dataset there, or no image of it can be used.
+    """
+    source = spread(bundled_samples() if dataset is None else open_images(dataset), count)
+    decoded = [decode_one(source, index, [preprocessing]) for index in range(len(source))]
+    for item in decoded:
+        if item.crop is None:
+            logger.warning("left out of the parity images: %s %s", source.name(item.index), item.error)
+    crops = [item.crop for item in decoded if item.crop is not None]
+    if not crops:
+        raise InputError(f"none of the {len(decoded)} images of {dataset} could be used: {decoded[0].error}")
+    return np.stack(crops)

@@ -1,0 +1,153 @@
+"""`attention`: a model and images → how alike its blocks attend, and pictures of where they look."""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from deepvit.images.decode import decode_one
+from deepvit.images.imagenet import open_images, spread
+from deepvit.images.samples import bundled_samples
+from deepvit.model.load import load_model
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
+from deepvit.runtime.session import artifact_of
+
+from ..opened import VARIANT_NAME, WeightOptions
+from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums
+from .maps import MapSource, OnnxMaps, TorchMaps
+from .pictures import blocks_figure, heads_figure, mean_maps_figure, similarity_figure, write_figures
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionOptions:
+    """What is analysed and drawn.
+
+    Attributes:
+        dataset: A folder of images; the bundled photographs where None.
+        count: At most so many of them.
+        drawn: Of how many pictures are made.
+        block: Whose heads are drawn one by one; the last with re-attention where None.
+        threshold: From which similarity on a block counts as similar to the one before.
+        output: Folder for the pictures.
+    """
+
+    dataset: str | None
+    count: int
+    drawn: int
+    block: int | None
+    threshold: float
+    output: pathlib.Path
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"--threshold {self.threshold}: expected 0 to 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedMaps:
+    """A model whose maps can be had."""
+
+    name: str
+    source: MapSource
+    preprocessing: Preprocessing
+    channels: int
+    random_weights: bool
+
+
+def open_maps(model: str, weights: WeightOptions, provider: str | None) -> OpenedMaps:
+    """Open a variant in PyTorch, or an artifact that was exported with its maps.
+
+    Raises:
+        InputError, ModelError: Neither, or one without maps.
+    """
+    path = pathlib.Path(model)
+    if VARIANT_NAME.fullmatch(model) and not path.exists():
+        loaded = load_model(weights.for_variant(model))
+        return OpenedMaps(
+            name=model,
+            source=TorchMaps(loaded.module),
+            preprocessing=loaded.preprocessing(),
+            channels=loaded.module.in_chans,
+            random_weights=loaded.weights.source == "random",
+        )
+    artifact = artifact_of(path)
+    manifest = artifact.manifest
+    channels = manifest.input.shape[1]
+    return OpenedMaps(
+        name=model,
+        source=OnnxMaps(artifact, provider or "cpu"),
+        preprocessing=manifest.preprocess,
+        channels=channels if manifest.input.dtype == "float32" and isinstance(channels, int) else 3,
+        random_weights=manifest.has_random_weights,
+    )
+
+
+def analyse_attention(
+    opened: OpenedMaps, options: AttentionOptions, progress: Callable[[int, int], None]
+) -> tuple[AttentionAnalysis, list[pathlib.Path]]:
+    """Run the images, and write the pictures.
+
+    Raises:
+        InputError: No usable image, a block that is not there, or a folder that cannot be written.
+        MissingError: matplotlib is not installed.
+    """
+    source = spread(bundled_samples() if options.dataset is None else open_images(options.dataset), options.count)
+    sums: AttentionSums | None = None
+    names: list[str] = []
+    pictures: list[pathlib.Path] = []
+    mean_before = mean_after = np.zeros(())
+    maps: AttentionMaps | None = None
+    for index in range(len(source)):
+        decoded = decode_one(source, index, [opened.preprocessing])
+        progress(index + 1, len(source))
+        if decoded.crop is None:
+            logger.warning("left out: %s %s", source.name(index), decoded.error)
+            continue
+        maps = opened.source.maps(model_input(decoded.crop[None], opened.preprocessing, opened.channels))
+        sums = AttentionSums.of(maps) if sums is None else sums + AttentionSums.of(maps)
+        mean_before, mean_after = mean_before + maps.before.mean(axis=1), mean_after + maps.after.mean(axis=1)
+        if len(names) < options.drawn:
+            pictures += _draw(opened, options, maps, decoded.crop, source.name(index))
+        names.append(source.name(index))
+    if sums is None or maps is None:
+        raise InputError(f"none of the {len(source)} images of {options.dataset} could be used")
+    analysis = sums.analysis(
+        model=opened.name,
+        runs_on=opened.source.description,
+        random_weights=opened.random_weights,
+        images=names,
+        threshold=options.threshold,
+        reattends=list(maps.reattends),
+    )
+    title = f"{_titled(opened)}: maps, means over heads and {len(names)} images"
+    means = mean_maps_figure(mean_before, mean_after, any(maps.reattends), title)
+    pictures += write_figures(options.output, [("similarity", similarity_figure(analysis)), ("mean-maps", means)])
+    return analysis, pictures
+
+
+def _titled(opened: OpenedMaps) -> str:
+    return f"{opened.name}, random weights" if opened.random_weights else opened.name
+
+
+def _draw(
+    opened: OpenedMaps, options: AttentionOptions, maps: AttentionMaps, crop: Crop, name: str
+) -> list[pathlib.Path]:
+    blocks = len(maps.before)
+    mixed = [index for index, mixes in enumerate(maps.reattends) if mixes]
+    block = options.block if options.block is not None else (mixed or [blocks - 1])[-1]
+    if not 0 <= block < blocks:
+        raise InputError(f"--block {block}: {opened.name} has blocks 0 to {blocks - 1}")
+    stem = pathlib.PurePosixPath(name).with_suffix("").as_posix().replace("/", "-")
+    of = f"{_titled(opened)}, {name}: attention of the class token"
+    return write_figures(
+        options.output,
+        [
+            (f"{stem}-blocks", blocks_figure(maps, crop, of)),
+            (f"{stem}-heads", heads_figure(maps, crop, block, f"{of}, block {block}")),
+        ],
+    )

@@ -1,0 +1,159 @@
+"""What an exported model is measured against: PyTorch, torch.compile, the plain ONNX export, OpenVINO."""
+
+import dataclasses
+import enum
+import importlib.util
+import io
+import logging
+import warnings
+from typing import Literal
+
+import numpy as np
+import torch
+
+from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.model.rewrites.original_order import original_style
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Tensor
+from deepvit.runtime.session import Session
+from deepvit.runtime.tensors import Images, Logits, check_images, check_logits
+
+PLAIN_OPSET = 20
+
+
+class Peer(enum.Enum):
+    """Other ways to run the same model."""
+
+    PYTORCH = "pytorch"  # eager
+    PYTORCH_FP16 = "pytorch-fp16"
+    COMPILE = "compile"  # torch.compile
+    COMPILE_FP16 = "compile-fp16"
+    PLAIN_ONNX = "plain-onnx"  # torch.onnx.export of the original's order of operations, in ONNX Runtime
+    OPENVINO = "openvino"  # the same file
+
+
+NAMES = {
+    Peer.PYTORCH: "PyTorch eager",
+    Peer.PYTORCH_FP16: "PyTorch eager FP16",
+    Peer.COMPILE: "torch.compile",
+    Peer.COMPILE_FP16: "torch.compile FP16",
+    Peer.PLAIN_ONNX: "plain ONNX export",
+    Peer.OPENVINO: "OpenVINO, plain export",
+}
+
+
+def peers_here() -> tuple[Peer, ...]:
+    """Return the peers that make sense on this machine."""
+    has_gpu = torch.cuda.is_available()
+    on_device = (Peer.PYTORCH, Peer.PYTORCH_FP16, Peer.COMPILE_FP16) if has_gpu else (Peer.PYTORCH, Peer.COMPILE)
+    installed = (Peer.OPENVINO,) if importlib.util.find_spec("openvino") is not None and not has_gpu else ()
+    return (*on_device, Peer.PLAIN_ONNX, *installed)
+
+
+def peers_from(text: str | None) -> tuple[Peer, ...]:
+    """Parse --peers: all that run here where None, or names by commas, or none.
+
+    Raises:
+        InputError: An unknown name.
+    """
+    if text is None:
+        return peers_here()
+    if text == "none":
+        return ()
+    known = {peer.value: peer for peer in Peer}
+    names = [name.strip() for name in text.split(",")]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise InputError(f"--peers {', '.join(unknown)}: expected none, or of {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PeerOpener:
+    """Opens a peer in another process."""
+
+    peer: Peer
+    model: ModelOptions
+    provider: str = "cpu"
+    threads: int | None = None
+    batch: BatchRange = ANY_BATCH
+
+    def __call__(self) -> Session:
+        loaded = load_model(self.model)
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if self.peer is Peer.PLAIN_ONNX:
+            from deepvit.runtime.ort.session import OnnxRuntimeSession
+
+            return OnnxRuntimeSession(
+                plain_export(loaded),
+                name=NAMES[self.peer],
+                provider=self.provider,
+                threads=self.threads,
+                batch=self.batch,
+            )
+        if self.peer is Peer.OPENVINO:
+            return OpenVinoSession(plain_export(loaded), self.threads)
+        return self._torch_session(loaded)
+
+    def _torch_session(self, loaded: LoadedModel) -> Session:
+        from ..torch_session import TorchSession
+
+        module = loaded.module
+        shape, classes = (module.in_chans, module.img_size, module.img_size), module.num_classes
+        runnable: torch.nn.Module = original_style(module).eval()
+        if self.peer in (Peer.COMPILE, Peer.COMPILE_FP16):
+            logging.getLogger("torch").setLevel(logging.ERROR)
+            runnable = torch.compile(runnable)  # type: ignore[assignment]
+        dtype: Literal["float32", "float16"] = (
+            "float16" if self.peer in (Peer.PYTORCH_FP16, Peer.COMPILE_FP16) else "float32"
+        )
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return TorchSession(runnable, shape, device, self.batch.max, classes=classes, dtype=dtype)
+
+
+def plain_export(loaded: LoadedModel) -> bytes:
+    """Return what torch.onnx.export alone makes of the model, its operations in the original's order."""
+    size, channels = loaded.module.img_size, loaded.module.in_chans
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            original_style(loaded.module).eval(),
+            (torch.zeros(2, channels, size, size),),
+            dynamo=True,
+            opset_version=PLAIN_OPSET,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())
+
+
+class OpenVinoSession:
+    """An ONNX file in OpenVINO on the CPU; loaded only where it is installed."""
+
+    def __init__(self, content: bytes, threads: int | None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingError("OpenVINO is not installed; pip install openvino") from error
+        core = openvino.Core()
+        settings = {"PERFORMANCE_HINT": "LATENCY"} | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
+        self._compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)
+        shape = self._compiled.inputs[0].partial_shape
+        sides = tuple(int(shape[axis].get_length()) for axis in (1, 2, 3))
+        self.input = Tensor(name="images", shape=("batch", *sides), dtype="float32")
+        self.batch = ANY_BATCH
+        self.classes = int(self._compiled.outputs[0].partial_shape[1].get_length())
+        self.description = f"OpenVINO {openvino.__version__.partition('-')[0]} CPU"
+
+    def run(self, images: Images) -> Logits:
+        """See `runtime.session.Session.run`."""
+        check_images(images, self.input)
+        return check_logits(np.asarray(self._compiled(images)[0], np.float32), self.description)
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._compiled

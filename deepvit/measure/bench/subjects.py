@@ -1,0 +1,104 @@
+"""What `bench` times: the models that the user names, and their peers with the same architecture."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from deepvit.model.load import ModelOptions, load_model
+from deepvit.model.variants import find_variant
+from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import BatchRange
+from deepvit.runtime.session import artifact_of, engine_here, is_in_artifact
+
+from ..opened import VARIANT_NAME, SessionOptions, WeightOptions
+from .peers import NAMES, Peer, PeerOpener
+from .turns import Subject
+from .worker import FileOpener
+
+
+def subjects_of(
+    models: Sequence[str], peers: Sequence[Peer], how: SessionOptions, weights: WeightOptions, largest_batch: int
+) -> list[Subject]:
+    """Return the peers, the first of which is the baseline, and then the models.
+
+    Peers have the weights of the first model where those are at hand; else random ones, which are as fast.
+
+    Raises:
+        InputError, ModelError: A model that is not there, or of a variant that nobody says.
+    """
+    found = [_subject(name, how, weights, largest_batch) for name in models]
+    if not peers:
+        return found
+    variant, batch = _variant_of(models[0]), BatchRange(min=1, opt=1, max=largest_batch)
+    if variant is None:
+        raise InputError(f"{models[0]} has no manifest that names its variant; give --peers none, or it not first")
+    options, sha256 = _peer_weights(models[0], variant, weights)
+    is_random = options.checkpoint is None and not options.pretrained
+    peer_subjects = [
+        Subject(
+            name=NAMES[peer],
+            opener=PeerOpener(
+                peer=peer, model=options, provider=how.provider or "cpu", threads=how.threads, batch=batch
+            ),
+            random_weights=is_random,
+            weights_sha256=sha256,
+        )
+        for peer in peers
+    ]
+    return [*peer_subjects, *found]
+
+
+def _subject(name: str, how: SessionOptions, weights: WeightOptions, largest_batch: int) -> Subject:
+    path = pathlib.Path(name)
+    if VARIANT_NAME.fullmatch(name) and not path.exists():
+        options = weights.for_variant(find_variant(name).name)
+        is_random = options.checkpoint is None and not options.pretrained
+        opener = PeerOpener(
+            peer=Peer.PYTORCH, model=options, threads=how.threads, batch=BatchRange(min=1, opt=1, max=largest_batch)
+        )
+        sha256 = load_model(options).weights.sha256
+        return Subject(name=name, opener=opener, random_weights=is_random, weights_sha256=sha256)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; export it: python cli.py export deepvit_32 --fp16")
+    artifact = _artifact(path)
+    if artifact is None:
+        return Subject(name=name, opener=_file_opener(path, how), bytes=path.stat().st_size)
+    plan = engine_here(artifact, allow_host_code=how.allow_host_code) if path.is_dir() and not how.provider else None
+    file = artifact.folder / (plan or MODEL) if path.is_dir() else path
+    return Subject(
+        name=name,
+        opener=_file_opener(file, how),
+        bytes=file.stat().st_size if file.is_file() else None,
+        random_weights=artifact.manifest.has_random_weights,
+        weights_sha256=artifact.manifest.weights.sha256,
+    )
+
+
+def _file_opener(path: pathlib.Path, how: SessionOptions) -> FileOpener:
+    return FileOpener(path=path, **dataclasses.asdict(how))
+
+
+def _artifact(path: pathlib.Path) -> Artifact | None:
+    return artifact_of(path) if path.exists() and is_in_artifact(path) else None
+
+
+def _variant_of(name: str) -> str | None:
+    path = pathlib.Path(name)
+    if not path.exists():
+        return name
+    artifact = _artifact(path)
+    return None if artifact is None else artifact.manifest.variant
+
+
+def _peer_weights(name: str, variant: str, weights: WeightOptions) -> tuple[ModelOptions, str | None]:
+    """Return the peers' weights, those of the model `name` where they are at hand, and their SHA-256."""
+    artifact = _artifact(pathlib.Path(name))
+    if artifact is None:
+        options = weights.for_variant(variant)
+    else:
+        manifest = artifact.manifest
+        has_file = weights.checkpoint is not None or weights.pretrained
+        resized = dataclasses.replace(weights, img_size=manifest.preprocess.crop)
+        options = resized.for_variant(variant, None if has_file else manifest.classes)
+    return options, load_model(options).weights.sha256

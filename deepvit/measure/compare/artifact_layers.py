@@ -1,0 +1,111 @@
+"""`compare --layers`: which graphs and engines are compared on which images, and what came of it."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import rich.table
+
+from deepvit.export.graph.float32 import Progress, float32_graph_of
+from deepvit.images.samples import parity_crops
+from deepvit.metrics.parity import default_images
+from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import model_input
+from deepvit.runtime.session import artifact_of, engine_here
+from deepvit.runtime.tensors import Images
+
+from ..opened import WeightOptions, load_weights_of
+from .layers import LayerDistance, compare_engine_layers, compare_layers, steepest_fall
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """SQNR at every block against float32: of the graph, and of an engine where one was run."""
+
+    precision: str
+    images: int
+    graph: list[LayerDistance]
+    engine: list[LayerDistance] | None
+
+    def to_json(self) -> str:
+        rows = None if self.engine is None else [layer.as_dict() for layer in self.engine]
+        graph = [layer.as_dict() for layer in self.graph]
+        fall = steepest_fall(self.graph)
+        steepest = None if fall is None else {"layer": fall[0].layer, "fall_db": fall[1]}
+        record = {"precision": self.precision, "images": self.images, "graph": graph, "engine": rows}
+        return json.dumps(record | {"steepest_fall": steepest}, indent=2)
+
+
+def describe_layers(report: LayerReport) -> Iterator[str | rich.table.Table]:
+    """Yield the table of blocks, and where the SQNR falls most."""
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("output of", f"{report.precision} graph", "change") + (("engine",) if report.engine else ()):
+        table.add_column(column, justify="right" if column != "output of" else "left")
+    before = None
+    for index, layer in enumerate(report.graph):
+        change = "" if before is None else f"{layer.sqnr_db - before:+.1f}"
+        engine = [f"{report.engine[index].sqnr_db:.1f} dB"] if report.engine else []
+        table.add_row(layer.layer, f"{layer.sqnr_db:.1f} dB", change, *engine)
+        before = layer.sqnr_db
+    yield table
+    fall = steepest_fall(report.graph)
+    yield "the SQNR falls nowhere" if fall is None else f"falls most at {fall[0].layer}: by {fall[1]:.1f} dB"
+    yield f"SQNR against float32 on {report.images} images"
+    if report.engine is None:
+        yield "no engine of this artifact runs on this machine: the graph alone was compared"
+
+
+def report_layers(
+    artifact: Artifact,
+    reference: pathlib.Path | None,
+    weights: WeightOptions,
+    imagenet: str | None,
+    count: int | None,
+    progress: Progress,
+) -> LayerReport:
+    """Compare an artifact with float32 at every block.
+
+    Args:
+        artifact: The artifact.
+        reference: A float32 artifact of the same model; where None, one is exported from the weights.
+        weights: Where those come from.
+        imagenet: The images; the bundled ones where None.
+        count: How many of them; by their size where None.
+        progress: Called with each step as it begins.
+
+    Raises:
+        InputError: Not a reduced precision, not its reference, or no images.
+    """
+    manifest = artifact.manifest
+    if manifest.precision == "fp32":
+        raise InputError(f"{artifact.folder} is float32 itself; give an fp16 or bf16 artifact")
+    crops = parity_crops(imagenet, count or default_images(manifest.preprocess.crop), manifest.preprocess)
+    if isinstance(fixed := manifest.input.shape[0], int):  # the graph takes no other number
+        crops = crops[np.arange(fixed) % len(crops)]
+    images: Images = model_input(crops, manifest.preprocess)
+    if reference is None:
+        progress("exporting the float32 graph")
+        expected = float32_graph_of(load_weights_of(manifest, weights), manifest, crops)
+    else:
+        expected = _reference(reference, artifact)
+    progress(f"comparing every block on {len(images)} images")
+    graph = compare_layers(artifact, expected, images)
+    plan = engine_here(artifact, allow_host_code=False)
+    engine = None
+    if plan is not None:
+        progress("building an engine with every block's output")
+        engine = compare_engine_layers(artifact, artifact.engine(plan), expected, images, lambda _phase, _share: None)
+    return LayerReport(precision=manifest.precision, images=len(images), graph=graph, engine=engine)
+
+
+def _reference(path: pathlib.Path, artifact: Artifact) -> bytes:
+    reference = artifact_of(path)
+    if reference.manifest.precision != "fp32" or reference.manifest.weights.sha256 != artifact.manifest.weights.sha256:
+        raise InputError(
+            f"--reference {path} is {reference.manifest.precision} with weights "
+            f"{reference.manifest.weights.sha256[:16]}…; expected fp32 with {artifact.manifest.weights.sha256[:16]}…"
+        )
+    return reference.read(MODEL)

@@ -1,0 +1,249 @@
+"""`compare`: the parity ladder measured anew on any images, without labels, and the images on which it is worst.
+
+The reference in PyTorch gets its input from timm's own transform, so that an error of preprocessing is seen as well as
+one of the graph or the engine.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import PIL
+
+from deepvit.export.options import Precision
+from deepvit.images.decode import decode_images
+from deepvit.images.imagenet import ImageSource, list_sha256, open_images, spread
+from deepvit.images.samples import bundled_samples
+from deepvit.metrics.parity import ENGINE_BOUNDS, FP32_BOUND, Bound, breaches, compare_logits
+from deepvit.runtime.artifact import MANIFEST, MODEL
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Crop, model_input
+from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels, is_in_artifact
+from deepvit.runtime.tensors import Images, Logits
+
+from ..evaluate.evaluator import run_unchecked
+from ..evaluate.result import Corrupt
+from ..evaluate.verdict import bound_of, preprocessing_breaches
+from ..opened import VARIANT_NAME, OpenedModel, SessionOptions, WeightOptions, load_weights_of, open_model, open_torch
+from .result import ComparedModel, Comparison, thumbnail, worst_images
+from .timm_inputs import timm_inputs
+
+BATCH = 16
+DEFAULT_IMAGES = 64
+# timm resizes with the Pillow that is installed, runtime.preprocess as Pillow 13 does: before, tall images differ.
+INPUT_BOUND = 0.0 if int(PIL.__version__.partition(".")[0]) >= 13 else 0.05
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Rung:
+    """One way to run a model: its graph, or its engine, which is held against the graph."""
+
+    stage: str
+    opened: OpenedModel
+    is_engine: bool = False
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What was seen of all images so far; logits by model and rung."""
+
+    names: list[str] = dataclasses.field(default_factory=list)
+    thumbnails: list[bytes] = dataclasses.field(default_factory=list)
+    expected: list[Logits] = dataclasses.field(default_factory=list)
+    got: dict[tuple[int, int], list[Logits]] = dataclasses.field(default_factory=dict)
+    input_max_abs: dict[int, float] = dataclasses.field(default_factory=dict)
+    corrupt: list[Corrupt] = dataclasses.field(default_factory=list)
+
+
+def open_reference_for(
+    reference: str | None, models: Sequence[str], how: SessionOptions, weights: WeightOptions
+) -> OpenedModel:
+    """Open what the models are compared with.
+
+    Args:
+        reference: pytorch, a path, or None: PyTorch where its weights are at hand, else the first of several models.
+        models: As the user names them.
+        how: How sessions are opened.
+        weights: Where PyTorch weights come from.
+
+    Raises:
+        InputError: Nothing to compare with.
+    """
+    if reference not in (None, "pytorch"):
+        return open_model(str(reference), how, weights)
+    path = pathlib.Path(models[0])
+    if VARIANT_NAME.fullmatch(models[0]) and not path.exists():
+        return open_model(models[0], how, weights)
+    if not is_in_artifact(path):
+        raise InputError(f"{path} has no {MANIFEST} that names its weights; give --reference an artifact of them")
+    manifest = artifact_of(path).manifest
+    if manifest.has_random_weights or weights.checkpoint is not None or weights.pretrained:
+        return open_torch(load_weights_of(manifest, weights))
+    if reference is None and len(models) > 1:
+        return open_model(models[0], how, weights)
+    raise InputError(
+        f"compare {path} with what? Give its weights by --checkpoint FILE or --pretrained, or --reference another "
+        "artifact"
+    )
+
+
+def compare_models(
+    models: Sequence[str],
+    reference: OpenedModel,
+    how: SessionOptions,
+    weights: WeightOptions,
+    *,
+    dataset: str | None,
+    count: int,
+    progress: Callable[[int, int], None],
+) -> Comparison:
+    """Run images through the reference and through every stage of every model.
+
+    Args:
+        models: Artifact folders, files of them, or variants.
+        reference: What they are compared with.
+        how: How sessions are opened.
+        weights: Of variants.
+        dataset: A folder of images, labelled or not; the bundled photographs where None.
+        count: At most so many of them, spread over it.
+        progress: Images done, images in all.
+
+    Raises:
+        InputError: A model or folder that cannot be opened, other classes than the reference's, no usable image.
+    """
+    ladders = [list(_rungs(name, how, weights)) for name in models]
+    for ladder in ladders:
+        _require_same_classes(ladder[0].opened, reference)
+    source = spread(bundled_samples() if dataset is None else open_images(dataset), count)
+    seen = _Seen()
+    for places in _chunks(len(source)):
+        _compare_chunk(source, places, ladders, reference, seen)
+        progress(places.stop, len(source))
+    if not seen.names:
+        raise InputError(f"none of the {len(source)} images of {dataset} could be used: {seen.corrupt[0].error}")
+    return Comparison(
+        reference=reference.name,
+        dataset=dataset or "bundled photographs",
+        list_sha256=list_sha256(source),
+        listed=len(source),
+        compared=len(seen.names),
+        corrupt=seen.corrupt,
+        models=[_judged(index, name, ladders[index], reference, seen) for index, name in enumerate(models)],
+    )
+
+
+def _rungs(name: str, how: SessionOptions, weights: WeightOptions) -> Iterator[_Rung]:
+    path = pathlib.Path(name)
+    if not path.is_dir():
+        opened = open_model(name, how, weights)
+        kind = "engine" if path.suffix in PLAN_SUFFIXES else "model"
+        yield _Rung(stage=f"{kind}-{opened.precision or 'unknown'}", opened=opened)
+        return
+    graph = open_model(str(path / MODEL), how, weights)
+    yield _Rung(stage=f"onnx-{graph.precision}", opened=graph)
+    plan = engine_here(artifact_of(path), allow_host_code=how.allow_host_code) if how.provider is None else None
+    if plan is not None:
+        yield _Rung(stage=f"engine {plan}", opened=open_model(str(path / plan), how, weights), is_engine=True)
+
+
+def _require_same_classes(model: OpenedModel, reference: OpenedModel) -> None:
+    if model.session.classes != reference.session.classes:
+        raise InputError(
+            f"{model.name} has {model.session.classes} classes, {reference.name} has {reference.session.classes}"
+        )
+
+
+def _chunks(images: int) -> Iterator[range]:
+    for start in range(0, images, BATCH):
+        yield range(start, min(start + BATCH, images))
+
+
+def _compare_chunk(
+    source: ImageSource, places: range, ladders: Sequence[Sequence[_Rung]], reference: OpenedModel, seen: _Seen
+) -> None:
+    preprocessings = [reference.preprocessing, *(ladder[0].opened.preprocessing for ladder in ladders)]
+    decoded = list(decode_images(source, preprocessings, workers=0, indices=places))
+    seen.corrupt += [Corrupt(name=source.name(item.index), error=item.error) for item in decoded if not item.crops]
+    good = [item for item in decoded if item.crops]
+    if not good:
+        return
+    encoded = [source.read(item.index)[0] for item in good]
+    seen.names += [source.name(item.index) for item in good]
+    seen.thumbnails += [thumbnail(each) for each in encoded]
+    reference_crops = np.stack([item.crops[0] for item in good])
+    if reference.loaded is not None:
+        normalised = timm_inputs(reference.loaded, encoded)
+        seen.expected.append(run_unchecked(reference.session, normalised))
+    else:
+        normalised = _normalised(reference_crops, reference)
+        seen.expected.append(run_unchecked(reference.session, _input(reference_crops, reference)))
+    for index, ladder in enumerate(ladders):
+        crops = np.stack([item.crops[1 + index] for item in good])
+        made = _normalised(crops, ladder[0].opened)
+        worst = float(np.abs(made - normalised).max()) if made.shape == normalised.shape else float("inf")
+        seen.input_max_abs[index] = max(worst, seen.input_max_abs.get(index, 0.0))
+        if ladder[0].opened.layout_fault is not None:
+            continue
+        for height, rung in enumerate(ladder):
+            logits = run_unchecked(rung.opened.session, _input(crops, rung.opened))
+            seen.got.setdefault((index, height), []).append(logits)
+
+
+def _input(crops: Crop, model: OpenedModel) -> Images:
+    return model_input(crops, model.preprocessing, input_channels(model.session))
+
+
+def _normalised(crops: Crop, model: OpenedModel) -> Images:
+    """Return crops as (N, channels, H, W) float32 normalised, whatever the graph takes."""
+    preprocessing = model.preprocessing.model_copy(update={"layout": "NCHW"})
+    return model_input(crops, preprocessing, input_channels(model.session))
+
+
+def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedModel, seen: _Seen) -> ComparedModel:
+    opened = ladder[0].opened
+    is_same = opened.weights_sha256 is not None and opened.weights_sha256 == reference.weights_sha256
+    found = list(preprocessing_breaches(opened, reference))
+    if is_same and seen.input_max_abs[index] > INPUT_BOUND:
+        found.append(
+            f"its input differs from the reference's by up to {seen.input_max_abs[index]:.3g}, at most {INPUT_BOUND:g}"
+        )
+    expected = np.concatenate(seen.expected)
+    stages, non_finite, worst = [], 0, []
+    against, before = reference.name, expected
+    for height, rung in enumerate(ladder):
+        if (index, height) not in seen.got:
+            continue
+        logits = np.concatenate(seen.got[index, height])
+        finite = np.isfinite(logits).all(axis=1) & np.isfinite(before).all(axis=1)
+        non_finite = int((~finite).sum())
+        if non_finite:
+            found.append(f"{rung.stage}: the logits of {non_finite} images are not finite")
+        if finite.any():
+            stage = compare_logits(
+                rung.stage, against, logits[finite], before[finite], top1_enforced=not opened.has_random_weights
+            )
+            stages.append(stage)
+            found += [f"{rung.stage}: {breach}" for breach in breaches(stage, _bound(rung, reference))]
+        against, before = rung.stage, logits
+    if stages:
+        worst = list(worst_images(seen.names, seen.thumbnails, before, expected))
+    return ComparedModel(
+        model=name,
+        runs_on=ladder[-1].opened.session.description,
+        precision=opened.precision,
+        random_weights=opened.has_random_weights,
+        input_max_abs=seen.input_max_abs[index] if np.isfinite(seen.input_max_abs[index]) else None,
+        stages=stages,
+        non_finite=non_finite,
+        breaches=found,
+        worst=worst,
+    )
+
+
+def _bound(rung: _Rung, reference: OpenedModel) -> Bound:
+    """Return what a rung must hold: an engine against its graph, a graph against the reference."""
+    precision = rung.opened.precision
+    if rung.is_engine and precision is not None:
+        return ENGINE_BOUNDS.get(Precision(precision), FP32_BOUND)
+    return bound_of(precision, reference.precision, FP32_BOUND)

@@ -1,0 +1,188 @@
+"""Where a reduced precision loses the answer: every block's output of the typed graph against the float32 graph."""
+
+import dataclasses
+import itertools
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from deepvit.export.engine.options import EngineOptions
+from deepvit.export.engine.process import Bar, build_engine
+from deepvit.export.engine.worker import Job
+from deepvit.export.options import Batch
+from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import BatchRange, Engine
+from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.ort.rounding import load_model
+from deepvit.runtime.tensors import Images
+from deepvit.runtime.trt.library import Backend, load_library
+
+try:
+    from polygraphy import config as polygraphy_config
+    from polygraphy.backend.base import BaseRunner
+    from polygraphy.common import TensorMetadata
+    from polygraphy.comparator import Comparator, SnrCompareFunc
+    from polygraphy.logger import G_LOGGER
+except ImportError as error:
+    raise MissingError("comparing layers needs Polygraphy 0.53 or newer; pip install 'polygraphy>=0.53'") from error
+
+if TYPE_CHECKING:
+    from deepvit.runtime.trt.engine import EngineOnGpu
+
+polygraphy_config.AUTOINSTALL_DEPS = False
+G_LOGGER.module_severity = G_LOGGER.CRITICAL  # it reports every tensor; what matters comes back as a result
+BLOCK = re.compile(r"(blocks\.\d+)/")
+Array = np.ndarray[Any, np.dtype[Any]]
+Run = Callable[[dict[str, Array]], Mapping[str, Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerDistance:
+    """How far one block's output is from its reference; `sqnr_db` is infinite where nothing differs."""
+
+    layer: str
+    sqnr_db: float
+
+    def as_dict(self) -> dict[str, str | float | None]:
+        """As JSON has it, which knows no infinity."""
+        return {"layer": self.layer, "sqnr_db": self.sqnr_db if np.isfinite(self.sqnr_db) else None}
+
+
+def compare_layers(artifact: Artifact, reference: bytes, images: Images) -> list[LayerDistance]:
+    """Compare the artifact's graph with a float32 one, both in ONNX Runtime on the CPU, at every block's output.
+
+    Args:
+        artifact: The artifact.
+        reference: The bytes of a float32 ONNX file of the same model, whose nodes have the same names.
+        images: What both are run on, as the artifact's input says.
+
+    Raises:
+        InputError: The graphs are not of the same model.
+    """
+    typed, batch = artifact.read(MODEL), artifact.manifest.batch
+    runs = {
+        "float32": _graph(reference, "the float32 graph", batch),
+        artifact.manifest.precision: _graph(typed, MODEL, batch),
+    }
+    return _compare(runs, artifact.manifest.input.name, images)
+
+
+def compare_engine_layers(
+    artifact: Artifact, engine: Engine, reference: bytes, images: Images, bar: Bar
+) -> list[LayerDistance]:
+    """Compare as `compare_layers`, with an engine that is built for this from the same graph and with its options.
+
+    Raises:
+        InputError, MissingError, DeviceError: As `build_engine` and `EngineOnGpu` do.
+    """
+    backend = Backend(engine.backend)
+    capabilities = tuple(engine.compute_capability.split(",")) if backend is Backend.TENSORRT_RTX else ()
+    count = len(images)
+    job = Job(
+        options=EngineOptions(backend=backend, compute_capabilities=capabilities),
+        batch=Batch(min=count, opt=count, max=count),
+        timing_cache=None,
+        is_run=False,
+    )
+    built = build_engine(_marked(artifact.read(MODEL), MODEL), job, None, bar, lambda _: None)
+    with_engine = _engine(built.plan, backend)
+    runs = {"float32": _graph(reference, "the float32 graph", artifact.manifest.batch), "engine": with_engine.run}
+    try:
+        return _compare(runs, artifact.manifest.input.name, images)
+    finally:
+        with_engine.close()
+
+
+def _engine(plan: bytes, backend: Backend) -> "EngineOnGpu":
+    from deepvit.runtime.trt.cuda import Cuda  # a library of its own
+    from deepvit.runtime.trt.engine import EngineOnGpu
+
+    return EngineOnGpu(plan, load_library(backend), Cuda(), name="the engine with every block's output", leases=1)
+
+
+def _graph(content: bytes, name: str, batch: BatchRange) -> Run:
+    return OnnxGraph(_marked(content, name), name=name, batch=batch).run
+
+
+def _marked(content: bytes, name: str) -> bytes:
+    """Return the graph with every block's output as a further output, in float32.
+
+    Raises:
+        InputError: A graph without blocks.
+    """
+    model = load_model(content)
+    last: dict[str, str] = {}
+    for node in model.graph.node:
+        if found := BLOCK.match(node.name):
+            last[found[1]] = node.output[0]
+    if not last:
+        raise InputError(f"{name} has no nodes named blocks.N/…; only graphs that this tool exported can be compared")
+    for block, tensor in last.items():
+        model.graph.node.append(helper.make_node("Cast", [tensor], [block], f"{block}.marked", to=TensorProto.FLOAT))
+        model.graph.output.append(onnx.ValueInfoProto(name=block, type=_float_tensor()))
+    return bytes(model.SerializeToString())
+
+
+def _float_tensor() -> onnx.TypeProto:
+    return helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+
+
+class _Runner(BaseRunner):  # type: ignore[misc]  # Polygraphy is untyped
+    """One of our own sessions as Polygraphy runs it: its own would skip the rounding, or load a plan unverified."""
+
+    def __init__(self, name: str, run: Run, feeds: dict[str, Array]) -> None:
+        super().__init__(name=name)
+        self._run, self._feeds = run, feeds
+
+    def activate_impl(self) -> None:
+        pass  # loaded already
+
+    def deactivate_impl(self) -> None:
+        pass  # closed by whoever loaded it
+
+    def get_input_metadata_impl(self) -> TensorMetadata:
+        metadata = TensorMetadata()
+        for name, array in self._feeds.items():
+            metadata.add(name, array.dtype, array.shape)
+        return metadata
+
+    def infer_impl(self, feed_dict: dict[str, Array]) -> "OrderedDict[str, Array]":
+        self.inference_time = 0.0
+        return OrderedDict(self._run(feed_dict))
+
+
+def _compare(runs: dict[str, Run], input_name: str, images: Images) -> list[LayerDistance]:
+    feeds: dict[str, Array] = {input_name: images}
+    results = Comparator.run([_Runner(name, run, feeds) for name, run in runs.items()], data_loader=[feeds])
+    names = [set(iterations[0].keys()) for _, iterations in results]
+    if names[0] != names[1]:
+        raise InputError(
+            f"the graphs are not of the same model: only one has {', '.join(sorted(names[0] ^ names[1])[:5])}"
+        )
+    (accuracy,) = Comparator.compare_accuracy(results, compare_func=SnrCompareFunc(snr_threshold=0.0))
+    (iterations,) = accuracy.values()  # one pair of runners, one iteration
+    found = {name: float(result.snr) for name, result in iterations[0].items()}
+    return [LayerDistance(name, found[name]) for name in sorted(found, key=_order)]
+
+
+def _order(name: str) -> tuple[int, int]:
+    """Blocks in order, then the logits."""
+    number = name.removeprefix("blocks.")
+    return (0, int(number)) if number.isdigit() else (1, 0)
+
+
+def steepest_fall(layers: list[LayerDistance]) -> tuple[LayerDistance, float] | None:
+    """Return the layer before which the SQNR fell most, and by how many dB; None where it falls nowhere."""
+    falls = [
+        (after, before.sqnr_db - after.sqnr_db)
+        for before, after in itertools.pairwise(layers)
+        if np.isfinite(before.sqnr_db) and np.isfinite(after.sqnr_db)
+    ]
+    worst = max(falls, key=lambda fall: fall[1], default=None)
+    return worst if worst is not None and worst[1] > 0 else None

@@ -1,0 +1,163 @@
+"""`eval` as one call: models and images opened, run in one process or several, summed up, and judged."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from deepvit.images.decode import default_workers
+from deepvit.images.imagenet import ImageSource, open_dataset, spread
+from deepvit.images.real_labels import read_real_labels
+from deepvit.runtime.errors import InputError
+
+from ..opened import OpenedModel, SessionOptions, WeightOptions, open_model, open_reference
+from .evaluator import EvaluationOptions, Evaluator, Progress
+from .kept import Keeping, kept_options
+from .result import Evaluation
+from .shards import Shards, run_shards
+from .verdict import preprocessing_breaches
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """What shall be evaluated on what; picklable, so that other processes open the same.
+
+    Attributes:
+        models: As the user names them; see `open_model`.
+        dataset: Labelled images.
+        limit: So many images, spread over the dataset; all where None.
+        reference: none, pytorch, or another model.
+        how: How sessions are opened.
+        weights: For PyTorch.
+        preprocess_as: The variant whose preprocessing a file without a manifest takes.
+        options: How the pass is made.
+        shards: How many processes.
+        keeping: What is kept beyond the run.
+        real_labels: The file of ReaL labels, where they are wanted.
+    """
+
+    models: tuple[str, ...]
+    dataset: str
+    limit: int | None = None
+    reference: str = "none"
+    how: SessionOptions = dataclasses.field(default_factory=SessionOptions)
+    weights: WeightOptions = dataclasses.field(default_factory=WeightOptions)
+    preprocess_as: str | None = None
+    options: EvaluationOptions = dataclasses.field(default_factory=EvaluationOptions)
+    shards: Shards = dataclasses.field(default_factory=lambda: Shards(processes=1))
+    keeping: Keeping = dataclasses.field(default_factory=Keeping)
+    real_labels: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The models and images of a request; `faults` are the differences of preprocessing, by model."""
+
+    models: tuple[OpenedModel, ...]
+    reference: OpenedModel | None
+    source: ImageSource
+    faults: tuple[tuple[str, ...], ...]
+
+    def evaluator(self, options: EvaluationOptions) -> Evaluator:
+        reference = None if self.reference is None else self.reference.contestant
+        return Evaluator([each.contestant for each in self.models], self.source, options, reference)
+
+    def close(self) -> None:
+        for each in (*self.models, *(() if self.reference is None else (self.reference,))):
+            each.session.close()
+
+
+def open_request(request: EvaluationRequest) -> Opened:
+    """Open what a request names.
+
+    Raises:
+        InputError, ModelError, MissingError, DeviceError: A model, reference or dataset that cannot be opened.
+    """
+    models = tuple(open_model(name, request.how, request.weights, request.preprocess_as) for name in request.models)
+    reference = open_reference(request.reference, models[0], request.how, request.weights)
+    if request.reference == "pytorch":
+        for model in models[1:]:
+            _require_same_weights(models[0], model)
+    source = spread(open_dataset(request.dataset, models[0].session.classes), request.limit)
+    faults = tuple(() if reference is None else tuple(preprocessing_breaches(each, reference)) for each in models)
+    return Opened(models=models, reference=reference, source=source, faults=faults)
+
+
+def _require_same_weights(first: OpenedModel, other: OpenedModel) -> None:
+    if first.weights_sha256 != other.weights_sha256:
+        raise InputError(
+            f"--reference pytorch: {other.name} was made from other weights than {first.name}; evaluate it by itself"
+        )
+
+
+def run_request(request: EvaluationRequest, opened: Opened, progress: Progress) -> list[Evaluation]:
+    """Run a request and return a result for each model.
+
+    Raises:
+        InputError: No image could be used, a label that the models do not have, or the same evaluation is running.
+        MissingError: The disk is full, or a process was killed.
+    """
+    real = None if request.real_labels is None else read_real_labels(request.real_labels, opened.source)
+    contestants = [each.contestant for each in opened.models]
+    reference = None if opened.reference is None else opened.reference.contestant
+    with kept_options(request.options, contestants, reference, opened.source, request.keeping) as options:
+        evaluator = opened.evaluator(options)
+        missing = evaluator.missing()
+        if request.keeping.resume:
+            logger.warning("resuming: %d of %d blocks are there", evaluator.blocks - len(missing), evaluator.blocks)
+        if request.shards.processes > 1:
+            if options.journal is None:
+                raise InputError("several processes share files in the cache folder; set DEEPVIT_CACHE to one")
+            opener = ShardOpener(_request_of_shard(request, options, len(opened.source)))
+            run_shards(evaluator, opener, request.shards, progress)
+        else:
+            evaluator.run(missing, progress)
+        results = evaluator.results(request.dataset, real)
+        evaluator.close()
+    return results
+
+
+def _request_of_shard(request: EvaluationRequest, options: EvaluationOptions, images: int) -> EvaluationRequest:
+    """Return the request that one of several processes opens: its share of the cores, and the run's own files."""
+    processes = request.shards.processes
+    workers = default_workers(images) if options.workers is None else options.workers
+    return dataclasses.replace(
+        request,
+        options=dataclasses.replace(options, workers=-(-workers // processes)),
+        how=dataclasses.replace(request.how, threads=max(1, (os.cpu_count() or 1) // processes)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardOpener:
+    """Opens a request in another process."""
+
+    request: EvaluationRequest
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[Evaluator]:
+        opened = open_request(self.request)
+        evaluator = opened.evaluator(self.request.options)
+        try:
+            yield evaluator
+        finally:
+            evaluator.close()
+            opened.close()
+
+
+def shards_from(processes: int, gpus: str | None) -> Shards:
+    """Return how many processes run, from options: one for each GPU that is named.
+
+    Raises:
+        InputError: They contradict each other.
+    """
+    names: Sequence[str] = () if gpus is None else tuple(name.strip() for name in gpus.split(","))
+    if gpus is not None and (not all(names) or len(set(names)) != len(names)):
+        raise InputError(f"--gpus {gpus}: expected different GPUs, as in 0,1")
+    if names and processes not in (1, len(names)):
+        raise InputError(f"--processes {processes} with {len(names)} GPUs; leave it out: one process runs on each")
+    return Shards(processes=len(names) or processes, gpus=tuple(names))

@@ -1,0 +1,214 @@
+"""What a user may name as a model — an artifact, an ONNX file, a variant — opened with what evaluation needs."""
+
+import dataclasses
+import json
+import pathlib
+import re
+
+from deepvit.model.load import LoadedModel, ModelOptions, load_model, preprocessing_of
+from deepvit.model.variants import VARIANTS, find_variant
+from deepvit.model.weights.checkpoint import EmaChoice
+from deepvit.runtime.artifact import MANIFEST, record_file
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Manifest
+from deepvit.runtime.preprocess import Preprocessing
+from deepvit.runtime.session import Session, artifact_of, is_in_artifact, open_session
+
+from .evaluate.summary import Contestant
+
+VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightOptions:
+    """Where PyTorch weights come from, when the model or its reference needs them."""
+
+    checkpoint: pathlib.Path | None = None
+    pretrained: bool = False
+    ema: EmaChoice = EmaChoice.PREFER
+    img_size: int | None = None
+
+    def for_variant(self, variant: str, num_classes: int | None = None) -> ModelOptions:
+        return ModelOptions(variant=variant, num_classes=num_classes, **dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OpenedModel:
+    """A model ready to be evaluated; `manifest` of an artifact, `loaded` of a PyTorch model."""
+
+    name: str
+    session: Session
+    preprocessing: Preprocessing
+    manifest: Manifest | None = None
+    loaded: LoadedModel | None = None
+    file_sha256: str = ""  # of a file without a manifest
+
+    @property
+    def variant(self) -> str | None:
+        if self.manifest is not None:
+            return self.manifest.variant
+        return None if self.loaded is None else self.loaded.variant.name
+
+    @property
+    def has_random_weights(self) -> bool:
+        if self.manifest is not None:
+            return self.manifest.has_random_weights
+        return self.loaded is not None and self.loaded.weights.source == "random"
+
+    @property
+    def published_top1(self) -> float | None:
+        return VARIANTS[self.variant].top1 if self.variant in VARIANTS else None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Hash of the PyTorch weights behind it; None where nobody says."""
+        if self.manifest is not None:
+            return self.manifest.weights.sha256
+        return None if self.loaded is None else self.loaded.weights.sha256
+
+    @property
+    def precision(self) -> str | None:
+        """fp32, fp16, …; None where nobody says."""
+        if self.manifest is not None:
+            return self.manifest.precision
+        return None if self.loaded is None else "fp32"
+
+    @property
+    def layout_fault(self) -> str | None:
+        """Why its preprocessing cannot make its input; None where it can."""
+        layout, dtype = self.preprocessing.layout, self.session.input.dtype
+        if (layout == "NHWC") == (dtype == "uint8"):
+            return None
+        return f"preprocessing layout is {layout}, the graph takes {dtype} {self.session.input.shape}"
+
+    @property
+    def identity(self) -> str:
+        """What changes when the model does: the hashes of its files or weights."""
+        if self.manifest is not None:
+            return json.dumps({name: record.sha256 for name, record in self.manifest.files.items()}, sort_keys=True)
+        if self.loaded is not None:
+            weights = self.loaded.weights
+            return f"{self.loaded.variant.name} {self.loaded.module.img_size} {weights.entry} {weights.sha256}"
+        return self.file_sha256
+
+    @property
+    def contestant(self) -> Contestant:
+        """It, as an evaluation takes it."""
+        return Contestant(
+            name=self.name,
+            session=self.session,
+            preprocessing=self.preprocessing,
+            identity=self.identity,
+            random_weights=self.has_random_weights,
+            published_top1=self.published_top1,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """How a session is opened; see `runtime.open_session`."""
+
+    provider: str | None = None
+    trust_unverified: bool = False
+    allow_host_code: bool = False
+    threads: int | None = None  # of one run on the CPU
+
+    def open(self, path: pathlib.Path) -> Session:
+        return open_session(path, **dataclasses.asdict(self))
+
+
+def open_model(
+    model: str, how: SessionOptions, weights: WeightOptions, preprocess_as: str | None = None
+) -> OpenedModel:
+    """Open an artifact folder, a file of one, an ONNX file or plan of somebody else's, or a variant in PyTorch.
+
+    Args:
+        model: What the user named.
+        how: How its session is opened.
+        weights: For a variant.
+        preprocess_as: The variant whose preprocessing a file without a manifest takes.
+
+    Raises:
+        InputError, ModelError: It cannot be opened, or nobody says how its images are preprocessed.
+    """
+    path = pathlib.Path(model)
+    if VARIANT_NAME.fullmatch(model) and not path.exists():
+        return open_torch(load_model(weights.for_variant(model)))
+    if is_in_artifact(path):
+        manifest = artifact_of(path).manifest
+        session = how.open(path)
+        return OpenedModel(name=model, session=session, preprocessing=manifest.preprocess, manifest=manifest)
+    session = how.open(path)
+    if preprocess_as is None:
+        raise InputError(
+            f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: --variant deepvit_32"
+        )
+    return OpenedModel(
+        name=model,
+        session=session,
+        preprocessing=_preprocessing_as(preprocess_as, session),
+        file_sha256=record_file(path).sha256,
+    )
+
+
+def _preprocessing_as(variant: str, session: Session) -> Preprocessing:
+    row = find_variant(variant)
+    is_pixels = session.input.dtype == "uint8"
+    side = session.input.shape[1 if is_pixels else 2]
+    return preprocessing_of(row, side if isinstance(side, int) else row.img_size, "NHWC" if is_pixels else "NCHW")
+
+
+def open_torch(loaded: LoadedModel) -> OpenedModel:
+    """Wrap a PyTorch model as a session."""
+    from .torch_session import TorchSession
+
+    module = loaded.module
+    session = TorchSession(module, (module.in_chans, module.img_size, module.img_size))
+    return OpenedModel(
+        name=f"{loaded.variant.name} in PyTorch", session=session, preprocessing=loaded.preprocessing(), loaded=loaded
+    )
+
+
+def open_reference(
+    reference: str, opened: OpenedModel, how: SessionOptions, weights: WeightOptions
+) -> OpenedModel | None:
+    """Open what `opened` is compared with; None for "none".
+
+    For "pytorch" these are exactly the weights that the artifact was made from, by their SHA-256.
+
+    Raises:
+        InputError: It cannot be told or found which weights those are.
+    """
+    if reference == "none":
+        return None
+    if reference != "pytorch":
+        return open_model(reference, how, weights)
+    if opened.manifest is None:
+        raise InputError("--reference pytorch needs an artifact, whose manifest names the weights; give its folder")
+    return open_torch(load_weights_of(opened.manifest, weights))
+
+
+def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:
+    """Load the PyTorch model that an artifact was made from, its weights by their SHA-256.
+
+    Raises:
+        InputError: It cannot be told or found which weights those are.
+    """
+    has_file = weights.checkpoint is not None or weights.pretrained
+    if not manifest.has_random_weights and not has_file:
+        raise InputError(
+            f"the PyTorch model needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add --checkpoint "
+            "FILE or --pretrained"
+        )
+    size = manifest.preprocess.crop
+    # Handed on only where it is not the variant's own, since it permits resizing the position embedding.
+    resized = None if size == find_variant(manifest.variant).img_size else size
+    is_plain = manifest.weights.entry in ("state_dict", "model")
+    exact = dataclasses.replace(weights, img_size=resized, ema=EmaChoice.REFUSE if is_plain else weights.ema)
+    loaded = load_model(exact.for_variant(manifest.variant, None if has_file else manifest.classes))
+    if loaded.weights.sha256 != manifest.weights.sha256:
+        raise InputError(
+            f"the weights have SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "
+            f"{manifest.weights.sha256[:16]}…; give those"
+        )
+    return loaded

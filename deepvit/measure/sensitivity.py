@@ -1,0 +1,121 @@
+"""`sensitivity`: a model and images → how much each linear costs, as a table and a plot."""
+
+import pathlib
+from collections.abc import Iterator
+
+import rich.table
+
+from deepvit.calibration.budget.result import Sensitivity
+from deepvit.calibration.budget.sensitivity import measure_sensitivity
+from deepvit.calibration.budget.switchable import SwitchableModel
+from deepvit.calibration.observe.statistics import ImageFeed
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.graph.float32 import Progress, float32_graph
+from deepvit.export.options import GraphOptions
+from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
+from deepvit.images.imagenet import spread
+from deepvit.images.samples import parity_crops
+from deepvit.metrics import parity
+from deepvit.model.load import LoadedModel
+from deepvit.runtime.errors import InputError
+
+from .evaluate.scores import db_text
+from .figures import new_figure, save_figure
+
+SHOWN = 12
+
+
+def report_sensitivity(
+    loaded: LoadedModel,
+    graph: GraphOptions,
+    wanted: QuantizationOptions,
+    dataset: str | None,
+    images: int,
+    progress: Progress,
+) -> Sensitivity:
+    """Calibrate `loaded` and measure each linear quantised alone and left out alone.
+
+    Args:
+        loaded: The model.
+        graph: Its precision and target.
+        wanted: How it is calibrated.
+        dataset: Whose images calibrate; None for random weights.
+        images: How many of the calibration images score.
+        progress: Called with each step.
+
+    Raises:
+        InputError: Images that cannot be used.
+        OutOfBoundsError: A rung of the parity ladder is outside its bound.
+    """
+    given = calibration_input(loaded, wanted, dataset)
+    if given.images is None:
+        raise InputError("sensitivity is scored on images; give --imagenet DIR")
+    crops = parity_crops(dataset, parity.float64_images(loaded.module.img_size), loaded.preprocessing())
+    source = float32_graph(loaded, graph, crops, progress)
+    calibrated = calibrate_graph(source, graph, wanted, given, progress)
+    model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=wanted.weight_only)
+    scored = spread(given.images.source, images)
+    feed = ImageFeed(scored, source.preprocessing, loaded.module.in_chans)
+    return measure_sensitivity(
+        model,
+        feed.batches(),
+        len(scored),
+        grid=calibrated.ranges.grid.value,
+        random_weights=source.is_random,
+        progress=progress(f"quantising {len(model.units)} linears one by one on {len(scored)} images"),
+    )
+
+
+def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table]:
+    """Yield the table, the most sensitive linears first."""
+    note = " (random weights)" if result.random_weights else ""
+    everything = f"KL {result.all_kl:.2e}, SQNR {db_text(result.all_sqnr_db)}"
+    yield f"{len(result.units)} linears in {result.grid} on {result.images} images{note}; all of them: {everything}"
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("", "linear", "KL alone", "SQNR alone", "KL without it", "SQNR without it"):
+        table.add_column(column, no_wrap=True)
+    for rank, row in enumerate(result.units[:SHOWN], 1):
+        scores = (
+            f"{row.alone_kl:.2e}",
+            db_text(row.alone_sqnr_db),
+            f"{row.left_out_kl:.2e}",
+            db_text(row.left_out_sqnr_db),
+        )
+        table.add_row(f"{rank}", row.unit, *scores)
+    yield table
+    if len(result.units) > SHOWN:
+        yield f"and {len(result.units) - SHOWN} less sensitive ones; --json lists them all"
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
+    """Draw the SQNR of every linear, block by block, alone and left out, to a PNG, SVG or PDF file.
+
+    Raises:
+        MissingError: matplotlib is not installed.
+        InputError: The file cannot be written.
+    """
+    rows = {row.unit: row for row in result.units}
+    kinds = sorted({unit.split(".", 2)[2] for unit in rows})
+    blocks = sorted({int(unit.split(".")[1]) for unit in rows})
+    figure = new_figure((9, 6))
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for kind in kinds:
+        found = [rows.get(f"blocks.{block}.{kind}") for block in blocks]
+        for axes, name in ((upper, "alone_sqnr_db"), (lower, "left_out_sqnr_db")):
+            values = [_or_nan(None if row is None else getattr(row, name)) for row in found]
+            axes.plot(blocks, values, marker="o", markersize=4, label=kind)
+    if result.all_sqnr_db is not None:
+        lower.axhline(result.all_sqnr_db, color="0.4", linestyle="--", label="all quantised")
+    note = ", random weights" if result.random_weights else ""
+    upper.set_title(f"Sensitivity to {result.grid}, {result.images} images{note}")
+    upper.set_ylabel("SQNR in dB, quantised alone")
+    lower.set_ylabel("SQNR in dB, left out alone")
+    lower.set_xlabel("block")
+    for axes in (upper, lower):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    save_figure(figure, path, "--plot")

@@ -1,0 +1,214 @@
+"""An engine for an artifact: built from its model.onnx, proved, and put beside it."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import shutil
+
+import numpy as np
+
+from deepvit.images.samples import parity_crops
+from deepvit.metrics import parity
+from deepvit.runtime import artifact as artifacts
+from deepvit.runtime.artifact import Artifact, open_artifact
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Engine, Manifest, ParityStage
+from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.preprocess import model_input
+from deepvit.runtime.tensors import Images
+from deepvit.runtime.trt.library import INSTALL, MODULES, Backend
+from deepvit.runtime.trt.machine import Machine, this_machine
+
+from ..options import Batch, Precision
+from .census import census_of, layers_from_inspector, require_engine, require_network
+from .fast_types import why_slow
+from .options import EngineOptions
+from .process import Bar, Built, build_engine
+from .timing_cache import timing_cache_path
+from .worker import Job
+
+logger = logging.getLogger(__name__)
+
+
+def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet: str | None = None) -> Artifact:
+    """Build an engine for the artifact in `folder` and add it; one of the same library is replaced.
+
+    The artifact changes in one step, or not at all.
+
+    Args:
+        folder: The artifact.
+        options: What to build.
+        bar: Called as the build goes on.
+        imagenet: The images that prove the engine; the bundled ones where None.
+
+    Raises:
+        InputError: Not an artifact, or its graph or an option is not for this library.
+        MissingError: The library or the GPU is not here.
+        DeviceError: The builder gave up.
+        OutOfBoundsError: The engine is not what was promised, by its layers or by its answers.
+    """
+    artifact = open_artifact(folder)
+    if ATTENTION_MAPS in artifact.manifest.graph:
+        raise InputError(f"{folder} gives its attention maps, which no engine does; export it without --attention-maps")
+    machine = this_machine()
+    options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
+    _check_precision(artifact.manifest, options, machine)
+    batch = _batch(artifact.manifest, options.batch)
+    onnx = artifact.read(artifacts.MODEL)
+    runs_here = machine.has_gpu and (
+        options.backend is Backend.TENSORRT or machine.compute_capability in options.compute_capabilities
+    )
+    images = _images(artifact.manifest, imagenet) if runs_here else None
+    cache = None
+    if options.backend is Backend.TENSORRT:
+        cache = options.timing_cache or timing_cache_path(machine.versions[Backend.TENSORRT], machine)
+    _check_strippable(options, machine)
+    job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
+    built = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
+    stages = [] if images is None else [_prove(built, options, artifact.manifest, onnx, images)]
+    engine = _record(built, options, batch, machine)
+    return _write(artifact, engine, built.plan, stages)
+
+
+def _check_precision(manifest: Manifest, options: EngineOptions, machine: Machine) -> None:
+    """Refuse a graph that no engine takes, and say where the precision will not pay.
+
+    Raises:
+        InputError: Unsigned activations, which only a CPU takes, or FP8 for a GPU without it.
+    """
+    if manifest.calibration is not None and manifest.calibration.grid == "uint8":
+        raise InputError(
+            "the artifact was quantised with unsigned activations for a CPU, which TensorRT does not take; export "
+            "again without --target cpu"
+        )
+    own = (machine.compute_capability,) if machine.compute_capability else ()
+    why = why_slow(manifest.precision, options.compute_capabilities or own, options.backend)
+    if why is None or (manifest.calibration is not None and manifest.calibration.weight_only):
+        return
+    if manifest.precision == "fp8":
+        raise InputError(why)
+    logger.warning("%s", why)
+
+
+def why_not_here(options: EngineOptions, machine: Machine) -> str | None:
+    """Return in a few words why `machine` cannot build this engine; None where it can."""
+    if options.backend not in machine.versions:
+        return f"{MODULES[options.backend]} is not installed"
+    if machine.has_gpu or options.compute_capabilities:
+        return None
+    if options.backend is Backend.TENSORRT:
+        return f"tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})"
+    return "tensorrt-rtx needs no GPU, but --compute-capability 8.9,12.0 to tell it which to build for"
+
+
+def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
+    """Return the compute capabilities of a TensorRT-RTX engine; nothing for TensorRT.
+
+    Raises:
+        MissingError: The library is not installed, or nothing says for which GPU to build.
+    """
+    why = why_not_here(options, machine)
+    if why is not None:
+        advice = f"; {INSTALL[options.backend]}" if options.backend not in machine.versions else ""
+        raise MissingError(f"--target {options.backend.value} cannot be built here: {why}{advice}")
+    if options.backend is Backend.TENSORRT:
+        return ()
+    return options.compute_capabilities or (str(machine.compute_capability),)
+
+
+def _check_strippable(options: EngineOptions, machine: Machine) -> None:
+    """TensorRT-RTX compiles the kernels of a refittable engine when it builds, which takes a GPU."""
+    if options.weight_stripped and options.backend is Backend.TENSORRT_RTX and not machine.has_gpu:
+        raise MissingError(
+            f"--weight-stripped with --target tensorrt-rtx needs a GPU to build on ({machine.why_no_gpu}); leave it out"
+        )
+
+
+def _batch(manifest: Manifest, asked: Batch | None) -> Batch:
+    """Return the engine's batch sizes: what was asked for, within what the graph takes."""
+    own = manifest.batch
+    if asked is None:
+        return Batch(min=own.min, opt=own.opt, max=own.max)
+    is_fixed = not isinstance(manifest.input.shape[0], str)
+    if is_fixed and (asked.min, asked.max) != (own.min, own.max):
+        raise InputError(f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph takes batches of {own.max} alone")
+    if not is_fixed and asked.max > own.max:
+        raise InputError(
+            f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph was proved up to {own.max}; export again"
+        )
+    return asked
+
+
+def _images(manifest: Manifest, imagenet: str | None) -> Images:
+    count = parity.default_images(manifest.preprocess.crop)
+    return model_input(parity_crops(imagenet, count, manifest.preprocess), manifest.preprocess)
+
+
+def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:
+    """Hold the engine's layers and its answers against what it was built from."""
+    assert built.inspector is not None
+    assert built.logits is not None
+    require_engine(layers_from_inspector(built.inspector), built.network, manifest)
+    with contextlib.closing(OnnxRuntimeSession(onnx, name=artifacts.MODEL, batch=manifest.batch)) as session:
+        expected = session.run(images)
+    name = f"engine-{options.backend.value}"
+    stage = parity.compare_logits(
+        name,
+        f"onnx-{manifest.precision}",
+        built.logits.astype(np.float64),
+        expected,
+        top1_enforced=not manifest.has_random_weights,
+    )
+    bound = parity.ENGINE_BOUNDS.get(Precision(manifest.precision), parity.FP32_BOUND)
+    return parity.require(stage, bound)
+
+
+def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine) -> Engine:
+    is_tuned_here = options.backend is Backend.TENSORRT
+    layers = None if built.inspector is None else layers_from_inspector(built.inspector)
+    limits = {"workspace_bytes": options.workspace_bytes, "optimization_level": options.optimization_level}
+    return Engine(
+        file=options.backend.plan,
+        backend=options.backend.value,
+        version=built.version,
+        compute_capability=",".join(options.compute_capabilities or (machine.compute_capability or "",)),
+        gpu=machine.gpu if is_tuned_here else None,
+        driver=machine.driver if is_tuned_here else None,
+        profile=BatchRange(**dataclasses.asdict(batch)),
+        census=census_of(built.network, layers),
+        hardware_compatible=options.hardware_compatible,
+        version_compatible=options.version_compatible,
+        weight_stripped=options.weight_stripped,
+        options={name: value for name, value in limits.items() if value is not None},
+    )
+
+
+def _write(artifact: Artifact, engine: Engine, plan: bytes, stages: list[ParityStage]) -> Artifact:
+    """Put the plan and the new manifest in the place of the old, with the artifact's other files."""
+    old = artifact.manifest
+    with artifacts.staged_artifact(artifact.folder) as staging:
+        for name in old.files:
+            if name != engine.file:
+                _link(artifact.folder / name, staging / name)
+        (staging / engine.file).write_bytes(plan)
+        files = dict(old.files) | {engine.file: artifacts.record_file(staging / engine.file)}
+        stale = f"engine-{engine.backend}"
+        manifest = old.model_copy(
+            update={
+                "engines": (*(e for e in old.engines if e.file != engine.file), engine),
+                "files": dict(sorted(files.items())),
+                "parity": (*(stage for stage in old.parity if stage.stage != stale), *stages),
+            }
+        )
+        (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return open_artifact(artifact.folder)
+
+
+def _link(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Give `target` the same content, without a second copy where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,64 @@
+"""Which engines an export builds here, and why not the others."""
+
+import dataclasses
+import pathlib
+import shlex
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.trt.machine import Machine
+
+from ..options import Target
+from .add import require_target, why_not_here
+from .options import EngineOptions
+
+BACKENDS = {
+    Target.TENSORRT: (Backend.TENSORRT,),
+    Target.TENSORRT_RTX: (Backend.TENSORRT_RTX,),
+    Target.AUTO: tuple(Backend),
+}
+# What TensorRT-RTX 1.7 lists as its ComputeCapability; data-centre cards from 9.0 on are not among them.
+RTX_CAPABILITIES = frozenset({"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """The engines to build, and for the others why not."""
+
+    build: tuple[EngineOptions, ...]
+    skipped: tuple[str, ...]
+
+    def describe(self, folder: pathlib.Path) -> str:
+        """Return in one line why engines were left out and how to get one; nothing where none was wanted."""
+        if not self.skipped:
+            return ""
+        reasons = "; ".join(self.skipped)
+        if self.build:
+            return f"no other engine was built here: {reasons}"
+        command = f"python cli.py build {shlex.quote(str(folder))}"
+        return f"no TensorRT engine was built here: {reasons}; on the machine with the GPU: {command}"
+
+
+def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machine: Machine) -> EngineChoice:
+    """Return what `target` builds on `machine`.
+
+    Raises:
+        MissingError: A target that was named cannot be built here.
+        InputError: `compute_capabilities` for a target that takes none.
+    """
+    if compute_capabilities and target not in BACKENDS:
+        raise InputError(f"--compute-capability is for engines, of which --target {target.value} builds none")
+    build, skipped = [], []
+    for backend in BACKENDS.get(target, ()):
+        named = compute_capabilities if backend is Backend.TENSORRT_RTX or target is Target.TENSORRT else ()
+        options = EngineOptions(backend=backend, compute_capabilities=named)
+        why = why_not_here(options, machine)
+        if why is not None and target is Target.AUTO:
+            skipped.append(why)
+            continue
+        capabilities = require_target(options, machine)
+        if target is Target.AUTO and not named and not RTX_CAPABILITIES.issuperset(capabilities):
+            skipped.append(f"tensorrt-rtx does not build for compute capability {capabilities[0]}")
+            continue
+        build.append(options)
+    return EngineChoice(build=tuple(build), skipped=tuple(skipped))

@@ -1,0 +1,157 @@
+"""Builds an engine in a process of its own, and tells in one line how that ended."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import deepvit
+from deepvit.runtime.errors import DeviceError, MissingError
+from deepvit.runtime.tensors import Images, Logits
+
+from .census import Layer
+from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LOGITS, NETWORK, ONNX, PLAN, Job
+
+logger = logging.getLogger(__name__)
+ROOT = pathlib.Path(deepvit.__file__).parent.parent  # where the worker finds the package: a checkout, or site-packages
+Bar = Callable[[str, float], None]  # called with the phase and the share of the build that is done
+STDERR_KEPT = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a build left; `inspector` and `logits` where the engine was run."""
+
+    plan: bytes
+    version: str
+    network: list[Layer]
+    inspector: str | None
+    logits: Logits | None
+
+
+def build_engine(
+    onnx: bytes, job: Job, images: Images | None, bar: Bar, on_parsed: Callable[[list[Layer]], None]
+) -> Built:
+    """Build the engine of an ONNX file.
+
+    Args:
+        onnx: The file's bytes, verified.
+        job: What to build.
+        images: What the engine is run on, where `job` asks for that; as its input says.
+        bar: Called as the build goes on.
+        on_parsed: Called with the network's layers before the build begins; what it raises ends the build.
+
+    Raises:
+        InputError: TensorRT does not take the graph.
+        MissingError: The library is not here, or there is no room on the disk.
+        DeviceError: The builder gave up, ran out of memory or crashed.
+        RuntimeError: Its process failed by a mistake of ours.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="deepvit-engine-") as name:
+            return _build_in(pathlib.Path(name), onnx, job, images, bar, on_parsed)
+    except OSError as error:  # most likely the disk is full
+        where = error.filename or tempfile.gettempdir()
+        raise MissingError(f"the build cannot use {where}: {error.strerror}; name another place with TMPDIR") from error
+
+
+def _build_in(
+    folder: pathlib.Path,
+    onnx: bytes,
+    job: Job,
+    images: Images | None,
+    bar: Bar,
+    on_parsed: Callable[[list[Layer]], None],
+) -> Built:
+    (folder / ONNX).write_bytes(onnx)
+    (folder / JOB).write_text(job.to_json(), encoding="utf-8")
+    if images is not None:
+        np.save(folder / IMAGES, images)
+    version = _run_worker(folder, bar, on_parsed)
+    return Built(
+        plan=(folder / PLAN).read_bytes(),
+        version=version,
+        network=_network(folder),
+        inspector=(folder / INSPECTOR).read_text(encoding="utf-8") if (folder / INSPECTOR).is_file() else None,
+        logits=np.load(folder / LOGITS) if (folder / LOGITS).is_file() else None,
+    )
+
+
+def _run_worker(folder: pathlib.Path, bar: Bar, on_parsed: Callable[[list[Layer]], None]) -> str:
+    """Run the worker to its end and return TensorRT's version."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
+        subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "deepvit.export.engine.worker", str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+            env=os.environ | {"PYTHONPATH": paths},
+        ) as process,
+    ):
+        version, failed = "", None
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = _message(line)
+                if "phase" in said:
+                    bar(str(said["phase"]), float(said["share"]))
+                elif "parsed" in said:
+                    version = str(said["version"])
+                    on_parsed(_network(folder))
+                elif "error" in said:
+                    failed = ERRORS[said["error"]](said["message"])
+            process.wait()
+        finally:
+            process.kill()  # of no effect on one that has ended
+        stderr.seek(0)
+        heard = stderr.read()
+    if failed is not None:
+        raise failed
+    if process.returncode > 0:
+        raise RuntimeError(f"the engine's process failed: {(heard.strip().splitlines() or ['no reason given'])[-1]}")
+    if process.returncode < 0:
+        raise DeviceError(_crashed(process.returncode, heard))
+    for line in heard.splitlines():
+        logger.warning("%s", line)
+    return version
+
+
+def _message(line: str) -> dict[str, str]:
+    """Return one message of the worker; whatever else a library printed is not one."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(line)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _network(folder: pathlib.Path) -> list[Layer]:
+    records: list[dict[str, Any]] = json.loads((folder / NETWORK).read_text(encoding="utf-8"))
+    return [_layer(record) for record in records]
+
+
+def _layer(record: dict[str, Any]) -> Layer:
+    fields: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in record.items()}
+    return Layer(**fields)
+
+
+def _crashed(code: int, stderr: str) -> str:
+    """Return in one line how the builder's process died."""
+    last = " ".join(stderr.split())[-STDERR_KEPT:]
+    said = f": {last}" if last else ""
+    if code == -signal.SIGKILL:
+        return f"the engine's builder was killed, most likely because memory ran out; give it less --batch{said}"
+    return f"the engine's builder crashed with {signal.Signals(-code).name}{said}"

@@ -1,0 +1,1 @@
+"""The float32 graph, its form, its types."""

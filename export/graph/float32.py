@@ -1,0 +1,181 @@
+"""A model → its float32 graph, folded and held against PyTorch: what every precision starts from."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import torch
+
+from deepvit.metrics import parity
+from deepvit.model.load import LoadedModel
+from deepvit.model.network import DeepViT
+from deepvit.model.rewrites import fold as folding
+from deepvit.model.rewrites.fold import FoldReport
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage
+from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
+from deepvit.runtime.tensors import Images, Logits
+
+from ..options import Batch, GraphOptions, InputForm, MixForm, Outputs, Precision, QkvForm, Target
+from . import trace as onnx_graph
+from .module import GraphModule
+from .torch_logits import torch_logits
+
+logger = logging.getLogger(__name__)
+Advance = Callable[[int, int], None]  # images done, images in all
+Progress = Callable[[str], Advance]  # called with what begins
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Float32Graph:
+    """A model's graph in float32, and what is needed to write it with other weights.
+
+    Attributes:
+        loaded: The model.
+        folded: It, folded, in float64.
+        model: Its graph.
+        module_of: A folded model → the module that the graph is traced from.
+        preprocessing: Of the graph's input.
+        float_images: The parity images (N, 3, H, W), as the model in PyTorch takes them.
+        images: Likewise as the graph takes them.
+        logits: (N, classes), what the graph gives for them.
+        folds: What each fold did.
+        stages: The rungs of the parity ladder so far.
+    """
+
+    loaded: LoadedModel
+    folded: DeepViT
+    model: onnx.ModelProto
+    module_of: Callable[[DeepViT], GraphModule]
+    preprocessing: Preprocessing
+    float_images: Images
+    images: Images
+    logits: Logits
+    folds: tuple[FoldReport, ...]
+    stages: tuple[ParityStage, ...]
+
+    @property
+    def is_random(self) -> bool:
+        return self.loaded.weights.source == "random"
+
+
+def log_step(text: str) -> Advance:
+    """Log what begins, and nothing of its images."""
+    logger.info(text)
+    return lambda _done, _total: None
+
+
+def check_input_form(loaded: LoadedModel, options: GraphOptions) -> None:
+    """Refuse pixels as input of a model that does not take RGB.
+
+    Raises:
+        InputError: It does not.
+    """
+    if options.input_form is InputForm.UINT8 and loaded.module.in_chans != 3:
+        raise InputError(f"--input uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
+
+
+def float32_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progress: Progress) -> Float32Graph:
+    """Fold and export `loaded`, each held against the original on `crops` (N, H, W, 3) uint8.
+
+    Raises:
+        OutOfBoundsError: A rung of the parity ladder is outside its bound.
+        InputError: The exporter cannot write this opset.
+        MissingError: ONNX Runtime is not installed.
+    """
+    preprocessing = graph_preprocessing(loaded, options)
+    float_images = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
+    images = crops if options.input_form is InputForm.UINT8 else float_images
+    progress("folding in float64")
+    folded, reports, folding_stage = fold_and_prove(loaded.module, options, float_images)
+    progress(f"exporting ONNX (opset {options.opset_version})")
+    model = _traced(folded, options, preprocessing, images[:1])
+    progress(f"comparing ONNX with PyTorch on {len(crops)} images")
+    expected = torch_logits(loaded.module, float_images)
+    session = graph_session(model, "the ONNX graph in float32")
+    logits = session.run(images)
+    session.close()
+    stage = parity.require(parity.compare_logits("onnx-fp32", "original", logits, expected), parity.FP32_BOUND)
+    return Float32Graph(
+        loaded=loaded,
+        folded=folded,
+        model=model,
+        module_of=lambda changed: _graph_module(changed, options, preprocessing),
+        preprocessing=preprocessing,
+        float_images=float_images,
+        images=images,
+        logits=logits,
+        folds=tuple(reports),
+        stages=(folding_stage, stage),
+    )
+
+
+def graph_session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
+    """Open a graph in ONNX Runtime on the CPU, in small batches."""
+    return OnnxRuntimeSession(onnx_graph.to_bytes(model), name=name, batch=BatchRange(min=1, opt=4, max=4))
+
+
+def _graph_module(folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing) -> GraphModule:
+    form = (options.mix_form, options.qkv_form, options.input_form)
+    return GraphModule(folded, *form, preprocessing, options.outputs).float()
+
+
+def _traced(folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
+    module = _graph_module(folded, options, preprocessing)
+    return onnx_graph.onnx_from_module(module, torch.from_numpy(example), options.batch, options.opset_version)
+
+
+def float32_graph_of(loaded: LoadedModel, manifest: Manifest, crops: Crop) -> bytes:
+    """Export the float32 graph that an artifact's typed one was made from.
+
+    Args:
+        loaded: The artifact's weights.
+        manifest: The artifact's.
+        crops: Images (N, H, W, 3) uint8, on which the folds are proved again.
+
+    Raises:
+        OutOfBoundsError: The folds changed the answer.
+    """
+    options = GraphOptions(
+        precision=Precision.FP32,
+        target=Target.CPU if manifest.graph["qkv"] == QkvForm.SPLIT.value else Target.ONNX,
+        batch=Batch(**manifest.batch.model_dump()),
+        input_form=InputForm.UINT8 if manifest.input.dtype == "uint8" else InputForm.FLOAT32,
+        opset=int(manifest.graph["opset"]),
+        mix=MixForm(manifest.graph["mix"]),
+        pad_head_dim=any(record.name == "pad_head_dim" and record.applied for record in manifest.folds),
+        outputs=Outputs.MAPS if ATTENTION_MAPS in manifest.graph else Outputs.LOGITS,
+    )
+    floats = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
+    folded, _, _ = fold_and_prove(loaded.module, options, floats)
+    images = crops if options.input_form is InputForm.UINT8 else floats
+    return onnx_graph.to_bytes(_traced(folded, options, graph_preprocessing(loaded, options), images[:1]))
+
+
+def fold_and_prove(
+    original: DeepViT, options: GraphOptions, images: Images
+) -> tuple[DeepViT, list[FoldReport], ParityStage]:
+    """Fold `original` as the target wants it and compare both in float64 on a few of `images`."""
+    folds = list(folding.ALWAYS)
+    if options.qkv_form is QkvForm.SPLIT:  # k and v have GEMMs of their own, which then need no bias
+        folds += [folding.fold_key_bias, folding.fold_value_bias]
+    if options.pads_head_dim:
+        folds.append(folding.pad_head_dim)
+    folded, reports = folding.fold(original, folds)
+    wide = images[: parity.float64_images(original.img_size)].astype(np.float64)
+    expected = torch_logits(_float64_copy(original), wide)
+    stage = parity.compare_logits("folded-float64", "original-float64", torch_logits(folded, wide), expected)
+    return folded, reports, parity.require(stage, parity.FOLD_BOUND)
+
+
+def _float64_copy(module: DeepViT) -> DeepViT:
+    copied, _ = folding.fold(module, ())
+    return copied
+
+
+def graph_preprocessing(loaded: LoadedModel, options: GraphOptions) -> Preprocessing:
+    """Return the manifest's preprocessing: that of the graph's input."""
+    return loaded.preprocessing("NHWC" if options.input_form is InputForm.UINT8 else "NCHW")

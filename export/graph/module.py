@@ -1,0 +1,187 @@
+"""A folded DeepViT as the module that is traced: the same function, written in the form that the target runs fastest.
+
+The last block's queries, projection and MLP are computed for the class token alone, since nothing else of that block
+reaches the head; the final norm likewise.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+from deepvit.model.attention import Attention, ReAttention
+from deepvit.model.network import Block, DeepViT
+from deepvit.model.rewrites.fold import is_mix_folded
+from deepvit.runtime.preprocess import Preprocessing
+
+from ..options import InputForm, MixForm, Outputs, QkvForm
+
+CENTERED_SCALE = 2.0**-7  # brings centred pixels into [-1, 1]; a power of two, hence exact in every float type
+
+
+class GraphAttention(nn.Module):
+    """Attention whose scale, norm and mix are folded: (B, N, C) → (B, M, C) for the first M ≤ N tokens.
+
+    Args:
+        folded: What to write; shares no weights with it.
+        mix: How the heads are mixed, where it is re-attention.
+        qkv: How q, k and v are computed.
+        tokens: Number of tokens N, the class token included.
+
+    Raises:
+        ValueError: Something is left to fold.
+    """
+
+    def __init__(self, folded: Attention, mix: MixForm, qkv: QkvForm, tokens: int) -> None:
+        super().__init__()
+        if folded.scale != 1.0 or not is_mix_folded(folded):
+            raise ValueError("GraphAttention needs fold_attention_scale and fold_mix_norm first")
+        self.num_heads, self.head_dim = folded.num_heads, folded.head_dim
+        self.mix = mix if isinstance(folded, ReAttention) else None
+        if qkv is QkvForm.SPLIT:
+            weights, biases = folded.qkv.weight.detach().chunk(3), folded.qkv.bias.detach().chunk(3)
+            self.q, self.k, self.v = (_linear(w, b) for w, b in zip(weights, biases, strict=True))
+        else:
+            self.qkv = copy.deepcopy(folded.qkv)
+        self.proj = copy.deepcopy(folded.proj)
+        if isinstance(folded, ReAttention):
+            matrix = folded.reatten_matrix
+            assert matrix.bias is not None
+            if mix is MixForm.CONV:
+                self.reatten_matrix = copy.deepcopy(matrix)
+            else:
+                self.mix_weight = nn.Parameter(matrix.weight.detach().flatten(1).clone())  # (H, H)
+                times = (
+                    tokens if mix is MixForm.MATMUL_VALUE else 1
+                )  # N·b' times the mean of v, instead of b' times its sum
+                self.mix_bias = nn.Parameter(times * matrix.bias.detach().view(1, -1, 1, 1))
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
+
+    def _split(self, x: torch.Tensor, rows: int | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return q (B, H, M, d) of the first `rows` tokens, k and v (B, H, N, d) of all."""
+        if hasattr(self, "qkv"):
+            q, k, v = (self._heads(part) for part in self.qkv(x).chunk(3, dim=-1))
+            return (q if rows is None else q[:, :, :rows]), k, v
+        return self._heads(self.q(x if rows is None else x[:, :rows])), self._heads(self.k(x)), self._heads(self.v(x))
+
+    def _attend(self, maps: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Return A'·v with A' the mixed maps, or A·v where nothing is mixed."""
+        if self.mix is None:
+            return maps @ v
+        if self.mix is MixForm.CONV:
+            return self.reatten_matrix(maps) @ v
+        mixed = (self.mix_weight @ maps.flatten(2)).view(maps.shape)
+        if self.mix is MixForm.MATMUL:
+            return (mixed + self.mix_bias) @ v
+        return mixed @ v + self.mix_bias * v.mean(dim=2, keepdim=True)
+
+    def forward(self, x: torch.Tensor, rows: int | None = None) -> torch.Tensor:
+        """Attend from the first `rows` tokens, or from all, to all."""
+        q, k, v = self._split(x, rows)
+        maps = torch.softmax(q @ k.transpose(-2, -1), dim=-1)
+        return self.proj(self._attend(maps, v).transpose(1, 2).flatten(2))
+
+
+class GraphBlock(nn.Module):
+    """A folded block; with `rows`, only the first so many tokens leave it."""
+
+    def __init__(self, folded: Block, mix: MixForm, qkv: QkvForm, tokens: int, rows: int | None) -> None:
+        super().__init__()
+        if folded.scale_adjustment != 1.0:
+            raise ValueError("GraphBlock needs fold_scale_adjustment first")
+        self.rows = rows
+        self.norm1, self.norm2, self.mlp = (copy.deepcopy(m) for m in (folded.norm1, folded.norm2, folded.mlp))
+        self.attn = GraphAttention(folded.attn, mix, qkv, tokens)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        attended = self.attn(self.norm1(x), self.rows)
+        x = (x if self.rows is None else x[:, : self.rows]) + attended
+        return x + self.mlp(self.norm2(x))
+
+
+class PixelInput(nn.Module):
+    """Cropped pixels (B, H, W, 3) uint8 → what the rescaled first convolution takes, (B, 3, H, W).
+
+    With W' = W·(2⁷/(255·σ)): W∗((p/255 − μ)/σ) = W'∗((p − 255·μ)·2⁻⁷). The mean moves on into the convolution's bias,
+    as −Σ W·μ/σ, where it does not pad: a padded zero stands for the mean, not for black.
+    """
+
+    def __init__(self, mean: torch.Tensor, has_padding: bool) -> None:
+        super().__init__()
+        self.has_padding = has_padding
+        self.shift = nn.Parameter(255 * mean.view(1, -1, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        x = pixels.to(self.shift.dtype).permute(0, 3, 1, 2)  # in this order: TensorRT's uint8 can only be cast
+        return (x - self.shift if self.has_padding else x) * CENTERED_SCALE
+
+
+class GraphModule(nn.Module):
+    """The whole network: images → logits (B, classes).
+
+    Args:
+        folded: A DeepViT with `deepvit.fold.ALWAYS` applied.
+        mix: How the heads are mixed.
+        qkv: How q, k and v are computed.
+        input_form: float32 (B, 3, H, W) normalised, or uint8 (B, H, W, 3).
+        preprocessing: Mean and standard deviation, for the uint8 form.
+        outputs: What the graph gives; for maps, the last block computes all of its tokens.
+    """
+
+    def __init__(
+        self,
+        folded: DeepViT,
+        mix: MixForm,
+        qkv: QkvForm,
+        input_form: InputForm,
+        preprocessing: Preprocessing,
+        outputs: Outputs = Outputs.LOGITS,
+    ) -> None:
+        super().__init__()
+        self.patch_embed = copy.deepcopy(folded.patch_embed)
+        first_conv = self.patch_embed.first_conv
+        self.pixels = fold_normalization(first_conv, preprocessing) if input_form is InputForm.UINT8 else None
+        position = folded.pos_embed.detach()
+        self.class_token = nn.Parameter(folded.cls_token.detach() + position[:, :1])
+        self.position = nn.Parameter(position[:, 1:].clone())
+        last = len(folded.blocks) - 1 if outputs is Outputs.LOGITS else None
+        self.blocks = nn.ModuleList(
+            GraphBlock(block, mix, qkv, position.shape[1], rows=1 if index == last else None)  # type: ignore[arg-type]
+            for index, block in enumerate(folded.blocks)
+        )
+        self.norm, self.head = copy.deepcopy(folded.norm), copy.deepcopy(folded.head)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images if self.pixels is None else self.pixels(images)
+        x = self.patch_embed(x) + self.position
+        x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x[:, 0]))
+
+
+@torch.no_grad()
+def fold_normalization(conv: nn.Conv2d, preprocessing: Preprocessing) -> PixelInput:
+    """Rescale `conv` in place so that it takes pixels, and return what goes before it; formula in `PixelInput`."""
+    mean, std = (torch.tensor(values, dtype=conv.weight.dtype) for values in (preprocessing.mean, preprocessing.std))
+    has_padding = any(conv.padding) if isinstance(conv.padding, tuple) else conv.padding != "valid"
+    if not has_padding:
+        shift = (conv.weight * (mean / std).view(1, -1, 1, 1)).sum(dim=(1, 2, 3))
+        if conv.bias is None:
+            conv.bias = nn.Parameter(-shift)
+        else:
+            conv.bias.sub_(shift)
+    conv.weight.mul_((1 / (CENTERED_SCALE * 255 * std)).view(1, -1, 1, 1))
+    return PixelInput(mean, has_padding)
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
+    """Return a linear of these weights, without a bias where it is all zero."""
+    has_bias = bool(bias.any())
+    new = nn.Linear(weight.shape[1], weight.shape[0], bias=has_bias, dtype=weight.dtype, device="meta")
+    new.weight = nn.Parameter(weight.clone())
+    if has_bias:
+        new.bias = nn.Parameter(bias.clone())
+    return new

@@ -1,0 +1,186 @@
+"""A module → an ONNX graph: traced by PyTorch's exporter, named after the modules, reproducible byte for byte."""
+
+import ast
+import collections
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+
+from deepvit.calibration.quantize import PRODUCT, count_quantized
+from deepvit.runtime.errors import InputError
+
+from ..options import Batch
+
+INPUT, OUTPUT, BATCH = "images", "logits", "batch"
+SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter says which module a node comes from
+IR_VERSION = 10
+TRACE_BATCH = 2  # 1 would be taken for a constant
+PRODUCER = "deepvit"
+
+
+def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: Batch, opset: int) -> onnx.ModelProto:
+    """Export `module` in float32 with a dynamic batch.
+
+    Args:
+        module: images → logits, in evaluation mode.
+        image: One image as the module takes it, with a batch dimension of 1: gives shape and dtype.
+        batch: Bounds of the batch dimension.
+        opset: ONNX opset.
+
+    Returns:
+        The model, one input `images` and one output `logits`, nodes and weights named by module path, checked by
+        `onnx.checker` with strict shape inference.
+
+    Raises:
+        InputError: The exporter cannot write this opset.
+    """
+    sample = image.expand(TRACE_BATCH, *image.shape[1:]).contiguous()
+    # With one batch size only, the dimension is a constant.
+    dynamic = None if batch.min == batch.max else ({0: torch.export.Dim(BATCH, min=1, max=max(batch.max, 2))},)
+    with _quiet(), torch.inference_mode(False), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(),
+            (sample if dynamic else image.expand(batch.max, *image.shape[1:]).contiguous(),),
+            dynamo=True,
+            opset_version=opset,
+            dynamic_shapes=dynamic,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model
+    if model.opset_imports.get("") != opset:
+        raise InputError(f"--opset {opset}: PyTorch {torch.__version__} exports opset {model.opset_imports.get('')}")
+    name_by_module(model)
+    strip_metadata(model)
+    return finish(ir.to_proto(model))
+
+
+def finish(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fix the header, infer every shape and check the model.
+
+    Raises:
+        onnx.checker.ValidationError, onnx.shape_inference.InferenceError: The graph is wrong, which is our mistake.
+    """
+    model.ir_version, model.producer_name, model.producer_version = IR_VERSION, PRODUCER, ""
+    del model.graph.value_info[:]
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(inferred, full_check=True)
+    return inferred
+
+
+def with_weights(model: onnx.ModelProto, module: torch.nn.Module) -> onnx.ModelProto:
+    """Return `model` with the weights of `module`, which has the structure that the graph was traced from.
+
+    Weights are found by the names that `name_by_module` gave them, linears' being transposed.
+    """
+    state = module.state_dict()
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for initializer in changed.graph.initializer:
+        name = initializer.name
+        plain = name.removesuffix("_transposed")
+        if plain in state and initializer.data_type == onnx.TensorProto.FLOAT:
+            weight = state[plain] if plain == name else state[plain].T
+            array = weight.float().numpy().reshape(tuple(initializer.dims))
+            initializer.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+    return changed
+
+
+def to_bytes(model: onnx.ModelProto) -> bytes:
+    """Serialise, the same bytes for the same model."""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress messages and deprecation warnings from the user's terminal."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+
+
+def name_by_module(model: ir.Model) -> None:
+    """Name nodes `module.path/Op`, their outputs after them, and weights by the module that uses them.
+
+    `blocks.3.attn.qkv/MatMul` is what a precision report, a profile or an error can be read by.
+    """
+    graph = model.graph
+    used: collections.Counter[str] = collections.Counter()
+
+    def unique(name: str) -> str:
+        used[name] += 1
+        return name if used[name] == 1 else f"{name}_{used[name] - 1}"
+
+    outputs = set(graph.outputs)
+    renamed: set[ir.Value] = set()
+    for node in graph:
+        path = _module_path(node)
+        node.name = unique(f"{path}/{node.op_type}" if path else node.op_type)
+        for value in node.inputs:
+            if value is not None and value.is_initializer() and value not in renamed:
+                renamed.add(value)
+                value.name = unique(_weight_name(value, path, node))
+        for index, value in enumerate(node.outputs):
+            if value not in outputs:
+                value.name = f"{node.name}.out" + (str(index) if len(node.outputs) > 1 else "")
+
+
+def _module_path(node: ir.Node) -> str:
+    """Return the path of the innermost module that the node was traced in, else that of what feeds it."""
+    if SCOPES not in node.metadata_props:  # made by the exporter's optimiser
+        producer = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+        return producer.name.rpartition("/")[0] if producer is not None and producer.name else ""
+    scopes = ast.literal_eval(node.metadata_props[SCOPES])
+    return next((scope for scope in reversed(scopes[:-1]) if scope and not scope.startswith("_")), "")
+
+
+def _weight_name(value: ir.Value, path: str, node: ir.Node) -> str:
+    leaf = (value.name or "").rsplit(".", 1)
+    if len(leaf) == 2:  # the exporter kept the parameter's own name; its module is the one that uses it
+        return f"{path}.{leaf[1]}" if path else leaf[1]
+    if value.const_value is not None and value.const_value.dtype.is_integer():
+        return f"{node.name}.shape"
+    if node.op_type == "MatMul":
+        return f"{path}.weight_transposed" if value is node.inputs[1] else f"{path}.mix_weight"
+    return f"{path}.{value.name}" if path and value.name in ("position", "class_token") else f"{node.name}.constant"
+
+
+def strip_metadata(model: ir.Model) -> None:
+    """Remove what depends on the machine: stack traces, paths, the exporter's own notes."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.doc_string = model.graph.doc_string = None
+    model.graph.name = PRODUCER
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+        value.doc_string = None
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+
+
+def count_gemms(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many matrix products and convolutions the graph has, which the engine's census is held against."""
+    kinds = [node.op_type for node in model.graph.node]
+    quantized = count_quantized(model)
+    return {
+        "gemms": kinds.count("MatMul") + kinds.count("Gemm") + kinds.count(PRODUCT),
+        "convolutions": kinds.count("Conv"),
+        **({"quantized_gemms": quantized} if quantized else {}),
+    }

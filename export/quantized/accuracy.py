@@ -1,0 +1,81 @@
+"""What quantisation cost, measured on held-out images, as a record with its intervals."""
+
+from collections.abc import Callable
+
+from deepvit.calibration.budget.budget import Budget, BudgetKind
+from deepvit.calibration.budget.check import check_pairs
+from deepvit.images.imagenet import list_sha256
+from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
+from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.manifest import AccuracyCheck
+from deepvit.runtime.preprocess import Preprocessing
+from deepvit.runtime.session import Session
+
+from ..words import describe_check
+from .images import HeldOut
+
+DEFAULT_MAX_DROP = 0.5  # points of top-1, of a trained model on labelled images, where no budget is given
+
+
+def measure_check(
+    session: Session,
+    reference: Session,
+    held_out: HeldOut,
+    preprocessing: Preprocessing,
+    channels: int,
+    progress: Callable[[int, int], None],
+) -> tuple[AccuracyCheck, PairedCounts]:
+    """Run the held-out images through the quantised graph and the float32 graph."""
+    counts = check_pairs(
+        session,
+        reference,
+        held_out.source,
+        preprocessing,
+        channels=channels,
+        is_labelled=held_out.is_labelled,
+        progress=progress,
+    )
+    n = counts.images
+    record = AccuracyCheck(
+        images=n,
+        list_sha256=list_sha256(held_out.source),
+        split=held_out.split.value,
+        agreement=counts.agreement,
+        agreement_interval=wilson_interval(counts.agree, n),
+    )
+    if counts.both is None or counts.lost is None or counts.gained is None:
+        return record, counts
+    return record.model_copy(
+        update={
+            "reference_top1": 100 * (counts.both + counts.lost) / n,
+            "top1": 100 * (counts.both + counts.gained) / n,
+            "drop": counts.drop,
+            "drop_interval": drop_interval(counts),
+            "mcnemar_p": mcnemar_p(counts.lost, counts.gained),
+        }
+    ), counts
+
+
+def require_default(check: AccuracyCheck) -> None:
+    """Refuse a trained model that surely loses more than it may where nobody gave a budget.
+
+    Surely: the interval of the drop lies above it, so that the chance of a few images refuses nothing.
+
+    Raises:
+        OutOfBoundsError: It does.
+    """
+    if check.drop_interval is not None and check.drop_interval.low > DEFAULT_MAX_DROP:
+        raise OutOfBoundsError(
+            f"quantisation costs too much: {describe_check(check)}; give --max-drop {DEFAULT_MAX_DROP} to keep the "
+            "most sensitive linears in FP16, or --max-drop 100 to accept any loss; no artifact was written"
+        )
+
+
+def budget_failure(budget: Budget, kept: tuple[str, ...], measured: str) -> OutOfBoundsError:
+    """Return the error for a budget that no choice meets, with the best that was found."""
+    shown = f"{', '.join(kept[:4])}{', …' if len(kept) > 4 else ''}" if kept else "none"
+    other = "--max-drop" if budget.kind is BudgetKind.MAX_DROP else "--min-agreement"
+    return OutOfBoundsError(
+        f"no choice of linears meets {budget.kind.value} {budget.limit:g}; the best found keeps {len(kept)} in FP16 "
+        f"({shown}): {measured}; loosen {other}, calibrate on more images, or give --fp16; no artifact was written"
+    )

@@ -1,0 +1,83 @@
+"""Which images of a dataset calibrate, and which are held out to measure what quantisation cost."""
+
+import dataclasses
+import logging
+
+from deepvit.calibration.images import CalibrationImages, Split, choose_images
+from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
+from deepvit.images.imagenet import ImageSource, Subset, has_split, open_dataset, open_images, spread
+from deepvit.images.samples import bundled_samples
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Images that had no part in calibration."""
+
+    source: ImageSource
+    split: Split
+    is_labelled: bool
+
+
+def calibration_images(
+    dataset: str | None, options: QuantizationOptions, preprocessing: Preprocessing, *, is_random: bool
+) -> CalibrationImages:
+    """Choose the images: of train/; where there is none of val/ or the folder itself, with a warning.
+
+    Without a dataset, a model of random weights is calibrated on the bundled photographs.
+
+    Raises:
+        InputError: No dataset, too few images, or some that cannot be decoded.
+    """
+    if dataset is None:
+        if not is_random:
+            raise InputError("INT8 and FP8 are calibrated on images; give --imagenet DIR, or --ranges FILE")
+        source, split = bundled_samples(), Split.BUNDLED
+        logger.warning("calibrated on the %d bundled photographs: enough for random weights only", len(source))
+        count = options.images or len(source)
+    else:
+        split = _split_of(dataset)
+        source = open_images(dataset, "val" if split is Split.VAL else "train")
+        count = options.images or DEFAULT_IMAGES
+    return choose_images(
+        source, count, preprocessing, split=split, seed=options.seed, skip_corrupt=options.skip_corrupt
+    )
+
+
+def _split_of(dataset: str) -> Split:
+    if has_split(dataset, "train"):
+        return Split.TRAIN
+    split = Split.VAL if has_split(dataset, "val") else Split.FOLDER
+    what = "its val/" if split is Split.VAL else "the folder itself, which may be what accuracy is measured on"
+    logger.warning("%s has no train/: calibrated on %s, so that accuracy measured there is flattered", dataset, what)
+    return split
+
+
+def held_out_images(
+    dataset: str | None, classes: int, calibrated: CalibrationImages | None, count: int
+) -> HeldOut | None:
+    """Return at most `count` images that did not calibrate, evenly spread; None where there are none.
+
+    They come from val/; without one, from what calibration left over.
+    """
+    if dataset is None or count == 0:
+        return None
+    split = Split.VAL if has_split(dataset, "val") else Split.TRAIN if has_split(dataset, "train") else Split.FOLDER
+    source, is_labelled = open_labelled(dataset, classes, split)
+    used = set(calibrated.indices) if calibrated is not None and calibrated.split is split else set()
+    if used:
+        source = Subset(source, tuple(index for index in range(len(source)) if index not in used))
+    return HeldOut(spread(source, count), split, is_labelled) if len(source) else None
+
+
+def open_labelled(dataset: str, classes: int, split: Split) -> tuple[ImageSource, bool]:
+    """Open a split with labels where it has such that fit the model, else without."""
+    name = "train" if split is Split.TRAIN else "val"
+    try:
+        return open_dataset(dataset, classes, name), True
+    except InputError as error:
+        logger.debug("no labels: %s", error)
+        return open_images(dataset, name), False
