@@ -35,12 +35,12 @@ def refused(code, *arguments, **options):
 
 def refused_here(code, arguments, capsys):
     """As `refused`, within this process, where torch is loaded already."""
-    import cli
+    import deepvit.commands.app
 
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            cli.main(list(arguments))
+            deepvit.commands.app.main(list(arguments))
     finally:
         signal.signal(signal.SIGTERM, handler)
     said = capsys.readouterr()

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-import cli
-from commands import progress
+import deepvit.commands.app
+from deepvit.commands.terminal import progress
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_errors_and_warnings_are_events(tmp_path, monkeypatch, capsys):
     handlers = logging.getLogger().handlers[:]
     try:
         with pytest.raises(SystemExit) as stopped:
-            cli.main(["inspect", str(tmp_path / "nothing"), "--log-json"])
+            deepvit.commands.app.main(["inspect", str(tmp_path / "nothing"), "--log-json"])
         logging.getLogger("runtime").warning("left out %s", "x.png")
     finally:
         logging.getLogger().handlers[:] = handlers

@@ -10,7 +10,7 @@ import pytest
 from chromium import Page
 from PIL import Image
 
-import cli
+import deepvit.commands.app
 from deepvit.measure.report.collect import collect, read_results
 from deepvit.runtime.errors import InputError
 
@@ -45,7 +45,7 @@ def everything(tmp_path_factory):
 
 def _run(*arguments):
     with pytest.raises(SystemExit) as stopped:
-        cli.main([str(argument) for argument in arguments])
+        deepvit.commands.app.main([str(argument) for argument in arguments])
     return stopped.value.code
 
 

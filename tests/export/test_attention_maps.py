@@ -9,7 +9,7 @@ import torch
 from conftest import TINY
 from PIL import Image
 
-import cli
+import deepvit.commands.app
 from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Precision, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
@@ -122,7 +122,7 @@ def test_options_that_exclude_each_other():
 
 def _run(*arguments):
     with pytest.raises(SystemExit) as stopped:
-        cli.main([str(argument) for argument in arguments])
+        deepvit.commands.app.main([str(argument) for argument in arguments])
     return stopped.value.code
 
 

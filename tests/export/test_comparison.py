@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cli
+import deepvit.commands.app
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.images import decode
@@ -133,7 +133,7 @@ ERRORS = {
 
 def _code(*arguments):
     with pytest.raises(SystemExit) as stopped:
-        cli.main([str(argument) for argument in arguments])
+        deepvit.commands.app.main([str(argument) for argument in arguments])
     return stopped.value.code
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from benchmark_stub import StubOpener
 
-import cli
+import deepvit.commands.app
 from deepvit.measure.bench.host import Clocks, device_bytes, seen_clocks, this_host
 from deepvit.measure.bench.result import Benchmark
 from deepvit.measure.bench.turns import BenchmarkOptions, Subject, run_benchmark
@@ -18,7 +18,9 @@ QUICK = BenchmarkOptions(batches=(1, 4), rounds=5, turn_s=0.02, turn_runs=3, war
 def _run(models, options=QUICK, baseline=None):
     subjects = [Subject(name=name, opener=opener, weights_sha256="0") for name, opener in models.items()]
     turns = []
-    found = run_benchmark(subjects, options, "python cli.py bench", lambda *turn: turns.append(turn), baseline)
+    found = run_benchmark(
+        subjects, options, "python deepvit.commands.app.py bench", lambda *turn: turns.append(turn), baseline
+    )
     return found, turns
 
 
@@ -100,7 +102,9 @@ def test_the_command_line(tiny_artifact, tmp_path, capsys):
     arguments = ["--peers", "none", "--batch-sizes", "1,2", "--rounds", "2", "--turn", "0.01"]
     results = ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.svg")]
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["bench", str(tiny_artifact), str(tiny_artifact / "model.onnx"), *arguments, *results])
+        deepvit.commands.app.main(
+            ["bench", str(tiny_artifact), str(tiny_artifact / "model.onnx"), *arguments, *results]
+        )
     assert stopped.value.code == 0
     said = capsys.readouterr()
     assert "batch 2, 2 rounds; latency in ms per run" in said.out
@@ -119,5 +123,5 @@ def test_the_command_line(tiny_artifact, tmp_path, capsys):
         (["bench", str(tiny_artifact), "--batch-sizes", "1,x"], "--batch-sizes 1,x: expected numbers"),
     ):
         with pytest.raises(SystemExit) as stopped:
-            cli.main(wrong)
+            deepvit.commands.app.main(wrong)
         assert (stopped.value.code, expected in capsys.readouterr().err) == (2, True), wrong

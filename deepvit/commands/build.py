@@ -1,4 +1,4 @@
-"""`build` and `inspect`: an artifact's engines."""
+"""`build`: an engine for an artifact."""
 
 import dataclasses
 import pathlib
@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, write_json
-from commands.options import (
-    ComputeCapability,
-    Json,
-    choice_from,
-)
-from commands.progress import build_bar
 from deepvit.runtime.errors import InputError
+
+from .terminal.console import check_json, out, print_next, write_json
+from .terminal.options import ComputeCapability, Json, choice_from
+from .terminal.progress import build_bar
 
 if TYPE_CHECKING:
     from deepvit.export.engine.options import EngineOptions
@@ -98,24 +95,3 @@ def runnable_file(artifact: "Artifact") -> str:
     from deepvit.runtime.session import engine_here
 
     return engine_here(artifact, allow_host_code=False) or "model.onnx"
-
-
-def inspect(
-    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact folder, or a file in it.")],
-    json_path: Json = None,
-) -> None:
-    """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
-    from deepvit.export.words import describe_artifact
-    from deepvit.runtime.session import artifact_of
-    from deepvit.runtime.trt.machine import this_machine
-
-    check_json(json_path)
-    opened = artifact_of(artifact)
-    for line in describe_artifact(opened, this_machine()):
-        out.print(line)
-    write_json(json_path, opened.manifest.to_json)
-    for name in opened.manifest.files:
-        opened.read(name)  # a changed file is an error, once all has been shown
-    written = shlex.quote(str(opened.folder))
-    built = bool(opened.manifest.engines)
-    print_next(f"python cli.py {'eval' if built else 'build'} {written}{' --imagenet /data' if built else ''}")

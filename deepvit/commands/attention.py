@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, write_json
-from commands.options import RANDOM_WEIGHTS, Checkpoint, ImgSize, Json, NoEma, Pretrained, Provider, weights_from
-from commands.progress import note, progress_bar
+from .terminal.console import check_json, out, print_next, write_json
+from .terminal.options import RANDOM_WEIGHTS, Checkpoint, ImgSize, Json, NoEma, Pretrained, Provider, weights_from
+from .terminal.progress import note, progress_bar
 
 
 def attention(

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, write_json
-from commands.engines import build_one, runnable_file
-from commands.options import (
+from deepvit.runtime.errors import InputError
+
+from .build import build_one, runnable_file
+from .terminal.console import check_json, out, print_next, write_json
+from .terminal.options import (
     RANDOM_WEIGHTS,
     CalibrationImages,
     CalibrationMethod,
@@ -32,8 +34,7 @@ from commands.options import (
     choice_from,
     weights_from,
 )
-from commands.progress import steps
-from deepvit.runtime.errors import InputError
+from .terminal.progress import steps
 
 
 def export(

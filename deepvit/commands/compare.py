@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, write_json
-from commands.options import (
+from deepvit.runtime.errors import InputError, OutOfBoundsError
+
+from .terminal.console import check_json, out, print_next, write_json
+from .terminal.options import (
     RANDOM_WEIGHTS,
     AllowHostCode,
     Checkpoint,
@@ -18,8 +20,7 @@ from commands.options import (
     TrustUnverified,
     weights_from,
 )
-from commands.progress import note, progress_bar, steps
-from deepvit.runtime.errors import InputError, OutOfBoundsError
+from .terminal.progress import note, progress_bar, steps
 
 
 def compare(

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from commands.console import out, print_next
-from commands.progress import note
 from deepvit.runtime.errors import InputError
+
+from .terminal.console import out, print_next
+from .terminal.progress import note
 
 
 def report(

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, write_json
-from commands.options import RANDOM_WEIGHTS, Json, choice_from
-from commands.progress import steps
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+
+from .terminal.console import check_json, out, print_next, write_json
+from .terminal.options import RANDOM_WEIGHTS, Json, choice_from
+from .terminal.progress import steps
 
 
 def package(

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, write_json
-from commands.options import (
+from deepvit.runtime.errors import InputError
+
+from .terminal.console import check_json, out, print_next, write_json
+from .terminal.options import (
     RANDOM_WEIGHTS,
     CalibrationImages,
     CalibrationMethod,
@@ -25,8 +27,7 @@ from commands.options import (
     choice_from,
     weights_from,
 )
-from commands.progress import note, steps
-from deepvit.runtime.errors import InputError
+from .terminal.progress import note, steps
 
 
 def sensitivity(

@@ -1,11 +1,11 @@
-"""`models` and `doctor`: what there is, and what this machine can do with it."""
+"""`models`: the table of variants."""
 
 import json
 
 import rich.table
 
-from commands.console import out, print_next, write_json
-from commands.options import Json
+from .terminal.console import out, print_next, write_json
+from .terminal.options import Json
 
 
 def models(json_path: Json = None) -> None:
@@ -39,19 +39,4 @@ def models(json_path: Json = None) -> None:
             out.print(f"{row.name} is {alias} in the original code")
     out.print("top-1: percent on ImageNet-1k as published; the digits models are ours, of handwritten digits")
     write_json(json_path, lambda: json.dumps(rows, indent=2))
-    print_next("python cli.py export deepvit_32 --fp16")
-
-
-def doctor(json_path: Json = None) -> None:
-    """Say what this machine can do, and what is missing for the rest."""
-    from deepvit.measure.doctor import examine
-
-    findings = examine()
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("can", "", "how it stands"):
-        table.add_column(column, overflow="fold")
-    for finding in findings:
-        table.add_row(finding.ability, "yes" if finding.works else "no", finding.detail)
-    out.print(table)
-    write_json(json_path, lambda: json.dumps([finding.as_dict() for finding in findings], indent=2))
     print_next("python cli.py export deepvit_32 --fp16")

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.console import check_json, out, print_next, write_json
-from commands.options import (
+from deepvit.runtime.errors import OutOfBoundsError
+
+from .terminal.console import check_json, out, print_next, write_json
+from .terminal.options import (
     RANDOM_WEIGHTS,
     AllowHostCode,
     Checkpoint,
@@ -19,8 +21,7 @@ from commands.options import (
     TrustUnverified,
     weights_from,
 )
-from commands.progress import note, progress_bar
-from deepvit.runtime.errors import OutOfBoundsError
+from .terminal.progress import note, progress_bar
 
 if TYPE_CHECKING:
     from deepvit.measure.evaluate.request import Opened

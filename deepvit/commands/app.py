@@ -1,0 +1,111 @@
+"""DeepViT deployment from the command line.
+
+Exit codes: 0 done; 1 it ran and the answer is no; 2 wrong usage or input; 3 something this machine lacks;
+70 an error of ours; 130 interrupted.
+"""
+
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from deepvit.runtime.errors import InputError
+
+from .attention import attention
+from .bench import bench
+from .build import build
+from .compare import compare
+from .doctor import doctor
+from .eval import evaluate
+from .export import export
+from .inspect import inspect
+from .models import models
+from .package import package
+from .report import report
+from .sensitivity import sensitivity
+from .terminal.progress import JsonHandler, event, is_json, log_as_json
+
+EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
+COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, example
+    models: ("models", ""),
+    doctor: ("doctor", "--json doctor.json"),
+    export: ("export", "deepvit_32 --fp16 --checkpoint deepvit_32.pth.tar --imagenet /data"),
+    sensitivity: ("sensitivity", "deepvit_32 --checkpoint deepvit_32.pth.tar --imagenet /data --plot sensitivity.png"),
+    build: ("build", "artifacts/deepvit_32-fp16 --batch 1:8:64"),
+    inspect: ("inspect", "artifacts/deepvit_32-fp16"),
+    compare: ("compare", "artifacts/deepvit_32-fp16 --images photographs --checkpoint deepvit_32.pth.tar"),
+    evaluate: ("eval", "artifacts/deepvit_32-fp16/model.onnx --imagenet /data"),
+    bench: ("bench", "artifacts/deepvit_32-fp16 --batch-sizes 1,8,64 --plot bench.png"),
+    attention: ("attention", "deepvit_32 --checkpoint deepvit_32.pth.tar --images photographs"),
+    report: ("report", "artifacts/deepvit_32-fp16 --with eval.json --with bench.json"),
+    package: ("package", "artifacts/deepvit_32-fp16 --triton repository"),
+}
+
+app = typer.Typer(
+    help="DeepViT from checkpoint to verified ONNX artifact and TensorRT engine, evaluated on real images.\n\n"
+    "Every command also takes --log-json (progress, warnings and errors as JSON lines) and --debug (tracebacks).",
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command, (name, example) in COMMANDS.items():
+    app.command(name, epilog=f"Example: python cli.py {name} {example}".rstrip())(command)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    line = " ".join(message.split())
+    if is_json():
+        event("error", message=line, exit_code=code)
+    else:
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _log_warnings() -> None:
+    handlers: list[logging.Handler] = [JsonHandler() if is_json() else logging.StreamHandler(sys.stderr)]
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=is_json())
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)  # unwinds, so that what was staged is removed
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command and exit with its code; every error is one line on stderr, unless --debug is given."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if "--log-json" in arguments:
+        log_as_json()
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--log-json")] or ["--help"]
+    _log_warnings()
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(
+            args=arguments, prog_name="deepvit" if sys.argv[0].endswith("deepvit") else "cli.py", standalone_mode=False
+        )
+        if code == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
+    except KeyboardInterrupt:
+        goes_on = "eval" in arguments[:1]
+        how = "the same command with --resume goes on" if goes_on else "nothing was written"
+        _fail(f"interrupted; {how}", EXIT_INTERRUPTED)
+    except TyperException as error:
+        _fail(f"{error.format_message().rstrip('.')}; see --help", InputError.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        code = getattr(error, "exit_code", None)  # what the packages refuse knows its own
+        if code is not None:
+            _fail(str(error), code)
+        _fail(f"internal: {type(error).__name__}: {error}; run it again with --debug and report it", EXIT_INTERNAL)
