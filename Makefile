@@ -23,9 +23,9 @@ $(VENV)/tritonserver/done: $(VENV)/installed
 	touch $@
 
 # A browser without a window, in which the tests open the report.
-$(VENV)/chromium/done: $(VENV)/installed tests/browser/fetch_chromium.sh
+$(VENV)/chromium/done: $(VENV)/installed tests/doubles/fetch_chromium.sh
 	rm -rf $(@D)
-	tests/browser/fetch_chromium.sh $(@D)
+	tests/doubles/fetch_chromium.sh $(@D)
 	touch $@
 
 build/dependencies/done: runtime/cpp/fetch_dependencies.sh
@@ -35,7 +35,7 @@ build/dependencies/done: runtime/cpp/fetch_dependencies.sh
 
 build/cpp-test-data/done: $(VENV)/installed $(wildcard runtime/cpp/tests/*.py)
 	rm -rf $(@D)
-	$(BIN)/python runtime/cpp/tests/make_test_data.py $(@D)
+	$(BIN)/python -m deepvit.runtime.cpp.tests.make_test_data $(@D)
 	touch $@
 
 data/digits/done: $(VENV)/installed examples/digits/make_dataset.py

@@ -8,10 +8,7 @@ import argparse
 import json
 import pathlib
 import shutil
-import sys
 import tempfile
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import RESULTS, run_command
 from benchmarks.interleaved import write_result

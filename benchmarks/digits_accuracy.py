@@ -6,10 +6,7 @@ benchmarks/results/eval-MODEL.json.
 
 import argparse
 import pathlib
-import sys
 import tempfile
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import RESULTS, run_command
 

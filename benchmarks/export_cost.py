@@ -6,10 +6,7 @@ benchmarks/results/export_cost.json.
 
 import argparse
 import pathlib
-import sys
 import tempfile
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.command_line import run_command
 from benchmarks.interleaved import machine, write_result

@@ -7,14 +7,10 @@ benchmarks/results/feeding.json.
 import argparse
 import pathlib
 import statistics
-import sys
 import tempfile
 
 import numpy as np
 from PIL import Image
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import machine, write_result
 from deepvit.images.imagenet import FolderSource

@@ -5,15 +5,11 @@ random. Usage: python benchmarks/onnxruntime_cpu.py [VARIANT] [--rounds N]; writ
 """
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Callable
 
 import numpy as np
 import torch
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import interleave, machine, print_rows, write_result
 from deepvit.export.graph.float32 import fold_and_prove

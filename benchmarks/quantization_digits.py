@@ -6,11 +6,6 @@ benchmarks/results/.
 """
 
 import argparse
-import pathlib
-import sys
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 from benchmarks.interleaved import machine, write_result
 from deepvit.calibration.observe.calibrate import Equalization

@@ -19,23 +19,20 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "triton"), str(ROOT / "benchmarks")]
-
 import onnxruntime
 import tritonclient.grpc
 import tritonclient.http
-from c_runtime import CModel
-from interleaved import machine, write_result
-from server import WHEEL, Server, install_server
 
+from benchmarks.c_runtime import CModel
+from benchmarks.interleaved import machine, write_result
 from deepvit.images.class_names import default_labels
 from deepvit.images.samples import SAMPLES
 from deepvit.runtime import Artifact, crop_image, model_input, open_artifact, open_session
 from deepvit.runtime.triton.configs import Backend
 from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
+from tests.doubles.triton_server import WHEEL, Server, install_server
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONCURRENCY = (1, 2, 4, 8, 16)
 SECONDS = 8.0  # of every point of the sweep, and of every bare loop
 WARM_REQUESTS = 1000  # after which memory must not grow

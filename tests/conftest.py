@@ -1,49 +1,14 @@
 """Fixtures that every test shares: tiny, seeded, nothing outside tmp_path."""
 
-import dataclasses
-import json
 import pathlib
-import sys
 
-import numpy as np
 import pytest
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "golden"
-sys.path[:0] = [
-    str(GOLDEN),
-    str(ROOT / "examples" / "digits"),
-    str(ROOT / "tests" / "rig"),
-    str(ROOT / "tests" / "runtime"),
-    str(ROOT / "tests" / "calibration"),
-    str(ROOT / "tests" / "browser"),
-]
-
 import deepvit.model
-from deepvit.model.variants import Architecture, Stem, Variant
+from deepvit.model.variants import Stem, Variant
 from deepvit.model.weights.random import randomize
-
-TINY = {
-    stem: Variant(
-        name=f"tiny_{stem.value}",
-        architecture=Architecture(
-            depth=2,
-            embed_dim=18,  # head dim 9: padding has something to do
-            reattention_blocks=1,
-            num_heads=2,
-            patch_size=8,
-            stem=stem,
-            transform_scale=stem is Stem.CNN,
-            scale_adjustment=0.5 if stem is Stem.CNN else 1.0,
-        ),
-        parameters=0,
-        top1=None,
-        img_size=32,
-        num_classes=5,
-    )
-    for stem in Stem
-}
+from tests.tiny_models import TINY
 
 
 def pytest_collection_modifyitems(items):
@@ -60,10 +25,6 @@ def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPVIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def load_golden(name: str) -> dict:
-    return json.loads((GOLDEN / f"{name}.json").read_text())
 
 
 @pytest.fixture(params=list(Stem), ids=lambda stem: stem.value)
@@ -101,7 +62,7 @@ def tiny_artifact(tiny_loaded, tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def variant_onnx(tmp_path_factory):
     """A function: name of a published variant → its float32 graph for TensorRT, made once, with the golden weights."""
-    from golden_model import golden_graph
+    from tests.model.golden.golden_model import golden_graph
 
     folder = tmp_path_factory.mktemp("variants")
 
@@ -117,7 +78,7 @@ def variant_onnx(tmp_path_factory):
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory):
     """TensorRT's real bindings, for the processes that a test starts; see `rig.py`."""
-    from rig import build_rig
+    from tests.rig.rig import build_rig
 
     return build_rig(tmp_path_factory.mktemp("rig"))
 
@@ -134,7 +95,7 @@ def on_rig(rig, monkeypatch):
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory) -> pathlib.Path:
     """Scikit-learn's digits laid out as an ImageNet folder."""
-    from make_dataset import write_dataset
+    from examples.digits.make_dataset import write_dataset
 
     root = tmp_path_factory.mktemp("digits")
     write_dataset(root)
@@ -149,12 +110,3 @@ def photographs() -> list[pathlib.Path]:
     folder = pathlib.Path(skimage.__file__).parent / "data"
     names = ("astronaut.png", "brick.png", "chelsea.png", "coffee.png", "coins.png", "rocket.jpg", "retina.jpg")
     return [folder / name for name in names]
-
-
-def pixels(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def replace(variant: Variant, **changes) -> Variant:
-    """Return `variant` with another architecture."""
-    return dataclasses.replace(variant, architecture=dataclasses.replace(variant.architecture, **changes))

@@ -6,14 +6,10 @@ Seeded; on another machine or number of threads the last digits differ. Takes so
 import argparse
 import hashlib
 import math
-import pathlib
-import sys
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from deepvit.images.decode import decode_images
 from deepvit.images.imagenet import open_dataset

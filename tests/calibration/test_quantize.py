@@ -9,7 +9,6 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
-from quantized_model import PLAIN_MAX, calibrated, images_of
 
 from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.grid import Grid
@@ -25,6 +24,7 @@ from deepvit.export.graph.trace import finish, to_bytes, with_weights
 from deepvit.export.options import Precision, Target
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from tests.doubles.quantized_model import PLAIN_MAX, calibrated, images_of
 
 KEPT_OPS = ("Conv", "Softmax", "LayerNormalization", "Gelu", "Gemm", "ReduceMean")
 

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import ROOT, TINY, pixels
 
 import deepvit.model
 from deepvit.export.graph.activation_range import largest_activations
@@ -25,6 +24,8 @@ from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import rounded_on_cpu
 from deepvit.runtime.preprocess import Preprocessing, model_input
+from tests.places import ROOT
+from tests.tiny_models import TINY, pixels
 
 MEANS = Preprocessing(
     resize=32, crop=32, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.5, 0.6, 0.7), layout="NCHW"
@@ -116,8 +117,8 @@ def test_nothing_of_this_machine_is_in_the_file(tiny_model):
 
 def test_the_same_bytes_from_another_process():
     code = (
-        "import sys; sys.path[:0] = ['tests', 'tests/export', '.']; import conftest, test_graph, hashlib;"
-        "m = test_graph.randomize(test_graph.deepvit.create_deepvit(conftest.TINY[test_graph.Stem.CNN]));"
+        "import hashlib; from tests.tiny_models import TINY; from tests.export import test_graph;"
+        "m = test_graph.randomize(test_graph.deepvit.model.create_deepvit(TINY[test_graph.Stem.CNN]));"
         "print(hashlib.sha256(test_graph.to_bytes(test_graph._export(m, test_graph.Precision.FP16))).hexdigest())"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

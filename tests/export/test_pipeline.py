@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 
 import deepvit.model
 from deepvit.export import pipeline
@@ -23,6 +22,7 @@ from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import ParityStage, Weights
 from deepvit.runtime.session import open_session
+from tests.tiny_models import TINY
 
 
 @pytest.mark.parametrize("precision", [p for p in Precision if p not in QUANTIZED])

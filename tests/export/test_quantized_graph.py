@@ -5,7 +5,6 @@ import re
 import shutil
 
 import pytest
-from quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
 
 from deepvit.calibration.budget.budget import Budget, BudgetKind
 from deepvit.calibration.budget.sensitivity import measure_sensitivity
@@ -16,6 +15,7 @@ from deepvit.export.options import ExportOptions, GraphOptions, Precision, Targe
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.session import open_session
+from tests.doubles.quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
 
 IMAGES = 128  # enough for the digits, and few enough to be decoded in this process
 

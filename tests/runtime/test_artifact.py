@@ -8,11 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.session import open_session
+from tests.places import ROOT
 
 
 @pytest.fixture

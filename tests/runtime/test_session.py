@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import pytest
-from conftest import pixels
 
 from deepvit.measure.torch_session import TorchSession
 from deepvit.runtime.artifact import MODEL
@@ -13,6 +12,7 @@ from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session import open_session
+from tests.tiny_models import pixels
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import hashlib
 import json
 import pathlib
 import shutil
-import sys
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,17 @@ import onnx
 import onnx.numpy_helper
 from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]
-
-from image_kinds import write_images
-
 from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, Precision, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel
 from deepvit.model.variants import Architecture, Variant
 from deepvit.model.weights.random import randomize
+from deepvit.runtime import crop_image, model_input, open_artifact, open_session
+from deepvit.runtime.artifact import record_file
+from deepvit.runtime.manifest import Weights
 
-from ... import crop_image, model_input, open_artifact, open_session
-from ...artifact import record_file
-from ...manifest import Weights
+from .image_kinds import write_images
 
 IMAGES = 300
 OTHER_PREPROCESSING = {  # artifact → what its manifest says instead; the model stays

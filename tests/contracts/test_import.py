@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from conftest import ROOT
+from tests.places import ROOT
 
 HEAVY = ("torch", "tensorrt", "timm", "onnx", "onnxruntime", "deepvit", "export")
 

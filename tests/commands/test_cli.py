@@ -11,8 +11,9 @@ import time
 import warnings
 
 import pytest
-from conftest import ROOT
 from PIL import Image
+
+from tests.places import ROOT
 
 SECONDS = 120
 without_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="about machines without a GPU")

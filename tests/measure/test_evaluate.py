@@ -12,8 +12,6 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from evaluation_stub import CLASSES, SMALLER, TIMES, FailingOpener, StubOpener, contestant
 from PIL import Image
 
 from deepvit.images.imagenet import open_dataset
@@ -23,6 +21,8 @@ from deepvit.measure.evaluate.kept import Keeping, kept_options
 from deepvit.measure.evaluate.shards import Shards, run_shards
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.tensors import check_logits
+from tests.doubles.evaluation_stub import CLASSES, SMALLER, TIMES, FailingOpener, StubOpener, contestant
+from tests.places import ROOT
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_killed_at_thirty_moments_and_resumed(dataset, tmp_path):
     environment = {**os.environ, "DEEPVIT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
 
     def start(output, *flags):
-        command = [sys.executable, ROOT / "tests" / "runtime" / "evaluation_stub.py", dataset, output, "0.03", *flags]
+        command = [sys.executable, ROOT / "tests" / "doubles" / "evaluation_stub.py", dataset, output, "0.03", *flags]
         return subprocess.Popen(command, env=environment)
 
     assert start(tmp_path / "expected.json").wait() == 0

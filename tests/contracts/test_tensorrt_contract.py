@@ -6,16 +6,16 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import fake_gpu
 import pytest
-from api_use import ApiUse, faults_of, with_distinctive
-from conftest import ROOT
-from rig import build_rig, older_bindings
 
 from deepvit.runtime.errors import DeviceError
 from deepvit.runtime.trt.library import checked, constructed
+from tests.doubles import fake_gpu
+from tests.places import ROOT
+from tests.rig.api_use import ApiUse, faults_of, with_distinctive
+from tests.rig.rig import build_rig, older_bindings
 
-FILES = sorted(path for folder in ("runtime", "export") for path in (ROOT / folder).glob("*.py"))
+FILES = sorted(path for folder in ("runtime", "export") for path in (ROOT / folder).rglob("*.py"))
 USERS = [path for path in FILES if "import tensorrt" in path.read_text()]
 # What TensorRT may answer with null, false or an error instead of doing it.
 REFUSES = ("create_", "build_", "deserialize_", "refit_", "set_input_shape", "set_tensor_address", "execute_async",
@@ -48,7 +48,12 @@ def uses_of(path, api, source=None):
 
 
 def test_what_is_read_from_the_source():
-    assert {path.name for path in USERS} == {"engine_network.py", "tensorrt_library.py", "trt.py", "trt_lease.py"}
+    assert {path.relative_to(ROOT).as_posix() for path in USERS} == {
+        "export/engine/network.py",
+        "runtime/trt/library.py",
+        "runtime/trt/engine.py",
+        "runtime/trt/lease.py",
+    }
 
 
 @pytest.mark.parametrize("path", USERS, ids=lambda path: path.name)
@@ -160,7 +165,7 @@ def test_null_from_a_constructor_is_one_line():
 def test_an_unchecked_answer_is_seen():
     assert _unchecked("engine = runtime.deserialize_cuda_engine(plan)") != []
     assert _unchecked("context.set_input_shape('images', shape)") != []
-    source = (ROOT / "runtime" / "trt_lease.py").read_text()
+    source = (ROOT / "runtime" / "trt" / "lease.py").read_text()
     planted = source.replace("checked(context.set_tensor_address(binding.name, address), f\"bind {binding.name}\", self._log)",
                              "context.set_tensor_address(binding.name, address)")  # fmt: skip
     assert planted != source
@@ -170,7 +175,7 @@ def test_an_unchecked_answer_is_seen():
 def test_cuda_python_has_what_we_call():
     from cuda.bindings import runtime as cudart
 
-    source = (ROOT / "runtime" / "cuda.py").read_text()
+    source = (ROOT / "runtime" / "trt" / "cuda.py").read_text()
     names = {
         ast.unparse(node).removeprefix("cudart.")
         for node in ast.walk(ast.parse(source))

@@ -13,7 +13,6 @@ import zipfile
 
 import pytest
 import torch
-from conftest import TINY
 from safetensors.torch import save_file
 
 import deepvit.model
@@ -23,6 +22,7 @@ from deepvit.model.variants import Stem
 from deepvit.model.weights import published as pretrained
 from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
 from deepvit.model.weights.random import randomize
+from tests.tiny_models import TINY
 
 ROW = TINY[Stem.CNN]
 

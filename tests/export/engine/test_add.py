@@ -8,7 +8,6 @@ import threading
 
 import numpy as np
 import pytest
-from test_plan import HERE
 
 import deepvit.export.engine.add
 import deepvit.export.engine.process
@@ -27,6 +26,7 @@ from deepvit.runtime.manifest import HardwareCompatibility
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.library import Backend
 from deepvit.runtime.trt.machine import Machine
+from tests.runtime.trt.test_plan import HERE
 
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
 BOTH = {Backend.TENSORRT: "11.4.0.106", Backend.TENSORRT_RTX: "1.7.1.116"}

@@ -10,7 +10,6 @@ import tempfile
 import numpy as np
 import onnx
 import pytest
-from conftest import ROOT
 from onnx import TensorProto, helper, numpy_helper
 
 import deepvit.model
@@ -34,6 +33,7 @@ from deepvit.runtime.artifact import open_artifact, record_file
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import HardwareCompatibility
 from deepvit.runtime.trt.library import Backend
+from tests.places import ROOT
 
 PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))

@@ -9,7 +9,6 @@ import stat
 
 import numpy as np
 import pytest
-from fake_gpu import PLAN, FakeCuda, Runtime, expected_logits, fake_library
 
 import deepvit.runtime.session
 import deepvit.runtime.trt.cuda
@@ -21,6 +20,7 @@ from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.library import Backend
 from deepvit.runtime.trt.machine import Machine, this_machine
+from tests.doubles.fake_gpu import PLAN, FakeCuda, Runtime, expected_logits, fake_library
 
 HERE = Machine(
     gpu="NVIDIA Test", compute_capability="8.9", driver="580.82.07", memory="24564 MiB",

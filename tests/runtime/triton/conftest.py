@@ -1,18 +1,16 @@
 """A real server with the small model, shared by the tests of this folder."""
 
 import pathlib
-import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "triton"), str(ROOT / "runtime" / "cpp" / "tests")]
+from tests.places import ROOT
 
 
 @pytest.fixture(scope="session")
 def cpp_data(tmp_path_factory) -> pathlib.Path:
     """The artifacts and images that the C++ tests compare with, fewer of them."""
-    import make_test_data
+    from deepvit.runtime.cpp.tests import make_test_data
 
     folder = tmp_path_factory.mktemp("cpp") / "data"
     make_test_data.write_data(folder, 120)
@@ -44,16 +42,16 @@ def packaged(golden_image):
 @pytest.fixture(scope="session")
 def tritonserver(tmp_path_factory) -> pathlib.Path:
     """The server's folder."""
-    import server
+    from tests.doubles import triton_server
 
-    if not server.WHEEL.is_dir():
-        pytest.skip(f"{server.WHEEL} is missing: `make test` unpacks the server there")
-    return server.install_server(tmp_path_factory.mktemp("triton") / "wheel")
+    if not triton_server.WHEEL.is_dir():
+        pytest.skip(f"{triton_server.WHEEL} is missing: `make test` unpacks the server there")
+    return triton_server.install_server(tmp_path_factory.mktemp("triton") / "wheel")
 
 
 @pytest.fixture(scope="session")
 def start(tritonserver, tmp_path_factory):
     """A function: repository → a started server, a context manager."""
-    from server import Server
+    from tests.doubles.triton_server import Server
 
     return lambda repository: Server(tritonserver, repository, tmp_path_factory.mktemp("log") / "server.log")

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from benchmark_stub import StubOpener
 
 import deepvit.commands.app
 from deepvit.measure.bench.host import Clocks, device_bytes, seen_clocks, this_host
@@ -11,6 +10,7 @@ from deepvit.measure.bench.result import Benchmark
 from deepvit.measure.bench.turns import BenchmarkOptions, Subject, run_benchmark
 from deepvit.measure.bench.words import describe_benchmark, draw_benchmark
 from deepvit.runtime.errors import InputError, MissingError
+from tests.doubles.benchmark_stub import StubOpener
 
 QUICK = BenchmarkOptions(batches=(1, 4), rounds=5, turn_s=0.02, turn_runs=3, warm_up_s=0.3)
 

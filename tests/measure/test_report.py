@@ -7,12 +7,12 @@ import shutil
 
 import numpy as np
 import pytest
-from chromium import Page
 from PIL import Image
 
 import deepvit.commands.app
 from deepvit.measure.report.collect import collect, read_results
 from deepvit.runtime.errors import InputError
+from tests.doubles.chromium import Page
 
 HOSTILE = '<script>alert("x")</script> $\\frac{1}{0}$ & "co"'
 
@@ -20,7 +20,7 @@ HOSTILE = '<script>alert("x")</script> $\\frac{1}{0}$ & "co"'
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     """A folder with two artifacts of a trained model and every kind of result, all made by the command line."""
-    from make_dataset import write_dataset
+    from examples.digits.make_dataset import write_dataset
 
     root = tmp_path_factory.mktemp("report")
     run, digits = root / "run", root / "digits"

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import replace
 
 import deepvit.model
 from deepvit.model.attention import MixNorm
@@ -20,6 +19,7 @@ from deepvit.model.rewrites.fold import (
 )
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
+from tests.tiny_models import replace
 
 BOUND = 1e-12  # float64 over two blocks
 FIRES = {  # modules rewritten in the tiny models: CNN stem, patch stem

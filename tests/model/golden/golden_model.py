@@ -1,8 +1,9 @@
 """The variants with the golden weights, which the original implementation's logits were computed with."""
 
-import formula
+import json
+import pathlib
+
 import torch
-from conftest import load_golden
 
 import deepvit.model
 from deepvit.export.graph.module import GraphModule
@@ -10,7 +11,9 @@ from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import Batch, InputForm, MixForm, QkvForm
 from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
 from deepvit.runtime.preprocess import Preprocessing
+from tests.model.golden import formula
 
+HERE = pathlib.Path(__file__).parent
 HALF = Preprocessing(resize=1, crop=1, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
 
 
@@ -29,3 +32,7 @@ def golden_graph(name):
     folded, _ = fold(model, [*ALWAYS, pad_head_dim])
     graph = GraphModule(folded, MixForm.MATMUL_VALUE, QkvForm.FUSED, InputForm.FLOAT32, HALF).float()
     return to_bytes(onnx_from_module(graph, images[:1].float(), Batch(), 20))
+
+
+def load_golden(name: str) -> dict:
+    return json.loads((HERE / f"{name}.json").read_text())

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import zipfile
 
-from conftest import ROOT
+from tests.places import ROOT
 
 NEEDED = (
     "cli.py",

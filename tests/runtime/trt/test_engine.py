@@ -5,12 +5,12 @@ import logging
 
 import numpy as np
 import pytest
-from fake_gpu import PLAN, FakeCuda, expected_logits, fake_library
 
 from deepvit.runtime.errors import DeviceError, InputError, OutOfBoundsError
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.lease import MOST_SHAPES
 from deepvit.runtime.trt.session import TensorRtSession
+from tests.doubles.fake_gpu import PLAN, FakeCuda, expected_logits, fake_library
 
 
 def open_fake(cuda=None, plan=PLAN, leases=2, **engine_options):
@@ -162,7 +162,7 @@ def test_wrong_images_are_refused():
 
 
 def test_engines_of_another_kind_are_refused(monkeypatch):
-    from fake_gpu import DataType, Engine
+    from tests.doubles.fake_gpu import DataType, Engine
 
     monkeypatch.setattr(Engine, "get_tensor_dtype", lambda self, name: DataType.INT32)
     with pytest.raises(InputError, match="expected float or uint8"):

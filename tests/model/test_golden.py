@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from golden_model import golden_model
 
 import deepvit.model
 from deepvit.model.rewrites.fold import FOLDS, fold
 from deepvit.runtime.ort.graph import OnnxGraph
+from tests.model.golden.golden_model import golden_model
 
 PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]
 FLOAT64_BOUND = 1e-9  # the golden logits are rounded to 12 decimals

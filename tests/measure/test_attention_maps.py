@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 from PIL import Image
 
 import deepvit.commands.app
@@ -21,6 +20,7 @@ from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import ATTENTION_MAPS, Weights
 from deepvit.runtime.preprocess import model_input
+from tests.tiny_models import TINY
 
 
 @pytest.fixture(params=list(Stem), ids=lambda stem: stem.value)
@@ -129,7 +129,7 @@ def _run(*arguments):
 def test_the_command_on_a_trained_model(tmp_path, capsys):
     """PyTorch and INT8; the count of similar blocks by a computation of its own."""
     exported = ("export", "digits_cnn", "--int8", "--attention-maps", "--pretrained", "--check-images", 0)
-    from make_dataset import write_dataset
+    from examples.digits.make_dataset import write_dataset
 
     write_dataset(tmp_path / "digits")
     assert (
