@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.interleaved import machine, write_result
-from deepvit.images.imagenet import FolderSource
 from deepvit.images.samples import SAMPLES
+from deepvit.images.sources import FolderSource
 from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
-from deepvit.measure.evaluate.summary import Contestant
+from deepvit.measure.opened import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.tensors import Images, Logits

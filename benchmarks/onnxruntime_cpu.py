@@ -15,9 +15,10 @@ from benchmarks.interleaved import interleave, machine, print_rows, write_result
 from deepvit.export.graph.float32 import fold_and_prove
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
-from deepvit.export.options import Batch, GraphOptions, MixForm, Precision, Target
+from deepvit.export.options import Batch, GraphOptions, MixForm, Target
 from deepvit.measure.bench.peers import plain_export
 from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.ort.graph import OnnxGraph
 
 BATCHES = (1, 8)

@@ -15,13 +15,13 @@ from deepvit.calibration.quantize import quantize_graph
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import Float32Graph, float32_graph, graph_session, log_step
 from deepvit.export.graph.trace import finish
-from deepvit.export.options import GraphOptions, Precision
+from deepvit.export.options import GraphOptions
 from deepvit.export.quantized.accuracy import measure_check
 from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
 from deepvit.export.quantized.images import held_out_images
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import ModelOptions, load_model
-from deepvit.runtime.manifest import AccuracyCheck
+from deepvit.runtime.manifest import AccuracyCheck, Precision
 
 MODELS = ("digits_patch", "digits_cnn")
 METHODS = ("max", "percentile-99.9", "percentile-99.99", "percentile-99.999", "entropy", "mse")
@@ -36,7 +36,7 @@ FORMS = {  # name → precision, rescaling, attention
 
 def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple[AccuracyCheck, float | None]:
     """Quantise as `export` does and check on the held-out images; also the SQNR of the parity images' logits."""
-    from deepvit.metrics.parity import compare_logits
+    from deepvit.metrics.distance import compare_logits
 
     precision, equalization, attention = FORMS[form]
     graph = GraphOptions(precision=precision)

@@ -6,7 +6,7 @@ import logging
 import random
 
 from deepvit.images.decode import decode_images
-from deepvit.images.imagenet import ImageSource, Subset, list_sha256
+from deepvit.images.sources import ImageSource, Subset, list_sha256
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 

@@ -7,16 +7,7 @@ import pathlib
 from deepvit.calibration.grid import Grid
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.runtime.errors import InputError
-
-
-class Precision(enum.Enum):
-    """The type of the graph's arithmetic; of INT8 and FP8 that of the linears, the rest is FP16."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-    INT8 = "int8"
-    FP8 = "fp8"
+from deepvit.runtime.manifest import Precision
 
 
 class Target(enum.Enum):

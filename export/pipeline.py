@@ -8,14 +8,23 @@ import pathlib
 import onnx
 
 from deepvit.calibration.ranges import RANGES
-from deepvit.images.samples import parity_crops
-from deepvit.metrics import parity
+from deepvit.images.samples import default_images, parity_crops
+from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Calibration, FoldRecord, Manifest, ParityStage, Tensor
+from deepvit.runtime.manifest import (
+    ATTENTION_MAPS,
+    BatchRange,
+    Calibration,
+    FoldRecord,
+    Manifest,
+    ParityStage,
+    Precision,
+    Tensor,
+)
 from deepvit.runtime.preprocess import Crop
 
 from .graph import trace as onnx_graph
@@ -32,7 +41,7 @@ from .graph.float32 import (
     log_step,
 )
 from .graph.maps import expose_maps
-from .options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs, Precision
+from .options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs
 from .quantized.calibrated import CalibrationInput
 from .quantized.graph import quantization_input, quantize
 
@@ -70,7 +79,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
     with artifacts.staged_artifact(options.output) as staging:
         is_quantized = options.graph.precision in QUANTIZED
         given = quantization_input(loaded, options) if is_quantized else None
-        count = options.parity_images or parity.default_images(loaded.module.img_size)
+        count = options.parity_images or default_images(loaded.module.img_size)
         crops = parity_crops(options.imagenet, count, loaded.preprocessing())
         graph = _build_graph(loaded, options, crops, given, progress)
         if options.graph.outputs is Outputs.MAPS:
@@ -101,7 +110,7 @@ def _build_graph(
     activations = largest_activations(source.model, source.images)
     _check_activations(activations, precision)
     progress(f"comparing {precision.value} with float32")
-    stages = [*source.stages, _compare(model, precision, source, parity.PRECISION_BOUNDS[precision])]
+    stages = [*source.stages, _compare(model, precision, source, PRECISION_BOUNDS[precision])]
     return _Graph(model=model, folds=source.folds, stages=stages, activations=activations)
 
 
@@ -117,7 +126,7 @@ def _quantized(source: Float32Graph, options: ExportOptions, given: CalibrationI
     precision = options.graph.precision
     progress(f"comparing {precision.value} with float32")
     # Where accuracy itself was measured, and found within its budget, a bound that stands for it has no say.
-    bound = parity.PRECISION_BOUNDS[precision] if quantized.record.check is None else parity.Bound()
+    bound = PRECISION_BOUNDS[precision] if quantized.record.check is None else Bound()
     return _Graph(
         model=quantized.model,
         folds=source.folds,
@@ -128,7 +137,7 @@ def _quantized(source: Float32Graph, options: ExportOptions, given: CalibrationI
     )
 
 
-def _compare(model: onnx.ModelProto, precision: Precision, source: Float32Graph, bound: parity.Bound) -> ParityStage:
+def _compare(model: onnx.ModelProto, precision: Precision, source: Float32Graph, bound: Bound) -> ParityStage:
     """Return the rung of a typed graph against float32.
 
     Raises:
@@ -136,8 +145,7 @@ def _compare(model: onnx.ModelProto, precision: Precision, source: Float32Graph,
     """
     logits = graph_session(model, f"the ONNX graph in {precision.value}").run(source.images)
     name = f"onnx-{precision.value}"
-    stage = parity.compare_logits(name, "onnx-fp32", logits, source.logits, top1_enforced=not source.is_random)
-    return parity.require(stage, bound)
+    return prove(name, "onnx-fp32", logits, source.logits, bound, top1_enforced=not source.is_random)
 
 
 def _check_activations(activations: dict[str, float], precision: Precision) -> None:

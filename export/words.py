@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import rich.table
 
-from deepvit.measure.evaluate.scores import db_text
+from deepvit.metrics.distance import db_text
 from deepvit.runtime.artifact import Artifact
-from deepvit.runtime.manifest import AccuracyCheck, Calibration, Engine, Manifest
+from deepvit.runtime.manifest import Calibration, Engine, Manifest
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
+
+from .quantized.accuracy import describe_check
 
 
 def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
@@ -47,20 +49,6 @@ def describe_calibration(calibration: Calibration) -> Iterator[str]:
         yield "accuracy: not checked on held-out images"
     else:
         yield f"accuracy: {describe_check(calibration.check)}"
-
-
-def describe_check(check: AccuracyCheck) -> str:
-    """Return what quantisation cost, in words."""
-    low, high = check.agreement_interval.low, check.agreement_interval.high
-    agreement = f"agreement {check.agreement:.2f}% (95% interval {low:.2f} to {high:.2f})"
-    where = f"on {check.images} held-out images of {check.split}"
-    if check.drop is None or check.drop_interval is None:
-        return f"{agreement} with float32 {where}, which have no labels"
-    low, high = check.drop_interval.low, check.drop_interval.high
-    return (
-        f"top-1 {check.top1:.2f}%, float32 {check.reference_top1:.2f}%: drop {check.drop:.2f} points (95% interval "
-        f"{low:.2f} to {high:.2f}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
-    )
 
 
 def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from deepvit.metrics.paired import Interval
-
 from .errors import InputError
 from .preprocess import Preprocessing
 
@@ -18,6 +16,25 @@ PositiveInt = Annotated[int, pydantic.Field(ge=1)]
 
 class _Record(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Precision(enum.Enum):
+    """The type of the graph's arithmetic; of INT8 and FP8 that of the linears, the rest is FP16."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
+
+
+class Interval(pydantic.BaseModel):
+    """A 95% confidence interval, in percent or points."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    low: float
+    high: float
 
 
 class Weights(_Record):

@@ -10,9 +10,10 @@ from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.choice import RTX_CAPABILITIES
 from deepvit.export.engine.fast_types import fast_types
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.options import ExportOptions, GraphOptions, Precision
+from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
-from deepvit.measure.evaluate.scores import sqnr_db
+from deepvit.metrics.distance import sqnr_db
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.ort.graph import providers
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.library import Backend, installed_version

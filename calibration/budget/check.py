@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from deepvit.images.decode import decode_images
-from deepvit.images.imagenet import ImageSource
+from deepvit.images.sources import ImageSource
 from deepvit.metrics.paired import PairedCounts, count_pairs
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, model_input

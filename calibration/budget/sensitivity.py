@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.measure.evaluate.scores import sqnr_db
+from deepvit.metrics.distance import sqnr_db
 from deepvit.runtime.tensors import Images, Logits
 
 from .result import Sensitivity, UnitSensitivity

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from deepvit.images.decode import decode_images
-from deepvit.images.imagenet import ImageSource
+from deepvit.images.sources import ImageSource
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.preprocess import Preprocessing, model_input

@@ -49,9 +49,10 @@ def bench(
 ) -> None:
     """Time models and their peers in turns: latency percentiles, throughput, memory, time to the first answer."""
     from deepvit.measure.bench.peers import peers_from
+    from deepvit.measure.bench.pictures import draw_benchmark
     from deepvit.measure.bench.subjects import subjects_of
     from deepvit.measure.bench.turns import run_benchmark
-    from deepvit.measure.bench.words import describe_benchmark, draw_benchmark
+    from deepvit.measure.bench.words import describe_benchmark
     from deepvit.measure.opened import SessionOptions
 
     check_json(json_path)

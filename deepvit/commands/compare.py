@@ -44,7 +44,8 @@ def compare(
     """Measure how far models are from their reference on any images, no labels needed; exit 1 where that is too far."""
     from deepvit.images.class_names import default_labels
     from deepvit.measure.compare.ladder import DEFAULT_IMAGES, compare_models, open_reference_for
-    from deepvit.measure.compare.words import describe_comparison, draw_worst
+    from deepvit.measure.compare.pictures import draw_worst
+    from deepvit.measure.compare.words import describe_comparison
     from deepvit.measure.opened import SessionOptions
 
     check_json(json_path)
@@ -86,7 +87,8 @@ def _compare_layers(
     json_path: pathlib.Path | None,
 ) -> None:
     """Show block by block how far an artifact is from float32: its graph, and its engine where there is a GPU."""
-    from deepvit.measure.compare.artifact_layers import describe_layers, report_layers
+    from deepvit.measure.compare.artifact_layers import report_layers
+    from deepvit.measure.compare.words import describe_layers
     from deepvit.runtime.session import artifact_of
 
     if len(models) != 1:

@@ -85,17 +85,9 @@ def export(
     from deepvit.calibration.observe.calibrate import Equalization as EqualizationChoice
     from deepvit.calibration.observe.histogram import Method
     from deepvit.calibration.options import QuantizationOptions
-    from deepvit.export.options import (
-        ExportOptions,
-        GraphOptions,
-        InputForm,
-        MixForm,
-        Outputs,
-        Precision,
-        Target,
-        batch_from_text,
-    )
+    from deepvit.export.options import ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Target, batch_from_text
     from deepvit.model.variants import find_variant
+    from deepvit.runtime.manifest import Precision
 
     check_json(json_path)
     given = {"fp32": fp32, "fp16": fp16, "bf16": bf16, "int8": int8, "fp8": fp8}

@@ -55,9 +55,10 @@ def sensitivity(
     from deepvit.calibration.observe.calibrate import Equalization as EqualizationChoice
     from deepvit.calibration.observe.histogram import Method
     from deepvit.calibration.options import QuantizationOptions
-    from deepvit.export.options import GraphOptions, Precision, Target
+    from deepvit.export.options import GraphOptions, Target
     from deepvit.measure.sensitivity import describe_sensitivity, plot_sensitivity, report_sensitivity
     from deepvit.model.load import load_model
+    from deepvit.runtime.manifest import Precision
 
     check_json(json_path)
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):

@@ -11,7 +11,7 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import Crop, Preprocessing, decode_rgb, resize_and_crop
 from deepvit.runtime.processes import end_with_parent, without_interrupts
 
-from .imagenet import ImageSource
+from .sources import ImageSource
 
 CHUNK = 16  # images that a worker takes at once: large enough to make passing messages cheap
 CHUNKS_AHEAD_PER_WORKER = 3  # bounds memory: at 224 pixels a chunk is 2.4 MB

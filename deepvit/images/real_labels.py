@@ -10,7 +10,8 @@ import re
 
 from deepvit.runtime.errors import InputError
 
-from .imagenet import VALIDATION_IMAGES, ImageSource
+from .imagenet import VALIDATION_IMAGES
+from .sources import ImageSource
 
 MAX_BYTES = 16 << 20  # the published file has 0.4 MB
 NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})\.")

@@ -9,7 +9,8 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing
 
 from .decode import decode_one
-from .imagenet import FolderSource, ImageSource, open_images, spread
+from .imagenet import open_images
+from .sources import FolderSource, ImageSource, spread
 
 logger = logging.getLogger(__name__)
 SAMPLES = pathlib.Path(__file__).with_name("photographs")
@@ -37,3 +38,17 @@ def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing) 
     if not crops:
         raise InputError(f"none of the {len(decoded)} images of {dataset} could be used: {decoded[0].error}")
     return np.stack(crops)
+
+
+# On 2 cores a 384-pixel image costs about six times a 224-pixel one, so that there are fewer of them.
+LARGE_IMAGE = 256
+
+
+def default_images(img_size: int) -> int:
+    """Return how many images prove an export when nobody says."""
+    return 8 if img_size <= LARGE_IMAGE else 2
+
+
+def float64_images(img_size: int) -> int:
+    """Return how many images prove the folds: they are algebra, few images show it, and float64 is slow."""
+    return 2 if img_size <= LARGE_IMAGE else 1

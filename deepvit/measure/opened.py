@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
+from collections.abc import Iterator
 
 from deepvit.model.load import LoadedModel, ModelOptions, load_model, preprocessing_of
 from deepvit.model.variants import VARIANTS, find_variant
@@ -13,8 +14,6 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Manifest
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session, artifact_of, is_in_artifact, open_session
-
-from .evaluate.summary import Contestant
 
 VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -30,6 +29,31 @@ class WeightOptions:
 
     def for_variant(self, variant: str, num_classes: int | None = None) -> ModelOptions:
         return ModelOptions(variant=variant, num_classes=num_classes, **dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A model to be scored.
+
+    Attributes:
+        name: What the result calls it.
+        session: It, opened.
+        preprocessing: How images become its input.
+        identity: What changes when its answers may: hash of weights or file, and what runs it.
+        random_weights: Whether its weights are random.
+        published_top1: Percent, to be printed beside the measured one.
+    """
+
+    name: str
+    session: Session
+    preprocessing: Preprocessing
+    identity: str
+    random_weights: bool = False
+    published_top1: float | None = None
+
+    @property
+    def key(self) -> list[str]:
+        return [self.identity, self.session.description, self.preprocessing.model_dump_json()]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,3 +236,22 @@ def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:
             f"{manifest.weights.sha256[:16]}…; give those"
         )
     return loaded
+
+
+FIELDS = ("resize", "crop", "interpolation", "mean", "std", "color")
+
+
+def preprocessing_breaches(model: OpenedModel, reference: OpenedModel) -> Iterator[str]:
+    """Yield where the preprocessing of a model differs from that of its own weights, which `reference` has too."""
+    if model.layout_fault is not None:
+        yield model.layout_fault
+    if model.weights_sha256 is None or model.weights_sha256 != reference.weights_sha256:
+        return
+    for field in FIELDS:
+        got, expected = getattr(model.preprocessing, field), getattr(reference.preprocessing, field)
+        if got != expected:
+            yield f"preprocessing {field} is {_shown(got)}, {reference.name} has {_shown(expected)}"
+
+
+def _shown(value: object) -> str:
+    return "/".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)

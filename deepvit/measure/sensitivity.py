@@ -13,13 +13,12 @@ from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.float32 import Progress, float32_graph
 from deepvit.export.options import GraphOptions
 from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
-from deepvit.images.imagenet import spread
-from deepvit.images.samples import parity_crops
-from deepvit.metrics import parity
+from deepvit.images.samples import float64_images, parity_crops
+from deepvit.images.sources import spread
+from deepvit.metrics.distance import db_text
 from deepvit.model.load import LoadedModel
 from deepvit.runtime.errors import InputError
 
-from .evaluate.scores import db_text
 from .figures import new_figure, save_figure
 
 SHOWN = 12
@@ -50,7 +49,7 @@ def report_sensitivity(
     given = calibration_input(loaded, wanted, dataset)
     if given.images is None:
         raise InputError("sensitivity is scored on images; give --imagenet DIR")
-    crops = parity_crops(dataset, parity.float64_images(loaded.module.img_size), loaded.preprocessing())
+    crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing())
     source = float32_graph(loaded, graph, crops, progress)
     calibrated = calibrate_graph(source, graph, wanted, given, progress)
     model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=wanted.weight_only)

@@ -5,18 +5,10 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
+
+from deepvit.runtime.manifest import Interval
 
 Z_95 = 1.959964  # two-sided 95% of a normal distribution
-
-
-class Interval(pydantic.BaseModel):
-    """A 95% confidence interval, in percent or points."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    low: float
-    high: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,19 +9,19 @@ import shutil
 
 import numpy as np
 
-from deepvit.images.samples import parity_crops
-from deepvit.metrics import parity
+from deepvit.images.samples import default_images, parity_crops
+from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, prove
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Engine, Manifest, ParityStage
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Engine, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.library import INSTALL, MODULES, Backend
 from deepvit.runtime.trt.machine import Machine, this_machine
 
-from ..options import Batch, Precision
+from ..options import Batch
 from .census import census_of, layers_from_inspector, require_engine, require_network
 from .fast_types import why_slow
 from .options import EngineOptions
@@ -142,7 +142,7 @@ def _batch(manifest: Manifest, asked: Batch | None) -> Batch:
 
 
 def _images(manifest: Manifest, imagenet: str | None) -> Images:
-    count = parity.default_images(manifest.preprocess.crop)
+    count = default_images(manifest.preprocess.crop)
     return model_input(parity_crops(imagenet, count, manifest.preprocess), manifest.preprocess)
 
 
@@ -153,16 +153,14 @@ def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes
     require_engine(layers_from_inspector(built.inspector), built.network, manifest)
     with contextlib.closing(OnnxRuntimeSession(onnx, name=artifacts.MODEL, batch=manifest.batch)) as session:
         expected = session.run(images)
-    name = f"engine-{options.backend.value}"
-    stage = parity.compare_logits(
-        name,
+    return prove(
+        f"engine-{options.backend.value}",
         f"onnx-{manifest.precision}",
         built.logits.astype(np.float64),
         expected,
+        ENGINE_BOUNDS.get(Precision(manifest.precision), FP32_BOUND),
         top1_enforced=not manifest.has_random_weights,
     )
-    bound = parity.ENGINE_BOUNDS.get(Precision(manifest.precision), parity.FP32_BOUND)
-    return parity.require(stage, bound)
 
 
 def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine) -> Engine:

@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 
 from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.manifest import Precision
 
-from ..options import Precision
 from .trace import INPUT, OUTPUT, finish
 
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}

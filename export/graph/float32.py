@@ -8,18 +8,19 @@ import numpy as np
 import onnx
 import torch
 
-from deepvit.metrics import parity
+from deepvit.images.samples import float64_images
+from deepvit.metrics.bounds import FOLD_BOUND, FP32_BOUND, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.tensors import Images, Logits
 
-from ..options import Batch, GraphOptions, InputForm, MixForm, Outputs, Precision, QkvForm, Target
+from ..options import Batch, GraphOptions, InputForm, MixForm, Outputs, QkvForm, Target
 from . import trace as onnx_graph
 from .module import GraphModule
 from .torch_logits import torch_logits
@@ -98,7 +99,7 @@ def float32_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progr
     session = graph_session(model, "the ONNX graph in float32")
     logits = session.run(images)
     session.close()
-    stage = parity.require(parity.compare_logits("onnx-fp32", "original", logits, expected), parity.FP32_BOUND)
+    stage = prove("onnx-fp32", "original", logits, expected, FP32_BOUND)
     return Float32Graph(
         loaded=loaded,
         folded=folded,
@@ -165,10 +166,10 @@ def fold_and_prove(
     if options.pads_head_dim:
         folds.append(folding.pad_head_dim)
     folded, reports = folding.fold(original, folds)
-    wide = images[: parity.float64_images(original.img_size)].astype(np.float64)
+    wide = images[: float64_images(original.img_size)].astype(np.float64)
     expected = torch_logits(_float64_copy(original), wide)
-    stage = parity.compare_logits("folded-float64", "original-float64", torch_logits(folded, wide), expected)
-    return folded, reports, parity.require(stage, parity.FOLD_BOUND)
+    stage = prove("folded-float64", "original-float64", torch_logits(folded, wide), expected, FOLD_BOUND)
+    return folded, reports, stage
 
 
 def _float64_copy(module: DeepViT) -> DeepViT:

@@ -4,17 +4,15 @@ from collections.abc import Callable
 
 from deepvit.calibration.budget.budget import Budget, BudgetKind
 from deepvit.calibration.budget.check import check_pairs
-from deepvit.images.imagenet import list_sha256
+from deepvit.images.sources import list_sha256
+from deepvit.metrics.bounds import DEFAULT_MAX_DROP
 from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import AccuracyCheck
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session
 
-from ..words import describe_check
 from .images import HeldOut
-
-DEFAULT_MAX_DROP = 0.5  # points of top-1, of a trained model on labelled images, where no budget is given
 
 
 def measure_check(
@@ -78,4 +76,18 @@ def budget_failure(budget: Budget, kept: tuple[str, ...], measured: str) -> OutO
     return OutOfBoundsError(
         f"no choice of linears meets {budget.kind.value} {budget.limit:g}; the best found keeps {len(kept)} in FP16 "
         f"({shown}): {measured}; loosen {other}, calibrate on more images, or give --fp16; no artifact was written"
+    )
+
+
+def describe_check(check: AccuracyCheck) -> str:
+    """Return what quantisation cost, in words."""
+    low, high = check.agreement_interval.low, check.agreement_interval.high
+    agreement = f"agreement {check.agreement:.2f}% (95% interval {low:.2f} to {high:.2f})"
+    where = f"on {check.images} held-out images of {check.split}"
+    if check.drop is None or check.drop_interval is None:
+        return f"{agreement} with float32 {where}, which have no labels"
+    low, high = check.drop_interval.low, check.drop_interval.high
+    return (
+        f"top-1 {check.top1:.2f}%, float32 {check.reference_top1:.2f}%: drop {check.drop:.2f} points (95% interval "
+        f"{low:.2f} to {high:.2f}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
     )

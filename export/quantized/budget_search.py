@@ -9,7 +9,7 @@ from deepvit.calibration.budget.budget import Budget, Kept, fewest_kept
 from deepvit.calibration.budget.check import labelled_batches
 from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
-from deepvit.images.imagenet import ImageSource, Subset
+from deepvit.images.sources import ImageSource, Subset
 from deepvit.metrics.paired import PairedCounts, count_pairs
 from deepvit.runtime.tensors import Images, Logits
 

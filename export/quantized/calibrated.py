@@ -12,7 +12,8 @@ from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.policy import activations_of, find_products
 from deepvit.calibration.ranges import Ranges, Rescaling, read_ranges, require_fit
-from deepvit.metrics import parity
+from deepvit.images.samples import float64_images
+from deepvit.metrics.bounds import FOLD_BOUND, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites.equalize import equalize
@@ -119,7 +120,6 @@ def _prove(equalized: DeepViT, source: Float32Graph) -> ParityStage:
     Raises:
         OutOfBoundsError: It gives other logits.
     """
-    wide = source.float_images[: parity.float64_images(source.loaded.module.img_size)].astype(np.float64)
+    wide = source.float_images[: float64_images(source.loaded.module.img_size)].astype(np.float64)
     expected = torch_logits(source.folded, wide)
-    stage = parity.compare_logits("rescaled-float64", "folded-float64", torch_logits(equalized, wide), expected)
-    return parity.require(stage, parity.FOLD_BOUND)
+    return prove("rescaled-float64", "folded-float64", torch_logits(equalized, wide), expected, FOLD_BOUND)

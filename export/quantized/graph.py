@@ -9,7 +9,7 @@ from deepvit.calibration.grid import Grid
 from deepvit.calibration.onnxruntime_products import fuse_products
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import ranges_sha256
-from deepvit.images.imagenet import Subset
+from deepvit.images.sources import Subset
 from deepvit.metrics.paired import PairedCounts
 from deepvit.model.load import LoadedModel
 from deepvit.runtime.errors import InputError
@@ -20,8 +20,7 @@ from ..graph.cast import cast_graph
 from ..graph.float32 import Float32Graph, Progress, graph_session
 from ..graph.trace import finish
 from ..options import ExportOptions
-from ..words import describe_check
-from .accuracy import budget_failure, measure_check, require_default
+from .accuracy import budget_failure, describe_check, measure_check, require_default
 from .budget_search import BudgetSearch
 from .calibrated import CalibratedGraph, CalibrationInput, calibrate_graph, calibration_input
 from .images import HeldOut, held_out_images, open_labelled

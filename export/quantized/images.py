@@ -5,8 +5,9 @@ import logging
 
 from deepvit.calibration.images import CalibrationImages, Split, choose_images
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
-from deepvit.images.imagenet import ImageSource, Subset, has_split, open_dataset, open_images, spread
+from deepvit.images.imagenet import has_split, open_dataset, open_images
 from deepvit.images.samples import bundled_samples
+from deepvit.images.sources import ImageSource, Subset, spread
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 

@@ -9,7 +9,8 @@ from PIL import Image
 from deepvit.calibration.images import Split, choose_images, seeded_order
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.quantized.images import calibration_images, held_out_images
-from deepvit.images.imagenet import FolderSource, open_images
+from deepvit.images.imagenet import open_images
+from deepvit.images.sources import FolderSource
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 

@@ -21,9 +21,10 @@ from deepvit.calibration.ranges import read_ranges, require_fit
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import graph_session
 from deepvit.export.graph.trace import finish, to_bytes, with_weights
-from deepvit.export.options import Precision, Target
+from deepvit.export.options import Target
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.manifest import Precision
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, images_of
 
 KEPT_OPS = ("Conv", "Softmax", "LayerNormalization", "Gelu", "Gemm", "ReduceMean")

@@ -13,7 +13,7 @@ import numpy as np
 from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
 from deepvit.measure.evaluate.kept import Keeping, kept_options
-from deepvit.measure.evaluate.summary import Contestant
+from deepvit.measure.opened import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
 

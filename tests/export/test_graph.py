@@ -16,11 +16,12 @@ from deepvit.export.graph.batch_check import check_batches
 from deepvit.export.graph.cast import FP16_MAX, cast_graph, check_fp16_range
 from deepvit.export.graph.module import GraphAttention, GraphBlock, GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
-from deepvit.export.options import Batch, GraphOptions, InputForm, MixForm, Precision, QkvForm, Target
+from deepvit.export.options import Batch, GraphOptions, InputForm, MixForm, QkvForm, Target
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import rounded_on_cpu
 from deepvit.runtime.preprocess import Preprocessing, model_input

@@ -8,19 +8,19 @@ import torch
 
 import deepvit.model
 from deepvit.export import pipeline
-from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Precision, Target
+from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
-from deepvit.measure.evaluate.summary import Contestant
+from deepvit.measure.opened import Contestant
 from deepvit.measure.torch_session import TorchSession
-from deepvit.metrics import parity
+from deepvit.metrics.bounds import FOLD_BOUND, PRECISION_BOUNDS, require
 from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import ParityStage, Weights
+from deepvit.runtime.manifest import ParityStage, Precision, Weights
 from deepvit.runtime.session import open_session
 from tests.tiny_models import TINY
 
@@ -83,16 +83,16 @@ def _stage(**changes):
 
 
 def test_the_ladder_refuses_what_is_outside_its_bound():
-    fp16 = parity.PRECISION_BOUNDS[Precision.FP16]
-    assert parity.require(_stage(), fp16)
-    assert parity.require(_stage(top1_agreement=0.5, top1_enforced=False), fp16)
+    fp16 = PRECISION_BOUNDS[Precision.FP16]
+    assert require(_stage(), fp16)
+    assert require(_stage(top1_agreement=0.5, top1_enforced=False), fp16)
     for bad in ({"sqnr_db": 39.0}, {"top1_agreement": 0.99}, {"sqnr_db": float("nan")}):
         with pytest.raises(OutOfBoundsError, match="no artifact was written"):
-            parity.require(_stage(**bad), fp16)
+            require(_stage(**bad), fp16)
     with pytest.raises(OutOfBoundsError, match="max abs 2e-09"):
-        parity.require(_stage(max_abs=2e-9), parity.FOLD_BOUND)
+        require(_stage(max_abs=2e-9), FOLD_BOUND)
     with pytest.raises(OutOfBoundsError):
-        parity.require(_stage(max_abs=float("nan")), parity.FOLD_BOUND)
+        require(_stage(max_abs=float("nan")), FOLD_BOUND)
 
 
 def test_a_planted_fold_error_leaves_no_artifact(tiny_loaded, tmp_path, monkeypatch):

@@ -11,9 +11,10 @@ from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.options import ExportOptions, GraphOptions, Precision, Target
+from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.session import open_session
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from deepvit.images.decode import decode_images
-from deepvit.images.imagenet import DEVKIT_TRUTH, list_sha256, open_dataset, open_images, spread
+from deepvit.images.imagenet import DEVKIT_TRUTH, open_dataset, open_images
+from deepvit.images.sources import list_sha256, spread
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 

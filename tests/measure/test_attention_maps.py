@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import deepvit.commands.app
-from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Precision, Target
+from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
 from deepvit.measure.attention.maps import OnnxMaps, TorchMaps
@@ -18,7 +18,7 @@ from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ATTENTION_MAPS, Weights
+from deepvit.runtime.manifest import ATTENTION_MAPS, Precision, Weights
 from deepvit.runtime.preprocess import model_input
 from tests.tiny_models import TINY
 

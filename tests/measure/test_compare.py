@@ -238,7 +238,7 @@ def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
 
 
 def test_the_looser_bound_of_two_precisions_holds():
-    from deepvit.measure.evaluate.verdict import FLOAT32_BOUND, bound_of
+    from deepvit.metrics.bounds import FLOAT32_BOUND, bound_of
 
     assert bound_of("fp32", "fp32", FLOAT32_BOUND) is FLOAT32_BOUND
     assert bound_of("fp16", "fp32", FLOAT32_BOUND).sqnr_db == 40

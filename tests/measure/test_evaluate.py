@@ -144,9 +144,10 @@ def test_non_finite_logits_are_an_error_elsewhere():
 
 
 def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path):
-    from deepvit.export.options import Batch, ExportOptions, GraphOptions, Precision
+    from deepvit.export.options import Batch, ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
     from deepvit.measure.opened import SessionOptions, WeightOptions, open_model
+    from deepvit.runtime.manifest import Precision
 
     options = GraphOptions(precision=Precision.FP32, batch=Batch(min=4, opt=4, max=4))
     export_artifact(tiny_loaded, ExportOptions(graph=options, output=tmp_path / "fixed"))
@@ -330,7 +331,8 @@ def test_real_labels(tmp_path):
     for number, (_, valid) in numbers.items():
         real[number - 1] = valid
     (tmp_path / "real.json").write_text(json.dumps(real))
-    from deepvit.images.imagenet import FolderSource, open_images
+    from deepvit.images.imagenet import open_images
+    from deepvit.images.sources import FolderSource
 
     names = open_images(str(tmp_path))
     source = FolderSource(names.root, tuple((name, 0) for name, _ in names.files))

@@ -6,22 +6,16 @@ from onnx import TensorProto, helper
 
 import deepvit.measure.compare.layers
 from deepvit.export.graph.float32 import float32_graph_of
-from deepvit.export.options import Batch, ExportOptions, GraphOptions, Precision
+from deepvit.export.options import Batch, ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.samples import parity_crops
 from deepvit.measure.compare.artifact_layers import report_layers
-from deepvit.measure.compare.layers import (
-    LayerDistance,
-    _graph,
-    _marked,
-    compare_engine_layers,
-    compare_layers,
-    steepest_fall,
-)
+from deepvit.measure.compare.layers import _graph, _marked, compare_engine_layers, compare_layers
+from deepvit.measure.compare.result import LayerDistance, steepest_fall
 from deepvit.measure.opened import WeightOptions
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange, Census, Engine
+from deepvit.runtime.manifest import BatchRange, Census, Engine, Precision
 from deepvit.runtime.preprocess import model_input
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from deepvit.images.decode import decode_one
-from deepvit.images.imagenet import open_images, spread
+from deepvit.images.imagenet import open_images
 from deepvit.images.samples import bundled_samples
+from deepvit.images.sources import spread
 from deepvit.model.load import load_model
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input

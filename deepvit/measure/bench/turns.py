@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from deepvit.metrics.distance import sqnr_db
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.tensors import Logits
 
-from ..evaluate.scores import sqnr_db
 from .host import Clocks, device_bytes, seen_clocks, this_host
 from .result import Benchmark, Ratio, Skipped, Timed, Timing
 from .worker import BenchmarkWorker, Opener

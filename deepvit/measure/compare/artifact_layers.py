@@ -1,16 +1,11 @@
 """`compare --layers`: which graphs and engines are compared on which images, and what came of it."""
 
-import dataclasses
-import json
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
-import rich.table
 
 from deepvit.export.graph.float32 import Progress, float32_graph_of
-from deepvit.images.samples import parity_crops
-from deepvit.metrics.parity import default_images
+from deepvit.images.samples import default_images, parity_crops
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import model_input
@@ -18,44 +13,8 @@ from deepvit.runtime.session import artifact_of, engine_here
 from deepvit.runtime.tensors import Images
 
 from ..opened import WeightOptions, load_weights_of
-from .layers import LayerDistance, compare_engine_layers, compare_layers, steepest_fall
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerReport:
-    """SQNR at every block against float32: of the graph, and of an engine where one was run."""
-
-    precision: str
-    images: int
-    graph: list[LayerDistance]
-    engine: list[LayerDistance] | None
-
-    def to_json(self) -> str:
-        rows = None if self.engine is None else [layer.as_dict() for layer in self.engine]
-        graph = [layer.as_dict() for layer in self.graph]
-        fall = steepest_fall(self.graph)
-        steepest = None if fall is None else {"layer": fall[0].layer, "fall_db": fall[1]}
-        record = {"precision": self.precision, "images": self.images, "graph": graph, "engine": rows}
-        return json.dumps(record | {"steepest_fall": steepest}, indent=2)
-
-
-def describe_layers(report: LayerReport) -> Iterator[str | rich.table.Table]:
-    """Yield the table of blocks, and where the SQNR falls most."""
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("output of", f"{report.precision} graph", "change") + (("engine",) if report.engine else ()):
-        table.add_column(column, justify="right" if column != "output of" else "left")
-    before = None
-    for index, layer in enumerate(report.graph):
-        change = "" if before is None else f"{layer.sqnr_db - before:+.1f}"
-        engine = [f"{report.engine[index].sqnr_db:.1f} dB"] if report.engine else []
-        table.add_row(layer.layer, f"{layer.sqnr_db:.1f} dB", change, *engine)
-        before = layer.sqnr_db
-    yield table
-    fall = steepest_fall(report.graph)
-    yield "the SQNR falls nowhere" if fall is None else f"falls most at {fall[0].layer}: by {fall[1]:.1f} dB"
-    yield f"SQNR against float32 on {report.images} images"
-    if report.engine is None:
-        yield "no engine of this artifact runs on this machine: the graph alone was compared"
+from .layers import compare_engine_layers, compare_layers
+from .result import LayerReport
 
 
 def report_layers(

@@ -11,21 +11,31 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import PIL
 
-from deepvit.export.options import Precision
 from deepvit.images.decode import decode_images
-from deepvit.images.imagenet import ImageSource, list_sha256, open_images, spread
+from deepvit.images.imagenet import open_images
 from deepvit.images.samples import bundled_samples
-from deepvit.metrics.parity import ENGINE_BOUNDS, FP32_BOUND, Bound, breaches, compare_logits
+from deepvit.images.sources import ImageSource, list_sha256, spread
+from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, Bound, bound_of, breaches
+from deepvit.metrics.distance import compare_logits
 from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import Crop, model_input
 from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels, is_in_artifact
 from deepvit.runtime.tensors import Images, Logits
 
 from ..evaluate.evaluator import run_unchecked
 from ..evaluate.result import Corrupt
-from ..evaluate.verdict import bound_of, preprocessing_breaches
-from ..opened import VARIANT_NAME, OpenedModel, SessionOptions, WeightOptions, load_weights_of, open_model, open_torch
+from ..opened import (
+    VARIANT_NAME,
+    OpenedModel,
+    SessionOptions,
+    WeightOptions,
+    load_weights_of,
+    open_model,
+    open_torch,
+    preprocessing_breaches,
+)
 from .result import ComparedModel, Comparison, thumbnail, worst_images
 from .timm_inputs import timm_inputs
 

@@ -1,7 +1,5 @@
 """Where a reduced precision loses the answer: every block's output of the typed graph against the float32 graph."""
 
-import dataclasses
-import itertools
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -23,6 +21,8 @@ from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.library import Backend, load_library
 
+from .result import LayerDistance
+
 try:
     from polygraphy import config as polygraphy_config
     from polygraphy.backend.base import BaseRunner
@@ -40,18 +40,6 @@ G_LOGGER.module_severity = G_LOGGER.CRITICAL  # it reports every tensor; what ma
 BLOCK = re.compile(r"(blocks\.\d+)/")
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = Callable[[dict[str, Array]], Mapping[str, Array]]
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerDistance:
-    """How far one block's output is from its reference; `sqnr_db` is infinite where nothing differs."""
-
-    layer: str
-    sqnr_db: float
-
-    def as_dict(self) -> dict[str, str | float | None]:
-        """As JSON has it, which knows no infinity."""
-        return {"layer": self.layer, "sqnr_db": self.sqnr_db if np.isfinite(self.sqnr_db) else None}
 
 
 def compare_layers(artifact: Artifact, reference: bytes, images: Images) -> list[LayerDistance]:
@@ -175,14 +163,3 @@ def _order(name: str) -> tuple[int, int]:
     """Blocks in order, then the logits."""
     number = name.removeprefix("blocks.")
     return (0, int(number)) if number.isdigit() else (1, 0)
-
-
-def steepest_fall(layers: list[LayerDistance]) -> tuple[LayerDistance, float] | None:
-    """Return the layer before which the SQNR fell most, and by how many dB; None where it falls nowhere."""
-    falls = [
-        (after, before.sqnr_db - after.sqnr_db)
-        for before, after in itertools.pairwise(layers)
-        if np.isfinite(before.sqnr_db) and np.isfinite(after.sqnr_db)
-    ]
-    worst = max(falls, key=lambda fall: fall[1], default=None)
-    return worst if worst is not None and worst[1] > 0 else None

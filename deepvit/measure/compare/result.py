@@ -1,19 +1,22 @@
 """What `compare` finds, as records, and the images on which models differ most."""
 
 import base64
+import dataclasses
 import io
+import itertools
+import json
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 import pydantic
 
+from deepvit.metrics.distance import sqnr_db
 from deepvit.runtime.manifest import ParityStage
 from deepvit.runtime.preprocess import decode_rgb
 from deepvit.runtime.tensors import Logits
 
 from ..evaluate.result import Corrupt
-from ..evaluate.scores import sqnr_db
 
 WORST = 8  # images kept of each model
 THUMBNAIL = 96  # pixels, the longer side
@@ -98,3 +101,44 @@ def _probabilities(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     exponents = np.exp(logits - logits.max())
     return np.asarray(exponents / exponents.sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerDistance:
+    """How far one block's output is from its reference; `sqnr_db` is infinite where nothing differs."""
+
+    layer: str
+    sqnr_db: float
+
+    def as_dict(self) -> dict[str, str | float | None]:
+        """As JSON has it, which knows no infinity."""
+        return {"layer": self.layer, "sqnr_db": self.sqnr_db if np.isfinite(self.sqnr_db) else None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """SQNR at every block against float32: of the graph, and of an engine where one was run."""
+
+    precision: str
+    images: int
+    graph: list[LayerDistance]
+    engine: list[LayerDistance] | None
+
+    def to_json(self) -> str:
+        rows = None if self.engine is None else [layer.as_dict() for layer in self.engine]
+        graph = [layer.as_dict() for layer in self.graph]
+        fall = steepest_fall(self.graph)
+        steepest = None if fall is None else {"layer": fall[0].layer, "fall_db": fall[1]}
+        record = {"precision": self.precision, "images": self.images, "graph": graph, "engine": rows}
+        return json.dumps(record | {"steepest_fall": steepest}, indent=2)
+
+
+def steepest_fall(layers: list[LayerDistance]) -> tuple[LayerDistance, float] | None:
+    """Return the layer before which the SQNR fell most, and by how many dB; None where it falls nowhere."""
+    falls = [
+        (after, before.sqnr_db - after.sqnr_db)
+        for before, after in itertools.pairwise(layers)
+        if np.isfinite(before.sqnr_db) and np.isfinite(after.sqnr_db)
+    ]
+    worst = max(falls, key=lambda fall: fall[1], default=None)
+    return worst if worst is not None and worst[1] > 0 else None

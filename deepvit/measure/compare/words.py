@@ -1,17 +1,12 @@
 """`compare` in words, and the worst images as one picture."""
 
-import base64
-import io
-import itertools
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import rich.table
-from PIL import Image
 
-from ..evaluate.scores import db_text
-from ..figures import new_figure, plain, save_figure
-from .result import ComparedModel, Comparison, WorstImage
+from deepvit.metrics.distance import db_text
+
+from .result import ComparedModel, Comparison, LayerReport, WorstImage, steepest_fall
 
 SHOWN = 3  # worst images of each model, in words
 
@@ -54,32 +49,20 @@ def _words(worst: WorstImage, names: Sequence[str]) -> str:
     return f"{worst.name}: {db_text(worst.sqnr_db)}, {theirs} → {ours}{changed}"
 
 
-def draw_worst(found: Comparison, names: Sequence[str], path: pathlib.Path) -> None:
-    """Draw the worst images of every model, a row each, to a PNG, SVG or PDF file.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    rows = [model for model in found.models if model.worst]
-    columns = max((len(model.worst) for model in rows), default=1)
-    figure = new_figure((1.9 * max(columns, 3), 2.6 * max(len(rows), 1) + 0.4))
-    figure.suptitle(
-        f"furthest from {plain(found.reference)}" if rows else f"no image differs from {plain(found.reference)}"
-    )
-    for part, model in zip(figure.subfigures(max(len(rows), 1), 1, squeeze=False)[:, 0], rows, strict=bool(rows)):
-        part.suptitle(f"{plain(model.model)}{' (random weights)' if model.random_weights else ''}", fontsize=9)
-        for axes, worst in itertools.zip_longest(part.subplots(1, columns, squeeze=False)[0], model.worst):
-            axes.set_axis_off()
-            if worst is not None:
-                with Image.open(io.BytesIO(base64.b64decode(worst.thumbnail))) as image:
-                    axes.imshow(image)
-                axes.set_title(plain(_caption(worst, names)), fontsize=7)
-    save_figure(figure, path, "--plot")
-
-
-def _caption(worst: WorstImage, names: Sequence[str]) -> str:
-    ours, theirs = names[worst.model_class][:22], names[worst.reference_class][:22]
-    is_changed = worst.reference_class != worst.model_class
-    verdict = f"{theirs} →\n{ours}" if is_changed else ours
-    name = pathlib.PurePosixPath(worst.name).name[:24]
-    return f"{name}\n{db_text(worst.sqnr_db)}\n{verdict} {worst.model_probability:.1f}%"
+def describe_layers(report: LayerReport) -> Iterator[str | rich.table.Table]:
+    """Yield the table of blocks, and where the SQNR falls most."""
+    table = rich.table.Table(box=None, pad_edge=False)
+    for column in ("output of", f"{report.precision} graph", "change") + (("engine",) if report.engine else ()):
+        table.add_column(column, justify="right" if column != "output of" else "left")
+    before = None
+    for index, layer in enumerate(report.graph):
+        change = "" if before is None else f"{layer.sqnr_db - before:+.1f}"
+        engine = [f"{report.engine[index].sqnr_db:.1f} dB"] if report.engine else []
+        table.add_row(layer.layer, f"{layer.sqnr_db:.1f} dB", change, *engine)
+        before = layer.sqnr_db
+    yield table
+    fall = steepest_fall(report.graph)
+    yield "the SQNR falls nowhere" if fall is None else f"falls most at {fall[0].layer}: by {fall[1]:.1f} dB"
+    yield f"SQNR against float32 on {report.images} images"
+    if report.engine is None:
+        yield "no engine of this artifact runs on this machine: the graph alone was compared"

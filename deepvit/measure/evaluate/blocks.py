@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepvit.images.decode import Decoded, decode_images
-from deepvit.images.imagenet import ImageSource
+from deepvit.images.sources import ImageSource
 from deepvit.runtime.preprocess import Crop, Preprocessing
 
 

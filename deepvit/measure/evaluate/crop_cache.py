@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 
-from deepvit.images.imagenet import ImageSource
+from deepvit.images.sources import ImageSource
 from deepvit.runtime import preprocess
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import Crop, Preprocessing

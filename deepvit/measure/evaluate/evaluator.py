@@ -11,18 +11,19 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.images.imagenet import ImageSource, content_sha256
+from deepvit.images.sources import ImageSource, content_sha256
 from deepvit.runtime.errors import InputError, NonFiniteError
 from deepvit.runtime.preprocess import Preprocessing, model_input
 from deepvit.runtime.session import Session, input_channels
 from deepvit.runtime.tensors import Images, Logits
 
+from ..opened import Contestant
 from .block_store import BlockStore
 from .blocks import Block, count_blocks, decoded_blocks
 from .crop_cache import cached_blocks
 from .result import Evaluation
 from .scores import image_records
-from .summary import REFERENCE, Contestant, block_head, summarize
+from .summary import REFERENCE, block_head, summarize
 
 Progress = Callable[[int, int], None]  # images done, images in all
 PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run

@@ -10,14 +10,14 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from deepvit.images.imagenet import ImageSource, content_sha256
+from deepvit.images.sources import ImageSource, content_sha256
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import cache_folder
 
+from ..opened import Contestant
 from .block_store import remove_database
 from .crop_cache import crops_key
 from .evaluator import EvaluationOptions
-from .summary import Contestant
 
 logger = logging.getLogger(__name__)
 FOLDER = "evaluation"

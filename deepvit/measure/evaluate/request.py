@@ -8,16 +8,16 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from deepvit.images.decode import default_workers
-from deepvit.images.imagenet import ImageSource, open_dataset, spread
+from deepvit.images.imagenet import open_dataset
 from deepvit.images.real_labels import read_real_labels
+from deepvit.images.sources import ImageSource, spread
 from deepvit.runtime.errors import InputError
 
-from ..opened import OpenedModel, SessionOptions, WeightOptions, open_model, open_reference
+from ..opened import OpenedModel, SessionOptions, WeightOptions, open_model, open_reference, preprocessing_breaches
 from .evaluator import EvaluationOptions, Evaluator, Progress
 from .kept import Keeping, kept_options
 from .result import Evaluation
 from .shards import Shards, run_shards
-from .verdict import preprocessing_breaches
 
 logger = logging.getLogger(__name__)
 

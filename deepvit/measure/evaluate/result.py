@@ -4,7 +4,7 @@ from typing import Literal
 
 import pydantic
 
-from deepvit.metrics.paired import Interval
+from deepvit.runtime.manifest import Interval
 
 from .scores import Agreement, ClassScore, ReliabilityBin
 

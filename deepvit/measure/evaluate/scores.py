@@ -4,18 +4,18 @@ Everything is a function of the images' records in the order of the list, so tha
 the number of processes change the result.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from deepvit.metrics.paired import Interval, PairedCounts, drop_interval, mcnemar_p, wilson_interval
+from deepvit.metrics.distance import sqnr_db
+from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
+from deepvit.runtime.manifest import Interval
 from deepvit.runtime.tensors import Logits
 
 TOP = 5
-NO_SIGNAL_DB = -999.0
 BINS = 15  # of the calibration error, as in its source
 Records = Mapping[str, npt.NDArray[np.generic]]
 Labels = npt.NDArray[np.int64]
@@ -212,18 +212,3 @@ def _is_known(one: ReliabilityBin) -> bool:
 def percent(hits: npt.NDArray[np.bool_]) -> float:
     """Return how many of `hits` are true, percent."""
     return 100 * int(hits.sum()) / len(hits)
-
-
-def sqnr_db(signal: float, noise: float) -> float | None:
-    """Return 10·log₁₀(Σ signal² / Σ noise²) of the two sums of squares; None where there is no noise.
-
-    Without a signal it is a number that no signal gives, since JSON has no infinity.
-    """
-    if noise == 0:
-        return None
-    return 10 * math.log10(signal / noise) if signal > 0 else NO_SIGNAL_DB
-
-
-def db_text(value: float | None) -> str:
-    """Return an SQNR in words."""
-    return "exact" if value is None else f"{value:.1f} dB"

@@ -1,49 +1,22 @@
 """Blocks of records → the result of each model: the same whatever the order and the processes they came from."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.images.imagenet import ImageSource, list_sha256
+from deepvit.images.sources import ImageSource, list_sha256
 from deepvit.metrics.paired import wilson_interval
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.preprocess import Preprocessing
-from deepvit.runtime.session import Session
 
+from ..opened import Contestant
 from .blocks import Block
 from .result import Corrupt, Evaluation
 from .scores import Scores, calibration_error
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 LABELS, ERRORS, REFERENCE = "labels", "errors", "reference"  # names in a block; a model's begin with its number
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Contestant:
-    """A model to be scored.
-
-    Attributes:
-        name: What the result calls it.
-        session: It, opened.
-        preprocessing: How images become its input.
-        identity: What changes when its answers may: hash of weights or file, and what runs it.
-        random_weights: Whether its weights are random.
-        published_top1: Percent, to be printed beside the measured one.
-    """
-
-    name: str
-    session: Session
-    preprocessing: Preprocessing
-    identity: str
-    random_weights: bool = False
-    published_top1: float | None = None
-
-    @property
-    def key(self) -> list[str]:
-        return [self.identity, self.session.description, self.preprocessing.model_dump_json()]
 
 
 def block_head(block: Block) -> dict[str, npt.NDArray[np.generic]]:

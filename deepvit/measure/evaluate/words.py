@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import rich.table
 
+from deepvit.metrics.distance import db_text
+
 from .result import Evaluation
-from .scores import Agreement, db_text
+from .scores import Agreement
 
 CORRUPT_SHOWN = 10
 

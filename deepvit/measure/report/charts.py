@@ -11,8 +11,8 @@ import numpy as np
 from deepvit.runtime.errors import MissingError
 
 from ..attention.analysis import AttentionAnalysis
+from ..bench.pictures import draw_speed
 from ..bench.result import Benchmark
-from ..bench.words import draw_speed
 from ..evaluate.scores import ReliabilityBin
 from ..figures import new_figure
 

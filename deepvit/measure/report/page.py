@@ -4,13 +4,13 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from deepvit.export.words import describe_check
+from deepvit.export.quantized.accuracy import describe_check
+from deepvit.metrics.distance import db_text
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import AccuracyCheck
 
 from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks
-from ..evaluate.scores import db_text
 from .charts import attention_charts, reliability_chart, speed_chart
 from .collect import Collected
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb
 
-from runtime.triton.serving.golden import Golden
-from runtime.triton.serving.tensors import array_from, tensor_from
-from runtime.triton.serving.version_folder import version_folder
+from .golden import Golden
+from .tensors import array_from, tensor_from
+from .version_folder import version_folder
 
 WARM_UP = -1  # the status in Triton's warm-up request, during which no other model can be asked
 

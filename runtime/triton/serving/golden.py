@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from runtime.tensors import Images, Logits
+from ...tensors import Images, Logits
 
 
 @dataclasses.dataclass(frozen=True)

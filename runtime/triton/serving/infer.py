@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb
 
-from runtime.artifact import open_artifact
-from runtime.errors import OutOfBoundsError
-from runtime.session import open_session
-from runtime.triton.serving.golden import Golden
-from runtime.triton.serving.tensors import array_from, tensor_from
-from runtime.triton.serving.version_folder import version_folder
+from ...artifact import open_artifact
+from ...errors import OutOfBoundsError
+from ...session import open_session
+from .golden import Golden
+from .tensors import array_from, tensor_from
+from .version_folder import version_folder
 
 
 class TritonPythonModel:

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb
 
-from runtime.errors import InputError
-from runtime.manifest import parse_manifest
-from runtime.preprocess import crop_image, model_input
-from runtime.triton.serving.tensors import array_from, tensor_from
-from runtime.triton.serving.version_folder import version_folder
+from ...errors import InputError
+from ...manifest import parse_manifest
+from ...preprocess import crop_image, model_input
+from .tensors import array_from, tensor_from
+from .version_folder import version_folder
 
 INVALID_IMAGE = 4
 

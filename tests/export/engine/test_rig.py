@@ -27,11 +27,11 @@ from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.trace import count_gemms, finish, to_bytes
-from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Precision, Target
+from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact, record_file
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.manifest import HardwareCompatibility, Precision
 from deepvit.runtime.trt.library import Backend
 from tests.places import ROOT
 

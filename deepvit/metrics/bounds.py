@@ -1,29 +1,11 @@
-"""The parity ladder: every stage of an export against its neighbour, on images, within a bound."""
+"""Every bound in one table, and the proof that a stage of the parity ladder holds its own."""
 
 import dataclasses
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from deepvit.export.options import Precision
-from deepvit.measure.evaluate.scores import sqnr_db
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import ParityStage
+from deepvit.runtime.manifest import ParityStage, Precision
 
-Float = npt.NDArray[Any]  # of some floating type
-# On 2 cores a 384-pixel image costs about six times a 224-pixel one, so that there are fewer of them.
-LARGE_IMAGE = 256
-
-
-def default_images(img_size: int) -> int:
-    """Return how many images prove an export when nobody says."""
-    return 8 if img_size <= LARGE_IMAGE else 2
-
-
-def float64_images(img_size: int) -> int:
-    """Return how many images prove the folds: they are algebra, few images show it, and float64 is slow."""
-    return 2 if img_size <= LARGE_IMAGE else 1
+from .distance import Float, compare_logits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,20 +31,9 @@ PRECISION_BOUNDS = {
 # only ties fall otherwise.
 ENGINE_BOUNDS = PRECISION_BOUNDS | {Precision.INT8: Bound(sqnr_db=20.0), Precision.FP8: Bound(sqnr_db=20.0)}
 
-
-def compare_logits(stage: str, against: str, got: Float, expected: Float, *, top1_enforced: bool = True) -> ParityStage:
-    """Measure logits `got` (N, classes) against `expected` (N, classes)."""
-    wide = expected.astype(np.float64)
-    difference = got.astype(np.float64) - wide
-    return ParityStage(
-        stage=stage,
-        against=against,
-        max_abs=float(np.abs(difference).max()),
-        sqnr_db=sqnr_db(float((wide**2).sum()), float((difference**2).sum())),
-        top1_agreement=float((got.argmax(1) == expected.argmax(1)).mean()),
-        images=len(got),
-        top1_enforced=top1_enforced,
-    )
+# Of thousands of images the largest difference is that of the strangest one: SQNR judges, and ties may fall otherwise.
+FLOAT32_BOUND = Bound(sqnr_db=80.0, top1_agreement=0.999)
+DEFAULT_MAX_DROP = 0.5  # points of top-1, of a trained model on labelled images, where no budget is given
 
 
 def breaches(stage: ParityStage, bound: Bound) -> list[str]:
@@ -89,3 +60,37 @@ def require(stage: ParityStage, bound: Bound) -> ParityStage:
             "no artifact was written"
         )
     return stage
+
+
+def prove(
+    stage: str, against: str, got: Float, expected: Float, bound: Bound, *, top1_enforced: bool = True
+) -> ParityStage:
+    """Return the rung of the parity ladder on which `stage` stands, when it holds its bound.
+
+    Args:
+        stage: What gave `got`.
+        against: Its neighbour on the ladder, which gave `expected`.
+        got: Logits (N, classes).
+        expected: Logits (N, classes).
+        bound: How close they must be.
+        top1_enforced: False with random weights, whose top-1 is decided by rounding.
+
+    Raises:
+        OutOfBoundsError: They are not.
+    """
+    return require(compare_logits(stage, against, got, expected, top1_enforced=top1_enforced), bound)
+
+
+def bound_of(precision: str | None, reference: str | None, float32: Bound) -> Bound:
+    """Return what a model must hold against a reference of another precision: the looser of both bounds.
+
+    Args:
+        precision: The model's; nothing is asked where nobody says.
+        reference: The reference's, likewise.
+        float32: The bound of two float32 models.
+    """
+    if precision is None or reference is None:
+        return Bound()
+    reduced = {Precision(each) for each in (precision, reference)} - {Precision.FP32}
+    bounds = [PRECISION_BOUNDS[kind] for kind in reduced]
+    return min(bounds, key=lambda bound: bound.sqnr_db or 0.0) if bounds else float32

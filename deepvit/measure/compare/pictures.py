@@ -1,0 +1,45 @@
+"""The worst images of a comparison, as one picture."""
+
+import base64
+import io
+import itertools
+import pathlib
+from collections.abc import Sequence
+
+from PIL import Image
+
+from deepvit.metrics.distance import db_text
+
+from ..figures import new_figure, plain, save_figure
+from .result import Comparison, WorstImage
+
+
+def draw_worst(found: Comparison, names: Sequence[str], path: pathlib.Path) -> None:
+    """Draw the worst images of every model, a row each, to a PNG, SVG or PDF file.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    rows = [model for model in found.models if model.worst]
+    columns = max((len(model.worst) for model in rows), default=1)
+    figure = new_figure((1.9 * max(columns, 3), 2.6 * max(len(rows), 1) + 0.4))
+    figure.suptitle(
+        f"furthest from {plain(found.reference)}" if rows else f"no image differs from {plain(found.reference)}"
+    )
+    for part, model in zip(figure.subfigures(max(len(rows), 1), 1, squeeze=False)[:, 0], rows, strict=bool(rows)):
+        part.suptitle(f"{plain(model.model)}{' (random weights)' if model.random_weights else ''}", fontsize=9)
+        for axes, worst in itertools.zip_longest(part.subplots(1, columns, squeeze=False)[0], model.worst):
+            axes.set_axis_off()
+            if worst is not None:
+                with Image.open(io.BytesIO(base64.b64decode(worst.thumbnail))) as image:
+                    axes.imshow(image)
+                axes.set_title(plain(_caption(worst, names)), fontsize=7)
+    save_figure(figure, path, "--plot")
+
+
+def _caption(worst: WorstImage, names: Sequence[str]) -> str:
+    ours, theirs = names[worst.model_class][:22], names[worst.reference_class][:22]
+    is_changed = worst.reference_class != worst.model_class
+    verdict = f"{theirs} →\n{ours}" if is_changed else ours
+    name = pathlib.PurePosixPath(worst.name).name[:24]
+    return f"{name}\n{db_text(worst.sqnr_db)}\n{verdict} {worst.model_probability:.1f}%"

@@ -1,0 +1,106 @@
+"""Who may import whom, read from the syntax tree: imports run one way, and the runtime imports nothing of ours."""
+
+import ast
+
+import pytest
+
+from tests.places import ROOT
+
+LAYERS = {  # package → what it may import besides itself
+    "runtime": set(),
+    "metrics": {"runtime"},
+    "images": {"runtime"},
+    "model": {"runtime"},
+    "calibration": {"images", "metrics", "runtime"},
+    "export": {"calibration", "model", "images", "metrics", "runtime"},
+    "measure": {"export", "calibration", "model", "images", "metrics", "runtime"},
+    "commands": {"measure", "export", "calibration", "model", "images", "metrics", "runtime"},
+}
+ON_TOP = ("runtime", "export", "calibration")  # the packages whose folders stand beside deepvit/
+
+
+def folder_of(package):
+    return ROOT / package if package in ON_TOP else ROOT / "deepvit" / package
+
+
+def sources(package):
+    folder = folder_of(package)
+    return sorted(path for path in folder.rglob("*.py") if "cpp" not in path.relative_to(folder).parts)
+
+
+def imported_modules(source, module, *, is_package=False):
+    """Full names of what a module's source imports, inside functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".") if is_package else module.split(".")[:-1]
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            yield ".".join([*base, *([node.module] if node.module else [])])
+            if node.module is None or node.module == "deepvit":
+                yield from (".".join([*base, *([node.module] if node.module else []), a.name]) for a in node.names)
+
+
+def module_of(path, package):
+    parts = ("deepvit", package, *path.relative_to(folder_of(package)).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def breaches(package, source, module, *, is_package=False):
+    """What a module imports of ours that its package may not, and what it imports by a name that is not installed."""
+    for name in imported_modules(source, module, is_package=is_package):
+        top, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        if top in LAYERS:
+            yield f"{module} imports {name}, which is deepvit.{name} where it is installed"
+        elif top == "deepvit" and target in LAYERS and target != package and target not in LAYERS[package]:
+            yield f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_imports_run_one_way(package):
+    files = sources(package)
+    assert files
+    found = [
+        breach
+        for path in files
+        for breach in breaches(
+            package, path.read_text(), module_of(path, package), is_package=path.name == "__init__.py"
+        )
+    ]
+    assert found == []
+
+
+def test_the_runtime_can_be_copied_anywhere():
+    """All that it imports of itself is relative, as a Triton model and `import runtime` from a checkout need it."""
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources("runtime")
+        for name in imported_modules(path.read_text(), module_of(path, "runtime").replace("deepvit.", "copied."))
+        if name.split(".")[0] in ("deepvit", *LAYERS)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from deepvit.export.options import Precision",
+        "import deepvit.export.options",
+        "from deepvit import export",
+        "from ...export import options",
+        "def f():\n    from ..export.options import Precision",
+        "from export.options import Precision",
+    ],
+)
+def test_a_planted_breach_is_seen(source):
+    depth = {"from ...": "deepvit.metrics.a.b", "    from ..": "deepvit.metrics.a"}
+    module = next((name for start, name in depth.items() if start in source), "deepvit.metrics.a")
+    assert len(set(breaches("metrics", source, module))) == 1
+    assert list(breaches("commands", source, module)) == [] or "not" in source or source.startswith("from export")
+
+
+def test_packages_are_all_there_is():
+    """Every package of the checkout is in the table above."""
+    here = {path.parent.name for path in (ROOT / "deepvit").glob("*/__init__.py")}
+    assert here == set(LAYERS)
