@@ -23,7 +23,7 @@ from .blocks import Block, count_blocks, decoded_blocks
 from .crop_cache import cached_blocks
 from .result import Evaluation
 from .scores import image_records
-from .summary import REFERENCE, block_head, summarize
+from .summary import REFERENCE, Pass, block_head, summarize
 
 Progress = Callable[[int, int], None]  # images done, images in all
 PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run
@@ -199,9 +199,8 @@ class Evaluator:
         blocks = [block for number in range(self.blocks) if (block := self._journal.read(number)) is not None]
         assert len(blocks) == self.blocks, "every block must have been run"
         rate = self._run_here / self.seconds if self._run_here else None
-        results = summarize(blocks, self.models, self.reference, self.source, real)
-        seen = {"dataset": dataset, "seconds": self.seconds, "images_per_second": rate}
-        return [result.model_copy(update=seen) for result in results]
+        run = Pass(dataset=dataset, source=self.source, real=real, seconds=self.seconds, images_per_second=rate)
+        return summarize(blocks, self.models, self.reference, run)
 
     def close(self) -> None:
         """Close the files; the sessions are the caller's."""

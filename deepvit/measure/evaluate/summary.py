@@ -1,5 +1,6 @@
 """Blocks of records → the result of each model: the same whatever the order and the processes they came from."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +14,7 @@ from deepvit.runtime.errors import InputError
 from ..opened import Contestant
 from .blocks import Block
 from .result import Corrupt, Evaluation
-from .scores import Scores, calibration_error
+from .scores import Agreement, ClassScore, Scores, calibration_error
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 LABELS, ERRORS, REFERENCE = "labels", "errors", "reference"  # names in a block; a model's begin with its number
@@ -24,12 +25,40 @@ def block_head(block: Block) -> dict[str, npt.NDArray[np.generic]]:
     return {LABELS: block.labels, ERRORS: np.frombuffer(json.dumps(block.errors).encode(), np.uint8)}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pass:
+    """The pass over the images that results come from.
+
+    Attributes:
+        dataset: As the user named it.
+        source: The images.
+        real: The valid labels of every listed image, where ReaL labels are given.
+        seconds: Of this run, decoding included.
+        images_per_second: In this run; None where everything had been run before.
+    """
+
+    dataset: str
+    source: ImageSource
+    real: Sequence[Sequence[int]] | None = None
+    seconds: float
+    images_per_second: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Listed:
+    """What all models have in common: the blocks with an image, their labels, and the images that have none."""
+
+    blocks: Sequence[Arrays]
+    labels: npt.NDArray[np.int64]  # (n,), of the images that were evaluated
+    valid: Sequence[Sequence[int]] | None  # their ReaL labels
+    corrupt: list[Corrupt]
+
+    def scores(self, prefix: str, classes: int) -> Scores:
+        return Scores(_records(prefix, self.blocks), self.labels, classes)
+
+
 def summarize(
-    blocks: Sequence[Arrays],
-    models: Sequence[Contestant],
-    reference: Contestant | None,
-    source: ImageSource,
-    real: Sequence[Sequence[int]] | None,
+    blocks: Sequence[Arrays], models: Sequence[Contestant], reference: Contestant | None, run: Pass
 ) -> list[Evaluation]:
     """Sum up all blocks of a list, model by model.
 
@@ -37,34 +66,36 @@ def summarize(
         blocks: In the order of the list.
         models: What was scored.
         reference: What they were compared with.
-        source: The images.
-        real: The valid labels of every listed image, where ReaL labels are given.
+        run: The pass that they come from.
 
     Raises:
         InputError: No image could be used.
     """
-    faults = [tuple(fault) for block in blocks for fault in json.loads(block[ERRORS].tobytes())]
-    corrupt = [Corrupt(name=source.name(place), error=error) for place, error in faults]
-    if len(corrupt) == len(source):
-        first = corrupt[0]
-        raise InputError(f"none of the {len(source)} images could be used; the first: {first.name} {first.error}")
-    used = [block for block in blocks if len(block[LABELS])]
-    labels = np.concatenate([block[LABELS] for block in used]).astype(np.int64)
-    bad = {place for place, _ in faults}
-    valid = None if real is None else [real[place] for place in range(len(source)) if place not in bad]
-    classes = models[0].session.classes
-    expected = None if reference is None else Scores(_records(REFERENCE, used), labels, classes)
-    listed = list_sha256(source)
-    found = []
+    listed = _listed(blocks, run)
+    expected = None if reference is None else listed.scores(REFERENCE, models[0].session.classes)
+    evaluations = []
     for place, model in enumerate(models):
-        scores = Scores(_records(str(place), used), labels, classes)
-        seconds = sum(float(block[f"{place}.seconds"]) for block in used)
-        result = _result(model, scores, valid, len(source), seconds)
+        scores = listed.scores(str(place), model.session.classes)
         agreement = None if expected is None or reference is None else scores.agreement_with(expected, reference.name)
-        by_class = scores.by_class(expected)
-        update = {"reference": agreement, "per_class": by_class, "corrupt": corrupt, "list_sha256": listed}
-        found.append(result.model_copy(update=update))
-    return found
+        seconds = sum(float(block[f"{place}.seconds"]) for block in listed.blocks)
+        evaluations.append(_evaluation(model, scores, listed, run, agreement, scores.by_class(expected), seconds))
+    return evaluations
+
+
+def _listed(blocks: Sequence[Arrays], run: Pass) -> _Listed:
+    faults = [tuple(fault) for block in blocks for fault in json.loads(block[ERRORS].tobytes())]
+    corrupt = [Corrupt(name=run.source.name(place), error=error) for place, error in faults]
+    if len(corrupt) == len(run.source):
+        first = corrupt[0]
+        raise InputError(f"none of the {len(run.source)} images could be used; the first: {first.name} {first.error}")
+    used = [block for block in blocks if len(block[LABELS])]
+    bad = {place for place, _ in faults}
+    return _Listed(
+        blocks=used,
+        labels=np.concatenate([block[LABELS] for block in used]).astype(np.int64),
+        valid=None if run.real is None else [run.real[i] for i in range(len(run.source)) if i not in bad],
+        corrupt=corrupt,
+    )
 
 
 def _records(prefix: str, blocks: Sequence[Arrays]) -> dict[str, npt.NDArray[np.generic]]:
@@ -74,20 +105,26 @@ def _records(prefix: str, blocks: Sequence[Arrays]) -> dict[str, npt.NDArray[np.
     }
 
 
-def _result(
-    model: Contestant, scores: Scores, valid: Sequence[Sequence[int]] | None, listed: int, seconds: float
+def _evaluation(
+    model: Contestant,
+    scores: Scores,
+    listed: _Listed,
+    run: Pass,
+    agreement: Agreement | None,
+    per_class: list[ClassScore],
+    model_seconds: float,
 ) -> Evaluation:
     bins = scores.reliability()
-    real_top1, real_images = (None, 0) if valid is None else scores.real_top1(valid)
+    real_top1, real_images = (None, 0) if listed.valid is None else scores.real_top1(listed.valid)
     return Evaluation(
         model=model.name,
         runs_on=model.session.description,
         random_weights=model.random_weights,
-        dataset="",
-        list_sha256="",
-        listed=listed,
+        dataset=run.dataset,
+        list_sha256=list_sha256(run.source),
+        listed=len(run.source),
         evaluated=scores.images,
-        corrupt=[],
+        corrupt=listed.corrupt,
         top1=scores.top1(),
         top1_interval=wilson_interval(int(scores.is_right.sum()), scores.images),
         top5=scores.top5(),
@@ -96,10 +133,10 @@ def _result(
         real_images=real_images,
         non_finite=scores.non_finite,
         calibration_error=calibration_error(bins),
-        reference=None,
+        reference=agreement,
         reliability=bins,
-        per_class=[],
-        seconds=0.0,
-        images_per_second=None,
-        model_images_per_second=scores.images / seconds,
+        per_class=per_class,
+        seconds=run.seconds,
+        images_per_second=run.images_per_second,
+        model_images_per_second=scores.images / model_seconds,
     )
