@@ -33,25 +33,29 @@ def measure_check(
         is_labelled=held_out.is_labelled,
         progress=progress,
     )
-    n = counts.images
-    record = AccuracyCheck(
+    return _record(counts, held_out), counts
+
+
+def _record(counts: PairedCounts, held_out: HeldOut) -> AccuracyCheck:
+    n, both, lost, gained = counts.images, counts.both, counts.lost, counts.gained
+    images, split = list_sha256(held_out.source), held_out.split.value
+    interval = wilson_interval(counts.agree, n)
+    if both is None or lost is None or gained is None:  # no labels
+        return AccuracyCheck(
+            images=n, list_sha256=images, split=split, agreement=counts.agreement, agreement_interval=interval
+        )
+    return AccuracyCheck(
         images=n,
-        list_sha256=list_sha256(held_out.source),
-        split=held_out.split.value,
+        list_sha256=images,
+        split=split,
         agreement=counts.agreement,
-        agreement_interval=wilson_interval(counts.agree, n),
+        agreement_interval=interval,
+        reference_top1=100 * (both + lost) / n,
+        top1=100 * (both + gained) / n,
+        drop=counts.drop,
+        drop_interval=drop_interval(counts),
+        mcnemar_p=mcnemar_p(lost, gained),
     )
-    if counts.both is None or counts.lost is None or counts.gained is None:
-        return record, counts
-    return record.model_copy(
-        update={
-            "reference_top1": 100 * (counts.both + counts.lost) / n,
-            "top1": 100 * (counts.both + counts.gained) / n,
-            "drop": counts.drop,
-            "drop_interval": drop_interval(counts),
-            "mcnemar_p": mcnemar_p(counts.lost, counts.gained),
-        }
-    ), counts
 
 
 def require_default(check: AccuracyCheck) -> None:
