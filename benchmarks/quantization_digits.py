@@ -13,7 +13,7 @@ from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.float32 import Float32Graph, float32_graph, graph_session, log_step
+from deepvit.export.graph.float32 import Float32Graph, float32_graph, graph_session
 from deepvit.export.graph.trace import finish
 from deepvit.export.options import GraphOptions
 from deepvit.export.quantized.accuracy import measure_check
@@ -21,6 +21,7 @@ from deepvit.export.quantized.calibrated import calibrate_graph, calibration_inp
 from deepvit.export.quantized.images import held_out_images
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import ModelOptions, load_model
+from deepvit.progress import log_step
 from deepvit.runtime.manifest import AccuracyCheck, Precision
 
 MODELS = ("digits_patch", "digits_cnn")

@@ -12,6 +12,7 @@ from deepvit.images.samples import default_images, parity_crops
 from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.rewrites.fold import FoldReport
+from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import OutOfBoundsError
@@ -31,15 +32,7 @@ from .graph import trace as onnx_graph
 from .graph.activation_range import largest_activations
 from .graph.batch_check import check_batches
 from .graph.cast import FP16_MAX, cast_graph
-from .graph.float32 import (
-    Float32Graph,
-    Progress,
-    check_input_form,
-    float32_graph,
-    graph_preprocessing,
-    graph_session,
-    log_step,
-)
+from .graph.float32 import Float32Graph, check_input_form, float32_graph, graph_preprocessing, graph_session
 from .graph.maps import expose_maps
 from .options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs
 from .quantized.calibrated import CalibrationInput

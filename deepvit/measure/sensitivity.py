@@ -10,13 +10,14 @@ from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.graph.float32 import Progress, float32_graph
+from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions
 from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
 from deepvit.images.samples import float64_images, parity_crops
 from deepvit.images.sources import spread
 from deepvit.metrics.distance import db_text
 from deepvit.model.load import LoadedModel
+from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 
 from .figures import new_figure, save_figure

@@ -1,19 +1,17 @@
 """A model → its float32 graph, folded and held against PyTorch: what every precision starts from."""
 
 import dataclasses
-import logging
 from collections.abc import Callable
 
-import numpy as np
 import onnx
 import torch
 
-from deepvit.images.samples import float64_images
-from deepvit.metrics.bounds import FOLD_BOUND, FP32_BOUND, prove
+from deepvit.metrics.bounds import FP32_BOUND, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.fold import FoldReport
+from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.session import OnnxRuntimeSession
@@ -23,11 +21,7 @@ from deepvit.runtime.tensors import Images, Logits
 from ..options import Batch, GraphOptions, InputForm, MixForm, Outputs, QkvForm, Target
 from . import trace as onnx_graph
 from .module import GraphModule
-from .torch_logits import torch_logits
-
-logger = logging.getLogger(__name__)
-Advance = Callable[[int, int], None]  # images done, images in all
-Progress = Callable[[str], Advance]  # called with what begins
+from .proof import prove_rewrite, torch_logits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,12 +55,6 @@ class Float32Graph:
     @property
     def is_random(self) -> bool:
         return self.loaded.weights.source == "random"
-
-
-def log_step(text: str) -> Advance:
-    """Log what begins, and nothing of its images."""
-    logger.info(text)
-    return lambda _done, _total: None
 
 
 def check_input_form(loaded: LoadedModel, options: GraphOptions) -> None:
@@ -166,15 +154,8 @@ def fold_and_prove(
     if options.pads_head_dim:
         folds.append(folding.pad_head_dim)
     folded, reports = folding.fold(original, folds)
-    wide = images[: float64_images(original.img_size)].astype(np.float64)
-    expected = torch_logits(_float64_copy(original), wide)
-    stage = prove("folded-float64", "original-float64", torch_logits(folded, wide), expected, FOLD_BOUND)
-    return folded, reports, stage
-
-
-def _float64_copy(module: DeepViT) -> DeepViT:
-    copied, _ = folding.fold(module, ())
-    return copied
+    exact = folding.float64_copy(original)
+    return folded, reports, prove_rewrite("folded-float64", "original-float64", folded, exact, images)
 
 
 def graph_preprocessing(loaded: LoadedModel, options: GraphOptions) -> Preprocessing:

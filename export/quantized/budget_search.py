@@ -11,9 +11,10 @@ from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.images.sources import ImageSource, Subset
 from deepvit.metrics.paired import PairedCounts, count_pairs
+from deepvit.progress import Progress
 from deepvit.runtime.tensors import Images, Logits
 
-from ..graph.float32 import Float32Graph, Progress
+from ..graph.float32 import Float32Graph
 from .calibrated import CalibratedGraph
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all

@@ -17,11 +17,12 @@ from deepvit.metrics.bounds import FOLD_BOUND, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites.equalize import equalize
+from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import ParityStage
 
-from ..graph.float32 import Float32Graph, Progress
-from ..graph.torch_logits import torch_logits
+from ..graph.float32 import Float32Graph
+from ..graph.proof import torch_logits
 from ..graph.trace import with_weights
 from ..options import GraphOptions
 from .images import calibration_images

@@ -12,12 +12,13 @@ from deepvit.calibration.ranges import ranges_sha256
 from deepvit.images.sources import Subset
 from deepvit.metrics.paired import PairedCounts
 from deepvit.model.load import LoadedModel
+from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import AccuracyCheck, Calibration, ParityStage
 from deepvit.runtime.session import Session
 
 from ..graph.cast import cast_graph
-from ..graph.float32 import Float32Graph, Progress, graph_session
+from ..graph.float32 import Float32Graph, graph_session
 from ..graph.trace import finish
 from ..options import ExportOptions
 from .accuracy import budget_failure, describe_check, measure_check, require_default

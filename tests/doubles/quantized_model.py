@@ -6,11 +6,12 @@ import torch
 from deepvit.calibration.observe.calibrate import Equalization
 from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.graph.float32 import float32_graph, log_step
+from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions, Target
 from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.progress import log_step
 from deepvit.runtime.manifest import Precision
 
 

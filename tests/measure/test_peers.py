@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepvit.export.graph.torch_logits import torch_logits
+from deepvit.export.graph.proof import torch_logits
 from deepvit.measure.bench.peers import Peer, PeerOpener, peers_from, peers_here
 from deepvit.model.load import ModelOptions, load_model
 from deepvit.runtime.errors import MissingError

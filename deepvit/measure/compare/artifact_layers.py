@@ -4,8 +4,9 @@ import pathlib
 
 import numpy as np
 
-from deepvit.export.graph.float32 import Progress, float32_graph_of
+from deepvit.export.graph.float32 import float32_graph_of
 from deepvit.images.samples import default_images, parity_crops
+from deepvit.progress import Progress
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import model_input

@@ -240,6 +240,11 @@ def fold(model: DeepViT, folds: Iterable[Fold] = ALWAYS) -> tuple[DeepViT, list[
     """
     if model.training:
         raise ValueError("fold needs a model in evaluation mode; call model.eval() first")
-    folded = copy.deepcopy(model).double()
+    folded = float64_copy(model)
     reports = [apply(folded) for apply in folds]
     return folded, reports
+
+
+def float64_copy(model: DeepViT) -> DeepViT:
+    """Return a copy in float64, in which a rewrite can be told from rounding."""
+    return copy.deepcopy(model).double()
