@@ -17,8 +17,8 @@ from deepvit.export.graph.float32 import Float32Graph, float32_graph, graph_sess
 from deepvit.export.graph.trace import finish
 from deepvit.export.options import GraphOptions
 from deepvit.export.quantized.accuracy import measure_check
-from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
-from deepvit.export.quantized.images import held_out_images
+from deepvit.export.quantized.calibrated import calibrate_graph
+from deepvit.export.quantized.images import calibration_input, held_out_images
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import ModelOptions, load_model
 from deepvit.progress import log_step
@@ -42,7 +42,9 @@ def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple
     precision, equalization, attention = FORMS[form]
     graph = GraphOptions(precision=precision)
     wanted = QuantizationOptions(images=IMAGES, method=Method(method), equalization=equalization, attention=attention)
-    calibrated = calibrate_graph(source, graph, wanted, calibration_input(source.loaded, wanted, dataset), log_step)
+    calibrated = calibrate_graph(
+        source, graph, wanted, calibration_input(source.loaded, wanted, dataset, log_step), log_step
+    )
     model = cast_graph(finish(quantize_graph(calibrated.model, calibrated.ranges)), graph.rest)
     session, reference = graph_session(model, form), graph_session(source.model, "float32")
     held_out = held_out_images(dataset, source.loaded.module.num_classes, calibrated.images, 1000)

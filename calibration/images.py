@@ -7,6 +7,7 @@ import random
 
 from deepvit.images.decode import decode_images
 from deepvit.images.sources import ImageSource, Subset, list_sha256
+from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 
@@ -64,52 +65,64 @@ def seeded_order(source: ImageSource, seed: int) -> list[int]:
     return [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageChoice:
+    """How images are chosen from a source.
+
+    Attributes:
+        count: How many.
+        split: What the source is, for the record.
+        seed: Of the choice.
+        skip_corrupt: Take another image for each that cannot be decoded, instead of failing.
+    """
+
+    count: int
+    split: Split
+    seed: int = DEFAULT_SEED
+    skip_corrupt: bool = False
+
+
 def choose_images(
-    source: ImageSource,
-    count: int,
-    preprocessing: Preprocessing,
-    *,
-    split: Split,
-    seed: int = DEFAULT_SEED,
-    skip_corrupt: bool = False,
+    source: ImageSource, choice: ImageChoice, preprocessing: Preprocessing, advance: Advance
 ) -> CalibrationImages:
-    """Choose `count` images and decode each of them once, so that calibration meets no surprise.
+    """Choose images and decode each of them once, so that calibration meets no surprise.
 
     Args:
         source: Where from.
-        count: How many.
+        choice: How many of them, and which.
         preprocessing: How they are decoded.
-        split: What `source` is, for the record.
-        seed: Of the choice.
-        skip_corrupt: Take another image for each that cannot be decoded, instead of failing.
+        advance: Called with each image.
 
     Raises:
         InputError: Fewer images than asked for, or some that cannot be decoded, with their names.
     """
+    count = choice.count
     if len(source) < count:
         raise InputError(
             f"{len(source)} images to calibrate on, expected {count}; give --calibration-images {len(source)}"
         )
-    waiting = seeded_order(source, seed)
-    chosen: list[int] = []
+    waiting = seeded_order(source, choice.seed)
+    usable: list[int] = []
     corrupt: dict[str, str] = {}
-    while len(chosen) < count and waiting:
-        batch, waiting = waiting[: count - len(chosen)], waiting[count - len(chosen) :]
+    while len(usable) < count and waiting:
+        missing = count - len(usable)
+        batch, waiting = waiting[:missing], waiting[missing:]
         for item in decode_images(Subset(source, tuple(batch)), [preprocessing]):
             if item.crop is not None:
-                chosen.append(batch[item.index])
+                usable.append(batch[item.index])
+                advance(len(usable), count)
             else:
                 corrupt[source.name(batch[item.index])] = item.error
-        if corrupt and not skip_corrupt:
+        if corrupt and not choice.skip_corrupt:
             raise InputError(_say_corrupt(corrupt, count))
-    if len(chosen) < count:
-        raise InputError(f"only {len(chosen)} of {len(source)} images can be used; {_say_corrupt(corrupt, count)}")
+    if len(usable) < count:
+        raise InputError(f"only {len(usable)} of {len(source)} images can be used; {_say_corrupt(corrupt, count)}")
     if corrupt:
         logger.warning(
             "%d images of %d could not be decoded and were replaced: %s", len(corrupt), count, _names(list(corrupt))
         )
-    indices = tuple(sorted(chosen, key=source.name))
-    return CalibrationImages(Subset(source, indices), indices, split, seed, tuple(sorted(corrupt)))
+    indices = tuple(sorted(usable, key=source.name))
+    return CalibrationImages(Subset(source, indices), indices, choice.split, choice.seed, tuple(sorted(corrupt)))
 
 
 def _names(names: list[str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 Advance = Callable[[int, int], None]  # done, in all
 Progress = Callable[[str], Advance]  # called with what begins
+Share = Callable[[str, float], None]  # the phase of a build, and the share of all of it that is done
 
 logger = logging.getLogger(__name__)
 

@@ -35,8 +35,8 @@ from .graph.cast import FP16_MAX, cast_graph
 from .graph.float32 import Float32Graph, check_input_form, float32_graph, graph_preprocessing, graph_session
 from .graph.maps import expose_maps
 from .options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs
-from .quantized.calibrated import CalibrationInput
 from .quantized.graph import quantization_input, quantize
+from .quantized.images import CalibrationInput
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -71,10 +71,10 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
     check_input_form(loaded, options.graph)
     with artifacts.staged_artifact(options.output) as staging:
         is_quantized = options.graph.precision in QUANTIZED
-        given = quantization_input(loaded, options) if is_quantized else None
+        inputs = quantization_input(loaded, options, progress) if is_quantized else None
         count = options.parity_images or default_images(loaded.module.img_size)
         crops = parity_crops(options.imagenet, count, loaded.preprocessing())
-        graph = _build_graph(loaded, options, crops, given, progress)
+        graph = _build_graph(loaded, options, crops, inputs, progress)
         if options.graph.outputs is Outputs.MAPS:
             graph = dataclasses.replace(graph, model=expose_maps(graph.model))
         progress("writing the artifact")
@@ -87,7 +87,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
 
 
 def _build_graph(
-    loaded: LoadedModel, options: ExportOptions, crops: Crop, given: CalibrationInput | None, progress: Progress
+    loaded: LoadedModel, options: ExportOptions, crops: Crop, inputs: CalibrationInput | None, progress: Progress
 ) -> _Graph:
     """Fold, export, cast or quantise; prove each."""
     source = float32_graph(loaded, options.graph, crops, progress)
@@ -96,8 +96,8 @@ def _build_graph(
     precision = options.graph.precision
     if precision is Precision.FP32:
         return _Graph(model=source.model, folds=source.folds, stages=list(source.stages))
-    if given is not None:
-        return _quantized(source, options, given, progress)
+    if inputs is not None:
+        return _quantized(source, options, inputs, progress)
     progress(f"casting to {precision.value}")
     model = cast_graph(source.model, precision)
     activations = largest_activations(source.model, source.images)
@@ -107,9 +107,9 @@ def _build_graph(
     return _Graph(model=model, folds=source.folds, stages=stages, activations=activations)
 
 
-def _quantized(source: Float32Graph, options: ExportOptions, given: CalibrationInput, progress: Progress) -> _Graph:
+def _quantized(source: Float32Graph, options: ExportOptions, inputs: CalibrationInput, progress: Progress) -> _Graph:
     """Quantise the graph and hold it against float32 on the parity images."""
-    quantized = quantize(source, options, given, progress)
+    quantized = quantize(source, options, inputs, progress)
     activations: dict[str, float] = {}
     if options.graph.rest is Precision.FP16:
         activations = largest_activations(quantized.float32, source.images)

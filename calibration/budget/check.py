@@ -1,13 +1,14 @@
 """What quantisation costs, measured on images that had no part in it."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from deepvit.images.decode import decode_images
 from deepvit.images.sources import ImageSource
 from deepvit.metrics.paired import PairedCounts, count_pairs
+from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, model_input
 from deepvit.runtime.session import Session
@@ -24,7 +25,7 @@ def check_pairs(
     *,
     channels: int,
     is_labelled: bool,
-    progress: Callable[[int, int], None],
+    progress: Advance,
 ) -> PairedCounts:
     """Run every image of `source` through both models and count; images that cannot be decoded are left out.
 

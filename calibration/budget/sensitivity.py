@@ -1,18 +1,17 @@
 """How much each linear costs: quantised alone, and left out alone, by what that does to the logits."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from deepvit.metrics.distance import sqnr_db
+from deepvit.progress import Advance
 from deepvit.runtime.tensors import Images, Logits
 
 from .result import Sensitivity, UnitSensitivity
 from .switchable import SwitchableModel
-
-Progress = Callable[[int, int], None]  # units done, units in all
 
 
 class _Distance:
@@ -49,7 +48,7 @@ def measure_sensitivity(
     *,
     grid: str,
     random_weights: bool,
-    progress: Progress,
+    progress: Advance,
 ) -> Sensitivity:
     """Quantise each unit alone, and leave each out alone, on all images of `batches`.
 

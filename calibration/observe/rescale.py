@@ -8,9 +8,16 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
 
 from ..grid import Grid, rounded, scale_of, weight_scale
+from ..policy import Product
+from ..ranges import Rescaling
+from .statistics import ChannelStatistics
 
+SITES = {"attn.qkv": "norm1", "attn.proj": "attn.v", "mlp.fc1": "norm2"}  # what a linear's input can be rescaled by
+ATTENTION_SITES = {"attn.qk": "attn.qk", "attn.av": "attn.heads"}
 STRENGTHS = (0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 GAIN = 0.95  # a rescaling has to take at least a twentieth of the error away
 MAX_EXPONENT = 20
@@ -24,6 +31,73 @@ class Migration:
 
     strength: float
     exponents: npt.NDArray[np.int64]
+
+
+def choose_rescalings(
+    model: onnx.ModelProto, products: list[Product], channels: dict[str, ChannelStatistics], grid: Grid
+) -> dict[str, Rescaling]:
+    """Choose the rescaling of every site that gains by one."""
+    weights = {initializer.name: initializer for initializer in model.graph.initializer}
+    by_unit: dict[str, list[Product]] = {}
+    for product in products:
+        by_unit.setdefault(product.unit, []).append(product)
+    rescalings = {}
+    for unit, members in by_unit.items():
+        block, kind = unit.split(".", 2)[1:]
+        if kind in SITES:
+            rescaling = _migration(weights, members, channels, grid)
+            site = SITES[kind]
+        elif kind in ATTENTION_SITES:
+            is_mixed = f"blocks.{block}.attn.mix_weight" in weights
+            rescaling = _levelling(members[0], channels) if kind == "attn.qk" or is_mixed else None
+            site = ATTENTION_SITES[kind]
+        else:
+            continue  # fc2 reads GELU, which nothing can be moved through
+        if rescaling is not None:
+            rescalings[f"blocks.{block}.{site}"] = rescaling
+    return rescalings
+
+
+def _migration(
+    weights: dict[str, onnx.TensorProto],
+    members: list[Product],
+    channels: dict[str, ChannelStatistics],
+    grid: Grid,
+) -> Rescaling | None:
+    # The widest tensor of the unit: where q alone reads a slice, k and v read the whole.
+    seen = channels[max((member.activations[0] for member in members), key=lambda name: channels[name].count)]
+    weight = np.concatenate([numpy_helper.to_array(weights[member.weight or ""]) for member in members], axis=1)
+    migration = choose_migration(np.stack(seen.rows), seen.low, seen.high, weight, grid)
+    if migration is None:
+        return None
+    return Rescaling(strength=migration.strength, exponents=tuple(int(e) for e in migration.exponents))
+
+
+def _levelling(product: Product, channels: dict[str, ChannelStatistics]) -> Rescaling | None:
+    left, right = (channels[name].amax for name in product.activations)
+    exponents = level_pairs(left, right) if product.unit.endswith(".qk") else level_heads(left)
+    return Rescaling(strength=None, exponents=tuple(int(e) for e in exponents)) if exponents.any() else None
+
+
+def rescaled_statistics(
+    products: list[Product], channels: dict[str, ChannelStatistics], rescalings: dict[str, Rescaling]
+) -> dict[str, ChannelStatistics]:
+    """Return what the statistics of the linears' inputs are after the rescalings: divided by powers of two."""
+    changed = dict(channels)
+    for product in products:
+        block, kind = product.unit.split(".", 2)[1:]
+        rescaling = rescalings.get(f"blocks.{block}.{SITES[kind]}") if kind in SITES else None
+        if rescaling is not None:
+            name = product.activations[0]
+            factors = np.exp2(np.array(rescaling.exponents, np.float64))
+            seen = channels[name]
+            changed[name] = dataclasses.replace(
+                seen,
+                low=(seen.low / factors).astype(np.float32),
+                high=(seen.high / factors).astype(np.float32),
+                total=seen.total / factors,
+            )
+    return changed
 
 
 def choose_migration(rows: Array, low: Array, high: Array, weight: Array, grid: Grid) -> Migration | None:

@@ -6,7 +6,7 @@ number of sampled rows, and one histogram.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from deepvit.images.decode import decode_images
 from deepvit.images.sources import ImageSource
+from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.preprocess import Preprocessing, model_input
@@ -23,7 +24,6 @@ from deepvit.runtime.tensors import Images, split_batches
 from .histogram import Histogram
 
 Array = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]  # images done, images in all
 SAMPLED_ROWS = 256  # of each tensor, spread over the images: what migration strengths are tried on
 LARGE_IMAGE = 256
 INPUT = "images"
@@ -80,7 +80,7 @@ class ImageFeed:
 
 
 def measure_channels(
-    model: onnx.ModelProto, tensors: list[str], feed: ImageFeed, progress: Progress
+    model: onnx.ModelProto, tensors: list[str], feed: ImageFeed, progress: Advance
 ) -> dict[str, ChannelStatistics]:
     """Measure extremes, sums and sampled rows of `tensors` over all images, channel by channel.
 
@@ -120,7 +120,7 @@ def _sampled(values: Array, done: int, images: int) -> Iterator[Array]:
 
 
 def measure_histograms(
-    model: onnx.ModelProto, extremes: dict[str, tuple[float, float]], feed: ImageFeed, progress: Progress
+    model: onnx.ModelProto, extremes: dict[str, tuple[float, float]], feed: ImageFeed, progress: Advance
 ) -> dict[str, Histogram]:
     """Count the values of each tensor between its `extremes`, over all images."""
     found = {name: Histogram(low, high) for name, (low, high) in extremes.items()}
@@ -130,7 +130,7 @@ def measure_histograms(
 
 
 def _activations(
-    model: onnx.ModelProto, tensors: list[str], feed: ImageFeed, progress: Progress
+    model: onnx.ModelProto, tensors: list[str], feed: ImageFeed, progress: Advance
 ) -> Iterator[tuple[int, str, Array]]:
     """Yield (images done before, tensor, values) for every tensor of every batch, and check that all were consumed."""
     session = probed(model, tensors)

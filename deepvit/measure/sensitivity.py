@@ -12,7 +12,8 @@ from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions
-from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
+from deepvit.export.quantized.calibrated import calibrate_graph
+from deepvit.export.quantized.images import calibration_input
 from deepvit.images.samples import float64_images, parity_crops
 from deepvit.images.sources import spread
 from deepvit.metrics.distance import db_text
@@ -28,7 +29,7 @@ SHOWN = 12
 def report_sensitivity(
     loaded: LoadedModel,
     graph: GraphOptions,
-    wanted: QuantizationOptions,
+    quantization: QuantizationOptions,
     dataset: str | None,
     images: int,
     progress: Progress,
@@ -38,7 +39,7 @@ def report_sensitivity(
     Args:
         loaded: The model.
         graph: Its precision and target.
-        wanted: How it is calibrated.
+        quantization: How it is calibrated.
         dataset: Whose images calibrate; None for random weights.
         images: How many of the calibration images score.
         progress: Called with each step.
@@ -47,14 +48,14 @@ def report_sensitivity(
         InputError: Images that cannot be used.
         OutOfBoundsError: A rung of the parity ladder is outside its bound.
     """
-    given = calibration_input(loaded, wanted, dataset)
-    if given.images is None:
+    inputs = calibration_input(loaded, quantization, dataset, progress)
+    if inputs.images is None:
         raise InputError("sensitivity is scored on images; give --imagenet DIR")
     crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing())
     source = float32_graph(loaded, graph, crops, progress)
-    calibrated = calibrate_graph(source, graph, wanted, given, progress)
-    model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=wanted.weight_only)
-    scored = spread(given.images.source, images)
+    calibrated = calibrate_graph(source, graph, quantization, inputs, progress)
+    model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=quantization.weight_only)
+    scored = spread(inputs.images.source, images)
     feed = ImageFeed(scored, source.preprocessing, loaded.module.in_chans)
     return measure_sensitivity(
         model,

@@ -11,6 +11,7 @@ import numpy as np
 
 from deepvit.images.samples import default_images, parity_crops
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, prove
+from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
@@ -25,14 +26,14 @@ from ..options import Batch
 from .census import census_of, layers_from_inspector, require_engine, require_network
 from .fast_types import why_slow
 from .options import EngineOptions
-from .process import Bar, Built, build_engine
+from .process import Built, build_engine
 from .timing_cache import timing_cache_path
 from .worker import Job
 
 logger = logging.getLogger(__name__)
 
 
-def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Bar, imagenet: str | None = None) -> Artifact:
+def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagenet: str | None = None) -> Artifact:
     """Build an engine for the artifact in `folder` and add it; one of the same library is replaced.
 
     The artifact changes in one step, or not at all.

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from deepvit.progress import Share
 from deepvit.runtime.errors import DeviceError, InputError
 from deepvit.runtime.manifest import HardwareCompatibility
 from deepvit.runtime.trt.library import Backend, Library, checked, constructed
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import tensorrt_rtx
 
 logger = logging.getLogger(__name__)
-Report = Callable[[str, float], None]  # called with the phase and the share of the build that is done
 ERRORS_SHOWN = 5
 MOVES_DATA = "SHUFFLE"
 
@@ -66,7 +66,7 @@ class EngineBuilder:
                 made_by[output.name] = kind
         return [_layer_record(layer, made_by) for layer in layers]
 
-    def build(self, options: EngineOptions, batch: Batch, timings: pathlib.Path | None, report: Report) -> bytes:
+    def build(self, options: EngineOptions, batch: Batch, timings: pathlib.Path | None, report: Share) -> bytes:
         """Return the plan.
 
         Raises:
@@ -178,7 +178,7 @@ def _set_compute_capabilities(
             raise DeviceError(f"TensorRT-RTX does not take compute capability {capabilities[index]}")
 
 
-def _monitor(library: Library, report: Report) -> "tensorrt.IProgressMonitor":
+def _monitor(library: Library, report: Share) -> "tensorrt.IProgressMonitor":
     trt = library.trt
     progress = BuildProgress()
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import deepvit
+from deepvit.progress import Share
 from deepvit.runtime.errors import DeviceError, MissingError
 from deepvit.runtime.tensors import Images, Logits
 
@@ -24,7 +25,6 @@ from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LOGITS, NETWORK, ONNX, PLAN,
 
 logger = logging.getLogger(__name__)
 ROOT = pathlib.Path(deepvit.__file__).parent.parent  # where the worker finds the package: a checkout, or site-packages
-Bar = Callable[[str, float], None]  # called with the phase and the share of the build that is done
 STDERR_KEPT = 300
 
 
@@ -40,7 +40,7 @@ class Built:
 
 
 def build_engine(
-    onnx: bytes, job: Job, images: Images | None, bar: Bar, on_parsed: Callable[[list[Layer]], None]
+    onnx: bytes, job: Job, images: Images | None, bar: Share, on_parsed: Callable[[list[Layer]], None]
 ) -> Built:
     """Build the engine of an ONNX file.
 
@@ -70,7 +70,7 @@ def _build_in(
     onnx: bytes,
     job: Job,
     images: Images | None,
-    bar: Bar,
+    bar: Share,
     on_parsed: Callable[[list[Layer]], None],
 ) -> Built:
     (folder / ONNX).write_bytes(onnx)
@@ -87,7 +87,7 @@ def _build_in(
     )
 
 
-def _run_worker(folder: pathlib.Path, bar: Bar, on_parsed: Callable[[list[Layer]], None]) -> str:
+def _run_worker(folder: pathlib.Path, bar: Share, on_parsed: Callable[[list[Layer]], None]) -> str:
     """Run the worker to its end and return TensorRT's version."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with (

@@ -1,12 +1,11 @@
 """What quantisation cost, measured on held-out images, as a record with its intervals."""
 
-from collections.abc import Callable
-
 from deepvit.calibration.budget.budget import Budget, BudgetKind
 from deepvit.calibration.budget.check import check_pairs
 from deepvit.images.sources import list_sha256
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP
 from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
+from deepvit.progress import Advance
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import AccuracyCheck
 from deepvit.runtime.preprocess import Preprocessing
@@ -21,7 +20,7 @@ def measure_check(
     held_out: HeldOut,
     preprocessing: Preprocessing,
     channels: int,
-    progress: Callable[[int, int], None],
+    progress: Advance,
 ) -> tuple[AccuracyCheck, PairedCounts]:
     """Run the held-out images through the quantised graph and the float32 graph."""
     counts = check_pairs(

@@ -4,7 +4,7 @@ import dataclasses
 
 import onnx
 
-from deepvit.calibration.budget.budget import Budget, BudgetKind
+from deepvit.calibration.budget.budget import Budget
 from deepvit.calibration.grid import Grid
 from deepvit.calibration.onnxruntime_products import fuse_products
 from deepvit.calibration.quantize import quantize_graph
@@ -23,8 +23,15 @@ from ..graph.trace import finish
 from ..options import ExportOptions
 from .accuracy import budget_failure, describe_check, measure_check, require_default
 from .budget_search import BudgetSearch
-from .calibrated import CalibratedGraph, CalibrationInput, calibrate_graph, calibration_input
-from .images import HeldOut, held_out_images, open_labelled
+from .calibrated import CalibratedGraph, calibrate_graph
+from .images import (
+    CalibrationInput,
+    HeldOut,
+    calibration_input,
+    held_out_images,
+    open_labelled,
+    require_budget_images,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +46,7 @@ class QuantizedGraph:
     extremes: dict[str, float]  # tensor → largest magnitude on the calibration images
 
 
-def quantization_input(loaded: LoadedModel, options: ExportOptions) -> CalibrationInput:
+def quantization_input(loaded: LoadedModel, options: ExportOptions, progress: Progress) -> CalibrationInput:
     """Choose the images, and refuse what can be refused before a graph is exported.
 
     Raises:
@@ -48,12 +55,12 @@ def quantization_input(loaded: LoadedModel, options: ExportOptions) -> Calibrati
     if options.quantization.budget is not None:
         if options.graph.batch.min == options.graph.batch.max:
             raise InputError("a budget is searched with batches of several sizes; give --batch MIN:OPT:MAX")
-        _require_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
-    return calibration_input(loaded, options.quantization, options.imagenet)
+        require_budget_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
+    return calibration_input(loaded, options.quantization, options.imagenet, progress)
 
 
 def quantize(
-    source: Float32Graph, options: ExportOptions, given: CalibrationInput, progress: Progress
+    source: Float32Graph, options: ExportOptions, inputs: CalibrationInput, progress: Progress
 ) -> QuantizedGraph:
     """Calibrate `source` and quantise it, all of it or what the budget allows.
 
@@ -62,7 +69,7 @@ def quantize(
         OutOfBoundsError: It costs too much, an activation is not finite, or rescaling changed the answer.
     """
     wanted = options.quantization
-    calibrated = calibrate_graph(source, options.graph, wanted, given, progress)
+    calibrated = calibrate_graph(source, options.graph, wanted, inputs, progress)
     work = _Work(source, calibrated, options, progress)
     if wanted.budget is None:
         kept: tuple[str, ...] = ()
@@ -99,20 +106,6 @@ def quantize(
         stages=calibrated.stages,
         extremes=extremes,
     )
-
-
-def _require_images(budget: Budget, dataset: str | None, classes: int) -> None:
-    """Refuse a budget that could not be measured, before hours of calibration.
-
-    Raises:
-        InputError: No images, or no labels for a budget of accuracy.
-    """
-    option = f"--{budget.kind.value}"
-    if dataset is None:
-        raise InputError(f"{option} is measured on images; give --imagenet DIR")
-    held_out = held_out_images(dataset, classes, None, 1)
-    if held_out is None or (budget.kind is BudgetKind.MAX_DROP and not held_out.is_labelled):
-        raise InputError(f"{option} needs labelled images for {classes} classes in {dataset}; else --min-agreement")
 
 
 class _Work:

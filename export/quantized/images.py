@@ -3,13 +3,16 @@
 import dataclasses
 import logging
 
-from deepvit.calibration.images import CalibrationImages, Split, choose_images
+from deepvit.calibration.budget.budget import Budget, BudgetKind
+from deepvit.calibration.images import CalibrationImages, ImageChoice, Split, choose_images
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
+from deepvit.calibration.ranges import Ranges, read_ranges
 from deepvit.images.imagenet import has_split, open_dataset, open_images
 from deepvit.images.samples import bundled_samples
 from deepvit.images.sources import ImageSource, Subset, spread
+from deepvit.model.load import LoadedModel
+from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.preprocess import Preprocessing
 
 logger = logging.getLogger(__name__)
 
@@ -23,18 +26,30 @@ class HeldOut:
     is_labelled: bool
 
 
-def calibration_images(
-    dataset: str | None, options: QuantizationOptions, preprocessing: Preprocessing, *, is_random: bool
-) -> CalibrationImages:
-    """Choose the images: of train/; where there is none of val/ or the folder itself, with a warning.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CalibrationInput:
+    """What a calibration works on: images, or a ranges file, whose images may be known as well."""
 
-    Without a dataset, a model of random weights is calibrated on the bundled photographs.
+    images: CalibrationImages | None
+    ranges: Ranges | None
+
+
+def calibration_input(
+    loaded: LoadedModel, options: QuantizationOptions, dataset: str | None, progress: Progress
+) -> CalibrationInput:
+    """Choose and decode the images, or read the ranges file: what can be refused before a graph is exported.
+
+    The images are those of train/; where there is none of val/ or the folder itself, with a warning. Without a
+    dataset, a model of random weights is calibrated on the bundled photographs.
 
     Raises:
-        InputError: No dataset, too few images, or some that cannot be decoded.
+        InputError: A file that cannot be used, no dataset, too few images, or some that cannot be decoded.
     """
+    ranges = None if options.ranges is None else read_ranges(options.ranges)
+    if ranges is not None and dataset is None:
+        return CalibrationInput(images=None, ranges=ranges)
     if dataset is None:
-        if not is_random:
+        if loaded.weights.source != "random":
             raise InputError("INT8 and FP8 are calibrated on images; give --imagenet DIR, or --ranges FILE")
         source, split = bundled_samples(), Split.BUNDLED
         logger.warning("calibrated on the %d bundled photographs: enough for random weights only", len(source))
@@ -43,9 +58,23 @@ def calibration_images(
         split = _split_of(dataset)
         source = open_images(dataset, "val" if split is Split.VAL else "train")
         count = options.images or DEFAULT_IMAGES
-    return choose_images(
-        source, count, preprocessing, split=split, seed=options.seed, skip_corrupt=options.skip_corrupt
-    )
+    choice = ImageChoice(count=count, split=split, seed=options.seed, skip_corrupt=options.skip_corrupt)
+    advance = progress(f"choosing {count} calibration images")
+    return CalibrationInput(images=choose_images(source, choice, loaded.preprocessing(), advance), ranges=ranges)
+
+
+def require_budget_images(budget: Budget, dataset: str | None, classes: int) -> None:
+    """Refuse a budget that could not be measured, before hours of calibration.
+
+    Raises:
+        InputError: No images, or no labels for a budget of accuracy.
+    """
+    option = f"--{budget.kind.value}"
+    if dataset is None:
+        raise InputError(f"{option} is measured on images; give --imagenet DIR")
+    held_out = held_out_images(dataset, classes, None, 1)
+    if held_out is None or (budget.kind is BudgetKind.MAX_DROP and not held_out.is_labelled):
+        raise InputError(f"{option} needs labelled images for {classes} classes in {dataset}; else --min-agreement")
 
 
 def _split_of(dataset: str) -> Split:

@@ -2,15 +2,17 @@
 
 import collections
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from deepvit.calibration.images import Split, choose_images, seeded_order
+from deepvit.calibration.images import ImageChoice, Split, choose_images, seeded_order
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.quantized.images import calibration_images, held_out_images
+from deepvit.export.quantized.images import calibration_input, held_out_images
 from deepvit.images.imagenet import open_images
 from deepvit.images.sources import FolderSource
+from deepvit.progress import log_step
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 
@@ -28,7 +30,23 @@ def folder(tmp_path):
 
 
 def _choose(folder, count, **options):
-    return choose_images(open_images(str(folder), "train"), count, SMALL, split=Split.TRAIN, **options)
+    choice = ImageChoice(count=count, split=Split.TRAIN, **options)
+    return choose_images(open_images(str(folder), "train"), choice, SMALL, lambda _done, _total: None)
+
+
+def chosen_from(dataset, options, *, is_random):
+    """What an export of a model of random or trained weights calibrates on."""
+    weights = SimpleNamespace(source="random" if is_random else "checkpoint")
+    return calibration_input(
+        SimpleNamespace(weights=weights, preprocessing=lambda: SMALL), options, dataset, log_step
+    ).images
+
+
+def test_progress_is_told_from_the_first_image(folder):
+    told = []
+    choice = ImageChoice(count=3, split=Split.TRAIN)
+    choose_images(open_images(str(folder), "train"), choice, SMALL, lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def _names(chosen):
@@ -81,7 +99,7 @@ def test_too_few_images_are_an_error(folder):
 
 def test_held_out_images_are_others(folder, caplog):
     options = QuantizationOptions(images=20)
-    chosen = calibration_images(str(folder), options, SMALL, is_random=False)
+    chosen = chosen_from(str(folder), options, is_random=False)
     assert chosen.split is Split.TRAIN
     held_out = held_out_images(str(folder), 4, chosen, 100)
     assert held_out is not None
@@ -90,9 +108,7 @@ def test_held_out_images_are_others(folder, caplog):
     assert len(names) == 4
     assert names.isdisjoint(_names(chosen))
     assert (
-        held_out_images(
-            str(folder), 4, calibration_images(str(folder), QuantizationOptions(images=24), SMALL, is_random=False), 9
-        )
+        held_out_images(str(folder), 4, chosen_from(str(folder), QuantizationOptions(images=24), is_random=False), 9)
         is None
     )
     assert caplog.text == ""
@@ -100,7 +116,7 @@ def test_held_out_images_are_others(folder, caplog):
 
 def test_calibrating_on_what_accuracy_is_measured_on_is_said(folder, caplog):
     (folder / "train").rename(folder / "val")
-    chosen = calibration_images(str(folder), QuantizationOptions(images=8), SMALL, is_random=False)
+    chosen = chosen_from(str(folder), QuantizationOptions(images=8), is_random=False)
     assert chosen.split is Split.VAL
     assert "has no train/: calibrated on its val/, so that accuracy measured there is flattered" in caplog.text
     held_out = held_out_images(str(folder), 4, chosen, 100)
@@ -109,10 +125,10 @@ def test_calibrating_on_what_accuracy_is_measured_on_is_said(folder, caplog):
     flat = folder / "flat"
     flat.mkdir()
     shutil.copy(next((folder / "val" / "a").iterdir()), flat / "one.png")
-    assert calibration_images(str(flat), QuantizationOptions(images=1), SMALL, is_random=False).split is Split.FOLDER
+    assert chosen_from(str(flat), QuantizationOptions(images=1), is_random=False).split is Split.FOLDER
 
 
 def test_trained_weights_need_images():
     with pytest.raises(InputError, match="give --imagenet DIR, or --ranges FILE"):
-        calibration_images(None, QuantizationOptions(), SMALL, is_random=False)
-    assert calibration_images(None, QuantizationOptions(), SMALL, is_random=True).split is Split.BUNDLED
+        chosen_from(None, QuantizationOptions(), is_random=False)
+    assert chosen_from(None, QuantizationOptions(), is_random=True).split is Split.BUNDLED

@@ -8,7 +8,8 @@ from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions, Target
-from deepvit.export.quantized.calibrated import calibrate_graph, calibration_input
+from deepvit.export.quantized.calibrated import calibrate_graph
+from deepvit.export.quantized.images import calibration_input
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.progress import log_step
@@ -22,7 +23,9 @@ def calibrated(
     graph = GraphOptions(precision=precision, target=target)
     source = float32_graph(loaded, graph, parity_crops(dataset, 4, loaded.preprocessing()), log_step)
     options = QuantizationOptions(images=images, **wanted)
-    return source, calibrate_graph(source, graph, options, calibration_input(loaded, options, dataset), log_step)
+    return source, calibrate_graph(
+        source, graph, options, calibration_input(loaded, options, dataset, log_step), log_step
+    )
 
 
 PLAIN_MAX = {"method": Method("max"), "equalization": Equalization.OFF}

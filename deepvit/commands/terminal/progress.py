@@ -12,9 +12,10 @@ import rich.console
 import rich.progress
 import rich.text
 
+from deepvit.progress import Advance, Progress
+
 LINE_EVERY_S = 10.0  # plain lines about progress come no more often
 JSON_EVERY_S = 1.0
-Advance = Callable[[int, int], None]  # done, in all
 err = rich.console.Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -138,7 +139,7 @@ def _clock(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def steps() -> Iterator[Callable[[str], Advance]]:
+def steps() -> Iterator[Progress]:
     """Show the step that runs: a spinner on a terminal, with what of it is done; a line each elsewhere."""
     if _Log.form is not Form.TERMINAL:
 

@@ -5,11 +5,12 @@ import dataclasses
 import logging
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from deepvit.metrics.distance import sqnr_db
+from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.tensors import Logits
 
@@ -18,7 +19,6 @@ from .result import Benchmark, Ratio, Skipped, Timed, Timing
 from .worker import BenchmarkWorker, Opener
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]  # turns done, turns in all
 STABLE = 0.05  # two halves of the warm-up whose medians differ by less are stable
 
 
@@ -76,7 +76,7 @@ def run_benchmark(
     subjects: Sequence[Subject],
     options: BenchmarkOptions,
     command: str,
-    progress: Progress,
+    progress: Advance,
     baseline: str | None = None,
 ) -> Benchmark:
     """Time models side by side.
@@ -142,7 +142,7 @@ def _measure(
     workers: dict[str, BenchmarkWorker],
     base: str,
     options: BenchmarkOptions,
-    progress: Progress,
+    progress: Advance,
     skipped: list[Skipped],
 ) -> tuple[dict[tuple[str, int], _Measured], Clocks]:
     """Warm up and time every model at every batch size, round by round, each round beginning with another model.

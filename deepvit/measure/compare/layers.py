@@ -10,9 +10,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import Bar, build_engine
+from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.export.options import Batch
+from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import BatchRange, Engine
@@ -62,7 +63,7 @@ def compare_layers(artifact: Artifact, reference: bytes, images: Images) -> list
 
 
 def compare_engine_layers(
-    artifact: Artifact, engine: Engine, reference: bytes, images: Images, bar: Bar
+    artifact: Artifact, engine: Engine, reference: bytes, images: Images, bar: Share
 ) -> list[LayerDistance]:
     """Compare as `compare_layers`, with an engine that is built for this from the same graph and with its options.
 

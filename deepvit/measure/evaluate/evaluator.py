@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from deepvit.images.sources import ImageSource, content_sha256
+from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, NonFiniteError
 from deepvit.runtime.preprocess import Preprocessing, model_input
 from deepvit.runtime.session import Session, input_channels
@@ -25,7 +26,6 @@ from .result import Evaluation
 from .scores import image_records
 from .summary import REFERENCE, Pass, block_head, summarize
 
-Progress = Callable[[int, int], None]  # images done, images in all
 PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run
 
 
@@ -95,7 +95,7 @@ class Evaluator:
         short = self.blocks * self.options.batch_size - len(self.source)
         return len(found) * self.options.batch_size - (short if has_last else 0)
 
-    def run(self, numbers: Sequence[int], progress: Progress | None = None) -> None:
+    def run(self, numbers: Sequence[int], progress: Advance | None = None) -> None:
         """Run blocks through every model, and note what comes out.
 
         Raises:

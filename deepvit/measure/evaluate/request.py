@@ -11,10 +11,11 @@ from deepvit.images.decode import default_workers
 from deepvit.images.imagenet import open_dataset
 from deepvit.images.real_labels import read_real_labels
 from deepvit.images.sources import ImageSource, spread
+from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 
 from ..opened import OpenedModel, SessionOptions, WeightOptions, open_model, open_reference, preprocessing_breaches
-from .evaluator import EvaluationOptions, Evaluator, Progress
+from .evaluator import EvaluationOptions, Evaluator
 from .kept import Keeping, kept_options
 from .result import Evaluation
 from .shards import Shards, run_shards
@@ -94,7 +95,7 @@ def _require_same_weights(first: OpenedModel, other: OpenedModel) -> None:
         )
 
 
-def run_request(request: EvaluationRequest, opened: Opened, progress: Progress) -> list[Evaluation]:
+def run_request(request: EvaluationRequest, opened: Opened, progress: Advance) -> list[Evaluation]:
     """Run a request and return a result for each model.
 
     Raises:

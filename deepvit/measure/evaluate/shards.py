@@ -9,10 +9,11 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+from deepvit.progress import Advance
 from deepvit.runtime.errors import MissingError
 from deepvit.runtime.processes import end_with_parent, without_interrupts
 
-from .evaluator import Evaluator, Progress
+from .evaluator import Evaluator
 
 POLL_S = 0.5
 Opener = Callable[[], contextlib.AbstractContextManager[Evaluator]]  # picklable; opens models and files in a process
@@ -30,7 +31,7 @@ class Shards:
         assert not self.gpus or len(self.gpus) == self.processes
 
 
-def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: Progress | None = None) -> None:
+def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: Advance | None = None) -> None:
     """Run the blocks that `evaluator` lacks in processes of their own; what they find is in its journal afterwards.
 
     Every block is run as it would be in one process, so that the result is the same.
