@@ -7,7 +7,7 @@ import pathlib
 from deepvit.calibration.grid import Grid
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
 
 
 class Target(enum.Enum):
@@ -58,22 +58,7 @@ MAX_BATCH = 4096
 FOR_TENSORRT = frozenset({Target.AUTO, Target.TENSORRT, Target.TENSORRT_RTX})
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Batch sizes: the least, the one to tune for, the most."""
-
-    min: int = 1
-    opt: int = 8
-    max: int = 64
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.min <= self.opt <= self.max <= MAX_BATCH:
-            raise InputError(
-                f"--batch {self.min}:{self.opt}:{self.max}: expected 1 ≤ MIN ≤ OPT ≤ MAX ≤ {MAX_BATCH}, as in 1:8:64"
-            )
-
-
-def batch_from_text(text: str) -> Batch:
+def batch_from_text(text: str) -> BatchRange:
     """Parse MIN:OPT:MAX, or one number for all three.
 
     Raises:
@@ -82,8 +67,10 @@ def batch_from_text(text: str) -> Batch:
     parts = text.split(":")
     if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise InputError(f"--batch {text}: expected MIN:OPT:MAX, as in 1:8:64")
-    numbers = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
-    return Batch(min=numbers[0], opt=numbers[1], max=numbers[2])
+    least, opt, most = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
+    if not 1 <= least <= opt <= most <= MAX_BATCH:
+        raise InputError(f"--batch {least}:{opt}:{most}: expected 1 ≤ MIN ≤ OPT ≤ MAX ≤ {MAX_BATCH}, as in 1:8:64")
+    return BatchRange(min=least, opt=opt, max=most)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,7 +79,7 @@ class GraphOptions:
 
     precision: Precision = Precision.FP16
     target: Target = Target.AUTO
-    batch: Batch = dataclasses.field(default_factory=Batch)
+    batch: BatchRange = ANY_BATCH
     input_form: InputForm = InputForm.FLOAT32
     opset: int | None = None
     mix: MixForm | None = None
@@ -100,6 +87,8 @@ class GraphOptions:
     outputs: Outputs = Outputs.LOGITS
 
     def __post_init__(self) -> None:
+        if self.batch.max > MAX_BATCH:
+            raise InputError(f"--batch {self.batch}: expected at most {MAX_BATCH}")
         if self.outputs is Outputs.MAPS and self.target in (Target.TENSORRT, Target.TENSORRT_RTX):
             raise InputError("--attention-maps is for ONNX Runtime, no engine gives maps; leave --target out")
         if self.outputs is Outputs.MAPS and self.mix is MixForm.MATMUL_VALUE:

@@ -18,7 +18,6 @@ from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import (
     ATTENTION_MAPS,
-    BatchRange,
     Calibration,
     FoldRecord,
     Manifest,
@@ -170,7 +169,7 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
             dtype="uint8" if is_uint8 else "float32",
         ),
         output=Tensor(name=onnx_graph.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
-        batch=BatchRange(min=batch.min, opt=batch.opt, max=batch.max),
+        batch=batch,
         preprocess=graph_preprocessing(loaded, options),
         folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in graph.folds),
         graph={

@@ -70,7 +70,7 @@ def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:
 
 
 def _engine_line(engine: Engine) -> str:
-    profile = f"batch {engine.profile.min}:{engine.profile.opt}:{engine.profile.max}"
+    profile = f"batch {engine.profile}"
     return f"{engine.backend} {engine.version}, compute capability {engine.compute_capability}, {profile}"
 
 

@@ -64,8 +64,11 @@ class BatchRange(_Record):
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> "BatchRange":
         if not self.min <= self.opt <= self.max:
-            raise ValueError(f"expected min ≤ opt ≤ max, got {self.min}:{self.opt}:{self.max}")
+            raise ValueError(f"expected min ≤ opt ≤ max, got {self}")
         return self
+
+    def __str__(self) -> str:
+        return f"{self.min}:{self.opt}:{self.max}"
 
 
 ATTENTION_MAPS = "attention_maps"  # in a manifest's `graph`: how many blocks give their maps beside the logits

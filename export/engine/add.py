@@ -22,7 +22,6 @@ from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.library import INSTALL, MODULES, Backend
 from deepvit.runtime.trt.machine import Machine, this_machine
 
-from ..options import Batch
 from .census import census_of, layers_from_inspector, require_engine, require_network
 from .fast_types import why_slow
 from .options import EngineOptions
@@ -127,18 +126,16 @@ def _check_strippable(options: EngineOptions, machine: Machine) -> None:
         )
 
 
-def _batch(manifest: Manifest, asked: Batch | None) -> Batch:
+def _batch(manifest: Manifest, asked: BatchRange | None) -> BatchRange:
     """Return the engine's batch sizes: what was asked for, within what the graph takes."""
     own = manifest.batch
     if asked is None:
-        return Batch(min=own.min, opt=own.opt, max=own.max)
+        return own
     is_fixed = not isinstance(manifest.input.shape[0], str)
     if is_fixed and (asked.min, asked.max) != (own.min, own.max):
-        raise InputError(f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph takes batches of {own.max} alone")
+        raise InputError(f"--batch {asked}: the graph takes batches of {own.max} alone")
     if not is_fixed and asked.max > own.max:
-        raise InputError(
-            f"--batch {asked.min}:{asked.opt}:{asked.max}: the graph was proved up to {own.max}; export again"
-        )
+        raise InputError(f"--batch {asked}: the graph was proved up to {own.max}; export again")
     return asked
 
 
@@ -164,7 +161,7 @@ def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes
     )
 
 
-def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine) -> Engine:
+def _record(built: Built, options: EngineOptions, batch: BatchRange, machine: Machine) -> Engine:
     is_tuned_here = options.backend is Backend.TENSORRT
     layers = None if built.inspector is None else layers_from_inspector(built.inspector)
     limits = {"workspace_bytes": options.workspace_bytes, "optimization_level": options.optimization_level}
@@ -175,7 +172,7 @@ def _record(built: Built, options: EngineOptions, batch: Batch, machine: Machine
         compute_capability=",".join(options.compute_capabilities or (machine.compute_capability or "",)),
         gpu=machine.gpu if is_tuned_here else None,
         driver=machine.driver if is_tuned_here else None,
-        profile=BatchRange(**dataclasses.asdict(batch)),
+        profile=batch,
         census=census_of(built.network, layers),
         hardware_compatible=options.hardware_compatible,
         version_compatible=options.version_compatible,

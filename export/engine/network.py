@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from deepvit.progress import Share
 from deepvit.runtime.errors import DeviceError, InputError
-from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.manifest import BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import Backend, Library, checked, constructed
 
-from ..options import Batch
 from .census import Layer
 from .options import EngineOptions
 from .progress import BuildProgress
@@ -66,7 +65,7 @@ class EngineBuilder:
                 made_by[output.name] = kind
         return [_layer_record(layer, made_by) for layer in layers]
 
-    def build(self, options: EngineOptions, batch: Batch, timings: pathlib.Path | None, report: Share) -> bytes:
+    def build(self, options: EngineOptions, batch: BatchRange, timings: pathlib.Path | None, report: Share) -> bytes:
         """Return the plan.
 
         Raises:
@@ -90,7 +89,7 @@ class EngineBuilder:
             _save_timings(config, timings, self._log)
         return bytes(plan)
 
-    def _add_profile(self, config: "tensorrt.IBuilderConfig", batch: Batch) -> None:
+    def _add_profile(self, config: "tensorrt.IBuilderConfig", batch: BatchRange) -> None:
         """Give the dynamic batch its least, best and largest size; a graph of one size needs no profile."""
         image = self._network.get_input(0)
         shape = tuple(image.shape)
@@ -102,7 +101,7 @@ class EngineBuilder:
         sizes = [(size, *shape[1:]) for size in (batch.min, batch.opt, batch.max)]
         profile.set_shape(image.name, sizes[0], sizes[1], sizes[2])
         if config.add_optimization_profile(profile) < 0:
-            raise DeviceError(f"TensorRT does not take the batch sizes {batch.min}:{batch.opt}:{batch.max}")
+            raise DeviceError(f"TensorRT does not take the batch sizes {batch}")
 
 
 def _parser_errors(parser: "tensorrt.OnnxParser") -> str:

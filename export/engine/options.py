@@ -5,10 +5,8 @@ import pathlib
 import re
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.manifest import BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import Backend
-
-from ..options import Batch
 
 LEVELS = range(6)  # builder_optimization_level
 
@@ -30,7 +28,7 @@ class EngineOptions:
     """
 
     backend: Backend = Backend.TENSORRT
-    batch: Batch | None = None
+    batch: BatchRange | None = None
     compute_capabilities: tuple[str, ...] = ()
     workspace_bytes: int | None = None
     optimization_level: int | None = None

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
-from deepvit.runtime.manifest import HardwareCompatibility
+from deepvit.runtime.manifest import BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import Backend, Library, load_library, logger_of
 
-from ..options import Batch
 from .network import EngineBuilder
 from .options import EngineOptions
 
@@ -35,7 +34,7 @@ class Job:
     """What to build. `is_run` asks for the finished engine's layers, and for its logits of `images.npy`."""
 
     options: EngineOptions
-    batch: Batch
+    batch: BatchRange
     timing_cache: pathlib.Path | None
     is_run: bool
 
@@ -44,6 +43,8 @@ class Job:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, BatchRange):
+        return value.model_dump()
     return value.value if hasattr(value, "value") else str(value)
 
 
@@ -59,7 +60,7 @@ def job_from_json(text: str) -> Job:
     cache = fields["timing_cache"]
     return Job(
         options=EngineOptions(**options),
-        batch=Batch(**fields["batch"]),
+        batch=BatchRange(**fields["batch"]),
         timing_cache=None if cache is None else pathlib.Path(cache),
         is_run=fields["is_run"],
     )

@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 
 from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort.graph import Array, OnnxGraph
 from deepvit.runtime.tensors import Images
 
-from ..options import Batch
 from .trace import BATCH, INPUT, OUTPUT, to_bytes
 
 ODD_BATCH = 3
@@ -16,7 +16,7 @@ MAX_MAP_BYTES = 64 << 20
 FP32_BOUND_ABS = 1e-4  # of the largest value: kernels sum in another order in another batch size
 
 
-def check_batches(model: onnx.ModelProto, images: Images, batch: Batch) -> None:
+def check_batches(model: onnx.ModelProto, images: Images, batch: BatchRange) -> None:
     """Hold an image's logits in batches of 1, 3 and `batch.max` against each other, as far as `batch` allows them.
 
     Every block has the same operations. Where the largest batch would take long, it runs through the embedding and

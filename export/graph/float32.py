@@ -18,7 +18,7 @@ from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.tensors import Images, Logits
 
-from ..options import Batch, GraphOptions, InputForm, MixForm, Outputs, QkvForm, Target
+from ..options import GraphOptions, InputForm, MixForm, Outputs, QkvForm, Target
 from . import trace as onnx_graph
 from .module import GraphModule
 from .proof import prove_rewrite, torch_logits
@@ -131,7 +131,7 @@ def float32_graph_of(loaded: LoadedModel, manifest: Manifest, crops: Crop) -> by
     options = GraphOptions(
         precision=Precision.FP32,
         target=Target.CPU if manifest.graph["qkv"] == QkvForm.SPLIT.value else Target.ONNX,
-        batch=Batch(**manifest.batch.model_dump()),
+        batch=manifest.batch,
         input_form=InputForm.UINT8 if manifest.input.dtype == "uint8" else InputForm.FLOAT32,
         opset=int(manifest.graph["opset"]),
         mix=MixForm(manifest.graph["mix"]),

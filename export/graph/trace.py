@@ -15,8 +15,7 @@ import torch
 
 from deepvit.calibration.quantize import PRODUCT, count_quantized
 from deepvit.runtime.errors import InputError
-
-from ..options import Batch
+from deepvit.runtime.manifest import BatchRange
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter says which module a node comes from
@@ -25,7 +24,7 @@ TRACE_BATCH = 2  # 1 would be taken for a constant
 PRODUCER = "deepvit"
 
 
-def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: Batch, opset: int) -> onnx.ModelProto:
+def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: BatchRange, opset: int) -> onnx.ModelProto:
     """Export `module` in float32 with a dynamic batch.
 
     Args:

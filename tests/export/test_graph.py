@@ -16,12 +16,12 @@ from deepvit.export.graph.batch_check import check_batches
 from deepvit.export.graph.cast import FP16_MAX, cast_graph, check_fp16_range
 from deepvit.export.graph.module import GraphAttention, GraphBlock, GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
-from deepvit.export.options import Batch, GraphOptions, InputForm, MixForm, QkvForm, Target
+from deepvit.export.options import GraphOptions, InputForm, MixForm, QkvForm, Target
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import rounded_on_cpu
 from deepvit.runtime.preprocess import Preprocessing, model_input
@@ -44,7 +44,7 @@ def _export(model, precision=Precision.FP32, opset=20, batch=None, **forms):
     graph = _graph_module(model, **forms).float()
     is_uint8 = forms.get("form") is InputForm.UINT8
     sample = torch.zeros((1, 32, 32, 3), dtype=torch.uint8) if is_uint8 else torch.zeros((1, 3, 32, 32))
-    return cast_graph(onnx_from_module(graph, sample, batch or Batch(), opset), precision)
+    return cast_graph(onnx_from_module(graph, sample, batch or ANY_BATCH, opset), precision)
 
 
 def _run(model, images):
@@ -188,12 +188,12 @@ def test_activation_ranges_are_the_true_maxima(tiny_model):
 
 def test_batches(tiny_model):
     images = model_input(pixels((1, 32, 32, 3)), MEANS)
-    check_batches(_export(tiny_model), images, Batch(min=1, opt=2, max=9))
-    fixed = _export(tiny_model, batch=Batch(min=4, opt=4, max=4))
+    check_batches(_export(tiny_model), images, BatchRange(min=1, opt=2, max=9))
+    fixed = _export(tiny_model, batch=BatchRange(min=4, opt=4, max=4))
     assert fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
-    check_batches(fixed, images, Batch(min=4, opt=4, max=4))
+    check_batches(fixed, images, BatchRange(min=4, opt=4, max=4))
     with pytest.raises((OutOfBoundsError, InputError)):
-        check_batches(fixed, images, Batch(min=1, opt=2, max=9))
+        check_batches(fixed, images, BatchRange(min=1, opt=2, max=9))
 
 
 def test_large_maps_are_checked_in_parts(tiny_model, monkeypatch):
@@ -203,7 +203,7 @@ def test_large_maps_are_checked_in_parts(tiny_model, monkeypatch):
     sizes = []
     compare = batch_check._compare
     monkeypatch.setattr(batch_check, "_compare", lambda g, i, s: (sizes.append(s), compare(g, i, s)))
-    check_batches(_export(tiny_model), model_input(pixels((1, 32, 32, 3)), MEANS), Batch(min=1, opt=2, max=9))
+    check_batches(_export(tiny_model), model_input(pixels((1, 32, 32, 3)), MEANS), BatchRange(min=1, opt=2, max=9))
     assert sizes == [[1, 3], [1, 9], [1, 9]]
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import deepvit.commands.app
-from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Target
+from deepvit.export.options import ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
 from deepvit.measure.attention.maps import OnnxMaps, TorchMaps
@@ -18,7 +18,7 @@ from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ATTENTION_MAPS, Precision, Weights
+from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Precision, Weights
 from deepvit.runtime.preprocess import model_input
 from tests.tiny_models import TINY
 
@@ -105,7 +105,7 @@ def test_logits_are_those_without_maps(loaded, tmp_path):
     images = model_input(_crops().repeat(3, axis=0), loaded.preprocessing())
     plain = _exported(loaded, tmp_path / "plain", precision=Precision.FP32, outputs=Outputs.LOGITS)
     maps = _exported(loaded, tmp_path / "maps", precision=Precision.FP32)
-    fixed = _exported(loaded, tmp_path / "fixed", precision=Precision.FP32, batch=Batch(min=2, opt=2, max=2))
+    fixed = _exported(loaded, tmp_path / "fixed", precision=Precision.FP32, batch=BatchRange(min=2, opt=2, max=2))
     one, other = (open_session(each.folder).run(images) for each in (plain, maps))
     assert np.abs(one - other).max() <= 1e-5
     assert OnnxMaps(fixed).maps(images[:1]).before.shape == (2, 2, 17, 17)

@@ -20,6 +20,7 @@ from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
 from deepvit.measure.evaluate.kept import Keeping, kept_options
 from deepvit.measure.evaluate.shards import Shards, run_shards
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.tensors import check_logits
 from tests.doubles.evaluation_stub import CLASSES, SMALLER, TIMES, FailingOpener, StubOpener, contestant
 from tests.places import ROOT
@@ -144,12 +145,12 @@ def test_non_finite_logits_are_an_error_elsewhere():
 
 
 def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path):
-    from deepvit.export.options import Batch, ExportOptions, GraphOptions
+    from deepvit.export.options import ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
     from deepvit.measure.opened import SessionOptions, WeightOptions, open_model
     from deepvit.runtime.manifest import Precision
 
-    options = GraphOptions(precision=Precision.FP32, batch=Batch(min=4, opt=4, max=4))
+    options = GraphOptions(precision=Precision.FP32, batch=BatchRange(min=4, opt=4, max=4))
     export_artifact(tiny_loaded, ExportOptions(graph=options, output=tmp_path / "fixed"))
     for label in range(5, CLASSES):
         for path in (dataset / "val" / str(label)).glob("*.png"):

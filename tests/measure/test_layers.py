@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 
 import deepvit.measure.compare.layers
 from deepvit.export.graph.float32 import float32_graph_of
-from deepvit.export.options import Batch, ExportOptions, GraphOptions
+from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.samples import parity_crops
 from deepvit.measure.compare.artifact_layers import report_layers
@@ -97,9 +97,9 @@ def test_graphs_of_other_models_are_refused(setting):
 
 
 def test_reports_against_an_artifact_and_of_a_fixed_batch(tiny_loaded, tmp_path):
-    graph = GraphOptions(batch=Batch(min=3, opt=3, max=3))
+    graph = GraphOptions(batch=BatchRange(min=3, opt=3, max=3))
     artifact = export_artifact(tiny_loaded, ExportOptions(graph=graph, output=tmp_path / "fp16"))
-    wide = GraphOptions(batch=Batch(min=3, opt=3, max=3), precision=Precision.FP32)
+    wide = GraphOptions(batch=BatchRange(min=3, opt=3, max=3), precision=Precision.FP32)
     export_artifact(tiny_loaded, ExportOptions(graph=wide, output=tmp_path / "fp32"))
     report = report_layers(artifact, tmp_path / "fp32", WeightOptions(), None, None, lambda step: None)
     assert (report.images, len(report.graph), report.engine) == (3, 3, None)

@@ -12,7 +12,6 @@ from onnx import TensorProto, helper
 from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
-from deepvit.export.options import Batch
 from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError, MissingError
@@ -75,7 +74,7 @@ def compare_engine_layers(
     count = len(images)
     job = Job(
         options=EngineOptions(backend=backend, compute_capabilities=capabilities),
-        batch=Batch(min=count, opt=count, max=count),
+        batch=BatchRange(min=count, opt=count, max=count),
         timing_cache=None,
         is_run=False,
     )

@@ -12,12 +12,13 @@ import onnx
 import onnx.numpy_helper
 from PIL import Image
 
-from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, Target
+from deepvit.export.options import ExportOptions, GraphOptions, InputForm, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel
 from deepvit.model.variants import Architecture, Variant
 from deepvit.model.weights.random import randomize
+from deepvit.runtime.manifest import BatchRange
 
 from ... import crop_image, model_input, open_artifact, open_session
 from ...artifact import record_file
@@ -46,7 +47,7 @@ def export_small(folder: pathlib.Path, input_form: InputForm) -> None:
     weights = Weights(source="random", sha256="0" * 64, seed=0)
     model = LoadedModel(variant=SMALL, module=randomize(create_deepvit(SMALL)), weights=weights)
     graph = GraphOptions(
-        precision=Precision.FP32, target=Target.ONNX, input_form=input_form, batch=Batch(min=1, opt=4, max=8)
+        precision=Precision.FP32, target=Target.ONNX, input_form=input_form, batch=BatchRange(min=1, opt=4, max=8)
     )
     export_artifact(model, ExportOptions(graph=graph, output=folder))
 

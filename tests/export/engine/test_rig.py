@@ -27,11 +27,11 @@ from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.trace import count_gemms, finish, to_bytes
-from deepvit.export.options import Batch, ExportOptions, GraphOptions, InputForm, MixForm, Target
+from deepvit.export.options import ExportOptions, GraphOptions, InputForm, MixForm, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact, record_file
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import HardwareCompatibility, Precision
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, HardwareCompatibility, Precision
 from deepvit.runtime.trt.library import Backend
 from tests.places import ROOT
 
@@ -42,7 +42,7 @@ RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "
 def build(
     content, options=None, batch=None, timings=None, on_parsed=lambda layers: None, bar=lambda phase, share: None
 ):
-    job = Job(options=options or EngineOptions(), batch=batch or Batch(), timing_cache=timings, is_run=False)
+    job = Job(options=options or EngineOptions(), batch=batch or ANY_BATCH, timing_cache=timings, is_run=False)
     return build_engine(content, job, None, bar, on_parsed)
 
 
@@ -307,8 +307,7 @@ CONFIGURE = """
 import json, sys
 from export import engine_network as e
 from export.engine_options import EngineOptions
-from export.options import Batch
-from runtime.manifest import HardwareCompatibility
+from runtime.manifest import BatchRange, HardwareCompatibility
 from runtime.tensorrt_library import Backend, load_library, logger_of
 library = load_library(Backend(sys.argv[1])); trt = library.trt; log = logger_of(library)
 builder = e.EngineBuilder(library, open(sys.argv[2], "rb").read(), log)
@@ -317,7 +316,7 @@ options = EngineOptions(backend=library.backend, **eval(sys.argv[3]))
 e._configure(library, config, options)
 if library.backend is Backend.TENSORRT_RTX:
     e._set_compute_capabilities(library, config, options.compute_capabilities)
-builder._add_profile(config, Batch(min=2, opt=3, max=5))
+builder._add_profile(config, BatchRange(min=2, opt=3, max=5))
 print(json.dumps({
     "flags": sorted(n for n, f in trt.BuilderFlag.__members__.items() if config.get_flag(f)),
     "workspace": config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE),
@@ -360,13 +359,13 @@ def test_an_option_that_the_library_ignores_is_an_error(tiny_onnx, on_rig):
 
 
 @pytest.mark.parametrize("changes", [
-    {"input_form": InputForm.UINT8}, {"batch": Batch(min=4, opt=4, max=4)}, {"mix": MixForm.CONV}, {"mix": MixForm.MATMUL},
+    {"input_form": InputForm.UINT8}, {"batch": BatchRange(min=4, opt=4, max=4)}, {"mix": MixForm.CONV}, {"mix": MixForm.MATMUL},
     {"pad_head_dim": False}, {"opset": 18}, {"precision": Precision.BF16, "opset": 23}, {"target": Target.CPU},
 ], ids=str)  # fmt: skip
 def test_every_form_of_the_graph_builds(tiny_loaded, tmp_path, on_rig, changes):
     artifact = export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(**changes), output=tmp_path / "a"))
     manifest = artifact.manifest
-    batch = Batch(**manifest.batch.model_dump())
+    batch = manifest.batch
     build(artifact.read("model.onnx"), batch=batch, on_parsed=lambda layers: require_network(layers, manifest))
 
 

@@ -8,8 +8,9 @@ import torch
 import deepvit.model
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
-from deepvit.export.options import Batch, InputForm, MixForm, QkvForm
+from deepvit.export.options import InputForm, MixForm, QkvForm
 from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
+from deepvit.runtime.manifest import ANY_BATCH
 from deepvit.runtime.preprocess import Preprocessing
 from tests.model.golden import formula
 
@@ -31,7 +32,7 @@ def golden_graph(name):
     model, images, _, _ = golden_model(name)
     folded, _ = fold(model, [*ALWAYS, pad_head_dim])
     graph = GraphModule(folded, MixForm.MATMUL_VALUE, QkvForm.FUSED, InputForm.FLOAT32, HALF).float()
-    return to_bytes(onnx_from_module(graph, images[:1].float(), Batch(), 20))
+    return to_bytes(onnx_from_module(graph, images[:1].float(), ANY_BATCH, 20))
 
 
 def load_golden(name: str) -> dict:
