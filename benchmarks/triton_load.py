@@ -195,7 +195,7 @@ def main() -> None:
     content: dict[str, object] = {
         "command": " ".join(["python", "benchmarks/triton_load.py", *sys.argv[1:]]),
         "variant": artifact.manifest.variant,
-        "precision": artifact.manifest.precision,
+        "precision": artifact.manifest.precision.value,
         "weights": artifact.manifest.weights.source,
         "images": "deepvit/images/photographs, JPEG",
         "machine": machine(),

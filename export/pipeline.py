@@ -162,7 +162,7 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
         variant=loaded.variant.name,
         classes=module.num_classes,
         weights=loaded.weights,
-        precision=options.precision.value,
+        precision=options.precision,
         input=Tensor(
             name=onnx_graph.INPUT,
             shape=(dynamic, size, size, 3) if is_uint8 else (dynamic, module.in_chans, size, size),

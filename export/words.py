@@ -83,7 +83,7 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
     """Yield what the artifact is, and for each engine where it runs and what it is made of."""
     manifest = artifact.manifest
     weights = f"{manifest.weights.source} weights {manifest.weights.sha256[:16]}…"
-    yield f"{manifest.variant}, {manifest.precision}, {manifest.classes} classes, {weights}"
+    yield f"{manifest.variant}, {manifest.precision.value}, {manifest.classes} classes, {weights}"
     yield f"input {manifest.input.name} {manifest.input.dtype} {manifest.input.shape}, output {manifest.output.name}"
     for name, record in manifest.files.items():
         yield f"file {name}, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}"

@@ -178,7 +178,7 @@ class Manifest(_Record):
     variant: str
     classes: PositiveInt
     weights: Weights
-    precision: Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+    precision: Precision
     input: Tensor
     output: Tensor
     batch: BatchRange

@@ -30,7 +30,7 @@ def report(
     collected = collect(path, include or ())
     manifests = [each.manifest for each in collected.artifacts]
     random = {True: " (random weights)", False: ""}
-    names = ", ".join(f"{each.variant} {each.precision}{random[each.has_random_weights]}" for each in manifests)
+    names = ", ".join(f"{each.variant} {each.precision.value}{random[each.has_random_weights]}" for each in manifests)
     page = render_report(collected, title or names or folder.name)
     write_report(written, page)
     for name, why in collected.ignored:

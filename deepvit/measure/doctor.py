@@ -6,6 +6,7 @@ import importlib.util
 
 from deepvit.export.engine.fast_types import fast_types
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
 from deepvit.runtime.trt.library import INSTALL, MODULES, Backend
 from deepvit.runtime.trt.machine import Machine, this_machine
@@ -88,10 +89,14 @@ def _fast_types(machine: Machine) -> Finding:
     types = fast_types(machine.compute_capability)
     if not types:
         return Finding(ability, False, f"compute capability {machine.compute_capability} is unknown here; measure it")
-    listed = ", ".join(name.upper() for name in sorted(types))
-    rtx = ", ".join(name.upper() for name in sorted(fast_types(machine.compute_capability, Backend.TENSORRT_RTX)))
+    listed = _names(types)
+    rtx = _names(fast_types(machine.compute_capability, Backend.TENSORRT_RTX))
     detail = f"by NVIDIA's tables {listed} in TensorRT, {rtx} in TensorRT-RTX; weights in INT8 save memory everywhere"
-    return Finding(ability, bool(types & {"int8", "fp8"}), detail)
+    return Finding(ability, bool(types & {Precision.INT8, Precision.FP8}), detail)
+
+
+def _names(types: frozenset[Precision]) -> str:
+    return ", ".join(sorted(precision.value.upper() for precision in types))
 
 
 def _build(backend: Backend, machine: Machine) -> Finding:

@@ -11,7 +11,7 @@ from deepvit.model.variants import VARIANTS, find_variant
 from deepvit.model.weights.checkpoint import EmaChoice
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Manifest
+from deepvit.runtime.manifest import Manifest, Precision
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session, artifact_of, is_in_artifact, open_session
 
@@ -91,11 +91,11 @@ class OpenedModel:
         return None if self.loaded is None else self.loaded.weights.sha256
 
     @property
-    def precision(self) -> str | None:
-        """fp32, fp16, …; None where nobody says."""
+    def precision(self) -> Precision | None:
+        """None where nobody says."""
         if self.manifest is not None:
             return self.manifest.precision
-        return None if self.loaded is None else "fp32"
+        return None if self.loaded is None else Precision.FP32
 
     @property
     def layout_fault(self) -> str | None:

@@ -81,7 +81,7 @@ def prove(
     return require(compare_logits(stage, against, got, expected, top1_enforced=top1_enforced), bound)
 
 
-def bound_of(precision: str | None, reference: str | None, float32: Bound) -> Bound:
+def bound_of(precision: Precision | None, reference: Precision | None, float32: Bound) -> Bound:
     """Return what a model must hold against a reference of another precision: the looser of both bounds.
 
     Args:
@@ -91,6 +91,6 @@ def bound_of(precision: str | None, reference: str | None, float32: Bound) -> Bo
     """
     if precision is None or reference is None:
         return Bound()
-    reduced = {Precision(each) for each in (precision, reference)} - {Precision.FP32}
+    reduced = {precision, reference} - {Precision.FP32}
     bounds = [PRECISION_BOUNDS[kind] for kind in reduced]
     return min(bounds, key=lambda bound: bound.sqnr_db or 0.0) if bounds else float32

@@ -87,7 +87,7 @@ def _check_precision(manifest: Manifest, options: EngineOptions, machine: Machin
     why = why_slow(manifest.precision, options.compute_capabilities or own, options.backend)
     if why is None or (manifest.calibration is not None and manifest.calibration.weight_only):
         return
-    if manifest.precision == "fp8":
+    if manifest.precision is Precision.FP8:
         raise InputError(why)
     logger.warning("%s", why)
 
@@ -153,10 +153,10 @@ def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes
         expected = session.run(images)
     return prove(
         f"engine-{options.backend.value}",
-        f"onnx-{manifest.precision}",
+        f"onnx-{manifest.precision.value}",
         built.logits.astype(np.float64),
         expected,
-        ENGINE_BOUNDS.get(Precision(manifest.precision), FP32_BOUND),
+        ENGINE_BOUNDS.get(manifest.precision, FP32_BOUND),
         top1_enforced=not manifest.has_random_weights,
     )
 

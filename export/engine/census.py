@@ -11,13 +11,19 @@ import re
 from typing import Any
 
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import Census, Manifest
+from deepvit.runtime.manifest import Census, Manifest, Precision
 
 SHOWN = 8
 GEMMS, CONVOLUTIONS = "MATRIX_MULTIPLY", "CONVOLUTION"
 # TensorRT's names of the types in which each precision computes; INT8 and FP8 graphs compute in FP16 what they leave.
-COMPUTES_IN = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "HALF", "fp8": "HALF"}
-QUANTIZED = {"int8": "INT8", "fp8": "FP8"}
+COMPUTES_IN = {
+    Precision.FP32: "FLOAT",
+    Precision.FP16: "HALF",
+    Precision.BF16: "BF16",
+    Precision.INT8: "HALF",
+    Precision.FP8: "HALF",
+}
+QUANTIZED = {Precision.INT8: "INT8", Precision.FP8: "FP8"}
 FLOATS = frozenset({"FLOAT", "HALF", "BF16", "FP8", "FP4"})
 # Layers that do arithmetic on images; others move data, or compute shapes.
 COMPUTING = frozenset({GEMMS, CONVOLUTIONS, "ACTIVATION", "ELEMENTWISE", "NORMALIZATION"})
@@ -76,7 +82,9 @@ def require_network(layers: list[Layer], manifest: Manifest) -> None:
     """
     faults = network_breaches(layers, manifest)
     if faults:
-        raise OutOfBoundsError(f"the network is not the {manifest.precision} model that was promised: {_shown(faults)}")
+        raise OutOfBoundsError(
+            f"the network is not the {manifest.precision.value} model that was promised: {_shown(faults)}"
+        )
 
 
 def require_engine(layers: list[Layer], network: list[Layer], manifest: Manifest) -> None:
@@ -87,7 +95,9 @@ def require_engine(layers: list[Layer], network: list[Layer], manifest: Manifest
     """
     faults = engine_breaches(layers, network, manifest)
     if faults:
-        raise OutOfBoundsError(f"the engine is not the {manifest.precision} model that was promised: {_shown(faults)}")
+        raise OutOfBoundsError(
+            f"the engine is not the {manifest.precision.value} model that was promised: {_shown(faults)}"
+        )
 
 
 def _shown(faults: list[str]) -> str:
@@ -109,7 +119,7 @@ def network_breaches(layers: list[Layer], manifest: Manifest) -> list[str]:
     allowed_sums = {"FLOAT", computes_in} - {"BF16"}
     for layer in layers:
         if layer.kind == "QUANTIZE" and set(layer.outputs) != {QUANTIZED.get(manifest.precision)}:
-            faults.append(f"{layer.name} quantises to {'/'.join(layer.outputs)}, promised {manifest.precision}")
+            faults.append(f"{layer.name} quantises to {'/'.join(layer.outputs)}, promised {manifest.precision.value}")
         floats = FLOATS.intersection(layer.outputs)
         allowed = {computes_in} if layer.kind in COMPUTING else allowed_sums if layer.kind in SUMMING else FLOATS
         if not floats <= allowed:

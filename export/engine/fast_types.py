@@ -5,12 +5,13 @@ for weights alone; for 10.3 the Blackwell Ultra data sheet, 0.15 dense POPS of I
 it has been measured by this project.
 """
 
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.trt.library import Backend
 
-TURING = frozenset({"fp32", "fp16", "int8"})
-AMPERE = TURING | {"bf16"}
-ADA = AMPERE | {"fp8"}
-FAST: dict[str, frozenset[str]] = {
+TURING = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
+AMPERE = TURING | {Precision.BF16}
+ADA = AMPERE | {Precision.FP8}
+FAST: dict[str, frozenset[Precision]] = {
     "7.5": TURING,
     "8.0": AMPERE,
     "8.6": AMPERE,
@@ -18,26 +19,26 @@ FAST: dict[str, frozenset[str]] = {
     "8.9": ADA,
     "9.0": ADA,
     "10.0": ADA,
-    "10.3": ADA - {"int8"},
+    "10.3": ADA - {Precision.INT8},
     "11.0": ADA,
     "12.0": ADA,
     "12.1": ADA,
 }
 
 
-def fast_types(compute_capability: str, backend: Backend = Backend.TENSORRT) -> frozenset[str]:
+def fast_types(compute_capability: str, backend: Backend = Backend.TENSORRT) -> frozenset[Precision]:
     """Return the precisions that run fast; nothing for a compute capability that is not in the table."""
     types = FAST.get(compute_capability, frozenset())
-    return types - {"int8"} if backend is Backend.TENSORRT_RTX else types
+    return types - {Precision.INT8} if backend is Backend.TENSORRT_RTX else types
 
 
-def why_slow(precision: str, compute_capabilities: tuple[str, ...], backend: Backend) -> str | None:
+def why_slow(precision: Precision, compute_capabilities: tuple[str, ...], backend: Backend) -> str | None:
     """Return in words why an engine of `precision` may not be faster than FP16 there; None where nothing is known."""
     slow = [c for c in compute_capabilities if c in FAST and precision not in fast_types(c, backend)]
-    if precision not in ("int8", "fp8") or not slow:
+    if precision not in (Precision.INT8, Precision.FP8) or not slow:
         return None
     where = f"compute capability {', '.join(slow)}"
-    if precision == "fp8":
+    if precision is Precision.FP8:
         return f"{where} has no FP8 arithmetic; export with --int8 or --fp16"
     if backend is Backend.TENSORRT_RTX:
         return (

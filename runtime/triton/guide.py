@@ -18,7 +18,7 @@ def guide(names: Names, manifest: Manifest, backends: list[Backend], served: Bac
     models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in backends)
     random = "\n**The weights are random: the answers mean nothing.**\n" if manifest.has_random_weights else ""
     plan = f"\nThe plan: {release_for(engine.version)}.\n" if engine is not None else ""
-    return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.upper()} for Triton Inference Server
+    return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.value.upper()} for Triton Inference Server
 {random}
     MALLOC_MMAP_THRESHOLD_=131072 tritonserver --model-repository="$PWD" \\
       --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \\

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
 from ..errors import InputError
-from ..manifest import ATTENTION_MAPS, BatchRange, Engine
+from ..manifest import ATTENTION_MAPS, BatchRange, Engine, Precision
 from ..preprocess import crop_image, model_input
 from ..session import open_session
 from . import configs, layout
@@ -37,7 +37,13 @@ __all__ = ["TritonPythonModel"]
 REQUIRED = ("numpy", "pillow", "pydantic")
 REQUIRED_BY_PYTHON = ("ml_dtypes", "onnx", "onnxruntime")
 # How close a model must come to the golden logits, which ONNX Runtime computed on a CPU. Another model is near 0 dB.
-GOLDEN_SQNR_DB = {"fp32": 60.0, "fp16": 35.0, "bf16": 20.0, "int8": 20.0, "fp8": 15.0}
+GOLDEN_SQNR_DB = {
+    Precision.FP32: 60.0,
+    Precision.FP16: 35.0,
+    Precision.BF16: 20.0,
+    Precision.INT8: 20.0,
+    Precision.FP8: 15.0,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +111,7 @@ def _backends_of(artifact: Artifact, asked: tuple[Backend, ...] | None) -> tuple
     found = {Backend.PYTHON: ""}
     found[Backend.TENSORRT] = "" if _engine_of(artifact) else "it has no engine.plan that holds its weights"
     # Triton's ONNX Runtime backend cannot be told to leave FP8's Q/DQ unfused, without which it refuses the graph.
-    is_fp8 = artifact.manifest.precision == "fp8"
+    is_fp8 = artifact.manifest.precision is Precision.FP8
     found[Backend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
     for backend in asked or ():
         if found[backend]:

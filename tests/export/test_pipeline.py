@@ -31,7 +31,7 @@ def test_every_precision_and_input(tiny_loaded, tmp_path, precision, form):
     graph = GraphOptions(precision=precision, input_form=form)
     artifact = export_artifact(tiny_loaded, ExportOptions(graph=graph, output=tmp_path / "a", parity_images=3))
     manifest = artifact.manifest
-    assert manifest.precision == precision.value
+    assert manifest.precision is precision
     assert manifest.input.dtype == form.value
     assert manifest.preprocess.layout == ("NHWC" if form is InputForm.UINT8 else "NCHW")
     assert len(manifest.parity) == (2 if precision is Precision.FP32 else 3)

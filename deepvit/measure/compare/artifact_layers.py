@@ -9,6 +9,7 @@ from deepvit.images.samples import default_images, parity_crops
 from deepvit.progress import Progress
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.session import artifact_of, engine_here
 from deepvit.runtime.tensors import Images
@@ -40,7 +41,7 @@ def report_layers(
         InputError: Not a reduced precision, not its reference, or no images.
     """
     manifest = artifact.manifest
-    if manifest.precision == "fp32":
+    if manifest.precision is Precision.FP32:
         raise InputError(f"{artifact.folder} is float32 itself; give an fp16 or bf16 artifact")
     crops = parity_crops(imagenet, count or default_images(manifest.preprocess.crop), manifest.preprocess)
     if isinstance(fixed := manifest.input.shape[0], int):  # the graph takes no other number
@@ -63,9 +64,10 @@ def report_layers(
 
 def _reference(path: pathlib.Path, artifact: Artifact) -> bytes:
     reference = artifact_of(path)
-    if reference.manifest.precision != "fp32" or reference.manifest.weights.sha256 != artifact.manifest.weights.sha256:
+    precision, weights = reference.manifest.precision, reference.manifest.weights.sha256
+    expected = artifact.manifest.weights.sha256
+    if precision is not Precision.FP32 or weights != expected:
         raise InputError(
-            f"--reference {path} is {reference.manifest.precision} with weights "
-            f"{reference.manifest.weights.sha256[:16]}…; expected fp32 with {artifact.manifest.weights.sha256[:16]}…"
+            f"--reference {path} is {precision.value} with weights {weights[:16]}…; expected fp32 with {expected[:16]}…"
         )
     return reference.read(MODEL)

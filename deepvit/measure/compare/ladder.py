@@ -19,7 +19,6 @@ from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, Bound, bound_of, b
 from deepvit.metrics.distance import compare_logits
 from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import Crop, model_input
 from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels, is_in_artifact
 from deepvit.runtime.tensors import Images, Logits
@@ -148,13 +147,17 @@ def _rungs(name: str, how: SessionOptions, weights: WeightOptions) -> Iterator[_
     if not path.is_dir():
         opened = open_model(name, how, weights)
         kind = "engine" if path.suffix in PLAN_SUFFIXES else "model"
-        yield _Rung(stage=f"{kind}-{opened.precision or 'unknown'}", opened=opened)
+        yield _Rung(stage=f"{kind}-{_precision_text(opened)}", opened=opened)
         return
     graph = open_model(str(path / MODEL), how, weights)
-    yield _Rung(stage=f"onnx-{graph.precision}", opened=graph)
+    yield _Rung(stage=f"onnx-{_precision_text(graph)}", opened=graph)
     plan = engine_here(artifact_of(path), allow_host_code=how.allow_host_code) if how.provider is None else None
     if plan is not None:
         yield _Rung(stage=f"engine {plan}", opened=open_model(str(path / plan), how, weights), is_engine=True)
+
+
+def _precision_text(opened: OpenedModel) -> str:
+    return "unknown" if opened.precision is None else opened.precision.value
 
 
 def _require_same_classes(model: OpenedModel, reference: OpenedModel) -> None:
@@ -255,5 +258,5 @@ def _bound(rung: _Rung, reference: OpenedModel) -> Bound:
     """Return what a rung must hold: an engine against its graph, a graph against the reference."""
     precision = rung.opened.precision
     if rung.is_engine and precision is not None:
-        return ENGINE_BOUNDS.get(Precision(precision), FP32_BOUND)
+        return ENGINE_BOUNDS.get(precision, FP32_BOUND)
     return bound_of(precision, reference.precision, FP32_BOUND)

@@ -56,7 +56,7 @@ def compare_layers(artifact: Artifact, reference: bytes, images: Images) -> list
     typed, batch = artifact.read(MODEL), artifact.manifest.batch
     runs = {
         "float32": _graph(reference, "the float32 graph", batch),
-        artifact.manifest.precision: _graph(typed, MODEL, batch),
+        artifact.manifest.precision.value: _graph(typed, MODEL, batch),
     }
     return _compare(runs, artifact.manifest.input.name, images)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pydantic
 
 from deepvit.metrics.distance import sqnr_db
-from deepvit.runtime.manifest import ParityStage
+from deepvit.runtime.manifest import ParityStage, Precision
 from deepvit.runtime.preprocess import decode_rgb
 from deepvit.runtime.tensors import Logits
 
@@ -40,7 +40,7 @@ class ComparedModel(pydantic.BaseModel):
 
     model: str
     runs_on: str
-    precision: str | None
+    precision: Precision | None
     random_weights: bool
     input_max_abs: float | None  # between its input and the reference's; None where they are not comparable
     stages: list[ParityStage]
@@ -119,7 +119,7 @@ class LayerDistance:
 class LayerReport:
     """SQNR at every block against float32: of the graph, and of an engine where one was run."""
 
-    precision: str
+    precision: Precision
     images: int
     graph: list[LayerDistance]
     engine: list[LayerDistance] | None
@@ -129,7 +129,7 @@ class LayerReport:
         graph = [layer.as_dict() for layer in self.graph]
         fall = steepest_fall(self.graph)
         steepest = None if fall is None else {"layer": fall[0].layer, "fall_db": fall[1]}
-        record = {"precision": self.precision, "images": self.images, "graph": graph, "engine": rows}
+        record = {"precision": self.precision.value, "images": self.images, "graph": graph, "engine": rows}
         return json.dumps(record | {"steepest_fall": steepest}, indent=2)
 
 

@@ -52,7 +52,7 @@ def _words(worst: WorstImage, names: Sequence[str]) -> str:
 def describe_layers(report: LayerReport) -> Iterator[str | rich.table.Table]:
     """Yield the table of blocks, and where the SQNR falls most."""
     table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("output of", f"{report.precision} graph", "change") + (("engine",) if report.engine else ()):
+    for column in ("output of", f"{report.precision.value} graph", "change") + (("engine",) if report.engine else ()):
         table.add_column(column, justify="right" if column != "output of" else "left")
     before = None
     for index, layer in enumerate(report.graph):

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP, FLOAT32_BOUND, bound_of
+from deepvit.runtime.manifest import Precision
 
 from .result import Evaluation
 
 
-def evaluation_breaches(result: Evaluation, precision: str | None, reference: str | None) -> Iterator[str]:
+def evaluation_breaches(result: Evaluation, precision: Precision | None, reference: Precision | None) -> Iterator[str]:
     """Yield what a result does not hold, by the precisions of both; accuracy is asked of trained weights alone."""
     if result.non_finite:
         yield f"the logits of {result.non_finite} images are not finite"

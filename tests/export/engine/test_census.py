@@ -15,6 +15,7 @@ from deepvit.export.engine.census import (
 )
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.manifest import Precision
 
 GEMM = Layer("blocks.0.attn.qkv/MatMul", "MATRIX_MULTIPLY", ("HALF", "HALF"), ("HALF",), ("NORMALIZATION", "CONSTANT"))
 CONV = Layer("patch_embed.proj/Conv", "CONVOLUTION", ("HALF",), ("HALF",), ("CAST",))
@@ -29,7 +30,7 @@ def manifest(tiny_artifact):
     """A manifest that promises one product and one convolution in FP16, or what is given."""
     base = open_artifact(tiny_artifact).manifest
 
-    def make(precision="fp16", **counts):
+    def make(precision=Precision.FP16, **counts):
         graph = base.graph | {"gemms": 1, "convolutions": 1} | counts
         return base.model_copy(update={"precision": precision, "graph": graph})
 
@@ -42,23 +43,23 @@ def _as(layer, kind):
 
 def test_what_was_promised_passes(manifest):
     assert network_breaches(NETWORK, manifest()) == []
-    assert network_breaches([_as(CONV, "BF16"), _as(GEMM, "BF16"), SOFTMAX], manifest("bf16")) == []
-    assert network_breaches([_as(CONV, "FLOAT"), _as(GEMM, "FLOAT"), SOFTMAX], manifest("fp32")) == []
-    assert network_breaches([CONV, GEMM, QUANTIZED], manifest("int8", gemms=2, quantized_gemms=1)) == []
+    assert network_breaches([_as(CONV, "BF16"), _as(GEMM, "BF16"), SOFTMAX], manifest(Precision.BF16)) == []
+    assert network_breaches([_as(CONV, "FLOAT"), _as(GEMM, "FLOAT"), SOFTMAX], manifest(Precision.FP32)) == []
+    assert network_breaches([CONV, GEMM, QUANTIZED], manifest(Precision.INT8, gemms=2, quantized_gemms=1)) == []
 
 
 @pytest.mark.parametrize(
     ("layers", "precision", "counts", "says"),
     [
-        ([CONV, _as(GEMM, "FLOAT")], "fp16", {}, r"blocks.0.attn.qkv/MatMul \(MATRIX_MULTIPLY\) computes in FLOAT, expected HALF"),
-        ([CONV, GEMM], "bf16", {}, "computes in HALF, expected BF16"),
-        ([CONV, GEMM, _as(SOFTMAX, "BF16")], "bf16", {}, r"Softmax \(SOFTMAX\) computes in BF16, expected FLOAT"),
-        ([CONV, GEMM, _as(SOFTMAX, "FP8")], "fp8", {}, "SOFTMAX.* computes in FP8"),
-        ([CONV], "fp16", {}, "0 MATRIX_MULTIPLY layers, promised 1"),
-        ([GEMM], "fp16", {}, "0 CONVOLUTION layers, promised 1"),
-        ([CONV, QUANTIZED], "fp16", {}, "1 quantised GEMMs, promised 0"),
-        ([CONV, GEMM], "int8", {"quantized_gemms": 1}, "0 quantised GEMMs, promised 1"),
-        ([CONV, GEMM] + [_as(GEMM, "FLOAT")] * 30, "fp16", {"gemms": 31}, "and 22 more"),
+        ([CONV, _as(GEMM, "FLOAT")], Precision.FP16, {}, r"blocks.0.attn.qkv/MatMul \(MATRIX_MULTIPLY\) computes in FLOAT, expected HALF"),
+        ([CONV, GEMM], Precision.BF16, {}, "computes in HALF, expected BF16"),
+        ([CONV, GEMM, _as(SOFTMAX, "BF16")], Precision.BF16, {}, r"Softmax \(SOFTMAX\) computes in BF16, expected FLOAT"),
+        ([CONV, GEMM, _as(SOFTMAX, "FP8")], Precision.FP8, {}, "SOFTMAX.* computes in FP8"),
+        ([CONV], Precision.FP16, {}, "0 MATRIX_MULTIPLY layers, promised 1"),
+        ([GEMM], Precision.FP16, {}, "0 CONVOLUTION layers, promised 1"),
+        ([CONV, QUANTIZED], Precision.FP16, {}, "1 quantised GEMMs, promised 0"),
+        ([CONV, GEMM], Precision.INT8, {"quantized_gemms": 1}, "0 quantised GEMMs, promised 1"),
+        ([CONV, GEMM] + [_as(GEMM, "FLOAT")] * 30, Precision.FP16, {"gemms": 31}, "and 22 more"),
     ],
 )  # fmt: skip
 def test_what_was_not_promised_is_named(manifest, layers, precision, counts, says):
@@ -117,7 +118,7 @@ def test_an_engine_that_came_out_in_fp32_is_named(manifest, layer, says):
 
 
 def test_an_engine_that_dropped_its_quantization_is_named(manifest):
-    network, promised = [QUANTIZED], manifest("int8", gemms=1, convolutions=0, quantized_gemms=1)
+    network, promised = [QUANTIZED], manifest(Precision.INT8, gemms=1, convolutions=0, quantized_gemms=1)
     fused = "[ONNX Layer: blocks.0.mlp.fc1/MatMul]"
     held = layers_from_inspector(inspected(("a", fused, ["Int8", "Int8"], ["Half"], "")))
     assert engine_breaches(held, network, promised) == []

@@ -3,6 +3,7 @@
 import pytest
 
 from deepvit.export.engine.fast_types import fast_types, why_slow
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.trt.library import Backend
 
 TRT, RTX = Backend.TENSORRT, Backend.TENSORRT_RTX
@@ -11,14 +12,14 @@ TRT, RTX = Backend.TENSORRT, Backend.TENSORRT_RTX
 @pytest.mark.parametrize(
     ("precision", "capabilities", "backend", "says"),
     [
-        ("int8", ("8.9",), TRT, None),
-        ("int8", ("10.3",), TRT, "10.3 computes INT8 slower than FP16"),
-        ("int8", ("8.9", "12.0"), RTX, "INT8 for weights alone"),
-        ("fp8", ("8.6", "8.9"), TRT, "compute capability 8.6 has no FP8"),
-        ("fp8", ("8.9", "12.0"), RTX, None),
-        ("fp16", ("10.3",), TRT, None),
-        ("int8", ("99.0",), TRT, None),
-        ("int8", (), TRT, None),
+        (Precision.INT8, ("8.9",), TRT, None),
+        (Precision.INT8, ("10.3",), TRT, "10.3 computes INT8 slower than FP16"),
+        (Precision.INT8, ("8.9", "12.0"), RTX, "INT8 for weights alone"),
+        (Precision.FP8, ("8.6", "8.9"), TRT, "compute capability 8.6 has no FP8"),
+        (Precision.FP8, ("8.9", "12.0"), RTX, None),
+        (Precision.FP16, ("10.3",), TRT, None),
+        (Precision.INT8, ("99.0",), TRT, None),
+        (Precision.INT8, (), TRT, None),
     ],
 )
 def test_why_a_precision_does_not_pay(precision, capabilities, backend, says):
@@ -30,6 +31,6 @@ def test_every_gpu_of_the_table_has_fp16():
     from deepvit.export.engine.fast_types import FAST
 
     for capability in FAST:
-        assert "fp16" in fast_types(capability)
-        assert "fp16" in fast_types(capability, RTX)
+        assert Precision.FP16 in fast_types(capability)
+        assert Precision.FP16 in fast_types(capability, RTX)
     assert fast_types("1.0") == frozenset()

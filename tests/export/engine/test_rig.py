@@ -49,7 +49,7 @@ def build(
 def promise(artifact, model, precision):
     """The manifest of a graph at `precision`, as the export writes it."""
     manifest = open_artifact(artifact).manifest
-    return manifest.model_copy(update={"precision": precision.value, "graph": manifest.graph | count_gemms(model)})
+    return manifest.model_copy(update={"precision": precision, "graph": manifest.graph | count_gemms(model)})
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_fp8_attention_and_weight_only_pass_the_census_and_build(tiny_loaded, tm
 def test_another_type_than_promised_is_caught(tiny_loaded, tmp_path, on_rig):
     options = ExportOptions(graph=GraphOptions(precision=Precision.INT8), output=tmp_path / "a")
     artifact = export_artifact(tiny_loaded, options)
-    fp8 = artifact.manifest.model_copy(update={"precision": "fp8"})
+    fp8 = artifact.manifest.model_copy(update={"precision": Precision.FP8})
     with pytest.raises(OutOfBoundsError, match=r"QuantizeLinear quantises to INT8, promised fp8"):
         build(artifact.read("model.onnx"), on_parsed=lambda layers: require_network(layers, fp8))
 
