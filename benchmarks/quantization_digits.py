@@ -68,7 +68,15 @@ def main() -> None:
         for form in FORMS:
             for method in METHODS:
                 check, sqnr = measure(source, form, method, dataset)
-                rows.append({"model": name, "precision": form, "method": method, "sqnr_db": sqnr, **check.model_dump()})
+                rows.append(
+                    {
+                        "model": name,
+                        "precision": form,
+                        "method": method,
+                        "sqnr_db": sqnr,
+                        **check.model_dump(mode="json"),
+                    }
+                )
                 print(
                     f"{name:14s}{form:20s}{method:20s}{check.top1:7.2f}%{check.reference_top1:8.2f}%{check.drop:7.2f}"
                     f"{check.agreement:10.2f}%{sqnr:6.1f} dB",

@@ -28,7 +28,7 @@ from benchmarks.interleaved import machine, write_result
 from deepvit.images.class_names import default_labels
 from deepvit.images.samples import SAMPLES
 from deepvit.runtime import Artifact, crop_image, model_input, open_artifact, open_session
-from deepvit.runtime.triton.configs import Backend
+from deepvit.runtime.triton.configs import TritonBackend
 from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
 from tests.doubles.triton_server import WHEEL, Server, install_server
 
@@ -170,7 +170,7 @@ def served(artifact: Artifact) -> Iterator[tuple[Server, str]]:
             name=name,
             labels=default_labels(artifact.manifest.classes),
             golden_image=(SAMPLES / "astronaut.jpg").read_bytes(),
-            backends=(Backend.PYTHON,),
+            backends=(TritonBackend.PYTHON,),
         )
         write_repository(artifact, options)
         program = install_server(pathlib.Path(folder) / "server")

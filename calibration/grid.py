@@ -1,34 +1,23 @@
 """The grids of numbers that quantised tensors live on: their scales, and rounding to them as ONNX defines it."""
 
 import dataclasses
-import enum
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from deepvit.runtime.manifest import Grid
+
 Values = npt.NDArray[np.floating[Any]]
 E4M3_MAX = 448.0
+DTYPES: dict[Grid, np.dtype[Any]] = {  # what stores a grid's numbers
+    Grid.INT8: np.dtype(np.int8),
+    Grid.UINT8: np.dtype(np.uint8),
+    Grid.FP8: np.dtype(ml_dtypes.float8_e4m3fn),
+}
+LARGEST = {Grid.INT8: 127.0, Grid.UINT8: 255.0, Grid.FP8: E4M3_MAX}  # the largest magnitude, in steps
 SMALLEST_STEP = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴: of a tensor that is all zero
-
-
-class Grid(enum.Enum):
-    """A number format of eight bits."""
-
-    INT8 = "int8"  # −127 … 127, zero point 0: the only integers that TensorRT takes
-    UINT8 = "uint8"  # 0 … 255 with a zero point: what ONNX Runtime's CPU kernels run fastest
-    FP8 = "fp8"  # E4M3: ±448, three bits of mantissa
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy type that stores it."""
-        return np.dtype({"int8": np.int8, "uint8": np.uint8, "fp8": ml_dtypes.float8_e4m3fn}[self.value])
-
-    @property
-    def largest(self) -> float:
-        """The largest magnitude on the grid, in steps."""
-        return {"int8": 127.0, "uint8": 255.0, "fp8": E4M3_MAX}[self.value]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +46,8 @@ def scale_of(low: float, high: float, grid: Grid) -> Scale:
     """Return the scale that covers [low, high]; zero is always on the grid."""
     low, high = min(low, 0.0), max(high, 0.0)
     if grid is not Grid.UINT8:
-        return Scale(grid, half_step(max(-low, high) / grid.largest))
-    step = half_step((high - low) / grid.largest)
+        return Scale(grid, half_step(max(-low, high) / LARGEST[grid]))
+    step = half_step((high - low) / LARGEST[grid])
     return Scale(grid, step, zero_point=int(np.clip(np.rint(-low / float(step)), 0, 255)))
 
 
@@ -70,7 +59,7 @@ def weight_scale(weight: Values, grid: Grid) -> Scale:
     """
     if grid is Grid.FP8:
         return Scale(Grid.FP8, half_step(np.abs(weight).max() / E4M3_MAX))
-    return Scale(Grid.INT8, half_step(np.abs(weight).max(axis=0) / Grid.INT8.largest))
+    return Scale(Grid.INT8, half_step(np.abs(weight).max(axis=0) / LARGEST[Grid.INT8]))
 
 
 def stored(values: Values, scale: Scale) -> npt.NDArray[Any]:
@@ -79,8 +68,8 @@ def stored(values: Values, scale: Scale) -> npt.NDArray[Any]:
     if scale.grid is Grid.FP8:
         return np.clip(steps, -E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
     lowest = 0 if scale.grid is Grid.UINT8 else -127  # a symmetric grid leaves −128 out
-    highest = scale.grid.largest
-    return np.clip(np.rint(steps) + scale.zero_point, lowest, highest).astype(scale.grid.dtype)
+    highest = LARGEST[scale.grid]
+    return np.clip(np.rint(steps) + scale.zero_point, lowest, highest).astype(DTYPES[scale.grid])
 
 
 def rounded(values: Values, scale: Scale) -> npt.NDArray[np.float32]:

@@ -1,7 +1,6 @@
 """Which images calibrate: seeded, the same number of each class, sorted, and all of them decodable."""
 
 import dataclasses
-import enum
 import logging
 import random
 
@@ -9,20 +8,12 @@ from deepvit.images.decode import decode_images
 from deepvit.images.sources import ImageSource, Subset, list_sha256
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import Preprocessing
 
 logger = logging.getLogger(__name__)
 CORRUPT_SHOWN = 20
 DEFAULT_SEED = 0
-
-
-class Split(enum.Enum):
-    """Where images come from."""
-
-    TRAIN = "train"
-    VAL = "val"
-    FOLDER = "folder"  # a folder of images that is neither
-    BUNDLED = "bundled"  # the photographs that come with the export
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,9 @@ import dataclasses
 import pathlib
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Grid
 
 from .budget.budget import Budget
-from .grid import Grid
 from .images import DEFAULT_SEED
 from .observe.calibrate import DEFAULT_METHODS, Equalization
 from .observe.histogram import Method

@@ -14,8 +14,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.manifest import Grid
 
-from .grid import Grid, Scale, stored, weight_scale
+from .grid import DTYPES, Scale, stored, weight_scale
 from .policy import Product, find_products
 from .ranges import Ranges
 
@@ -119,7 +120,7 @@ class _Inserter:
             raise OutOfBoundsError(f"{name} reaches {self._ranges.tensors[name].high:.4g}: its scale does not fit FP16")
         base = name.removesuffix(".out")
         step = self._constant(f"{base}.scale", scale.step.reshape(()))
-        zero = self._constant(f"{base}.zero_point", np.array(scale.zero_point, scale.grid.dtype))
+        zero = self._constant(f"{base}.zero_point", np.array(scale.zero_point, DTYPES[scale.grid]))
         held = self._insert(product, "QuantizeLinear", f"{base}/QuantizeLinear", [name, step, zero])
         return self._insert(product, "DequantizeLinear", f"{base}/DequantizeLinear", [held, step, zero])
 

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 import pydantic
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Sha256
+from deepvit.runtime.manifest import Grid, Sha256, Split
 
-from .grid import Grid, Scale, scale_of
-from .images import Split
+from .grid import Scale, scale_of
 
 RANGES = "ranges.json"
 MAX_BYTES = 64 << 20

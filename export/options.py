@@ -4,10 +4,9 @@ import dataclasses
 import enum
 import pathlib
 
-from deepvit.calibration.grid import Grid
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, Precision
 
 
 class Target(enum.Enum):

@@ -38,8 +38,8 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
 def describe_calibration(calibration: Calibration) -> Iterator[str]:
     """Yield what the ranges come from, what stays unquantised, and what quantisation costs."""
     yield (
-        f"calibrated on {calibration.images} images of {calibration.split}, ranges by {calibration.method} for "
-        f"{calibration.grid}; {calibration.rescaled} sites rescaled, exactly"
+        f"calibrated on {calibration.images} images of {calibration.split.value}, ranges by {calibration.method} for "
+        f"{calibration.grid.value}; {calibration.rescaled} sites rescaled, exactly"
     )
     if calibration.replaced:
         yield f"replaced, because they cannot be decoded: {', '.join(calibration.replaced)}"
@@ -63,7 +63,7 @@ def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:
     gemms = engine.census.gemms_attributed
     yield f"the engine's own layers hold to it; its inspector names {gemms} of the network's GEMMs"
     for stage in manifest.parity:
-        if stage.stage == f"engine-{engine.backend}":
+        if stage.stage == f"engine-{engine.backend.value}":
             sqnr = "exact" if stage.sqnr_db is None else f"SQNR {stage.sqnr_db:.1f} dB"
             agreement = f"top-1 agreement {stage.top1_agreement:.2%}"
             yield f"against {stage.against} on {stage.images} images: {sqnr}, {agreement}"
@@ -71,7 +71,7 @@ def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:
 
 def _engine_line(engine: Engine) -> str:
     profile = f"batch {engine.profile}"
-    return f"{engine.backend} {engine.version}, compute capability {engine.compute_capability}, {profile}"
+    return f"{engine.backend.value} {engine.version}, compute capability {engine.compute_capability}, {profile}"
 
 
 def _gemm_types(census: dict[str, int]) -> str:

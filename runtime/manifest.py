@@ -28,6 +28,35 @@ class Precision(enum.Enum):
     FP8 = "fp8"
 
 
+class Grid(enum.Enum):
+    """A number format of eight bits that quantised tensors are stored in."""
+
+    INT8 = "int8"  # −127 … 127, zero point 0: the only integers that TensorRT takes
+    UINT8 = "uint8"  # 0 … 255 with a zero point: what ONNX Runtime's CPU kernels run fastest
+    FP8 = "fp8"  # E4M3: ±448, three bits of mantissa
+
+
+class Split(enum.Enum):
+    """Where images of a dataset come from."""
+
+    TRAIN = "train"
+    VAL = "val"
+    FOLDER = "folder"  # a folder of images that is neither
+    BUNDLED = "bundled"  # the photographs that come with the export
+
+
+class Backend(enum.Enum):
+    """Which library builds and runs an engine; the two cannot load each other's plans."""
+
+    TENSORRT = "tensorrt"  # data-centre and RTX cards; builds on the GPU that it builds for
+    TENSORRT_RTX = "tensorrt-rtx"  # RTX cards; builds without a GPU, compiles kernels where the plan is loaded
+
+    @property
+    def plan(self) -> str:
+        """The plan's file name in an artifact."""
+        return "engine.plan" if self is Backend.TENSORRT else "engine.rtx.plan"
+
+
 class Interval(pydantic.BaseModel):
     """A 95% confidence interval, in percent or points."""
 
@@ -101,7 +130,7 @@ class AccuracyCheck(_Record):
 
     images: PositiveInt
     list_sha256: Sha256
-    split: str  # train, val or folder
+    split: Split
     agreement: float
     agreement_interval: Interval
     reference_top1: float | None = None  # these are None without labels
@@ -118,8 +147,8 @@ class Calibration(_Record):
     images: PositiveInt
     list_sha256: Sha256
     ranges_sha256: Sha256
-    grid: Literal["int8", "uint8", "fp8"]
-    split: Literal["train", "val", "folder", "bundled"]
+    grid: Grid
+    split: Split
     seed: int
     replaced: tuple[str, ...] = ()  # images that could not be decoded
     rescaled: int = 0  # sites where activations were rescaled into weights
@@ -150,7 +179,7 @@ class Engine(_Record):
     """One engine, where it can run, and what is in it."""
 
     file: FileName
-    backend: Literal["tensorrt", "tensorrt-rtx"]
+    backend: Backend
     version: Annotated[str, pydantic.Field(pattern=r"^[0-9]+(\.[0-9]+)+")]
     compute_capability: Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.[0-9](,[0-9]+\.[0-9])*$")]
     gpu: str | None  # the GPU that it was tuned on; None where it was built without one

@@ -13,10 +13,10 @@ from deepvit.export.engine.options import EngineOptions
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.metrics.distance import sqnr_db
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.ort.graph import providers
 from deepvit.runtime.session import open_session
-from deepvit.runtime.trt.library import Backend, installed_version
+from deepvit.runtime.trt.library import installed_version
 from deepvit.runtime.trt.machine import this_machine
 
 pytestmark = pytest.mark.gpu

@@ -4,6 +4,8 @@ from typing import Literal
 
 import pydantic
 
+from deepvit.runtime.manifest import Grid
+
 
 class UnitSensitivity(pydantic.BaseModel):
     """What quantising one unit does; `kl` is the mean Kullback-Leibler divergence from float32, in nats."""
@@ -23,7 +25,7 @@ class Sensitivity(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["sensitivity"] = "sensitivity"
-    grid: str
+    grid: Grid
     images: int
     random_weights: bool
     all_kl: float  # everything quantised

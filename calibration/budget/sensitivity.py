@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from deepvit.metrics.distance import sqnr_db
 from deepvit.progress import Advance
+from deepvit.runtime.manifest import Grid
 from deepvit.runtime.tensors import Images, Logits
 
 from .result import Sensitivity, UnitSensitivity
@@ -46,7 +47,7 @@ def measure_sensitivity(
     batches: Iterable[Images],
     images: int,
     *,
-    grid: str,
+    grid: Grid,
     random_weights: bool,
     progress: Advance,
 ) -> Sensitivity:

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.tensors import Images, Logits
 
+from ..grid import DTYPES
 from ..policy import Product, find_products, units_of
 from ..quantize import store_weight
 from ..ranges import Ranges
@@ -127,7 +128,7 @@ class _Switched:
         scale = self._ranges.tensors[name].scale(self._ranges.grid)
         step, zero, held, restored, chosen = (f"{prefix}:{what}" for what in ("step", "zero", "held", "dq", "chosen"))
         self._constants[step] = numpy_helper.from_array(scale.step.reshape(()), step)
-        self._constants[zero] = numpy_helper.from_array(np.array(scale.zero_point, scale.grid.dtype), zero)
+        self._constants[zero] = numpy_helper.from_array(np.array(scale.zero_point, DTYPES[scale.grid]), zero)
         self._nodes += [
             helper.make_node("QuantizeLinear", [name, step, zero], [held], held),
             helper.make_node("DequantizeLinear", [held, step, zero], [restored], restored),

@@ -7,8 +7,8 @@ import hashlib
 import onnx
 
 from deepvit.progress import Progress
+from deepvit.runtime.manifest import Grid
 
-from ..grid import Grid
 from ..images import CalibrationImages
 from ..policy import Product, activations_of, find_products
 from ..ranges import Ranges, Rescaling, TensorRange

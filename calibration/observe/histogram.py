@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Grid
 
-from ..grid import E4M3_MAX, Grid
+from ..grid import E4M3_MAX
 
 BINS = 1 << 14  # over [−amax, amax]: fine enough where one outlier is a hundred times the rest
 ENTROPY_BINS = 2048  # of |x|, as NVIDIA's calibrator has them

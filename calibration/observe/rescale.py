@@ -11,6 +11,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from deepvit.runtime.manifest import Grid
+
 from ..grid import Grid, rounded, scale_of, weight_scale
 from ..policy import Product
 from ..ranges import Rescaling

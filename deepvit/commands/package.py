@@ -41,7 +41,7 @@ def package(
         raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
     from deepvit.images.class_names import default_labels, read_labels
     from deepvit.runtime.session import artifact_of
-    from deepvit.runtime.triton.configs import Backend
+    from deepvit.runtime.triton.configs import TritonBackend
     from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
 
     opened = artifact_of(artifact)
@@ -53,8 +53,8 @@ def package(
         golden_image=_golden_image(golden_image),
         backends=None
         if backends is None
-        else tuple(choice_from("--backends", part.strip(), Backend) for part in backends.split(",")),
-        served=None if serve is None else choice_from("--serve", serve, Backend),
+        else tuple(choice_from("--backends", part.strip(), TritonBackend) for part in backends.split(",")),
+        served=None if serve is None else choice_from("--serve", serve, TritonBackend),
     )
     with steps() as step:
         step(f"writing {triton}")

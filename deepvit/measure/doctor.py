@@ -6,9 +6,9 @@ import importlib.util
 
 from deepvit.export.engine.fast_types import fast_types
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
-from deepvit.runtime.trt.library import INSTALL, MODULES, Backend
+from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine
 
 ABILITIES = {

@@ -61,7 +61,7 @@ def report_sensitivity(
         model,
         feed.batches(),
         len(scored),
-        grid=calibrated.ranges.grid.value,
+        grid=calibrated.ranges.grid,
         random_weights=source.is_random,
         progress=progress(f"quantising {len(model.units)} linears one by one on {len(scored)} images"),
     )
@@ -71,7 +71,8 @@ def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table
     """Yield the table, the most sensitive linears first."""
     note = " (random weights)" if result.random_weights else ""
     everything = f"KL {result.all_kl:.2e}, SQNR {db_text(result.all_sqnr_db)}"
-    yield f"{len(result.units)} linears in {result.grid} on {result.images} images{note}; all of them: {everything}"
+    where = f"in {result.grid.value} on {result.images} images{note}"
+    yield f"{len(result.units)} linears {where}; all of them: {everything}"
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("", "linear", "KL alone", "SQNR alone", "KL without it", "SQNR without it"):
         table.add_column(column, no_wrap=True)
@@ -112,7 +113,7 @@ def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
     if result.all_sqnr_db is not None:
         lower.axhline(result.all_sqnr_db, color="0.4", linestyle="--", label="all quantised")
     note = ", random weights" if result.random_weights else ""
-    upper.set_title(f"Sensitivity to {result.grid}, {result.images} images{note}")
+    upper.set_title(f"Sensitivity to {result.grid.value}, {result.images} images{note}")
     upper.set_ylabel("SQNR in dB, quantised alone")
     lower.set_ylabel("SQNR in dB, left out alone")
     lower.set_xlabel("block")

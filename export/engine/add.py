@@ -15,11 +15,11 @@ from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Engine, Manifest, ParityStage, Precision
+from deepvit.runtime.manifest import ATTENTION_MAPS, Backend, BatchRange, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.tensors import Images
-from deepvit.runtime.trt.library import INSTALL, MODULES, Backend
+from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine
 
 from .census import census_of, layers_from_inspector, require_engine, require_network
@@ -78,7 +78,7 @@ def _check_precision(manifest: Manifest, options: EngineOptions, machine: Machin
     Raises:
         InputError: Unsigned activations, which only a CPU takes, or FP8 for a GPU without it.
     """
-    if manifest.calibration is not None and manifest.calibration.grid == "uint8":
+    if manifest.calibration is not None and manifest.calibration.grid is Grid.UINT8:
         raise InputError(
             "the artifact was quantised with unsigned activations for a CPU, which TensorRT does not take; export "
             "again without --target cpu"
@@ -167,7 +167,7 @@ def _record(built: Built, options: EngineOptions, batch: BatchRange, machine: Ma
     limits = {"workspace_bytes": options.workspace_bytes, "optimization_level": options.optimization_level}
     return Engine(
         file=options.backend.plan,
-        backend=options.backend.value,
+        backend=options.backend,
         version=built.version,
         compute_capability=",".join(options.compute_capabilities or (machine.compute_capability or "",)),
         gpu=machine.gpu if is_tuned_here else None,
@@ -190,7 +190,7 @@ def _write(artifact: Artifact, engine: Engine, plan: bytes, stages: list[ParityS
                 _link(artifact.folder / name, staging / name)
         (staging / engine.file).write_bytes(plan)
         files = dict(old.files) | {engine.file: artifacts.record_file(staging / engine.file)}
-        stale = f"engine-{engine.backend}"
+        stale = f"engine-{engine.backend.value}"
         manifest = old.model_copy(
             update={
                 "engines": (*(e for e in old.engines if e.file != engine.file), engine),

@@ -5,7 +5,7 @@ import pathlib
 import shlex
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.machine import Machine
 
 from ..options import Target

@@ -5,8 +5,7 @@ for weights alone; for 10.3 the Blackwell Ultra data sheet, 0.15 dense POPS of I
 it has been measured by this project.
 """
 
-from deepvit.runtime.manifest import Precision
-from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.manifest import Backend, Precision
 
 TURING = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
 AMPERE = TURING | {Precision.BF16}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from deepvit.progress import Share
 from deepvit.runtime.errors import DeviceError, InputError
-from deepvit.runtime.manifest import BatchRange, HardwareCompatibility
-from deepvit.runtime.trt.library import Backend, Library, checked, constructed
+from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.trt.library import Library, checked, constructed
 
 from .census import Layer
 from .options import EngineOptions

@@ -5,8 +5,7 @@ import pathlib
 import re
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange, HardwareCompatibility
-from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
 
 LEVELS = range(6)  # builder_optimization_level
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
-from deepvit.runtime.manifest import BatchRange, HardwareCompatibility
-from deepvit.runtime.trt.library import Backend, Library, load_library, logger_of
+from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.trt.library import Library, load_library, logger_of
 
 from .network import EngineBuilder
 from .options import EngineOptions

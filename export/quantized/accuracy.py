@@ -37,7 +37,7 @@ def measure_check(
 
 def _record(counts: PairedCounts, held_out: HeldOut) -> AccuracyCheck:
     n, both, lost, gained = counts.images, counts.both, counts.lost, counts.gained
-    images, split = list_sha256(held_out.source), held_out.split.value
+    images, split = list_sha256(held_out.source), held_out.split
     interval = wilson_interval(counts.agree, n)
     if both is None or lost is None or gained is None:  # no labels
         return AccuracyCheck(
@@ -86,7 +86,7 @@ def describe_check(check: AccuracyCheck) -> str:
     """Return what quantisation cost, in words."""
     low, high = check.agreement_interval.low, check.agreement_interval.high
     agreement = f"agreement {check.agreement:.2f}% (95% interval {low:.2f} to {high:.2f})"
-    where = f"on {check.images} held-out images of {check.split}"
+    where = f"on {check.images} held-out images of {check.split.value}"
     if check.drop is None or check.drop_interval is None:
         return f"{agreement} with float32 {where}, which have no labels"
     low, high = check.drop_interval.low, check.drop_interval.high

@@ -44,7 +44,7 @@ class BudgetSearch:
         progress: Progress,
     ) -> None:
         self._source, self._is_labelled, self._progress = source, is_labelled, progress
-        self._grid = calibrated.ranges.grid.value
+        self._grid = calibrated.ranges.grid
         self._model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=weight_only)
         self._images: list[Images] = []
         self._labels: list[npt.NDArray[np.int64]] = []

@@ -14,7 +14,7 @@ from deepvit.metrics.paired import PairedCounts
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import AccuracyCheck, Calibration, ParityStage
+from deepvit.runtime.manifest import AccuracyCheck, Calibration, Grid, ParityStage
 from deepvit.runtime.session import Session
 
 from ..graph.cast import cast_graph
@@ -86,8 +86,8 @@ def quantize(
         images=ranges.images,
         list_sha256=ranges.list_sha256,
         ranges_sha256=ranges_sha256(text),
-        grid=ranges.grid.value,
-        split=ranges.split.value,
+        grid=ranges.grid,
+        split=ranges.split,
         seed=ranges.seed,
         replaced=ranges.replaced,
         rescaled=len(ranges.rescalings),

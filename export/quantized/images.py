@@ -13,6 +13,7 @@ from deepvit.images.sources import ImageSource, Subset, spread
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Split
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ QUEUE_DELAY_MICROSECONDS = 2000  # how long a request may wait for others to sha
 PREPROCESSING_INSTANCES = 2
 
 
-class Backend(enum.Enum):
+class TritonBackend(enum.Enum):
     """What runs the model in Triton."""
 
     TENSORRT = "tensorrt"  # the engine, by Triton's TensorRT backend
@@ -69,7 +69,7 @@ def preprocess_config(names: Names, manifest: Manifest, image_bytes: int) -> Mod
     return _python(config, PREPROCESSING_INSTANCES)
 
 
-def model_config(names: Names, manifest: Manifest, backend: Backend, batch: BatchRange) -> ModelConfig:
+def model_config(names: Names, manifest: Manifest, backend: TritonBackend, batch: BatchRange) -> ModelConfig:
     """What the artifact takes → logits, batches formed of requests that wait for one another.
 
     Args:
@@ -84,17 +84,17 @@ def model_config(names: Names, manifest: Manifest, backend: Backend, batch: Batc
     config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_MICROSECONDS
     for size in sorted({1, batch.max}):  # the largest too: memory is then what it will be
         _warm_up(config, [Sample(taken, layout.IMAGES)], size)
-    if backend is Backend.PYTHON:
+    if backend is TritonBackend.PYTHON:
         config.backend = "python"
         return _python(config, 1)
-    config.platform = "tensorrt_plan" if backend is Backend.TENSORRT else "onnxruntime_onnx"
-    config.default_model_filename = "model.plan" if backend is Backend.TENSORRT else "model.onnx"
+    config.platform = "tensorrt_plan" if backend is TritonBackend.TENSORRT else "onnxruntime_onnx"
+    config.default_model_filename = "model.plan" if backend is TritonBackend.TENSORRT else "model.onnx"
     kind = schema.ModelInstanceGroup
-    config.instance_group.add(count=1, kind=kind.KIND_GPU if backend is Backend.TENSORRT else kind.KIND_AUTO)
+    config.instance_group.add(count=1, kind=kind.KIND_GPU if backend is TritonBackend.TENSORRT else kind.KIND_AUTO)
     return config
 
 
-def classify_config(names: Names, manifest: Manifest, backend: Backend) -> ModelConfig:
+def classify_config(names: Names, manifest: Manifest, backend: TritonBackend) -> ModelConfig:
     """Logits → the most probable classes, unless they are not finite or the model does not give the golden ones."""
     config = _config(names.classify, manifest.batch.max, (_logits(manifest), _status()), _answer(manifest))
     config.backend = "python"
@@ -106,7 +106,7 @@ def classify_config(names: Names, manifest: Manifest, backend: Backend) -> Model
     return _python(config, 1)
 
 
-def ensemble_config(names: Names, manifest: Manifest, backend: Backend) -> ModelConfig:
+def ensemble_config(names: Names, manifest: Manifest, backend: TritonBackend) -> ModelConfig:
     """Encoded images → classes."""
     config = _config(names.ensemble, manifest.batch.max, (_image(),), _answer(manifest))
     config.platform = "ensemble"

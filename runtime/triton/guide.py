@@ -2,18 +2,20 @@
 
 from ..manifest import Engine, Manifest
 from . import layout
-from .configs import Backend
+from .configs import TritonBackend
 from .layout import Names
 from .releases import release_for
 
 NEEDS = {
-    Backend.TENSORRT: "Triton's TensorRT backend and the GPU that the plan was built for",
-    Backend.ONNXRUNTIME: "Triton's ONNX Runtime backend",
-    Backend.PYTHON: "Triton's Python backend",
+    TritonBackend.TENSORRT: "Triton's TensorRT backend and the GPU that the plan was built for",
+    TritonBackend.ONNXRUNTIME: "Triton's ONNX Runtime backend",
+    TritonBackend.PYTHON: "Triton's Python backend",
 }
 
 
-def guide(names: Names, manifest: Manifest, backends: list[Backend], served: Backend, engine: Engine | None) -> str:
+def guide(
+    names: Names, manifest: Manifest, backends: list[TritonBackend], served: TritonBackend, engine: Engine | None
+) -> str:
     """Return the text of README.md."""
     models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in backends)
     random = "\n**The weights are random: the answers mean nothing.**\n" if manifest.has_random_weights else ""
@@ -33,7 +35,7 @@ grows under load. A path with a space in it hangs Triton's Python backend. The P
 | model | needs |
 |---|---|
 {models}
-| `{names.preprocess}`, `{names.classify}` | {NEEDS[Backend.PYTHON]} |
+| `{names.preprocess}`, `{names.classify}` | {NEEDS[TritonBackend.PYTHON]} |
 | `{names.ensemble}` | the three that it is made of; it serves with `{names.model(served.value)}` |
 
 A model whose backend this server lacks does not come up; delete its folder, or leave it out when packaging with

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
 from ..errors import InputError
-from ..manifest import ATTENTION_MAPS, BatchRange, Engine, Precision
+from ..manifest import ATTENTION_MAPS, Backend, BatchRange, Engine, Precision
 from ..preprocess import crop_image, model_input
 from ..session import open_session
 from . import configs, layout
-from .configs import Backend
+from .configs import TritonBackend
 from .guide import guide
 from .layout import Names
 from .schema import ModelConfig, config_text
@@ -54,8 +54,8 @@ class RepositoryOptions:
     name: str  # of the ensemble
     labels: list[str]
     golden_image: bytes
-    backends: tuple[Backend, ...] | None = None  # all that the artifact has files for where None
-    served: Backend | None = None  # what the ensemble runs; the first of `backends` where None
+    backends: tuple[TritonBackend, ...] | None = None  # all that the artifact has files for where None
+    served: TritonBackend | None = None  # what the ensemble runs; the first of `backends` where None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +64,14 @@ class _Plan:
 
     artifact: Artifact
     names: Names
-    backends: tuple[Backend, ...]
-    served: Backend
+    backends: tuple[TritonBackend, ...]
+    served: TritonBackend
     golden: Golden
     options: RepositoryOptions
 
     @property
     def engine(self) -> Engine | None:
-        return _engine_of(self.artifact) if Backend.TENSORRT in self.backends else None
+        return _engine_of(self.artifact) if TritonBackend.TENSORRT in self.backends else None
 
 
 def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str]:
@@ -106,22 +106,22 @@ def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str
     return [*(names.model(backend.value) for backend in backends), names.preprocess, names.classify, names.ensemble]
 
 
-def _backends_of(artifact: Artifact, asked: tuple[Backend, ...] | None) -> tuple[Backend, ...]:
+def _backends_of(artifact: Artifact, asked: tuple[TritonBackend, ...] | None) -> tuple[TritonBackend, ...]:
     """Return the backends that the artifact has files for; of those asked for, all must be among them."""
-    found = {Backend.PYTHON: ""}
-    found[Backend.TENSORRT] = "" if _engine_of(artifact) else "it has no engine.plan that holds its weights"
+    found = {TritonBackend.PYTHON: ""}
+    found[TritonBackend.TENSORRT] = "" if _engine_of(artifact) else "it has no engine.plan that holds its weights"
     # Triton's ONNX Runtime backend cannot be told to leave FP8's Q/DQ unfused, without which it refuses the graph.
     is_fp8 = artifact.manifest.precision is Precision.FP8
-    found[Backend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
+    found[TritonBackend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
     for backend in asked or ():
         if found[backend]:
             raise InputError(f"--backends {backend.value}: {artifact.folder}: {found[backend]}")
-    return asked or tuple(backend for backend in Backend if not found[backend])
+    return asked or tuple(backend for backend in TritonBackend if not found[backend])
 
 
 def _engine_of(artifact: Artifact) -> Engine | None:
     for engine in artifact.manifest.engines:
-        if engine.backend == "tensorrt" and not engine.weight_stripped:
+        if engine.backend is Backend.TENSORRT and not engine.weight_stripped:
             return engine
     return None
 
@@ -139,21 +139,21 @@ def _golden_of(artifact: Artifact, image: bytes) -> Golden:
         session.close()
 
 
-def _write_model(folder: pathlib.Path, plan: _Plan, backend: Backend) -> None:
+def _write_model(folder: pathlib.Path, plan: _Plan, backend: TritonBackend) -> None:
     artifact, model = plan.artifact, folder / plan.names.model(backend.value)
     engine = plan.engine
-    batch = engine.profile if backend is Backend.TENSORRT and engine is not None else artifact.manifest.batch
+    batch = engine.profile if backend is TritonBackend.TENSORRT and engine is not None else artifact.manifest.batch
     config = configs.model_config(plan.names, artifact.manifest, backend, _triton_batch(batch))
     _write_config(folder, config)
     version = model / layout.VERSION
     version.mkdir()
-    if backend is Backend.PYTHON:
+    if backend is TritonBackend.PYTHON:
         _write_python(version, "infer")
         plan.golden.save(version / layout.GOLDEN)
         (version / layout.ARTIFACT).mkdir()
         for name in (MANIFEST, *artifact.manifest.files):
             _copy(artifact, name, version / layout.ARTIFACT / name)
-    elif backend is Backend.ONNXRUNTIME:
+    elif backend is TritonBackend.ONNXRUNTIME:
         _copy(artifact, MODEL, version / "model.onnx")
     else:
         assert engine is not None
@@ -213,8 +213,8 @@ def _not_served(folder: str, names: list[str]) -> set[str]:
     return {"__pycache__", "cpp"} & set(names)
 
 
-def _write_requirements(folder: pathlib.Path, backends: tuple[Backend, ...]) -> None:
-    packages = [*REQUIRED, *(REQUIRED_BY_PYTHON if Backend.PYTHON in backends else ())]
+def _write_requirements(folder: pathlib.Path, backends: tuple[TritonBackend, ...]) -> None:
+    packages = [*REQUIRED, *(REQUIRED_BY_PYTHON if TritonBackend.PYTHON in backends else ())]
     lines = [f"{package}=={importlib.metadata.version(package)}\n" for package in packages]
     (folder / layout.REQUIREMENTS).write_text("".join(lines), encoding="ascii")
 

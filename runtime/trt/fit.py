@@ -4,8 +4,8 @@ import logging
 import shlex
 
 from ..errors import MissingError
-from ..manifest import Engine, HardwareCompatibility
-from .library import INSTALL, MODULES, Backend
+from ..manifest import Backend, Engine, HardwareCompatibility
+from .library import INSTALL, MODULES
 from .machine import Machine
 from .versions import numbers_of
 
@@ -21,7 +21,7 @@ def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
     """
     faults = misfits(engine, machine)
     if faults:
-        backend = Backend(engine.backend)
+        backend = engine.backend
         raise MissingError(
             f"{folder}/{engine.file} was built for {_built_for(engine)}; this machine has {_has(machine, backend)} "
             f"({'; '.join(faults)}); {_mend(machine, backend, folder)}"
@@ -32,7 +32,7 @@ def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
 
 def misfits(engine: Engine, machine: Machine) -> list[str]:
     """Return in words what keeps `engine` from running on `machine`; nothing where it can."""
-    backend = Backend(engine.backend)
+    backend = engine.backend
     faults = []
     version = machine.versions.get(backend)
     if version is None:
@@ -70,7 +70,7 @@ def _capabilities(engine: Engine) -> str:
 
 def _built_for(engine: Engine) -> str:
     driver = f", driver {engine.driver}" if engine.driver else ""
-    return f"{NAMES[Backend(engine.backend)]} {engine.version} on compute capability {_capabilities(engine)}{driver}"
+    return f"{NAMES[engine.backend]} {engine.version} on compute capability {_capabilities(engine)}{driver}"
 
 
 def _has(machine: Machine, backend: Backend) -> str:

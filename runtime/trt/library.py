@@ -6,7 +6,6 @@ the library's own class names, which the tests hold against the real bindings.
 
 import ctypes
 import dataclasses
-import enum
 import importlib
 import importlib.metadata
 import importlib.util
@@ -16,6 +15,7 @@ import platform
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DeviceError, MissingError
+from ..manifest import Backend
 from .versions import numbers_of
 
 if TYPE_CHECKING:
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class Backend(enum.Enum):
-    """Which library builds and runs an engine; the two cannot load each other's plans."""
-
-    TENSORRT = "tensorrt"  # data-centre and RTX cards; builds on the GPU that it builds for
-    TENSORRT_RTX = "tensorrt-rtx"  # RTX cards; builds without a GPU, compiles kernels where the plan is loaded
-
-    @property
-    def plan(self) -> str:
-        """The plan's file name in an artifact."""
-        return "engine.plan" if self is Backend.TENSORRT else "engine.rtx.plan"
 
 
 MODULES = {Backend.TENSORRT: "tensorrt", Backend.TENSORRT_RTX: "tensorrt_rtx"}

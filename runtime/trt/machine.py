@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 
-from .library import Backend, installed_version
+from ..manifest import Backend
+from .library import installed_version
 
 FIELDS = ("name", "compute_cap", "driver_version", "memory.total")
 TIMEOUT_S = 20

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..artifact import MANIFEST, MODEL, Artifact
 from ..errors import InputError
-from ..manifest import BatchRange, Tensor
+from ..manifest import Backend, BatchRange, Tensor
 from ..tensors import Images, Logits, check_images, check_logits, split_batches
 from .fit import require_fit
-from .library import Backend, load_library
+from .library import load_library
 from .machine import this_machine
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def open_plan(
         )
     require_fit(record, this_machine(), str(artifact.folder))
     weights = artifact.read(MODEL) if record.weight_stripped else None
-    return TensorRtSession(_load(plan, Backend(record.backend), str(path), allow_host_code, weights))
+    return TensorRtSession(_load(plan, record.backend, str(path), allow_host_code, weights))
 
 
 def _open_unverified(path: pathlib.Path, trust_unverified: bool, allow_host_code: bool) -> "TensorRtSession":

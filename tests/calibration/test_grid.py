@@ -5,13 +5,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from deepvit.calibration.grid import E4M3_MAX, Grid, half_step, rounded, scale_of, stored, weight_scale
+from deepvit.calibration.grid import DTYPES, E4M3_MAX, half_step, rounded, scale_of, stored, weight_scale
+from deepvit.runtime.manifest import Grid
 from deepvit.runtime.ort.graph import OnnxGraph
 
 
 def _by_onnxruntime(values, scale):
     step = numpy_helper.from_array(scale.step.reshape(()), "step")
-    zero = numpy_helper.from_array(np.array(scale.zero_point, scale.grid.dtype), "zero")
+    zero = numpy_helper.from_array(np.array(scale.zero_point, DTYPES[scale.grid]), "zero")
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "step", "zero"], ["y"]),

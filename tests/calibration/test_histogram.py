@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from deepvit.calibration.grid import Grid, rounded, scale_of
+from deepvit.calibration.grid import rounded, scale_of
 from deepvit.calibration.observe.histogram import BINS, Histogram, Method
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Grid
 
 
 def _histogram(values, parts=7):

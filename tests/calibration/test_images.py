@@ -14,6 +14,7 @@ from deepvit.images.imagenet import open_images
 from deepvit.images.sources import FolderSource
 from deepvit.progress import log_step
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import Preprocessing
 
 SMALL = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")

@@ -11,7 +11,6 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from deepvit.calibration.budget.switchable import SwitchableModel
-from deepvit.calibration.grid import Grid
 from deepvit.calibration.observe.calibrate import graph_sha256
 from deepvit.calibration.observe.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
 from deepvit.calibration.onnxruntime_products import fuse_products
@@ -24,7 +23,7 @@ from deepvit.export.graph.trace import finish, to_bytes, with_weights
 from deepvit.export.options import Target
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import Grid, Precision
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, images_of
 
 KEPT_OPS = ("Conv", "Softmax", "LayerNormalization", "Gelu", "Gemm", "ReduceMean")

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from deepvit.runtime.errors import DeviceError
-from deepvit.runtime.trt.library import Backend, Library
+from deepvit.runtime.manifest import Backend
+from deepvit.runtime.trt.library import Library
 
 PLAN = b"FAKE PLAN "
 SECRET = 7  # seeds the fake engine's weights

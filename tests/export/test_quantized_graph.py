@@ -14,7 +14,7 @@ from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import Grid, Precision, Split
 from deepvit.runtime.session import open_session
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
 
@@ -34,7 +34,11 @@ def export(loaded, digits, folder, *, precision=Precision.INT8, target=Target.ON
 @pytest.mark.parametrize("name", ["digits_patch", "digits_cnn"])
 @pytest.mark.parametrize(
     ("precision", "target", "grid"),
-    [(Precision.INT8, Target.AUTO, "int8"), (Precision.INT8, Target.CPU, "uint8"), (Precision.FP8, Target.AUTO, "fp8")],
+    [
+        (Precision.INT8, Target.AUTO, Grid.INT8),
+        (Precision.INT8, Target.CPU, Grid.UINT8),
+        (Precision.FP8, Target.AUTO, Grid.FP8),
+    ],
 )
 def test_trained_models_lose_next_to_nothing(digits, tmp_path, name, precision, target, grid):
     artifact = export(trained(name), digits, tmp_path / "a", precision=precision, target=target)
@@ -42,9 +46,9 @@ def test_trained_models_lose_next_to_nothing(digits, tmp_path, name, precision, 
     calibration = manifest.calibration
     method = "max" if precision is Precision.FP8 else "mse"
     assert (calibration.grid, calibration.method, calibration.images) == (grid, method, IMAGES)
-    assert calibration.split == "train"
+    assert calibration.split is Split.TRAIN
     check = calibration.check
-    assert (check.images, check.split) == (596, "val")
+    assert (check.images, check.split) == (596, Split.VAL)
     assert check.drop <= 0.5
     assert check.agreement >= 99
     assert check.drop_interval.low <= check.drop <= check.drop_interval.high

@@ -18,7 +18,7 @@ from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Precision, Weights
+from deepvit.runtime.manifest import ATTENTION_MAPS, Backend, BatchRange, Precision, Weights
 from deepvit.runtime.preprocess import model_input
 from tests.tiny_models import TINY
 
@@ -94,7 +94,6 @@ def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
     with pytest.raises(InputError, match="attention maps, which no engine does"):
         from deepvit.export.engine.add import add_engine
         from deepvit.export.engine.options import EngineOptions
-        from deepvit.runtime.trt.library import Backend
 
         add_engine(artifact.folder, EngineOptions(backend=Backend.TENSORRT), print)
 

@@ -15,11 +15,11 @@ from deepvit.export.engine.worker import Job
 from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import BatchRange, Engine
+from deepvit.runtime.manifest import Backend, BatchRange, Engine
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.tensors import Images
-from deepvit.runtime.trt.library import Backend, load_library
+from deepvit.runtime.trt.library import load_library
 
 from .result import LayerDistance
 
@@ -69,7 +69,7 @@ def compare_engine_layers(
     Raises:
         InputError, MissingError, DeviceError: As `build_engine` and `EngineOnGpu` do.
     """
-    backend = Backend(engine.backend)
+    backend = engine.backend
     capabilities = tuple(engine.compute_capability.split(",")) if backend is Backend.TENSORRT_RTX else ()
     count = len(images)
     job = Job(

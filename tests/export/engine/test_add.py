@@ -22,9 +22,8 @@ from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import Target
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, HardwareCompatibility
+from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.session import open_session
-from deepvit.runtime.trt.library import Backend
 from deepvit.runtime.trt.machine import Machine
 from tests.runtime.trt.test_plan import HERE
 
@@ -74,7 +73,7 @@ def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
     before = files_of(artifact)
     manifest = add_engine(artifact, RTX, quiet).manifest
     (engine,) = manifest.engines
-    assert (engine.file, engine.backend, engine.version) == ("engine.rtx.plan", "tensorrt-rtx", "1.7.1.116")
+    assert (engine.file, engine.backend, engine.version) == ("engine.rtx.plan", Backend.TENSORRT_RTX, "1.7.1.116")
     assert (engine.compute_capability, engine.gpu, engine.driver) == ("8.9,12.0", None, None)
     assert engine.census.network["MATRIX_MULTIPLY HALF"] == manifest.graph["gemms"] == 14
     assert engine.census.engine is None

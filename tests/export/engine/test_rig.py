@@ -13,8 +13,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import deepvit.model
-from deepvit.calibration.grid import Grid
-from deepvit.calibration.images import Split
 from deepvit.calibration.observe.statistics import probed
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.policy import activations_of, find_products
@@ -31,8 +29,7 @@ from deepvit.export.options import ExportOptions, GraphOptions, InputForm, MixFo
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact, record_file
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, HardwareCompatibility, Precision
-from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, Grid, HardwareCompatibility, Precision, Split
 from tests.places import ROOT
 
 PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]

@@ -13,7 +13,7 @@ from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
-from deepvit.runtime.triton.configs import Backend
+from deepvit.runtime.triton.configs import TritonBackend
 from deepvit.runtime.triton.releases import release_for
 from deepvit.runtime.triton.schema import parse_config, schema
 
@@ -122,7 +122,7 @@ def test_what_is_no_repository_is_an_error(tmp_path, repository):
 
 def test_an_earlier_repository_is_replaced_and_anything_else_is_not(packaged, cpp_data, tmp_path, repository):
     artifact = cpp_data / "artifacts" / "small"
-    packaged(artifact, repository, backends=(Backend.PYTHON,))
+    packaged(artifact, repository, backends=(TritonBackend.PYTHON,))
     assert not (repository / "small_tensorrt").exists()
     assert check_repository(repository) == []
     (tmp_path / "mine").mkdir()
@@ -135,9 +135,9 @@ def test_an_earlier_repository_is_replaced_and_anything_else_is_not(packaged, cp
 def test_what_cannot_be_packaged_is_refused_and_leaves_nothing(packaged, cpp_data, tmp_path):
     small = cpp_data / "artifacts" / "small"
     for options, expected in (
-        ({"backends": (Backend.TENSORRT,)}, "has no engine.plan"),
+        ({"backends": (TritonBackend.TENSORRT,)}, "has no engine.plan"),
         ({"name": "a b"}, "expected letters"),
-        ({"backends": (Backend.PYTHON,), "served": Backend.ONNXRUNTIME}, "is not among --backends"),
+        ({"backends": (TritonBackend.PYTHON,), "served": TritonBackend.ONNXRUNTIME}, "is not among --backends"),
         ({"golden_image": b"no image"}, "not an image"),
     ):
         with pytest.raises(InputError, match=expected):

@@ -11,7 +11,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from deepvit.runtime import crop_image, model_input, open_artifact
-from deepvit.runtime.triton.configs import Backend
+from deepvit.runtime.triton.configs import TritonBackend
 from tests.doubles.triton_server import Server
 from tests.runtime.triton.test_repository import rehash_artifact, replace_weights
 
@@ -36,7 +36,9 @@ def request(kind, encoded: list[bytes]):
 @pytest.fixture(scope="module")
 def served(start, packaged, cpp_data, tmp_path_factory):
     repository = packaged(
-        cpp_data / "artifacts" / "small", tmp_path_factory.mktemp("served") / "repository", backends=(Backend.PYTHON,)
+        cpp_data / "artifacts" / "small",
+        tmp_path_factory.mktemp("served") / "repository",
+        backends=(TritonBackend.PYTHON,),
     )
     with start(repository) as server:
         assert set(server.states().values()) == {"READY"}, server.text()
@@ -138,7 +140,7 @@ def batches_of(server: Server) -> dict[int, int]:
 
 
 def test_logits_that_are_not_finite_are_an_error_of_their_request_alone(start, packaged, cpp_data, tmp_path, rows):
-    repository = packaged(cpp_data / "artifacts" / "dark", tmp_path / "repository", backends=(Backend.PYTHON,))
+    repository = packaged(cpp_data / "artifacts" / "dark", tmp_path / "repository", backends=(TritonBackend.PYTHON,))
     dark = (cpp_data / "dark.png").read_bytes()
     with start(repository) as server:
         asked = [dark, rows[0][0]] * 8
@@ -159,7 +161,7 @@ def _try(server, image):
 def test_swapped_weights_are_not_served(start, packaged, cpp_data, tmp_path):
     """Once with the old hash, once with all hashes made to fit: the golden image tells."""
     for name, has_fitting_hash in (("plain", False), ("rehashed", True)):
-        repository = packaged(cpp_data / "artifacts" / "small", tmp_path / name, backends=(Backend.PYTHON,))
+        repository = packaged(cpp_data / "artifacts" / "small", tmp_path / name, backends=(TritonBackend.PYTHON,))
         artifact = repository / "small_python" / "1" / "artifact"
         replace_weights(artifact / "model.onnx")
         if has_fitting_hash:
@@ -177,7 +179,7 @@ def test_the_ensemble_refuses_a_model_that_came_up_with_other_weights(start, pac
     """As for an engine, which no Python opens: here the Python model's own proof is made to fit the swapped weights."""
     from deepvit.runtime.triton.serving.golden import Golden
 
-    repository = packaged(cpp_data / "artifacts" / "small", tmp_path / "repository", backends=(Backend.PYTHON,))
+    repository = packaged(cpp_data / "artifacts" / "small", tmp_path / "repository", backends=(TritonBackend.PYTHON,))
     version = repository / "small_python" / "1"
     replace_weights(version / "artifact" / "model.onnx")
     rehash_artifact(version / "artifact")

@@ -15,10 +15,9 @@ import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import BatchRange, Census, Engine, HardwareCompatibility
+from deepvit.runtime.manifest import Backend, BatchRange, Census, Engine, HardwareCompatibility
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.fit import misfits
-from deepvit.runtime.trt.library import Backend
 from deepvit.runtime.trt.machine import Machine, this_machine
 from tests.doubles.fake_gpu import PLAN, FakeCuda, Runtime, expected_logits, fake_library
 
@@ -158,7 +157,7 @@ def test_a_stripped_plan_takes_its_weights_from_the_verified_onnx_file(tiny_arti
         ({"hardware_compatible": HardwareCompatibility.AMPERE_PLUS}, {"compute_capability": "7.5"}, "not 8.0 or newer"),
         ({"version_compatible": True, "version": "11.5.0.1"}, {}, "does not load"),
         ({"version_compatible": True, "version": "10.13.0.1"}, {}, "does not load"),
-        ({"backend": "tensorrt-rtx", "compute_capability": "8.6,12.0"}, {"versions": {Backend.TENSORRT_RTX: "11.4.0.106"}}, "8.6 or 12.0"),
+        ({"backend": Backend.TENSORRT_RTX, "compute_capability": "8.6,12.0"}, {"versions": {Backend.TENSORRT_RTX: "11.4.0.106"}}, "8.6 or 12.0"),
     ],
 )  # fmt: skip
 def test_a_plan_of_another_machine(tiny_artifact, tmp_path, gpu, monkeypatch, changes, here, says):
