@@ -15,10 +15,10 @@ from benchmarks.interleaved import interleave, machine, print_rows, write_result
 from deepvit.export.graph.float32 import fold_and_prove
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
-from deepvit.export.options import GraphOptions, MixForm, Target
+from deepvit.export.options import GraphOptions, Target
 from deepvit.measure.bench.peers import plain_export
 from deepvit.model.load import LoadedModel, ModelOptions, load_model
-from deepvit.runtime.manifest import ANY_BATCH, Precision
+from deepvit.runtime.manifest import MixForm, Precision
 from deepvit.runtime.ort.graph import OnnxGraph
 
 BATCHES = (1, 8)
@@ -30,9 +30,10 @@ def our_export(loaded: LoadedModel, options: GraphOptions) -> bytes:
     """Export as `python cli.py export --fp32` does."""
     size = loaded.module.img_size
     images = np.zeros((1, 3, size, size), np.float32)
-    folded, _, _ = fold_and_prove(loaded.module, options, images)
-    graph = GraphModule(folded, options.mix_form, options.qkv_form, options.input_form, loaded.preprocessing()).float()
-    return to_bytes(onnx_from_module(graph, torch.from_numpy(images), ANY_BATCH, options.opset_version))
+    spec = options.spec
+    folded, _, _ = fold_and_prove(loaded.module, spec, images)
+    graph = GraphModule(folded, spec.mix, spec.qkv, spec.input_form, loaded.preprocessing()).float()
+    return to_bytes(onnx_from_module(graph, torch.from_numpy(images), spec.batch, spec.opset))
 
 
 def exports(variant: str) -> dict[str, Callable[[], bytes]]:

@@ -64,7 +64,7 @@ def main() -> None:
     for name in MODELS:
         loaded = load_model(ModelOptions(variant=name, pretrained=True))
         crops = parity_crops(dataset, 64, loaded.preprocessing())
-        source = float32_graph(loaded, GraphOptions(precision=Precision.INT8), crops, log_step)
+        source = float32_graph(loaded, GraphOptions(precision=Precision.INT8).spec, crops, log_step)
         for form in FORMS:
             for method in METHODS:
                 check, sqnr = measure(source, form, method, dataset)

@@ -6,7 +6,9 @@ import pathlib
 
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, Precision
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, InputForm, MixForm, Precision, QkvForm
+
+from .graph.spec import GraphSpec, Outputs
 
 
 class Target(enum.Enum):
@@ -17,35 +19,6 @@ class Target(enum.Enum):
     CPU = "cpu"  # the graph in the form that is fastest in ONNX Runtime on a CPU
     TENSORRT = "tensorrt"
     TENSORRT_RTX = "tensorrt-rtx"
-
-
-class MixForm(enum.Enum):
-    """How Θ'·A + b' is written in the graph."""
-
-    CONV = "conv"  # 1×1 convolution over heads, as in the original
-    MATMUL = "matmul"  # H×H matrix times (H, N·N), then + b'
-    MATMUL_VALUE = "matmul-value"  # the same without b'; its share N·b'·mean(v) is added after ·v
-
-
-class QkvForm(enum.Enum):
-    """How q, k and v are computed."""
-
-    FUSED = "fused"  # one GEMM of width 3·C
-    SPLIT = "split"  # three GEMMs, which spares the copies that split the fused one
-
-
-class InputForm(enum.Enum):
-    """What the graph takes."""
-
-    FLOAT32 = "float32"  # (B, 3, H, W), preprocessed
-    UINT8 = "uint8"  # (B, H, W, 3), resized and cropped; normalised inside the graph
-
-
-class Outputs(enum.Enum):
-    """What the graph gives."""
-
-    LOGITS = "logits"
-    MAPS = "maps"  # also every block's attention maps and tokens, to be looked at
 
 
 DEFAULT_OPSET = 20
@@ -119,25 +92,22 @@ class GraphOptions:
         return None
 
     @property
-    def opset_version(self) -> int:
-        if self.opset is not None:
-            return self.opset
-        return BF16_OPSET if self.precision is Precision.BF16 else DEFAULT_OPSET
+    def spec(self) -> GraphSpec:
+        """How the float32 graph is written: what was asked for, else the target's defaults.
 
-    @property
-    def mix_form(self) -> MixForm:
-        """The default measured fastest in ONNX Runtime on a CPU (benchmarks/); on GPUs it has not been measured."""
-        if self.mix is not None:
-            return self.mix
-        return MixForm.MATMUL_VALUE if self.outputs is Outputs.LOGITS else MixForm.MATMUL
-
-    @property
-    def qkv_form(self) -> QkvForm:
-        return QkvForm.SPLIT if self.target is Target.CPU else QkvForm.FUSED
-
-    @property
-    def pads_head_dim(self) -> bool:
-        return self.target in FOR_TENSORRT if self.pad_head_dim is None else self.pad_head_dim
+        That of the mix measured fastest in ONNX Runtime on a CPU (benchmarks/); on GPUs it has not been measured.
+        """
+        opset = BF16_OPSET if self.precision is Precision.BF16 else DEFAULT_OPSET
+        mix = MixForm.MATMUL_VALUE if self.outputs is Outputs.LOGITS else MixForm.MATMUL
+        return GraphSpec(
+            mix=self.mix or mix,
+            qkv=QkvForm.SPLIT if self.target is Target.CPU else QkvForm.FUSED,
+            input_form=self.input_form,
+            opset=self.opset or opset,
+            pads_head_dim=self.target in FOR_TENSORRT if self.pad_head_dim is None else self.pad_head_dim,
+            outputs=self.outputs,
+            batch=self.batch,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

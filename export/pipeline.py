@@ -17,9 +17,10 @@ from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import (
-    ATTENTION_MAPS,
     Calibration,
     FoldRecord,
+    GraphForm,
+    InputForm,
     Manifest,
     ParityStage,
     Precision,
@@ -33,7 +34,8 @@ from .graph.batch_check import check_batches
 from .graph.cast import FP16_MAX, cast_graph
 from .graph.float32 import Float32Graph, check_input_form, float32_graph, graph_preprocessing, graph_session
 from .graph.maps import expose_maps
-from .options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Outputs
+from .graph.spec import Outputs
+from .options import QUANTIZED, ExportOptions, GraphOptions
 from .quantized.graph import quantization_input, quantize
 from .quantized.images import CalibrationInput
 
@@ -67,7 +69,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         OutOfBoundsError: A stage of the parity ladder is outside its bound, or the precision does not hold the model.
         MissingError: ONNX Runtime is not installed, or the disk is full.
     """
-    check_input_form(loaded, options.graph)
+    check_input_form(loaded, options.graph.input_form)
     with artifacts.staged_artifact(options.output) as staging:
         is_quantized = options.graph.precision in QUANTIZED
         inputs = quantization_input(loaded, options, progress) if is_quantized else None
@@ -89,7 +91,7 @@ def _build_graph(
     loaded: LoadedModel, options: ExportOptions, crops: Crop, inputs: CalibrationInput | None, progress: Progress
 ) -> _Graph:
     """Fold, export, cast or quantise; prove each."""
-    source = float32_graph(loaded, options.graph, crops, progress)
+    source = float32_graph(loaded, options.graph.spec, crops, progress)
     progress("checking batch sizes")
     check_batches(source.model, source.images, options.graph.batch)
     precision = options.graph.precision
@@ -154,7 +156,8 @@ def _largest(activations: dict[str, float], count: int) -> dict[str, float]:
 
 
 def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging: pathlib.Path) -> Manifest:
-    module, batch = loaded.module, options.batch
+    module, spec, batch = loaded.module, options.spec, options.batch
+    counts = onnx_graph.count_gemms(graph.model)
     size = module.img_size
     is_uint8 = options.input_form is InputForm.UINT8
     dynamic: int | str = onnx_graph.BATCH if batch.min != batch.max else batch.max
@@ -170,15 +173,17 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
         ),
         output=Tensor(name=onnx_graph.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
         batch=batch,
-        preprocess=graph_preprocessing(loaded, options),
+        preprocess=graph_preprocessing(loaded, spec.input_form),
         folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in graph.folds),
-        graph={
-            "opset": options.opset_version,
-            "mix": options.mix_form.value,
-            "qkv": options.qkv_form.value,
-            **({ATTENTION_MAPS: len(loaded.module.blocks)} if options.outputs is Outputs.MAPS else {}),
-            **onnx_graph.count_gemms(graph.model),
-        },
+        graph=GraphForm(
+            opset=spec.opset,
+            mix=spec.mix,
+            qkv=spec.qkv,
+            attention_maps=len(module.blocks) if spec.outputs is Outputs.MAPS else None,
+            gemms=counts.gemms,
+            convolutions=counts.convolutions,
+            quantized_gemms=counts.quantized_gemms or None,
+        ),
         calibration=graph.calibration,
         parity=tuple(graph.stages),
         largest_activation=_largest(graph.activations, ACTIVATIONS_KEPT),

@@ -2,7 +2,7 @@
 
 import enum
 import pathlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -12,6 +12,7 @@ from .preprocess import Preprocessing
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 PositiveInt = Annotated[int, pydantic.Field(ge=1)]
+Count = Annotated[int, pydantic.Field(ge=0)]
 
 
 class _Record(pydantic.BaseModel):
@@ -57,6 +58,28 @@ class Backend(enum.Enum):
         return "engine.plan" if self is Backend.TENSORRT else "engine.rtx.plan"
 
 
+class MixForm(enum.Enum):
+    """How Θ'·A + b' is written in the graph."""
+
+    CONV = "conv"  # 1×1 convolution over heads, as in the original
+    MATMUL = "matmul"  # H×H matrix times (H, N·N), then + b'
+    MATMUL_VALUE = "matmul-value"  # the same without b'; its share N·b'·mean(v) is added after ·v
+
+
+class QkvForm(enum.Enum):
+    """How q, k and v are computed."""
+
+    FUSED = "fused"  # one GEMM of width 3·C
+    SPLIT = "split"  # three GEMMs, which spares the copies that split the fused one
+
+
+class InputForm(enum.Enum):
+    """What the graph takes."""
+
+    FLOAT32 = "float32"  # (B, 3, H, W), preprocessed
+    UINT8 = "uint8"  # (B, H, W, 3), resized and cropped; normalised inside the graph
+
+
 class Interval(pydantic.BaseModel):
     """A 95% confidence interval, in percent or points."""
 
@@ -100,7 +123,6 @@ class BatchRange(_Record):
         return f"{self.min}:{self.opt}:{self.max}"
 
 
-ATTENTION_MAPS = "attention_maps"  # in a manifest's `graph`: how many blocks give their maps beside the logits
 ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
 
 
@@ -111,6 +133,23 @@ class FoldRecord(_Record):
     applied: int
     max_abs_weight: float
     max_abs_bias: float
+
+
+class GraphForm(_Record):
+    """The form that the graph was written in, and what it is made of; None where the manifest does not say."""
+
+    opset: PositiveInt | None = None
+    mix: MixForm | None = None
+    qkv: QkvForm | None = None
+    attention_maps: PositiveInt | None = None  # how many blocks give their maps beside the logits; None: none does
+    gemms: Count | None = None
+    convolutions: Count | None = None
+    quantized_gemms: Count | None = None  # None: there are none
+
+    @pydantic.model_serializer(mode="wrap")
+    def _said(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not said."""
+        return {name: value for name, value in write(self).items() if value is not None}
 
 
 class ParityStage(_Record):
@@ -195,7 +234,7 @@ class Engine(_Record):
 class FileRecord(_Record):
     """Size and hash of one file of the artifact."""
 
-    bytes: Annotated[int, pydantic.Field(ge=0)]
+    bytes: Count
     sha256: Sha256
 
 
@@ -213,7 +252,7 @@ class Manifest(_Record):
     batch: BatchRange
     preprocess: Preprocessing
     folds: tuple[FoldRecord, ...]
-    graph: dict[str, str | int] = {}  # opset and the form that the graph was written in
+    graph: GraphForm = GraphForm()
     parity: tuple[ParityStage, ...]
     largest_activation: dict[str, float] = {}  # of fp16 and bf16 graphs: tensor → max |x| on the parity images
     calibration: Calibration | None = None
@@ -224,6 +263,10 @@ class Manifest(_Record):
     @property
     def has_random_weights(self) -> bool:
         return self.weights.source == "random"
+
+    @property
+    def input_form(self) -> InputForm:
+        return InputForm(self.input.dtype)
 
     def to_json(self) -> str:
         return self.model_dump_json(by_alias=True, indent=2) + "\n"

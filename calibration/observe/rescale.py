@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from deepvit.runtime.manifest import Grid
 
-from ..grid import Grid, rounded, scale_of, weight_scale
+from ..grid import rounded, scale_of, weight_scale
 from ..policy import Product
 from ..ranges import Rescaling
 from .statistics import ChannelStatistics

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import InputForm, MixForm
 
 from .build import build_one, runnable_file
 from .terminal.console import check_json, out, print_next, write_json
@@ -85,7 +86,8 @@ def export(
     from deepvit.calibration.observe.calibrate import Equalization as EqualizationChoice
     from deepvit.calibration.observe.histogram import Method
     from deepvit.calibration.options import QuantizationOptions
-    from deepvit.export.options import ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Target, batch_from_text
+    from deepvit.export.graph.spec import Outputs
+    from deepvit.export.options import ExportOptions, GraphOptions, Target, batch_from_text
     from deepvit.model.variants import find_variant
     from deepvit.runtime.manifest import Precision
 

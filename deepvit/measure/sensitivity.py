@@ -52,7 +52,7 @@ def report_sensitivity(
     if inputs.images is None:
         raise InputError("sensitivity is scored on images; give --imagenet DIR")
     crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing())
-    source = float32_graph(loaded, graph, crops, progress)
+    source = float32_graph(loaded, graph.spec, crops, progress)
     calibrated = calibrate_graph(source, graph, quantization, inputs, progress)
     model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=quantization.weight_only)
     scored = spread(inputs.images.source, images)

@@ -15,7 +15,7 @@ from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import ATTENTION_MAPS, Backend, BatchRange, Engine, Grid, Manifest, ParityStage, Precision
+from deepvit.runtime.manifest import Backend, BatchRange, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.tensors import Images
@@ -50,7 +50,7 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagene
         OutOfBoundsError: The engine is not what was promised, by its layers or by its answers.
     """
     artifact = open_artifact(folder)
-    if ATTENTION_MAPS in artifact.manifest.graph:
+    if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{folder} gives its attention maps, which no engine does; export it without --attention-maps")
     machine = this_machine()
     options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))

@@ -108,13 +108,17 @@ def _shown(faults: list[str]) -> str:
 def network_breaches(layers: list[Layer], manifest: Manifest) -> list[str]:
     """Return in words where the network is not what the manifest promises."""
     faults = []
-    for kind, key in ((GEMMS, "gemms"), (CONVOLUTIONS, "convolutions")):
+    form = manifest.graph
+    for kind, promised in (
+        (GEMMS, _said("gemms", form.gemms)),
+        (CONVOLUTIONS, _said("convolutions", form.convolutions)),
+    ):
         got = sum(layer.kind == kind for layer in layers)
-        if got != _promised(manifest, key):
-            faults.append(f"{got} {kind} layers, promised {_promised(manifest, key)}")
+        if got != promised:
+            faults.append(f"{got} {kind} layers, promised {promised}")
     quantized = sum(layer.is_quantized for layer in layers if layer.kind in (GEMMS, CONVOLUTIONS))
-    if quantized != manifest.graph.get("quantized_gemms", 0):
-        faults.append(f"{quantized} quantised GEMMs, promised {manifest.graph.get('quantized_gemms', 0)}")
+    if quantized != (form.quantized_gemms or 0):
+        faults.append(f"{quantized} quantised GEMMs, promised {form.quantized_gemms or 0}")
     computes_in = COMPUTES_IN[manifest.precision]
     allowed_sums = {"FLOAT", computes_in} - {"BF16"}
     for layer in layers:
@@ -128,11 +132,10 @@ def network_breaches(layers: list[Layer], manifest: Manifest) -> list[str]:
     return faults
 
 
-def _promised(manifest: Manifest, key: str) -> int:
-    promised = manifest.graph.get(key)
-    if not isinstance(promised, int):
-        raise InputError(f"the manifest does not say how many {key} its graph has; export again")
-    return promised
+def _said(what: str, count: int | None) -> int:
+    if count is None:
+        raise InputError(f"the manifest does not say how many {what} its graph has; export again")
+    return count
 
 
 def engine_breaches(layers: list[Layer], network: list[Layer], manifest: Manifest) -> list[str]:

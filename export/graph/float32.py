@@ -13,15 +13,15 @@ from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ATTENTION_MAPS, BatchRange, Manifest, ParityStage, Precision
+from deepvit.runtime.manifest import BatchRange, InputForm, ParityStage, QkvForm
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.tensors import Images, Logits
 
-from ..options import GraphOptions, InputForm, MixForm, Outputs, QkvForm, Target
 from . import trace as onnx_graph
 from .module import GraphModule
 from .proof import prove_rewrite, torch_logits
+from .spec import GraphSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,17 +57,17 @@ class Float32Graph:
         return self.loaded.weights.source == "random"
 
 
-def check_input_form(loaded: LoadedModel, options: GraphOptions) -> None:
+def check_input_form(loaded: LoadedModel, form: InputForm) -> None:
     """Refuse pixels as input of a model that does not take RGB.
 
     Raises:
         InputError: It does not.
     """
-    if options.input_form is InputForm.UINT8 and loaded.module.in_chans != 3:
+    if form is InputForm.UINT8 and loaded.module.in_chans != 3:
         raise InputError(f"--input uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
 
 
-def float32_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progress: Progress) -> Float32Graph:
+def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: Progress) -> Float32Graph:
     """Fold and export `loaded`, each held against the original on `crops` (N, H, W, 3) uint8.
 
     Raises:
@@ -75,13 +75,13 @@ def float32_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progr
         InputError: The exporter cannot write this opset.
         MissingError: ONNX Runtime is not installed.
     """
-    preprocessing = graph_preprocessing(loaded, options)
+    preprocessing = graph_preprocessing(loaded, spec.input_form)
     float_images = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
-    images = crops if options.input_form is InputForm.UINT8 else float_images
+    images = crops if spec.input_form is InputForm.UINT8 else float_images
     progress("folding in float64")
-    folded, reports, folding_stage = fold_and_prove(loaded.module, options, float_images)
-    progress(f"exporting ONNX (opset {options.opset_version})")
-    model = _traced(folded, options, preprocessing, images[:1])
+    folded, reports, folding_stage = fold_and_prove(loaded.module, spec, float_images)
+    progress(f"exporting ONNX (opset {spec.opset})")
+    model = _traced(folded, spec, preprocessing, images[:1])
     progress(f"comparing ONNX with PyTorch on {len(crops)} images")
     expected = torch_logits(loaded.module, float_images)
     session = graph_session(model, "the ONNX graph in float32")
@@ -92,7 +92,7 @@ def float32_graph(loaded: LoadedModel, options: GraphOptions, crops: Crop, progr
         loaded=loaded,
         folded=folded,
         model=model,
-        module_of=lambda changed: _graph_module(changed, options, preprocessing),
+        module_of=lambda changed: _graph_module(changed, spec, preprocessing),
         preprocessing=preprocessing,
         float_images=float_images,
         images=images,
@@ -107,57 +107,44 @@ def graph_session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
     return OnnxRuntimeSession(onnx_graph.to_bytes(model), name=name, batch=BatchRange(min=1, opt=4, max=4))
 
 
-def _graph_module(folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing) -> GraphModule:
-    form = (options.mix_form, options.qkv_form, options.input_form)
-    return GraphModule(folded, *form, preprocessing, options.outputs).float()
+def _graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> GraphModule:
+    return GraphModule(folded, spec.mix, spec.qkv, spec.input_form, preprocessing, spec.outputs).float()
 
 
-def _traced(folded: DeepViT, options: GraphOptions, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
-    module = _graph_module(folded, options, preprocessing)
-    return onnx_graph.onnx_from_module(module, torch.from_numpy(example), options.batch, options.opset_version)
+def _traced(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
+    module = _graph_module(folded, spec, preprocessing)
+    return onnx_graph.onnx_from_module(module, torch.from_numpy(example), spec.batch, spec.opset)
 
 
-def float32_graph_of(loaded: LoadedModel, manifest: Manifest, crops: Crop) -> bytes:
-    """Export the float32 graph that an artifact's typed one was made from.
+def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:
+    """Export `loaded` again, as `float32_graph` did, and return the ONNX file's bytes.
 
     Args:
-        loaded: The artifact's weights.
-        manifest: The artifact's.
+        loaded: The model.
+        spec: How its graph is written.
         crops: Images (N, H, W, 3) uint8, on which the folds are proved again.
 
     Raises:
         OutOfBoundsError: The folds changed the answer.
     """
-    options = GraphOptions(
-        precision=Precision.FP32,
-        target=Target.CPU if manifest.graph["qkv"] == QkvForm.SPLIT.value else Target.ONNX,
-        batch=manifest.batch,
-        input_form=InputForm.UINT8 if manifest.input.dtype == "uint8" else InputForm.FLOAT32,
-        opset=int(manifest.graph["opset"]),
-        mix=MixForm(manifest.graph["mix"]),
-        pad_head_dim=any(record.name == "pad_head_dim" and record.applied for record in manifest.folds),
-        outputs=Outputs.MAPS if ATTENTION_MAPS in manifest.graph else Outputs.LOGITS,
-    )
     floats = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
-    folded, _, _ = fold_and_prove(loaded.module, options, floats)
-    images = crops if options.input_form is InputForm.UINT8 else floats
-    return onnx_graph.to_bytes(_traced(folded, options, graph_preprocessing(loaded, options), images[:1]))
+    folded, _, _ = fold_and_prove(loaded.module, spec, floats)
+    images = crops if spec.input_form is InputForm.UINT8 else floats
+    return onnx_graph.to_bytes(_traced(folded, spec, graph_preprocessing(loaded, spec.input_form), images[:1]))
 
 
-def fold_and_prove(
-    original: DeepViT, options: GraphOptions, images: Images
-) -> tuple[DeepViT, list[FoldReport], ParityStage]:
-    """Fold `original` as the target wants it and compare both in float64 on a few of `images`."""
+def fold_and_prove(original: DeepViT, spec: GraphSpec, images: Images) -> tuple[DeepViT, list[FoldReport], ParityStage]:
+    """Fold `original` as `spec` wants it and compare both in float64 on a few of `images`."""
     folds = list(folding.ALWAYS)
-    if options.qkv_form is QkvForm.SPLIT:  # k and v have GEMMs of their own, which then need no bias
+    if spec.qkv is QkvForm.SPLIT:  # k and v have GEMMs of their own, which then need no bias
         folds += [folding.fold_key_bias, folding.fold_value_bias]
-    if options.pads_head_dim:
+    if spec.pads_head_dim:
         folds.append(folding.pad_head_dim)
     folded, reports = folding.fold(original, folds)
     exact = folding.float64_copy(original)
     return folded, reports, prove_rewrite("folded-float64", "original-float64", folded, exact, images)
 
 
-def graph_preprocessing(loaded: LoadedModel, options: GraphOptions) -> Preprocessing:
+def graph_preprocessing(loaded: LoadedModel, form: InputForm) -> Preprocessing:
     """Return the manifest's preprocessing: that of the graph's input."""
-    return loaded.preprocessing("NHWC" if options.input_form is InputForm.UINT8 else "NCHW")
+    return loaded.preprocessing("NHWC" if form is InputForm.UINT8 else "NCHW")

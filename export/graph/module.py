@@ -12,9 +12,10 @@ from torch import nn
 from deepvit.model.attention import Attention, ReAttention
 from deepvit.model.network import Block, DeepViT
 from deepvit.model.rewrites.fold import is_mix_folded
+from deepvit.runtime.manifest import InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing
 
-from ..options import InputForm, MixForm, Outputs, QkvForm
+from .spec import Outputs
 
 CENTERED_SCALE = 2.0**-7  # brings centred pixels into [-1, 1]; a power of two, hence exact in every float type
 

@@ -3,6 +3,7 @@
 import ast
 import collections
 import contextlib
+import dataclasses
 import io
 import logging
 import warnings
@@ -174,12 +175,20 @@ def strip_metadata(model: ir.Model) -> None:
             value.metadata_props.clear()
 
 
-def count_gemms(model: onnx.ModelProto) -> dict[str, int]:
-    """Return how many matrix products and convolutions the graph has, which the engine's census is held against."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GemmCounts:
+    """How many matrix products and convolutions a graph has, and how many of the products are of quantised numbers."""
+
+    gemms: int
+    convolutions: int
+    quantized_gemms: int
+
+
+def count_gemms(model: onnx.ModelProto) -> GemmCounts:
+    """Count what the engine's census is held against."""
     kinds = [node.op_type for node in model.graph.node]
-    quantized = count_quantized(model)
-    return {
-        "gemms": kinds.count("MatMul") + kinds.count("Gemm") + kinds.count(PRODUCT),
-        "convolutions": kinds.count("Conv"),
-        **({"quantized_gemms": quantized} if quantized else {}),
-    }
+    return GemmCounts(
+        gemms=kinds.count("MatMul") + kinds.count("Gemm") + kinds.count(PRODUCT),
+        convolutions=kinds.count("Conv"),
+        quantized_gemms=count_quantized(model),
+    )

@@ -5,7 +5,6 @@ import dataclasses
 import onnx
 
 from deepvit.calibration.budget.budget import Budget
-from deepvit.calibration.grid import Grid
 from deepvit.calibration.onnxruntime_products import fuse_products
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import ranges_sha256

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 
 from deepvit.calibration.budget.budget import Budget, BudgetKind
-from deepvit.calibration.images import CalibrationImages, ImageChoice, Split, choose_images
+from deepvit.calibration.images import CalibrationImages, ImageChoice, choose_images
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
 from deepvit.calibration.ranges import Ranges, read_ranges
 from deepvit.images.imagenet import has_split, open_dataset, open_images

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
 from ..errors import InputError
-from ..manifest import ATTENTION_MAPS, Backend, BatchRange, Engine, Precision
+from ..manifest import Backend, BatchRange, Engine, Precision
 from ..preprocess import crop_image, model_input
 from ..session import open_session
 from . import configs, layout
@@ -82,7 +82,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str
     """
     if any(character.isspace() for character in str(options.output.absolute())):
         raise InputError(f"--triton {options.output}: a path with a space hangs Triton's Python backend; name another")
-    if ATTENTION_MAPS in artifact.manifest.graph:
+    if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without --attention-maps")
     names = Names(options.name)
     backends = _backends_of(artifact, options.backends)

@@ -21,7 +21,7 @@ def calibrated(
 ):
     """Return the float32 graph of `loaded`, and it calibrated."""
     graph = GraphOptions(precision=precision, target=target)
-    source = float32_graph(loaded, graph, parity_crops(dataset, 4, loaded.preprocessing()), log_step)
+    source = float32_graph(loaded, graph.spec, parity_crops(dataset, 4, loaded.preprocessing()), log_step)
     options = QuantizationOptions(images=images, **wanted)
     return source, calibrate_graph(
         source, graph, options, calibration_input(loaded, options, dataset, log_step), log_step

@@ -16,12 +16,12 @@ from deepvit.export.graph.batch_check import check_batches
 from deepvit.export.graph.cast import FP16_MAX, cast_graph, check_fp16_range
 from deepvit.export.graph.module import GraphAttention, GraphBlock, GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
-from deepvit.export.options import GraphOptions, InputForm, MixForm, QkvForm, Target
+from deepvit.export.options import GraphOptions, Target
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, InputForm, MixForm, Precision, QkvForm
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import rounded_on_cpu
 from deepvit.runtime.preprocess import Preprocessing, model_input
@@ -212,8 +212,8 @@ def test_options_check_themselves():
         GraphOptions(precision=Precision.BF16, opset=20)
     with pytest.raises(InputError, match="expected 18 to 23"):
         GraphOptions(opset=9)
-    assert GraphOptions(target=Target.CPU).qkv_form is QkvForm.SPLIT
-    assert [GraphOptions(target=t).pads_head_dim for t in (Target.AUTO, Target.ONNX, Target.CPU)] == [
+    assert GraphOptions(target=Target.CPU).spec.qkv is QkvForm.SPLIT
+    assert [GraphOptions(target=t).spec.pads_head_dim for t in (Target.AUTO, Target.ONNX, Target.CPU)] == [
         True,
         False,
         False,

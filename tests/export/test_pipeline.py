@@ -8,7 +8,8 @@ import torch
 
 import deepvit.model
 from deepvit.export import pipeline
-from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, InputForm, Target
+from deepvit.export.graph.spec import spec_from_manifest
+from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
@@ -20,7 +21,7 @@ from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import ParityStage, Precision, Weights
+from deepvit.runtime.manifest import GraphForm, InputForm, ParityStage, Precision, QkvForm, Weights
 from deepvit.runtime.session import open_session
 from tests.tiny_models import TINY
 
@@ -34,6 +35,7 @@ def test_every_precision_and_input(tiny_loaded, tmp_path, precision, form):
     assert manifest.precision is precision
     assert manifest.input.dtype == form.value
     assert manifest.preprocess.layout == ("NHWC" if form is InputForm.UINT8 else "NCHW")
+    assert spec_from_manifest(manifest) == graph.spec
     assert len(manifest.parity) == (2 if precision is Precision.FP32 else 3)
     session = open_session(tmp_path / "a")
     assert session.run(np.zeros((3, *manifest.input.shape[1:]), manifest.input.dtype)).shape == (3, 5)
@@ -128,4 +130,11 @@ def test_other_channels_and_sizes(tmp_path):
     assert manifest.input.shape == ("batch", 1, 48, 48)
     with pytest.raises(InputError, match="takes RGB pixels"):
         export_artifact(loaded, ExportOptions(graph=GraphOptions(input_form=InputForm.UINT8), output=tmp_path / "b"))
-    assert open_artifact(tmp_path / "a").manifest.graph["qkv"] == "split"
+    assert open_artifact(tmp_path / "a").manifest.graph.qkv is QkvForm.SPLIT
+    assert spec_from_manifest(manifest) == GraphOptions(target=Target.CPU).spec
+
+
+def test_a_manifest_that_does_not_say_the_form_of_its_graph(tiny_artifact):
+    manifest = open_artifact(tiny_artifact).manifest
+    with pytest.raises(InputError, match="does not say in which form its graph is written; export again"):
+        spec_from_manifest(manifest.model_copy(update={"graph": GraphForm(gemms=1)}))

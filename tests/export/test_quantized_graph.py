@@ -52,7 +52,7 @@ def test_trained_models_lose_next_to_nothing(digits, tmp_path, name, precision, 
     assert check.drop <= 0.5
     assert check.agreement >= 99
     assert check.drop_interval.low <= check.drop <= check.drop_interval.high
-    assert manifest.graph["quantized_gemms"] == 6 * (6 if target is Target.CPU else 4)
+    assert manifest.graph.quantized_gemms == 6 * (6 if target is Target.CPU else 4)
     assert json.loads(artifact.read("ranges.json"))["graph_sha256"]
     assert open_session(tmp_path / "a").run
 
@@ -91,7 +91,7 @@ def test_a_planted_sensitive_linear_is_ranked_first_and_alone_is_kept(digits, tm
     assert calibration.kept == (planted,)
     assert calibration.budget == "min-agreement 99.5"
     assert calibration.check.agreement >= 99.5
-    assert artifact.manifest.graph["quantized_gemms"] == 23
+    assert artifact.manifest.graph.quantized_gemms == 23
     everything = export(loaded, digits, tmp_path / "b", budget=Budget(BudgetKind.MAX_DROP, 100))
     assert everything.manifest.calibration.check.agreement < 99.5
 
@@ -173,5 +173,5 @@ def test_ranges_are_used_again_and_refused_for_other_weights(digits, tmp_path):
 def test_weight_only_keeps_fp16_products(digits, tmp_path):
     manifest = export(trained("digits_patch"), digits, tmp_path / "a", weight_only=True, check_images=0).manifest
     assert manifest.calibration.weight_only
-    assert "quantized_gemms" not in manifest.graph
+    assert manifest.graph.quantized_gemms is None
     assert manifest.parity[-1].sqnr_db > 50  # eight bits in the weights alone

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 import deepvit.commands.app
-from deepvit.export.options import ExportOptions, GraphOptions, InputForm, MixForm, Outputs, Target
+from deepvit.export.graph.spec import Outputs, spec_from_manifest
+from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
 from deepvit.measure.attention.maps import OnnxMaps, TorchMaps
@@ -18,7 +19,7 @@ from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ATTENTION_MAPS, Backend, BatchRange, Precision, Weights
+from deepvit.runtime.manifest import Backend, BatchRange, InputForm, MixForm, Precision, Weights
 from deepvit.runtime.preprocess import model_input
 from tests.tiny_models import TINY
 
@@ -83,7 +84,8 @@ def test_the_graph_gives_pytorchs_maps(loaded, tmp_path, mix, target):
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16, Precision.INT8, Precision.FP8])
 def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
     artifact = _exported(loaded, tmp_path / "maps", precision=precision, input_form=InputForm.UINT8)
-    assert artifact.manifest.graph[ATTENTION_MAPS] == 2
+    assert artifact.manifest.graph.attention_maps == 2
+    assert spec_from_manifest(artifact.manifest).outputs is Outputs.MAPS
     from deepvit.images.samples import parity_crops
 
     crops = parity_crops(None, 1, loaded.preprocessing())  # a photograph, as those that it was calibrated on

@@ -5,7 +5,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import deepvit.measure.compare.layers
-from deepvit.export.graph.float32 import float32_graph_of
+from deepvit.export.graph.float32 import float32_onnx
+from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.samples import parity_crops
@@ -33,7 +34,7 @@ class Planted:
 def setting(tiny_artifact, tiny_loaded):
     artifact = open_artifact(tiny_artifact)
     crops = parity_crops(None, 4, artifact.manifest.preprocess)
-    reference = float32_graph_of(tiny_loaded, artifact.manifest, crops)
+    reference = float32_onnx(tiny_loaded, spec_from_manifest(artifact.manifest), crops)
     return artifact, reference, model_input(crops, artifact.manifest.preprocess)
 
 

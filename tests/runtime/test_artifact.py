@@ -11,6 +11,7 @@ import pytest
 
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import GraphForm
 from deepvit.runtime.session import open_session
 from tests.places import ROOT
 
@@ -55,6 +56,8 @@ def test_every_mutation_of_the_model_is_refused(copy):
         (lambda m: m["batch"].update(min=9, opt=8), "expected min ≤ opt ≤ max"),
         (lambda m: m["preprocess"].update(std=[0.5, 0, 0.5]), "std must be positive"),
         (lambda m: m.update(surprise=1), "surprise: Extra inputs are not permitted"),
+        (lambda m: m["graph"].update(surprise=1), "graph.surprise: Extra inputs are not permitted"),
+        (lambda m: m["graph"].update(qkv="halved"), "graph.qkv: Input should be 'fused' or 'split'"),
     ],
 )
 def test_invalid_manifests(copy, change, expected):
@@ -65,6 +68,21 @@ def test_invalid_manifests(copy, change, expected):
         open_artifact(copy)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_graphs_form_is_written_as_it_was_said(copy):
+    """What a manifest does not say stays unsaid, whatever else the record could hold."""
+    text = (copy / MANIFEST).read_text()
+    said = json.loads(text)["graph"]
+    assert list(said) == ["opset", "mix", "qkv", "gemms", "convolutions"]
+    assert open_artifact(copy).manifest.to_json() == text
+    for graph in ({}, {"opset": 20, "mix": "conv", "qkv": "fused"}, said | {"quantized_gemms": 4, "attention_maps": 2}):
+        (copy / MANIFEST).write_text(json.dumps(json.loads(text) | {"graph": graph}))
+        assert json.loads(open_artifact(copy).manifest.to_json())["graph"] == graph
+    older = json.loads(text)
+    del older["graph"]
+    (copy / MANIFEST).write_text(json.dumps(older))
+    assert open_artifact(copy).manifest.graph == GraphForm()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": NaN}', b" " * (2 << 20)])

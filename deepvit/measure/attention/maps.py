@@ -10,7 +10,6 @@ from deepvit.model.attention import ReAttention
 from deepvit.model.network import Block, DeepViT
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ATTENTION_MAPS
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.tensors import Images
 
@@ -72,7 +71,7 @@ class OnnxMaps:
     """
 
     def __init__(self, artifact: Artifact, provider: str = "cpu") -> None:
-        if ATTENTION_MAPS not in artifact.manifest.graph:
+        if artifact.manifest.graph.attention_maps is None:
             raise InputError(
                 f"{artifact.folder} does not give its attention maps; export it again with --attention-maps"
             )

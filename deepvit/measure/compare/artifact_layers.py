@@ -4,7 +4,8 @@ import pathlib
 
 import numpy as np
 
-from deepvit.export.graph.float32 import float32_graph_of
+from deepvit.export.graph.float32 import float32_onnx
+from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.images.samples import default_images, parity_crops
 from deepvit.progress import Progress
 from deepvit.runtime.artifact import MODEL, Artifact
@@ -49,7 +50,7 @@ def report_layers(
     images: Images = model_input(crops, manifest.preprocess)
     if reference is None:
         progress("exporting the float32 graph")
-        expected = float32_graph_of(load_weights_of(manifest, weights), manifest, crops)
+        expected = float32_onnx(load_weights_of(manifest, weights), spec_from_manifest(manifest), crops)
     else:
         expected = _reference(reference, artifact)
     progress(f"comparing every block on {len(images)} images")

@@ -12,13 +12,13 @@ import onnx
 import onnx.numpy_helper
 from PIL import Image
 
-from deepvit.export.options import ExportOptions, GraphOptions, InputForm, Target
+from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel
 from deepvit.model.variants import Architecture, Variant
 from deepvit.model.weights.random import randomize
-from deepvit.runtime.manifest import BatchRange
+from deepvit.runtime.manifest import BatchRange, InputForm
 
 from ... import crop_image, model_input, open_artifact, open_session
 from ...artifact import record_file

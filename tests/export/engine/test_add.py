@@ -75,7 +75,7 @@ def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
     (engine,) = manifest.engines
     assert (engine.file, engine.backend, engine.version) == ("engine.rtx.plan", Backend.TENSORRT_RTX, "1.7.1.116")
     assert (engine.compute_capability, engine.gpu, engine.driver) == ("8.9,12.0", None, None)
-    assert engine.census.network["MATRIX_MULTIPLY HALF"] == manifest.graph["gemms"] == 14
+    assert engine.census.network["MATRIX_MULTIPLY HALF"] == manifest.graph.gemms == 14
     assert engine.census.engine is None
     assert files_of(artifact)["model.onnx"] == before["model.onnx"]
     assert open_artifact(artifact).read("engine.rtx.plan")

@@ -15,7 +15,7 @@ from deepvit.export.engine.census import (
 )
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import GraphForm, Precision
 
 GEMM = Layer("blocks.0.attn.qkv/MatMul", "MATRIX_MULTIPLY", ("HALF", "HALF"), ("HALF",), ("NORMALIZATION", "CONSTANT"))
 CONV = Layer("patch_embed.proj/Conv", "CONVOLUTION", ("HALF",), ("HALF",), ("CAST",))
@@ -31,7 +31,7 @@ def manifest(tiny_artifact):
     base = open_artifact(tiny_artifact).manifest
 
     def make(precision=Precision.FP16, **counts):
-        graph = base.graph | {"gemms": 1, "convolutions": 1} | counts
+        graph = base.graph.model_copy(update={"gemms": 1, "convolutions": 1} | counts)
         return base.model_copy(update={"precision": precision, "graph": graph})
 
     return make
@@ -70,7 +70,7 @@ def test_what_was_not_promised_is_named(manifest, layers, precision, counts, say
 def test_a_manifest_that_promises_nothing(manifest):
     old = manifest()
     with pytest.raises(InputError, match="does not say how many gemms"):
-        require_network(NETWORK, old.model_copy(update={"graph": {}}))
+        require_network(NETWORK, old.model_copy(update={"graph": GraphForm()}))
 
 
 def inspected(*layers):

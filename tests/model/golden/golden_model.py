@@ -8,9 +8,8 @@ import torch
 import deepvit.model
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
-from deepvit.export.options import InputForm, MixForm, QkvForm
 from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
-from deepvit.runtime.manifest import ANY_BATCH
+from deepvit.runtime.manifest import ANY_BATCH, InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing
 from tests.model.golden import formula
 
