@@ -16,10 +16,15 @@ import numpy as np
 
 from deepvit.runtime.errors import DeviceError
 from deepvit.runtime.manifest import Backend
-from deepvit.runtime.trt.library import Library
+from deepvit.runtime.trt.library import Backend, Library
+from deepvit.runtime.trt.machine import Machine
 
 PLAN = b"FAKE PLAN "
 SECRET = 7  # seeds the fake engine's weights
+HERE = Machine(  # the machine that has this GPU
+    gpu="NVIDIA Test", compute_capability="8.9", driver="580.82.07", memory="24564 MiB",
+    versions={Backend.TENSORRT: "11.4.0.106"},
+)  # fmt: skip
 
 
 class Stream(int):

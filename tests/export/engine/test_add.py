@@ -25,7 +25,7 @@ from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
-from tests.runtime.trt.test_plan import HERE
+from tests.doubles.fake_gpu import HERE
 
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
 BOTH = {Backend.TENSORRT: "11.4.0.106", Backend.TENSORRT_RTX: "1.7.1.116"}

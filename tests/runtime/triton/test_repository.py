@@ -1,36 +1,15 @@
 """The repository as files: schema, hashes, wiring; each fault planted and found."""
 
-import json
-import pathlib
-
-import numpy as np
-import onnx
-import onnx.numpy_helper
 import pytest
 
-from deepvit.images.class_names import default_labels, read_labels
-from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
+from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
 from deepvit.runtime.triton.configs import TritonBackend
 from deepvit.runtime.triton.releases import release_for
 from deepvit.runtime.triton.schema import parse_config, schema
-
-
-def replace_weights(path: pathlib.Path) -> None:
-    """Turn the largest weight matrix of an ONNX file around, as if the file were another model's."""
-    model = onnx.load(path)
-    largest = max(model.graph.initializer, key=lambda tensor: int(np.prod(tensor.dims)))
-    flipped = np.flip(onnx.numpy_helper.to_array(largest)).copy()
-    largest.CopyFrom(onnx.numpy_helper.from_array(flipped, largest.name))
-    onnx.save(model, path)
-
-
-def rehash_artifact(artifact: pathlib.Path) -> None:
-    manifest = json.loads((artifact / MANIFEST).read_text())
-    manifest["files"] = {name: record_file(artifact / name).model_dump() for name in manifest["files"]}
-    (artifact / MANIFEST).write_text(json.dumps(manifest))
+from tests.doubles.changed_artifact import replace_weights
 
 
 @pytest.fixture
@@ -154,19 +133,6 @@ def test_swapped_weights_are_not_packaged(packaged, cpp_data, tmp_path):
     replace_weights(tmp_path / "artifact" / "model.onnx")
     with pytest.raises(InputError, match="SHA-256|bytes, expected"):
         packaged(tmp_path / "artifact", tmp_path / "out")
-
-
-def test_labels(tmp_path):
-    names = default_labels(1000)
-    assert names[207].startswith("golden retriever")
-    assert len(set(names)) > 990
-    path = tmp_path / "labels.txt"
-    path.write_text("cat\ndog\n")
-    assert read_labels(path, 2) == ["cat", "dog"]
-    for content in (b"cat\n", b"cat\n\n", b"\xff\xfe"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match="--labels"):
-            read_labels(path, 2)
 
 
 def test_the_readme_says_how_to_serve(repository, cpp_data):

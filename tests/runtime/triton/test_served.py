@@ -12,8 +12,8 @@ from tritonclient.utils import InferenceServerException
 
 from deepvit.runtime import crop_image, model_input, open_artifact
 from deepvit.runtime.triton.configs import TritonBackend
+from tests.doubles.changed_artifact import rehash_artifact, replace_weights
 from tests.doubles.triton_server import Server
-from tests.runtime.triton.test_repository import rehash_artifact, replace_weights
 
 CLIENTS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 LOAD_REQUESTS = 2000  # 20,000 in benchmarks/triton_load.py

@@ -18,13 +18,10 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, Census, Engine, HardwareCompatibility
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.fit import misfits
-from deepvit.runtime.trt.machine import Machine, this_machine
-from tests.doubles.fake_gpu import PLAN, FakeCuda, Runtime, expected_logits, fake_library
+from deepvit.runtime.trt.library import Backend
+from deepvit.runtime.trt.machine import this_machine
+from tests.doubles.fake_gpu import HERE, PLAN, FakeCuda, Runtime, expected_logits, fake_library
 
-HERE = Machine(
-    gpu="NVIDIA Test", compute_capability="8.9", driver="580.82.07", memory="24564 MiB",
-    versions={Backend.TENSORRT: "11.4.0.106"},
-)  # fmt: skip
 ENGINE = Engine(
     file="engine.plan", backend="tensorrt", version="11.4.0.106", compute_capability="8.9", gpu="NVIDIA Test",
     driver="580.82.07", profile=BatchRange(min=1, opt=4, max=8), census=Census(network={}),
