@@ -16,7 +16,7 @@ import numpy as np
 
 from deepvit.runtime.errors import DeviceError
 from deepvit.runtime.manifest import Backend
-from deepvit.runtime.trt.library import Backend, Library
+from deepvit.runtime.trt.library import Library
 from deepvit.runtime.trt.machine import Machine
 
 PLAN = b"FAKE PLAN "

@@ -15,13 +15,12 @@ from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
 from deepvit.measure.opened import Contestant
 from deepvit.measure.torch_session import TorchSession
-from deepvit.metrics.bounds import FOLD_BOUND, PRECISION_BOUNDS, require
 from deepvit.model.load import LoadedModel, ModelOptions, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import GraphForm, InputForm, ParityStage, Precision, QkvForm, Weights
+from deepvit.runtime.manifest import GraphForm, InputForm, Precision, QkvForm, Weights
 from deepvit.runtime.session import open_session
 from tests.tiny_models import TINY
 
@@ -77,24 +76,6 @@ def test_trained_models_keep_their_held_out_accuracy(digits, tmp_path, name, pre
     assert result.reference.top1 >= 97
     assert abs(result.top1 - result.reference.top1) <= 0.2
     assert result.reference.agreement >= 99.9
-
-
-def _stage(**changes):
-    stage = ParityStage(stage="s", against="a", max_abs=0, sqnr_db=90, top1_agreement=1, images=4)
-    return stage.model_copy(update=changes)
-
-
-def test_the_ladder_refuses_what_is_outside_its_bound():
-    fp16 = PRECISION_BOUNDS[Precision.FP16]
-    assert require(_stage(), fp16)
-    assert require(_stage(top1_agreement=0.5, top1_enforced=False), fp16)
-    for bad in ({"sqnr_db": 39.0}, {"top1_agreement": 0.99}, {"sqnr_db": float("nan")}):
-        with pytest.raises(OutOfBoundsError, match="no artifact was written"):
-            require(_stage(**bad), fp16)
-    with pytest.raises(OutOfBoundsError, match="max abs 2e-09"):
-        require(_stage(max_abs=2e-9), FOLD_BOUND)
-    with pytest.raises(OutOfBoundsError):
-        require(_stage(max_abs=float("nan")), FOLD_BOUND)
 
 
 def test_a_planted_fold_error_leaves_no_artifact(tiny_loaded, tmp_path, monkeypatch):

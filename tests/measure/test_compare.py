@@ -19,7 +19,6 @@ from deepvit.measure.opened import SessionOptions, WeightOptions
 from deepvit.model.load import ModelOptions, load_model
 from deepvit.runtime import preprocess
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Precision
 
 PHOTOGRAPHS = 50
 
@@ -236,16 +235,3 @@ def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
     for path in (*photographs, deep):
         ours = preprocess.model_input(preprocess.crop_image(path, preprocessing)[None], preprocessing)
         assert np.array_equal(timm_inputs(loaded, [path.read_bytes()]), ours), path
-
-
-def test_the_looser_bound_of_two_precisions_holds():
-    from deepvit.metrics.bounds import FLOAT32_BOUND, bound_of
-
-    assert bound_of(Precision.FP32, Precision.FP32, FLOAT32_BOUND) is FLOAT32_BOUND
-    assert bound_of(Precision.FP16, Precision.FP32, FLOAT32_BOUND).sqnr_db == 40
-    assert (
-        bound_of(Precision.FP16, Precision.INT8, FLOAT32_BOUND).sqnr_db
-        == bound_of(Precision.INT8, Precision.FP32, FLOAT32_BOUND).sqnr_db
-        == 10
-    )
-    assert bound_of(None, Precision.FP32, FLOAT32_BOUND).sqnr_db is None

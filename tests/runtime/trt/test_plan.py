@@ -18,7 +18,6 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, Census, Engine, HardwareCompatibility
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.fit import misfits
-from deepvit.runtime.trt.library import Backend
 from deepvit.runtime.trt.machine import this_machine
 from tests.doubles.fake_gpu import HERE, PLAN, FakeCuda, Runtime, expected_logits, fake_library
 

@@ -1,0 +1,34 @@
+"""Activations rescaled into weights: where one channel dwarfs the others, and nowhere else."""
+
+import numpy as np
+import pytest
+
+from deepvit.calibration.grid import Grid
+from deepvit.calibration.observe.rescale import choose_migration, level_heads, level_pairs
+
+CHANNELS, OUTLIER = 16, 3
+
+
+def migration(*, outlier, grid):
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((64, CHANNELS), np.float32)
+    rows[:, OUTLIER] *= outlier
+    weight = rng.standard_normal((CHANNELS, 8), np.float32)
+    return choose_migration(rows, rows.min(axis=0), rows.max(axis=0), weight, grid)
+
+
+@pytest.mark.parametrize("grid", [Grid.INT8, Grid.UINT8])
+def test_an_outlier_moves_into_the_weights(grid):
+    exponents = migration(outlier=100, grid=grid).exponents
+    assert exponents.argmax() == OUTLIER
+    assert exponents[OUTLIER] >= 2
+    assert abs(np.delete(exponents, OUTLIER)).max() <= 1
+
+
+def test_even_channels_stay():
+    assert migration(outlier=1, grid=Grid.INT8) is None
+
+
+def test_heads_and_pairs_are_levelled():
+    assert level_heads(np.array([1, 4, 16], np.float32)).tolist() == [-2, 0, 2]
+    assert level_pairs(np.array([64, 1], np.float32), np.array([1, 64], np.float32)).tolist() == [3, -3]

@@ -1,0 +1,36 @@
+"""Where the cache lies, and who may write to it."""
+
+import pytest
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import cache_folder
+
+
+def test_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "chosen"))
+    assert cache_folder("a", "b") == tmp_path / "chosen" / "a" / "b"
+    monkeypatch.delenv("DEEPVIT_CACHE")
+    assert cache_folder("a") == tmp_path / "xdg" / "deepvit" / "a"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    folder = cache_folder("a")
+    assert folder == tmp_path / "home" / ".cache" / "deepvit" / "a"
+    assert folder.is_dir()
+    assert cache_folder("a") == folder  # made before
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path, monkeypatch, mode):
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path))
+    cache_folder("engines").chmod(mode)
+    with pytest.raises(InputError, match="engines can be written by others"):
+        cache_folder("engines")
+
+
+def test_a_file_in_its_way_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="cannot be made: Not a directory; set DEEPVIT_CACHE"):
+        cache_folder("a")

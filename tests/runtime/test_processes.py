@@ -1,0 +1,85 @@
+"""Worker processes: Ctrl-C does not reach them, and they do not outlive who started them."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from deepvit.runtime.processes import without_interrupts
+from tests.places import ROOT
+
+SECONDS = 60
+IS_BLOCKED = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+PARENT = """
+import multiprocessing, os, sys, threading
+from deepvit.runtime.processes import end_with_parent
+
+def work(ends):
+    if ends:
+        end_with_parent()
+    print(os.getpid(), flush=True)
+    threading.Event().wait()
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=work, args=(sys.argv[1:] == ["ends"],)).start()
+"""
+
+
+def is_interrupt_blocked():
+    command = [sys.executable, "-c", IS_BLOCKED]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_what_is_started_without_interrupts_blocks_them():
+    with without_interrupts():
+        assert is_interrupt_blocked()
+    assert not is_interrupt_blocked()
+
+
+def test_an_interrupt_meanwhile_comes_when_the_block_ends():
+    arrived = []
+    before = signal.signal(signal.SIGINT, lambda *_: arrived.append(len(arrived)))
+    try:
+        with without_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            assert arrived == []
+        assert arrived == [0]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def orphan(tmp_path):
+    """A function: how the worker was started → the worker's pid, and its killed parent, whose stdout both hold."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    started = []
+
+    def start(how):
+        command = [sys.executable, tmp_path / "parent.py", how]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        started.append(parent)
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        return worker, parent
+
+    yield start
+    for parent in started:
+        parent.stdout.close()
+        parent.wait()
+
+
+def test_a_worker_ends_with_a_killed_parent(orphan):
+    _worker, parent = orphan("ends")
+    parent.communicate(timeout=SECONDS)  # returns when nobody holds stdout any more
+
+
+def test_a_worker_that_does_not_watch_is_seen(orphan):
+    worker, parent = orphan("stays")
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            parent.communicate(timeout=1)
+    finally:
+        os.kill(worker, signal.SIGKILL)
