@@ -8,7 +8,7 @@ import torch
 import deepvit.model
 from deepvit.model.variants import Stem, Variant
 from deepvit.model.weights.random import randomize
-from tests.tiny_models import TINY
+from tests.doubles.tiny_models import TINY
 
 
 def pytest_collection_modifyitems(items):

@@ -25,8 +25,8 @@ from deepvit.runtime.manifest import ANY_BATCH, BatchRange, InputForm, MixForm, 
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import rounded_on_cpu
 from deepvit.runtime.preprocess import Preprocessing, model_input
+from tests.doubles.tiny_models import TINY, pixels
 from tests.places import ROOT
-from tests.tiny_models import TINY, pixels
 
 MEANS = Preprocessing(
     resize=32, crop=32, interpolation="bicubic", mean=(0.5, 0.4, 0.3), std=(0.5, 0.6, 0.7), layout="NCHW"
@@ -118,7 +118,7 @@ def test_nothing_of_this_machine_is_in_the_file(tiny_model):
 
 def test_the_same_bytes_from_another_process():
     code = (
-        "import hashlib; from tests.tiny_models import TINY; from tests.export import test_graph;"
+        "import hashlib; from tests.doubles.tiny_models import TINY; from tests.export import test_graph;"
         "m = test_graph.randomize(test_graph.deepvit.model.create_deepvit(TINY[test_graph.Stem.CNN]));"
         "print(hashlib.sha256(test_graph.to_bytes(test_graph._export(m, test_graph.Precision.FP16))).hexdigest())"
     )

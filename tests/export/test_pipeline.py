@@ -22,7 +22,7 @@ from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import GraphForm, InputForm, Precision, QkvForm, Weights
 from deepvit.runtime.session import open_session
-from tests.tiny_models import TINY
+from tests.doubles.tiny_models import TINY
 
 
 @pytest.mark.parametrize("precision", [p for p in Precision if p not in QUANTIZED])

@@ -21,7 +21,7 @@ from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Backend, BatchRange, InputForm, MixForm, Precision, Weights
 from deepvit.runtime.preprocess import model_input
-from tests.tiny_models import TINY
+from tests.doubles.tiny_models import TINY
 
 
 @pytest.fixture(params=list(Stem), ids=lambda stem: stem.value)

@@ -22,7 +22,7 @@ from deepvit.model.variants import Stem
 from deepvit.model.weights import published as pretrained
 from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
 from deepvit.model.weights.random import randomize
-from tests.tiny_models import TINY
+from tests.doubles.tiny_models import TINY
 
 ROW = TINY[Stem.CNN]
 

@@ -19,7 +19,7 @@ from deepvit.model.rewrites.fold import (
 )
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
-from tests.tiny_models import replace
+from tests.doubles.tiny_models import replace
 
 BOUND = 1e-12  # float64 over two blocks
 FIRES = {  # modules rewritten in the tiny models: CNN stem, patch stem

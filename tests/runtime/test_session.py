@@ -12,7 +12,7 @@ from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session import open_session
-from tests.tiny_models import pixels
+from tests.doubles.tiny_models import pixels
 
 
 @pytest.fixture
