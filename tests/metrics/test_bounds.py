@@ -60,5 +60,9 @@ def test_every_reduced_precision_has_a_bound_and_an_engine_of_it_no_looser_one()
 def test_the_looser_bound_of_two_precisions_holds():
     assert bound_of(Precision.FP32, Precision.FP32, FLOAT32_BOUND) is FLOAT32_BOUND
     assert bound_of(Precision.FP16, Precision.FP32, FLOAT32_BOUND).sqnr_db == 40
-    assert bound_of(Precision.FP16, Precision.INT8, FLOAT32_BOUND).sqnr_db == bound_of(Precision.INT8, Precision.FP32, FLOAT32_BOUND).sqnr_db == 10
+    assert (
+        bound_of(Precision.FP16, Precision.INT8, FLOAT32_BOUND).sqnr_db
+        == bound_of(Precision.INT8, Precision.FP32, FLOAT32_BOUND).sqnr_db
+        == 10
+    )
     assert bound_of(None, Precision.FP32, FLOAT32_BOUND).sqnr_db is None
