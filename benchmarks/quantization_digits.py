@@ -6,6 +6,7 @@ benchmarks/results/.
 """
 
 import argparse
+import pathlib
 
 from benchmarks.interleaved import machine, write_result
 from deepvit.calibration.observe.calibrate import Equalization
@@ -13,12 +14,13 @@ from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.float32 import Float32Graph, float32_graph, graph_session
+from deepvit.export.graph.float32 import Float32Graph, float32_graph
+from deepvit.export.graph.proof import graph_logits
 from deepvit.export.graph.trace import finish
-from deepvit.export.options import GraphOptions
-from deepvit.export.quantized.accuracy import measure_check
+from deepvit.export.options import ExportOptions, GraphOptions
+from deepvit.export.quantized.accuracy import HeldOutCheck
 from deepvit.export.quantized.calibrated import calibrate_graph
-from deepvit.export.quantized.images import calibration_input, held_out_images
+from deepvit.export.quantized.images import calibration_input
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import ModelOptions, load_model
 from deepvit.progress import log_step
@@ -41,16 +43,19 @@ def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple
 
     precision, equalization, attention = FORMS[form]
     graph = GraphOptions(precision=precision)
-    wanted = QuantizationOptions(images=IMAGES, method=Method(method), equalization=equalization, attention=attention)
+    quantization = QuantizationOptions(
+        images=IMAGES, method=Method(method), equalization=equalization, attention=attention
+    )
     calibrated = calibrate_graph(
-        source, graph, wanted, calibration_input(source.loaded, wanted, dataset, log_step), log_step
+        source, graph, quantization, calibration_input(source.loaded, quantization, dataset, log_step), log_step
     )
     model = cast_graph(finish(quantize_graph(calibrated.model, calibrated.ranges)), graph.rest)
-    session, reference = graph_session(model, form), graph_session(source.model, "float32")
-    held_out = held_out_images(dataset, source.loaded.module.num_classes, calibrated.images, 1000)
-    assert held_out is not None
-    check, _ = measure_check(session, reference, held_out, source.preprocessing, 3, lambda _done, _total: None)
-    return check, compare_logits("", "", session.run(source.images), source.logits).sqnr_db
+    options = ExportOptions(graph=graph, output=pathlib.Path(), imagenet=dataset, quantization=quantization)
+    checks = HeldOutCheck(source, calibrated.images, options, log_step)
+    assert checks.held_out is not None
+    check, _ = checks.measure(model, checks.held_out)
+    logits = graph_logits(model, source.images, form)
+    return check, compare_logits("", "", logits, source.logits).sqnr_db
 
 
 def main() -> None:

@@ -3,9 +3,6 @@
 import dataclasses
 import importlib.metadata
 import logging
-import pathlib
-
-import onnx
 
 from deepvit.calibration.ranges import RANGES
 from deepvit.images.samples import default_images, parity_crops
@@ -15,9 +12,9 @@ from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import (
-    Calibration,
+    FileRecord,
     FoldRecord,
     GraphForm,
     InputForm,
@@ -26,18 +23,19 @@ from deepvit.runtime.manifest import (
     Precision,
     Tensor,
 )
-from deepvit.runtime.preprocess import Crop
 
 from .graph import trace as onnx_graph
 from .graph.activation_range import largest_activations
 from .graph.batch_check import check_batches
 from .graph.cast import FP16_MAX, cast_graph
-from .graph.float32 import Float32Graph, check_input_form, float32_graph, graph_preprocessing, graph_session
+from .graph.float32 import Float32Graph, float32_graph, graph_preprocessing
 from .graph.maps import expose_maps
+from .graph.proof import graph_logits
 from .graph.spec import Outputs
+from .graph.typed import TypedGraph
 from .options import QUANTIZED, ExportOptions, GraphOptions
-from .quantized.graph import quantization_input, quantize
-from .quantized.images import CalibrationInput
+from .quantized.graph import quantize
+from .quantized.images import CalibrationInput, quantization_input
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -45,15 +43,11 @@ ACTIVATIONS_KEPT = 3  # the largest, in the manifest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Graph:
-    """A graph on its way to an artifact, with what was measured so far."""
+class _Proof:
+    """The parity ladder up to the typed graph, and tensor → largest magnitude where it is not float32."""
 
-    model: onnx.ModelProto
-    folds: tuple[FoldReport, ...]
-    stages: list[ParityStage]
-    activations: dict[str, float] = dataclasses.field(default_factory=dict)
-    calibration: Calibration | None = None
-    ranges_text: bytes = b""
+    stages: tuple[ParityStage, ...]
+    activations: dict[str, float]
 
 
 def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progress = log_step) -> Artifact:
@@ -69,82 +63,82 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         OutOfBoundsError: A stage of the parity ladder is outside its bound, or the precision does not hold the model.
         MissingError: ONNX Runtime is not installed, or the disk is full.
     """
-    check_input_form(loaded, options.graph.input_form)
+    _check_channels(loaded, options.graph.input_form)
     with artifacts.staged_artifact(options.output) as staging:
         is_quantized = options.graph.precision in QUANTIZED
         inputs = quantization_input(loaded, options, progress) if is_quantized else None
         count = options.parity_images or default_images(loaded.module.img_size)
         crops = parity_crops(options.imagenet, count, loaded.preprocessing())
-        graph = _build_graph(loaded, options, crops, inputs, progress)
-        if options.graph.outputs is Outputs.MAPS:
-            graph = dataclasses.replace(graph, model=expose_maps(graph.model))
+        source = float32_graph(loaded, options.graph.spec, crops, progress)
+        progress("checking batch sizes")
+        check_batches(source.model, source.images, options.graph.batch)
+        graph = _typed(source, options, inputs, progress)
+        proof = _prove(graph, source, options.graph, progress)
         progress("writing the artifact")
+        model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
         if graph.calibration is not None:
             (staging / RANGES).write_bytes(graph.ranges_text)
-        (staging / artifacts.MODEL).write_bytes(onnx_graph.to_bytes(graph.model))
-        manifest = _manifest(loaded, options.graph, graph, staging)
+        (staging / artifacts.MODEL).write_bytes(onnx_graph.to_bytes(model))
+        manifest = _manifest(loaded, options.graph, source.folds, graph, proof, artifacts.record_files(staging))
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(options.output)
 
 
-def _build_graph(
-    loaded: LoadedModel, options: ExportOptions, crops: Crop, inputs: CalibrationInput | None, progress: Progress
-) -> _Graph:
-    """Fold, export, cast or quantise; prove each."""
-    source = float32_graph(loaded, options.graph.spec, crops, progress)
-    progress("checking batch sizes")
-    check_batches(source.model, source.images, options.graph.batch)
-    precision = options.graph.precision
-    if precision is Precision.FP32:
-        return _Graph(model=source.model, folds=source.folds, stages=list(source.stages))
-    if inputs is not None:
-        return _quantized(source, options, inputs, progress)
-    progress(f"casting to {precision.value}")
-    model = cast_graph(source.model, precision)
-    activations = largest_activations(source.model, source.images)
-    _check_activations(activations, precision)
-    progress(f"comparing {precision.value} with float32")
-    stages = [*source.stages, _compare(model, precision, source, PRECISION_BOUNDS[precision])]
-    return _Graph(model=model, folds=source.folds, stages=stages, activations=activations)
-
-
-def _quantized(source: Float32Graph, options: ExportOptions, inputs: CalibrationInput, progress: Progress) -> _Graph:
-    """Quantise the graph and hold it against float32 on the parity images."""
-    quantized = quantize(source, options, inputs, progress)
-    activations: dict[str, float] = {}
-    if options.graph.rest is Precision.FP16:
-        activations = largest_activations(quantized.float32, source.images)
-        for name, seen in quantized.extremes.items():
-            activations[name] = max(seen, activations.get(name, 0.0))
-        _check_activations(activations, options.graph.rest)
-    precision = options.graph.precision
-    progress(f"comparing {precision.value} with float32")
-    # Where accuracy itself was measured, and found within its budget, a bound that stands for it has no say.
-    bound = PRECISION_BOUNDS[precision] if quantized.record.check is None else Bound()
-    return _Graph(
-        model=quantized.model,
-        folds=source.folds,
-        stages=[*source.stages, *quantized.stages, _compare(quantized.model, precision, source, bound)],
-        activations=activations,
-        calibration=quantized.record,
-        ranges_text=quantized.ranges_text,
-    )
-
-
-def _compare(model: onnx.ModelProto, precision: Precision, source: Float32Graph, bound: Bound) -> ParityStage:
-    """Return the rung of a typed graph against float32.
+def _check_channels(loaded: LoadedModel, form: InputForm) -> None:
+    """Refuse pixels as input of a model that does not take RGB.
 
     Raises:
-        OutOfBoundsError: It does not hold its bound.
+        InputError: It does not.
     """
-    logits = graph_session(model, f"the ONNX graph in {precision.value}").run(source.images)
-    name = f"onnx-{precision.value}"
-    return prove(name, "onnx-fp32", logits, source.logits, bound, top1_enforced=not source.is_random)
+    if form is InputForm.UINT8 and loaded.module.in_chans != 3:
+        raise InputError(f"--input uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
 
 
-def _check_activations(activations: dict[str, float], precision: Precision) -> None:
+def _typed(
+    source: Float32Graph, options: ExportOptions, inputs: CalibrationInput | None, progress: Progress
+) -> TypedGraph:
+    """Cast or quantise the float32 graph."""
+    precision = options.graph.precision
+    if inputs is not None:
+        return quantize(source, options, inputs, progress)
+    if precision is Precision.FP32:
+        return TypedGraph(model=source.model, float32=source.model)
+    progress(f"casting to {precision.value}")
+    return TypedGraph(model=cast_graph(source.model, precision), float32=source.model)
+
+
+def _prove(graph: TypedGraph, source: Float32Graph, options: GraphOptions, progress: Progress) -> _Proof:
+    """Measure the activations of the typed graph, and hold its answers against float32.
+
+    Raises:
+        OutOfBoundsError: An activation does not fit FP16, or the answers are outside their bound.
+    """
+    activations: dict[str, float] = {}
+    if options.rest is not Precision.FP32:
+        activations = largest_activations(graph.float32, source.images)
+        for name, extreme in graph.extremes.items():
+            activations[name] = max(extreme, activations.get(name, 0.0))
+        _check_activations(activations, options.rest)
+    stages = (*source.stages, *graph.stages)
+    if options.precision is Precision.FP32:
+        return _Proof(activations=activations, stages=stages)
+    progress(f"comparing {options.precision.value} with float32")
+    # Where accuracy itself was measured, and found within its budget, a bound that stands for it has no say.
+    is_checked = graph.calibration is not None and graph.calibration.check is not None
+    stage = prove(
+        f"onnx-{options.precision.value}",
+        "onnx-fp32",
+        graph_logits(graph.model, source.images, f"the ONNX graph in {options.precision.value}"),
+        source.logits,
+        Bound() if is_checked else PRECISION_BOUNDS[options.precision],
+        top1_enforced=not source.is_random,
+    )
+    return _Proof(activations=activations, stages=(*stages, stage))
+
+
+def _check_activations(activations: dict[str, float], arithmetic: Precision) -> None:
     over = {name: value for name, value in activations.items() if value > FP16_MAX}
-    if precision is Precision.FP16 and over:
+    if arithmetic is Precision.FP16 and over:
         shown = ", ".join(f"{name} reaches {value:.4g}" for name, value in _largest(over, 5).items())
         raise OutOfBoundsError(
             f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {shown}; export with --bf16"
@@ -155,7 +149,14 @@ def _largest(activations: dict[str, float], count: int) -> dict[str, float]:
     return dict(sorted(activations.items(), key=lambda item: (-item[1], item[0]))[:count])
 
 
-def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging: pathlib.Path) -> Manifest:
+def _manifest(
+    loaded: LoadedModel,
+    options: GraphOptions,
+    folds: tuple[FoldReport, ...],
+    graph: TypedGraph,
+    proof: _Proof,
+    files: dict[str, FileRecord],
+) -> Manifest:
     module, spec, batch = loaded.module, options.spec, options.batch
     counts = onnx_graph.count_gemms(graph.model)
     size = module.img_size
@@ -174,7 +175,7 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
         output=Tensor(name=onnx_graph.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
         batch=batch,
         preprocess=graph_preprocessing(loaded, spec.input_form),
-        folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in graph.folds),
+        folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in folds),
         graph=GraphForm(
             opset=spec.opset,
             mix=spec.mix,
@@ -185,9 +186,9 @@ def _manifest(loaded: LoadedModel, options: GraphOptions, graph: _Graph, staging
             quantized_gemms=counts.quantized_gemms or None,
         ),
         calibration=graph.calibration,
-        parity=tuple(graph.stages),
-        largest_activation=_largest(graph.activations, ACTIVATIONS_KEPT),
-        files=artifacts.record_files(staging),
+        parity=proof.stages,
+        largest_activation=_largest(proof.activations, ACTIVATIONS_KEPT),
+        files=files,
         tools=_tool_versions(),
     )
 

@@ -11,7 +11,7 @@ from deepvit.runtime.manifest import Grid
 
 from ..images import CalibrationImages
 from ..policy import Product, activations_of, find_products
-from ..ranges import Ranges, Rescaling, TensorRange
+from ..ranges import Ranges, Rescaling, TensorRange, require_fit
 from .histogram import Histogram, Method
 from .rescale import choose_rescalings, rescaled_statistics
 from .statistics import ChannelStatistics, ImageFeed, measure_channels, measure_histograms
@@ -64,8 +64,9 @@ def observe(model: onnx.ModelProto, options: CalibrationOptions, feed: ImageFeed
         OutOfBoundsError: An activation that is not finite.
     """
     products = find_products(model, attention=options.attention)
+    tensors = list(activations_of(products))
     advance = progress(f"calibrating on {len(feed.source)} images: extremes")
-    channels = measure_channels(model, list(activations_of(products)), feed, advance)
+    channels = measure_channels(model, tensors, feed, advance)
     is_rescaled = options.equalization is Equalization.ON
     return Observation(
         graph_sha256=graph_sha256(model),
@@ -114,6 +115,26 @@ def measure_ranges(
         rescalings=rescalings,
         tensors={name: _range(histogram, options) for name, histogram in histograms.items()},
         means={name: tuple(_short(x) for x in s.mean) for name, s in channels.items() if name not in attention},
+    )
+
+
+def require_ranges_of(
+    model: onnx.ModelProto, ranges: Ranges, grid: Grid, method: Method | None, *, attention: bool
+) -> None:
+    """Hold ranges against the graph and the options that they are to be used with.
+
+    Raises:
+        InputError: They were measured on another graph, or otherwise.
+    """
+    inputs = {initializer.name: initializer.dims[0] for initializer in model.graph.initializer if initializer.dims}
+    products = find_products(model, attention=ranges.attention)
+    require_fit(
+        ranges,
+        graph_sha256=graph_sha256(model),
+        grid=grid,
+        method=None if method is None else method.name,
+        attention=attention,
+        tensors={name: inputs.get(readers[0].weight or "") for name, readers in activations_of(products).items()},
     )
 
 

@@ -1,7 +1,6 @@
 """A model → its float32 graph, folded and held against PyTorch: what every precision starts from."""
 
 import dataclasses
-from collections.abc import Callable
 
 import onnx
 import torch
@@ -12,15 +11,13 @@ from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress
-from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange, InputForm, ParityStage, QkvForm
-from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.manifest import InputForm, ParityStage, QkvForm
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.tensors import Images, Logits
 
 from . import trace as onnx_graph
 from .module import GraphModule
-from .proof import prove_rewrite, torch_logits
+from .proof import graph_logits, prove_rewrite, torch_logits
 from .spec import GraphSpec
 
 
@@ -32,7 +29,7 @@ class Float32Graph:
         loaded: The model.
         folded: It, folded, in float64.
         model: Its graph.
-        module_of: A folded model → the module that the graph is traced from.
+        spec: How the graph is written.
         preprocessing: Of the graph's input.
         float_images: The parity images (N, 3, H, W), as the model in PyTorch takes them.
         images: Likewise as the graph takes them.
@@ -44,7 +41,7 @@ class Float32Graph:
     loaded: LoadedModel
     folded: DeepViT
     model: onnx.ModelProto
-    module_of: Callable[[DeepViT], GraphModule]
+    spec: GraphSpec
     preprocessing: Preprocessing
     float_images: Images
     images: Images
@@ -55,16 +52,6 @@ class Float32Graph:
     @property
     def is_random(self) -> bool:
         return self.loaded.weights.source == "random"
-
-
-def check_input_form(loaded: LoadedModel, form: InputForm) -> None:
-    """Refuse pixels as input of a model that does not take RGB.
-
-    Raises:
-        InputError: It does not.
-    """
-    if form is InputForm.UINT8 and loaded.module.in_chans != 3:
-        raise InputError(f"--input uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
 
 
 def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: Progress) -> Float32Graph:
@@ -84,15 +71,13 @@ def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: P
     model = _traced(folded, spec, preprocessing, images[:1])
     progress(f"comparing ONNX with PyTorch on {len(crops)} images")
     expected = torch_logits(loaded.module, float_images)
-    session = graph_session(model, "the ONNX graph in float32")
-    logits = session.run(images)
-    session.close()
+    logits = graph_logits(model, images, "the ONNX graph in float32")
     stage = prove("onnx-fp32", "original", logits, expected, FP32_BOUND)
     return Float32Graph(
         loaded=loaded,
         folded=folded,
         model=model,
-        module_of=lambda changed: _graph_module(changed, spec, preprocessing),
+        spec=spec,
         preprocessing=preprocessing,
         float_images=float_images,
         images=images,
@@ -102,17 +87,13 @@ def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: P
     )
 
 
-def graph_session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
-    """Open a graph in ONNX Runtime on the CPU, in small batches."""
-    return OnnxRuntimeSession(onnx_graph.to_bytes(model), name=name, batch=BatchRange(min=1, opt=4, max=4))
-
-
-def _graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> GraphModule:
+def graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> GraphModule:
+    """Return the float32 module that the graph of a folded model is traced from."""
     return GraphModule(folded, spec.mix, spec.qkv, spec.input_form, preprocessing, spec.outputs).float()
 
 
 def _traced(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
-    module = _graph_module(folded, spec, preprocessing)
+    module = graph_module(folded, spec, preprocessing)
     return onnx_graph.onnx_from_module(module, torch.from_numpy(example), spec.batch, spec.opset)
 
 

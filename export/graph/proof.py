@@ -1,14 +1,20 @@
-"""PyTorch's logits, which the parity ladder starts from, and the proof that a rewrite left them as they were."""
+"""What a stage of the parity ladder answers, in PyTorch or as a graph; the proof that a rewrite left it as it was."""
+
+import contextlib
 
 import numpy as np
+import onnx
 import torch
 
 from deepvit.images.samples import float64_images
 from deepvit.metrics.bounds import FOLD_BOUND, prove
 from deepvit.metrics.distance import Float
 from deepvit.model.network import DeepViT
-from deepvit.runtime.manifest import ParityStage
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.manifest import BatchRange, ParityStage
+from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.tensors import Images, Logits
+
+from .trace import to_bytes
 
 
 def torch_logits(module: torch.nn.Module, images: Float, batch_size: int = 8) -> Float:
@@ -20,6 +26,17 @@ def torch_logits(module: torch.nn.Module, images: Float, batch_size: int = 8) ->
     return np.concatenate(parts)
 
 
+def graph_session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
+    """Open a graph in ONNX Runtime on the CPU, in small batches."""
+    return OnnxRuntimeSession(to_bytes(model), name=name, batch=BatchRange(min=1, opt=4, max=4))
+
+
+def graph_logits(model: onnx.ModelProto, images: Images, name: str) -> Logits:
+    """Run a graph on images as it takes them; `name` is what errors call it."""
+    with contextlib.closing(graph_session(model, name)) as session:
+        return session.run(images)
+
+
 def prove_rewrite(stage: str, against: str, rewritten: DeepViT, original: DeepViT, images: Images) -> ParityStage:
     """Hold a rewritten model against the original, both in float64, on a few of `images` (N, channels, H, W).
 
@@ -27,5 +44,5 @@ def prove_rewrite(stage: str, against: str, rewritten: DeepViT, original: DeepVi
         OutOfBoundsError: It gives other logits.
     """
     wide = images[: float64_images(original.img_size)].astype(np.float64)
-    expected = torch_logits(original, wide)
-    return prove(stage, against, torch_logits(rewritten, wide), expected, FOLD_BOUND)
+    got, expected = torch_logits(rewritten, wide), torch_logits(original, wide)
+    return prove(stage, against, got, expected, FOLD_BOUND)

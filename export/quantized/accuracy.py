@@ -1,38 +1,65 @@
 """What quantisation cost, measured on held-out images, as a record with its intervals."""
 
+import onnx
+
 from deepvit.calibration.budget.budget import Budget, BudgetKind
 from deepvit.calibration.budget.check import check_pairs
+from deepvit.calibration.images import CalibrationImages
 from deepvit.images.sources import list_sha256
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP
 from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
-from deepvit.progress import Advance
+from deepvit.progress import Progress
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import AccuracyCheck
-from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session
 
-from .images import HeldOut
+from ..graph.float32 import Float32Graph
+from ..graph.proof import graph_session
+from ..options import ExportOptions
+from .images import HeldOut, held_out_images
 
 
-def measure_check(
-    session: Session,
-    reference: Session,
-    held_out: HeldOut,
-    preprocessing: Preprocessing,
-    channels: int,
-    progress: Advance,
-) -> tuple[AccuracyCheck, PairedCounts]:
-    """Run the held-out images through the quantised graph and the float32 graph."""
-    counts = check_pairs(
-        session,
-        reference,
-        held_out.source,
-        preprocessing,
-        channels=channels,
-        is_labelled=held_out.is_labelled,
-        progress=progress,
-    )
-    return _record(counts, held_out), counts
+class HeldOutCheck:
+    """The float32 graph, and images that did not calibrate: what a typed graph's cost is measured with.
+
+    Args:
+        source: The float32 graph.
+        calibrated: The images that calibrated, where they are known.
+        options: Which dataset, and how many of its images.
+        progress: Called with each check as it begins.
+    """
+
+    def __init__(
+        self,
+        source: Float32Graph,
+        calibrated: CalibrationImages | None,
+        options: ExportOptions,
+        progress: Progress,
+    ) -> None:
+        classes, count = source.loaded.module.num_classes, options.quantization.check_images
+        self.held_out = held_out_images(options.imagenet, classes, calibrated, count)
+        self._source, self._precision, self._progress = source, options.graph.precision, progress
+        self._reference: Session | None = None
+
+    def measure(self, model: onnx.ModelProto, held_out: HeldOut) -> tuple[AccuracyCheck, PairedCounts]:
+        """Run the held-out images through a typed graph and the float32 graph.
+
+        Raises:
+            InputError: No image could be decoded.
+            OutOfBoundsError: Logits that are not finite.
+        """
+        if self._reference is None:
+            self._reference = graph_session(self._source.model, "the ONNX graph in float32")
+        counts = check_pairs(
+            graph_session(model, f"the ONNX graph in {self._precision.value}"),
+            self._reference,
+            held_out.source,
+            self._source.preprocessing,
+            channels=self._source.loaded.module.in_chans,
+            is_labelled=held_out.is_labelled,
+            progress=self._progress(f"checking on {len(held_out.source)} held-out images"),
+        )
+        return _record(counts, held_out), counts
 
 
 def _record(counts: PairedCounts, held_out: HeldOut) -> AccuracyCheck:

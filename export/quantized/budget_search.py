@@ -1,9 +1,11 @@
 """The fewest linears to keep for a budget: ranked by sensitivity, bisected on images that are held in memory."""
 
+import dataclasses
 import random
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from deepvit.calibration.budget.budget import Budget, Kept, fewest_kept
 from deepvit.calibration.budget.check import labelled_batches
@@ -12,10 +14,15 @@ from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.images.sources import ImageSource, Subset
 from deepvit.metrics.paired import PairedCounts, count_pairs
 from deepvit.progress import Progress
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import AccuracyCheck
 from deepvit.runtime.tensors import Images, Logits
 
 from ..graph.float32 import Float32Graph
-from .calibrated import CalibratedGraph
+from ..options import ExportOptions
+from .accuracy import HeldOutCheck, budget_failure, describe_check
+from .calibrated import CalibratedGraph, typed_graph
+from .images import open_labelled
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
 BATCH = 8
@@ -91,3 +98,58 @@ class BudgetSearch:
             advance(counts.images, sum(map(len, self._labels)))
         assert counts is not None
         return counts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FittedGraph:
+    """A typed graph, the linears that it keeps unquantised, and what it costs; None where nothing was measured."""
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...]
+    check: AccuracyCheck | None
+
+
+def fit_budget(
+    budget: Budget,
+    source: Float32Graph,
+    calibrated: CalibratedGraph,
+    check: HeldOutCheck,
+    options: ExportOptions,
+    progress: Progress,
+) -> FittedGraph:
+    """Find the fewest linears to keep on the calibration images, and check them on the held-out ones.
+
+    Where the check fails, half of the held-out images join the search, and the other half, of which only that one
+    verdict was seen, check what it finds.
+
+    Raises:
+        OutOfBoundsError: No choice meets the budget.
+    """
+    images, held_out = calibrated.images, check.held_out
+    assert images is not None
+    if held_out is None:
+        raise InputError("a budget is checked on images that did not calibrate, and none are left; add val/")
+    classes = source.loaded.module.num_classes
+    labelled, is_labelled = open_labelled(options.imagenet or "", classes, images.split)
+    search = BudgetSearch(
+        source,
+        calibrated,
+        weight_only=options.quantization.weight_only,
+        is_labelled=is_labelled and held_out.is_labelled,
+        progress=progress,
+    )
+    search.add(Subset(labelled, images.indices))
+    at_least = 0
+    for attempt in ("first", "second"):
+        kept = search.fewest(budget, at_least)
+        if not kept.is_met:
+            raise budget_failure(budget, kept.units, f"{budget.describe(kept.counts)} on the search images")
+        model = typed_graph(calibrated, options, kept.units)
+        record, counts = check.measure(model, held_out)
+        if budget.is_met(counts):
+            return FittedGraph(model=model, kept=kept.units, check=record)
+        if attempt == "first":
+            halves = [Subset(held_out.source, tuple(range(i, len(held_out.source), 2))) for i in (0, 1)]
+            search.add(halves[0])
+            held_out, at_least = dataclasses.replace(held_out, source=halves[1]), len(kept.units)
+    raise budget_failure(budget, kept.units, describe_check(record))

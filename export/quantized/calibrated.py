@@ -6,20 +6,27 @@ from collections.abc import Mapping
 import onnx
 
 from deepvit.calibration.images import CalibrationImages
-from deepvit.calibration.observe.calibrate import CalibrationOptions, graph_sha256, measure_ranges, observe
+from deepvit.calibration.observe.calibrate import (
+    CalibrationOptions,
+    measure_ranges,
+    observe,
+    require_ranges_of,
+)
 from deepvit.calibration.observe.statistics import ImageFeed
+from deepvit.calibration.onnxruntime_products import fuse_products
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.calibration.policy import activations_of, find_products
-from deepvit.calibration.ranges import Ranges, Rescaling, require_fit
+from deepvit.calibration.quantize import quantize_graph
+from deepvit.calibration.ranges import Ranges, Rescaling
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ParityStage
+from deepvit.runtime.manifest import Grid, ParityStage
 
-from ..graph.float32 import Float32Graph
+from ..graph.cast import cast_graph
+from ..graph.float32 import Float32Graph, graph_module
 from ..graph.proof import prove_rewrite
-from ..graph.trace import with_weights
-from ..options import GraphOptions
+from ..graph.trace import finish, with_weights
+from ..options import ExportOptions, GraphOptions
 from .images import CalibrationInput
 
 
@@ -49,7 +56,7 @@ def calibrate_graph(
     assert graph.grid is not None
     images, ranges = inputs.images, inputs.ranges
     if ranges is not None:
-        _require_fit(ranges, source, graph, quantization)
+        require_ranges_of(source.model, ranges, graph.grid, quantization.method, attention=quantization.attention)
         try:
             model, stages = _rescaled(source, ranges.rescalings, progress)
         except (ValueError, IndexError) as error:
@@ -76,6 +83,7 @@ def _rescaled(
     """Return the graph of the rescaled model, and the proof that it is the same function.
 
     Raises:
+        ValueError, IndexError: The rescalings are those of another model.
         OutOfBoundsError: It is not.
     """
     if not rescalings:
@@ -83,20 +91,13 @@ def _rescaled(
     progress("rescaling, proved in float64")
     equalized = equalize(source.folded, {site: rescaling.exponents for site, rescaling in rescalings.items()})
     stage = prove_rewrite("rescaled-float64", "folded-float64", equalized, source.folded, source.float_images)
-    return with_weights(source.model, source.module_of(equalized)), (stage,)
+    return with_weights(source.model, graph_module(equalized, source.spec, source.preprocessing)), (stage,)
 
 
-def _require_fit(ranges: Ranges, source: Float32Graph, graph: GraphOptions, quantization: QuantizationOptions) -> None:
-    assert graph.grid is not None
-    inputs = {
-        initializer.name: initializer.dims[0] for initializer in source.model.graph.initializer if initializer.dims
-    }
-    products = find_products(source.model, attention=ranges.attention)
-    require_fit(
-        ranges,
-        graph_sha256=graph_sha256(source.model),
-        grid=graph.grid,
-        method=None if quantization.method is None else quantization.method.name,
-        attention=quantization.attention,
-        tensors={name: inputs.get(readers[0].weight or "") for name, readers in activations_of(products).items()},
-    )
+def typed_graph(calibrated: CalibratedGraph, options: ExportOptions, kept: tuple[str, ...]) -> onnx.ModelProto:
+    """Return the graph with all but the `kept` linears quantised, in its types."""
+    weight_only = options.quantization.weight_only
+    model = quantize_graph(calibrated.model, calibrated.ranges, frozenset(kept), weight_only=weight_only)
+    typed = cast_graph(finish(model), options.graph.rest)
+    is_for_cpu = options.graph.grid is Grid.UINT8 and not weight_only
+    return fuse_products(typed) if is_for_cpu else typed

@@ -15,6 +15,8 @@ from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Split
 
+from ..options import ExportOptions
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +35,19 @@ class CalibrationInput:
 
     images: CalibrationImages | None
     ranges: Ranges | None
+
+
+def quantization_input(loaded: LoadedModel, options: ExportOptions, progress: Progress) -> CalibrationInput:
+    """Choose the images, and refuse what can be refused before a graph is exported.
+
+    Raises:
+        InputError: Images, ranges or labels that cannot be used.
+    """
+    if options.quantization.budget is not None:
+        if options.graph.batch.min == options.graph.batch.max:
+            raise InputError("a budget is searched with batches of several sizes; give --batch MIN:OPT:MAX")
+        require_budget_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
+    return calibration_input(loaded, options.quantization, options.imagenet, progress)
 
 
 def calibration_input(

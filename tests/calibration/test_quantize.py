@@ -18,7 +18,8 @@ from deepvit.calibration.policy import activations_of, find_products, units_of
 from deepvit.calibration.quantize import count_quantized, quantize_graph, store_weight
 from deepvit.calibration.ranges import read_ranges, require_fit
 from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.float32 import graph_session
+from deepvit.export.graph.float32 import graph_module
+from deepvit.export.graph.proof import graph_session
 from deepvit.export.graph.trace import finish, to_bytes, with_weights
 from deepvit.export.options import Target
 from deepvit.model.rewrites.equalize import equalize
@@ -101,9 +102,13 @@ def test_rescaling_changes_no_bit_of_the_logits(int8):
 
 def test_weights_are_written_where_they_belong(int8, tiny_loaded):
     source, _ = int8
-    assert to_bytes(with_weights(source.model, source.module_of(source.folded))) == to_bytes(source.model)
+
+    def module_of(folded):
+        return graph_module(folded, source.spec, source.preprocessing)
+
+    assert to_bytes(with_weights(source.model, module_of(source.folded))) == to_bytes(source.model)
     sites = {"blocks.0.norm1": [3] * tiny_loaded.module.embed_dim}
-    changed = with_weights(source.model, source.module_of(equalize(source.folded, sites)))
+    changed = with_weights(source.model, module_of(equalize(source.folded, sites)))
     different = {
         a.name for a, b in zip(source.model.graph.initializer, changed.graph.initializer, strict=True) if a != b
     }

@@ -112,19 +112,19 @@ def test_a_budget_that_cannot_be_met_names_the_best_and_leaves_nothing(digits, t
 
 def test_a_check_that_fails_sends_half_of_its_images_into_the_search(digits, tmp_path, monkeypatch):
     """The first check is made to fail: what the second one sees are the other half, and no fewer linears are kept."""
-    import deepvit.export.quantized.graph as quantized_graph
+    from deepvit.export.quantized.accuracy import HeldOutCheck
 
     seen = []
-    real = quantized_graph.measure_check
+    real = HeldOutCheck.measure
 
-    def check(session, reference, held_out, *rest):
+    def measure(self, model, held_out):
         seen.append([held_out.source.name(i) for i in range(len(held_out.source))])
-        record, counts = real(session, reference, held_out, *rest)
+        record, counts = real(self, model, held_out)
         if len(seen) == 1:
             counts = counts.__class__(counts.images, 0, both=0, lost=counts.images, gained=0)
         return record, counts
 
-    monkeypatch.setattr(quantized_graph, "measure_check", check)
+    monkeypatch.setattr(HeldOutCheck, "measure", measure)
     budget = Budget(BudgetKind.MIN_AGREEMENT, 99)
     made = export(trained("digits_patch"), digits, tmp_path / "a", budget=budget).manifest.calibration
     assert [len(names) for names in seen] == [596, 298]
