@@ -33,9 +33,9 @@ build/dependencies/done: runtime/cpp/fetch_dependencies.sh
 	runtime/cpp/fetch_dependencies.sh $(@D)
 	touch $@
 
-build/cpp-test-data/done: $(VENV)/installed $(wildcard runtime/cpp/tests/*.py)
+build/cpp-test-data/done: $(VENV)/installed $(wildcard runtime/cpp/tests/data/*.py)
 	rm -rf $(@D)
-	$(BIN)/python -m deepvit.runtime.cpp.tests.make_test_data $(@D)
+	$(BIN)/python -m deepvit.runtime.cpp.tests.data.make_test_data $(@D)
 	touch $@
 
 data/digits/done: $(VENV)/installed examples/digits/make_dataset.py

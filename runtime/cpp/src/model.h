@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "artifact.h"
-#include "backend.h"
+#include "artifact/artifact.h"
+#include "backend/backend.h"
 #include "error.h"
+#include "image/preprocess.h"
 #include "options.h"
-#include "preprocess.h"
 
 namespace deepvit {
 

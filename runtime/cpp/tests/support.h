@@ -1,4 +1,4 @@
-// What the tests share: the data that make_test_data.py wrote, and shorthand.
+// What the tests share: the data that data/make_test_data.py wrote, and shorthand.
 #pragma once
 
 #include <cstdlib>

@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "lease_pool.h"
+#include "backend/lease_pool.h"
 
 namespace {
 

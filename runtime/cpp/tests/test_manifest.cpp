@@ -1,8 +1,8 @@
 // Every fault of a manifest is told by its path.
 #include <doctest/doctest.h>
 
+#include "artifact/manifest.h"
 #include "error.h"
-#include "manifest.h"
 #include "support.h"
 
 namespace {

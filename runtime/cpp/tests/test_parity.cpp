@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sha256.h"
+#include "artifact/sha256.h"
 #include "support.h"
 
 namespace {

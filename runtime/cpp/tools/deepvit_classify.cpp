@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "artifact/sha256.h"
 #include "deepvit/deepvit.hpp"
-#include "sha256.h"
 
 namespace {
 

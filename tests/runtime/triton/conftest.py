@@ -10,7 +10,7 @@ from tests.places import ROOT
 @pytest.fixture(scope="session")
 def cpp_data(tmp_path_factory) -> pathlib.Path:
     """The artifacts and images that the C++ tests compare with, fewer of them."""
-    from deepvit.runtime.cpp.tests import make_test_data
+    from deepvit.runtime.cpp.tests.data import make_test_data
 
     folder = tmp_path_factory.mktemp("cpp") / "data"
     make_test_data.write_data(folder, 120)

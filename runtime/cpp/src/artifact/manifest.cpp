@@ -1,4 +1,4 @@
-#include "manifest.h"
+#include "artifact/manifest.h"
 
 #include <cmath>
 #include <limits>

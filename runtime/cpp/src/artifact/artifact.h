@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "manifest.h"
+#include "artifact/manifest.h"
 
 namespace deepvit {
 

@@ -1,4 +1,4 @@
-#include "tensorrt_lease.h"
+#include "backend/lease.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,5 +1,5 @@
-// In the place of backend_tensorrt.cpp where TensorRT's headers were not found.
-#include "backend.h"
+// In the place of tensorrt.cpp where TensorRT's headers were not found.
+#include "backend/backend.h"
 #include "error.h"
 
 namespace deepvit {

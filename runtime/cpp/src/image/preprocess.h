@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "decode.h"
-#include "manifest.h"
+#include "artifact/manifest.h"
+#include "image/decode.h"
 
 namespace deepvit {
 

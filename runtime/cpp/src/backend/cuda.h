@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string>
 
-#include "shared_library.h"
+#include "backend/shared_library.h"
 
 namespace deepvit {
 

@@ -1,11 +1,11 @@
-#include "preprocess.h"
+#include "image/preprocess.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
 
-#include "resample.h"
+#include "image/resample.h"
 
 namespace deepvit {
 namespace {

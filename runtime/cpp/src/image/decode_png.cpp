@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string>
 
-#include "decode.h"
+#include "image/decode.h"
 
 namespace deepvit {
 namespace {

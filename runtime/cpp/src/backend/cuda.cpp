@@ -1,4 +1,4 @@
-#include "cuda.h"
+#include "backend/cuda.h"
 
 #include <algorithm>
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "artifact.h"
+#include "artifact/artifact.h"
 #include "options.h"
 
 namespace deepvit {

@@ -1,4 +1,4 @@
-#include "artifact.h"
+#include "artifact/artifact.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <memory>
 
+#include "artifact/sha256.h"
 #include "error.h"
-#include "sha256.h"
 
 namespace deepvit {
 namespace {

@@ -7,9 +7,9 @@
 #include <mutex>
 #include <thread>
 
-#include "backend.h"
+#include "backend/backend.h"
+#include "backend/shared_library.h"
 #include "error.h"
-#include "shared_library.h"
 
 namespace deepvit {
 namespace {

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda.h"
+#include "backend/cuda.h"
 #include "options.h"
 
 namespace deepvit {

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <sstream>
 
-#include "backend.h"
+#include "backend/backend.h"
+#include "backend/lease.h"
+#include "backend/lease_pool.h"
 #include "error.h"
-#include "lease_pool.h"
-#include "tensorrt_lease.h"
 
 namespace deepvit {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <jpeglib.h>  // needs FILE and size_t declared before it
 
-#include "decode.h"
+#include "image/decode.h"
 
 namespace deepvit {
 namespace {

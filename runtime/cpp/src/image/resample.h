@@ -1,8 +1,8 @@
 // Resizing as Pillow defines it for 8-bit images: separable filters in 22-bit fixed point, rounded after each pass.
 #pragma once
 
-#include "image.h"
-#include "manifest.h"
+#include "artifact/manifest.h"
+#include "image/image.h"
 
 namespace deepvit {
 

@@ -1,4 +1,4 @@
-#include "shared_library.h"
+#include "backend/shared_library.h"
 
 #include <dlfcn.h>
 
