@@ -63,6 +63,7 @@ TEST_CASE("batches are padded to the profile's least and split at its most; grap
     CHECK(fake_cuda_live() > 0);
   }
   CHECK(fake_cuda_live() == 0);
+  CHECK(fake_cuda_misordered() == 0);
 }
 
 TEST_CASE("8 threads share 2 leases") {
@@ -84,6 +85,7 @@ TEST_CASE("8 threads share 2 leases") {
     CHECK(wrong == 0);
   }
   CHECK(fake_cuda_live() == 0);
+  CHECK(fake_cuda_misordered() == 0);
 }
 
 TEST_CASE("a recording that fails is ended, and the run is made without") {
@@ -99,6 +101,7 @@ TEST_CASE("a recording that fails is ended, and the run is made without") {
     fake_cuda_fail("");
   }
   CHECK(fake_cuda_live() == 0);
+  CHECK(fake_cuda_misordered() == 0);
 }
 
 TEST_CASE("without graphs it goes on; without memory it says so, and recovers") {
@@ -107,7 +110,8 @@ TEST_CASE("without graphs it goes on; without memory it says so, and recovers") 
     const deepvit::Model model(artifact.path().string(), fake_options());
     fake_cuda_fail("cudaGraphInstantiateWithFlags");
     for (int i = 0; i < 3; ++i) CHECK(is_right(model.run(Batch(4).input.data(), 4)));
-    for (const char* function : {"cudaStreamSynchronize", "cudaMemcpyAsync", "cudaMalloc", "cudaHostAlloc"}) {
+    for (const char* function :
+         {"cudaStreamSynchronize", "cudaMemcpyAsync", "cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags"}) {
       fake_cuda_fail(function);
       bool has_failed = false;
       try {
@@ -122,6 +126,7 @@ TEST_CASE("without graphs it goes on; without memory it says so, and recovers") 
     CHECK(is_right(model.run(Batch(4).input.data(), 4)));
   }
   CHECK(fake_cuda_live() == 0);
+  CHECK(fake_cuda_misordered() == 0);
 }
 
 TEST_CASE("what does not fit this machine is said before the plan is loaded") {

@@ -39,29 +39,23 @@ void Cuda::check(cudaError_t error, const char* what) const {
 
 void Cuda::use() const { check(cudaSetDevice_(device_), "use the GPU"); }
 
-void* Cuda::allocate(std::size_t bytes) const {
+DeviceMemory Cuda::allocate(std::size_t bytes) const {
   void* address = nullptr;
   check(cudaMalloc_(&address, std::max<std::size_t>(bytes, 1)), "allocate memory on the GPU");
-  return address;
+  return DeviceMemory(address, {cudaFree_});
 }
 
-void* Cuda::allocate_pinned(std::size_t bytes) const {
+PinnedMemory Cuda::allocate_pinned(std::size_t bytes) const {
   void* address = nullptr;
   check(cudaHostAlloc_(&address, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), "allocate pinned memory");
-  return address;
+  return PinnedMemory(address, {cudaFreeHost_});
 }
 
-void Cuda::free(void* address) const noexcept { cudaFree_(address); }
-
-void Cuda::free_pinned(void* address) const noexcept { cudaFreeHost_(address); }
-
-cudaStream_t Cuda::create_stream() const {
+Stream Cuda::create_stream() const {
   cudaStream_t stream = nullptr;
   check(cudaStreamCreateWithFlags_(&stream, cudaStreamNonBlocking), "create a stream");
-  return stream;
+  return Stream(stream, {cudaStreamDestroy_});
 }
-
-void Cuda::destroy_stream(cudaStream_t stream) const noexcept { cudaStreamDestroy_(stream); }
 
 void Cuda::synchronize(cudaStream_t stream) const { check(cudaStreamSynchronize_(stream), "finish the run"); }
 
@@ -73,30 +67,22 @@ void Cuda::copy_to_host(void* to, const void* from, std::size_t bytes, cudaStrea
   check(cudaMemcpyAsync_(to, from, bytes, cudaMemcpyDeviceToHost, stream), "copy from the GPU");
 }
 
-void Cuda::begin_capture(cudaStream_t stream) const {
+Capture Cuda::begin_capture(cudaStream_t stream) const {
   check(cudaStreamBeginCapture_(stream, cudaStreamCaptureModeThreadLocal), "record a graph");
+  return Capture(stream, {cudaStreamEndCapture_, cudaGraphDestroy_});
 }
 
-cudaGraphExec_t Cuda::end_capture(cudaStream_t stream) const {
+GraphExec Cuda::end_capture(Capture capture) const {
   cudaGraph_t recorded = nullptr;
-  check(cudaStreamEndCapture_(stream, &recorded), "record a graph");
-  cudaGraphExec_t graph = nullptr;
-  const cudaError_t made = cudaGraphInstantiateWithFlags_(&graph, recorded, 0);
-  cudaGraphDestroy_(recorded);
-  check(made, "make a graph");
-  return graph;
-}
-
-void Cuda::abandon_capture(cudaStream_t stream) const noexcept {
-  cudaGraph_t recorded = nullptr;
-  cudaStreamEndCapture_(stream, &recorded);
-  if (recorded != nullptr) cudaGraphDestroy_(recorded);
+  check(cudaStreamEndCapture_(capture.release(), &recorded), "record a graph");
+  const Graph graph(recorded, {cudaGraphDestroy_});
+  cudaGraphExec_t launchable = nullptr;
+  check(cudaGraphInstantiateWithFlags_(&launchable, graph.get(), 0), "make a graph");
+  return GraphExec(launchable, {cudaGraphExecDestroy_});
 }
 
 void Cuda::launch(cudaGraphExec_t graph, cudaStream_t stream) const {
   check(cudaGraphLaunch_(graph, stream), "launch a graph");
 }
-
-void Cuda::destroy_graph(cudaGraphExec_t graph) const noexcept { cudaGraphExecDestroy_(graph); }
 
 }  // namespace deepvit

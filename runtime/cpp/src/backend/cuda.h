@@ -1,4 +1,5 @@
-// The CUDA runtime as an engine needs it, loaded at run time: memory, a stream, graphs.
+// The CUDA runtime as an engine needs it, loaded at run time: memory, a stream, graphs. What it makes is owned:
+// handles.h.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -6,6 +7,7 @@
 #include <cstddef>
 #include <string>
 
+#include "backend/handles.h"
 #include "backend/shared_library.h"
 
 namespace deepvit {
@@ -20,22 +22,18 @@ class Cuda {
   // Makes the device the calling thread's; needed once in every thread before anything else.
   void use() const;
 
-  void* allocate(std::size_t bytes) const;
-  void* allocate_pinned(std::size_t bytes) const;
-  void free(void* address) const noexcept;
-  void free_pinned(void* address) const noexcept;
+  DeviceMemory allocate(std::size_t bytes) const;
+  PinnedMemory allocate_pinned(std::size_t bytes) const;
 
-  cudaStream_t create_stream() const;
-  void destroy_stream(cudaStream_t stream) const noexcept;
+  Stream create_stream() const;
   void synchronize(cudaStream_t stream) const;
   void copy_to_device(void* to, const void* from, std::size_t bytes, cudaStream_t stream) const;
   void copy_to_host(void* to, const void* from, std::size_t bytes, cudaStream_t stream) const;
 
-  void begin_capture(cudaStream_t stream) const;
-  cudaGraphExec_t end_capture(cudaStream_t stream) const;
-  void abandon_capture(cudaStream_t stream) const noexcept;
+  // From here to `end_capture` the stream records what it is given, instead of running it.
+  Capture begin_capture(cudaStream_t stream) const;
+  GraphExec end_capture(Capture capture) const;
   void launch(cudaGraphExec_t graph, cudaStream_t stream) const;
-  void destroy_graph(cudaGraphExec_t graph) const noexcept;
 
  private:
   void check(cudaError_t error, const char* what) const;

@@ -30,57 +30,31 @@ void TensorRtLog::require(bool is_done, const std::string& what) const {
 }
 
 TensorRtLease::TensorRtLease(const EngineParts& parts) : parts_(parts) {
-  try {
-    allocate();
-  } catch (...) {
-    release();
-    throw;
-  }
-}
-
-TensorRtLease::~TensorRtLease() { release(); }
-
-void TensorRtLease::allocate() {
   parts_.cuda->use();
-  stream_ = parts_.cuda->create_stream();
   scratch_ = parts_.cuda->allocate(static_cast<std::size_t>(parts_.engine->getDeviceMemorySizeV2()));
   for (const Binding& binding : parts_.bindings) {
     const std::size_t bytes = binding.bytes * parts_.largest_batch;
-    buffers_.emplace_back();
-    buffers_.back().device = parts_.cuda->allocate(bytes);
-    buffers_.back().pinned = parts_.cuda->allocate_pinned(bytes);
+    buffers_.push_back({parts_.cuda->allocate(bytes), parts_.cuda->allocate_pinned(bytes)});
   }
-}
-
-void TensorRtLease::release() noexcept {
-  while (!shapes_.empty()) drop_oldest();
-  for (const Buffer& buffer : buffers_) {
-    if (buffer.device != nullptr) parts_.cuda->free(buffer.device);
-    if (buffer.pinned != nullptr) parts_.cuda->free_pinned(buffer.pinned);
-  }
-  buffers_.clear();
-  if (scratch_ != nullptr) parts_.cuda->free(scratch_);
-  if (stream_ != nullptr) parts_.cuda->destroy_stream(stream_);
-  scratch_ = nullptr;
-  stream_ = nullptr;
+  stream_ = parts_.cuda->create_stream();
 }
 
 void TensorRtLease::run(const void* input, std::size_t batch, float* output) {
   parts_.cuda->use();
   Shape& shape = shape_of(batch);
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    if (parts_.bindings[i].is_input) std::memcpy(buffers_[i].pinned, input, parts_.bindings[i].bytes * batch);
+    if (parts_.bindings[i].is_input) std::memcpy(buffers_[i].pinned.get(), input, parts_.bindings[i].bytes * batch);
   }
-  if (shape.graph == nullptr && has_graphs_ && shape.runs >= kRunsBeforeCapture) capture(shape);
-  if (shape.graph != nullptr) {
-    parts_.cuda->launch(shape.graph, stream_);
+  if (!shape.graph && has_graphs_ && shape.runs >= kRunsBeforeCapture) capture(shape);
+  if (shape.graph) {
+    parts_.cuda->launch(shape.graph.get(), stream_.get());
   } else {
     enqueue(shape);
   }
   ++shape.runs;
-  parts_.cuda->synchronize(stream_);
+  parts_.cuda->synchronize(stream_.get());
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    if (!parts_.bindings[i].is_input) std::memcpy(output, buffers_[i].pinned, parts_.bindings[i].bytes * batch);
+    if (!parts_.bindings[i].is_input) std::memcpy(output, buffers_[i].pinned.get(), parts_.bindings[i].bytes * batch);
   }
 }
 
@@ -90,7 +64,7 @@ TensorRtLease::Shape& TensorRtLease::shape_of(std::size_t batch) {
     shapes_.splice(shapes_.begin(), shapes_, found);
     return shapes_.front();
   }
-  while (shapes_.size() >= kMostShapes) drop_oldest();
+  while (shapes_.size() >= kMostShapes) shapes_.pop_back();
   shapes_.push_front(make_shape(batch));
   return shapes_.front();
 }
@@ -102,7 +76,7 @@ TensorRtLease::Shape TensorRtLease::make_shape(std::size_t batch) {
   shape.context.reset(
       parts_.engine->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
   log.require(shape.context != nullptr, "create an execution context");
-  shape.context->setDeviceMemoryV2(scratch_, parts_.engine->getDeviceMemorySizeV2());
+  shape.context->setDeviceMemoryV2(scratch_.get(), parts_.engine->getDeviceMemorySizeV2());
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     const Binding& binding = parts_.bindings[i];
     if (binding.is_input) {
@@ -113,41 +87,34 @@ TensorRtLease::Shape TensorRtLease::make_shape(std::size_t batch) {
       log.require(shape.context->setInputShape(binding.name.c_str(), dims),
                   "run " + binding.name + " with a batch of " + std::to_string(batch));
     }
-    log.require(shape.context->setTensorAddress(binding.name.c_str(), buffers_[i].device), "bind " + binding.name);
+    log.require(shape.context->setTensorAddress(binding.name.c_str(), buffers_[i].device.get()),
+                "bind " + binding.name);
   }
   return shape;
-}
-
-void TensorRtLease::drop_oldest() noexcept {
-  if (shapes_.back().graph != nullptr) parts_.cuda->destroy_graph(shapes_.back().graph);
-  shapes_.pop_back();
 }
 
 void TensorRtLease::enqueue(Shape& shape) {
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     const Binding& binding = parts_.bindings[i];
     if (!binding.is_input) continue;
-    parts_.cuda->copy_to_device(buffers_[i].device, buffers_[i].pinned, binding.bytes * shape.batch, stream_);
+    parts_.cuda->copy_to_device(buffers_[i].device.get(), buffers_[i].pinned.get(), binding.bytes * shape.batch,
+                                stream_.get());
   }
-  parts_.trt_log->require(shape.context->enqueueV3(stream_), "run the engine");
+  parts_.trt_log->require(shape.context->enqueueV3(stream_.get()), "run the engine");
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     const Binding& binding = parts_.bindings[i];
     if (binding.is_input) continue;
-    parts_.cuda->copy_to_host(buffers_[i].pinned, buffers_[i].device, binding.bytes * shape.batch, stream_);
+    parts_.cuda->copy_to_host(buffers_[i].pinned.get(), buffers_[i].device.get(), binding.bytes * shape.batch,
+                              stream_.get());
   }
 }
 
 // Records the run as a CUDA graph; where that cannot be, says so once and goes on without.
 void TensorRtLease::capture(Shape& shape) {
   try {
-    parts_.cuda->begin_capture(stream_);
-    try {
-      enqueue(shape);
-    } catch (const Failure&) {
-      parts_.cuda->abandon_capture(stream_);
-      throw;
-    }
-    shape.graph = parts_.cuda->end_capture(stream_);
+    Capture recording = parts_.cuda->begin_capture(stream_.get());
+    enqueue(shape);
+    shape.graph = parts_.cuda->end_capture(std::move(recording));
   } catch (const Failure& failure) {
     has_graphs_ = false;
     parts_.log(DEEPVIT_LOG_WARNING,

@@ -39,6 +39,7 @@ class TensorRtLog final : public nvinfer1::ILogger {
   Log log_;
 };
 
+// Others' parts, all of which must outlive the lease: its contexts are the engine's.
 struct EngineParts {
   nvinfer1::ICudaEngine* engine;
   const Cuda* cuda;
@@ -53,7 +54,6 @@ class TensorRtLease {
   explicit TensorRtLease(const EngineParts& parts);
   TensorRtLease(const TensorRtLease&) = delete;
   TensorRtLease& operator=(const TensorRtLease&) = delete;
-  ~TensorRtLease();
 
   // One input, one output, `batch` images. Throws DEEPVIT_DEVICE_FAILED; the lease must then be destroyed.
   void run(const void* input, std::size_t batch, float* output);
@@ -61,29 +61,28 @@ class TensorRtLease {
  private:
   struct Shape {
     std::size_t batch = 0;
-    std::unique_ptr<nvinfer1::IExecutionContext> context;
     std::size_t runs = 0;
-    cudaGraphExec_t graph = nullptr;
+    std::unique_ptr<nvinfer1::IExecutionContext> context;
+    GraphExec graph;  // records a state of the context: destroyed before it, hence declared after it
   };
 
   struct Buffer {
-    void* device = nullptr;
-    void* pinned = nullptr;
+    DeviceMemory device;
+    PinnedMemory pinned;
   };
 
-  void allocate();
-  void release() noexcept;
   Shape& shape_of(std::size_t batch);
   Shape make_shape(std::size_t batch);
-  void drop_oldest() noexcept;
   void enqueue(Shape& shape);
   void capture(Shape& shape);
 
   const EngineParts parts_;
-  cudaStream_t stream_ = nullptr;
-  void* scratch_ = nullptr;
+  // Declared in this order so that they are destroyed in the other: graphs and contexts, then the stream on which they
+  // ran, then the memory that both had. It also holds where the constructor fails half-way.
+  DeviceMemory scratch_;
   std::vector<Buffer> buffers_;  // as the bindings
-  std::list<Shape> shapes_;      // the one used last comes first
+  Stream stream_;
+  std::list<Shape> shapes_;  // the one used last comes first
   bool has_graphs_ = true;
 };
 

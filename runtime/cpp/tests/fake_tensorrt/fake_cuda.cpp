@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,15 @@ using Work = std::vector<std::function<void()>>;
 struct Stream {
   bool is_recording = false;
   Work recorded;
+  std::set<const void*> touched;  // memory that it copies from and to
 };
 
 std::atomic<int> live{0};
 std::atomic<int> launches{0};
+std::atomic<int> misordered{0};
 std::mutex mutex;
 std::string failing;
+std::set<const void*> memory;
 
 cudaError_t outcome(const char* function) {
   const std::lock_guard<std::mutex> lock(mutex);
@@ -32,10 +36,16 @@ cudaError_t allocate(const char* function, void** address, std::size_t bytes) {
   if (outcome(function) != cudaSuccess) return cudaErrorMemoryAllocation;
   *address = std::malloc(bytes);
   ++live;
+  const std::lock_guard<std::mutex> lock(mutex);
+  memory.insert(*address);
   return cudaSuccess;
 }
 
 cudaError_t release(void* address) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    memory.erase(address);
+  }
   std::free(address);
   --live;
   return cudaSuccess;
@@ -63,6 +73,12 @@ extern "C" {
 
 int fake_cuda_live(void) { return live; }
 int fake_cuda_launches(void) { return launches; }
+int fake_cuda_misordered(void) { return misordered; }
+void fake_cuda_require(bool is_alive) { misordered += is_alive ? 0 : 1; }
+void fake_cuda_require_memory(const void* address) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  fake_cuda_require(memory.count(address) == 1);
+}
 void fake_cuda_fail(const char* function) {
   const std::lock_guard<std::mutex> lock(mutex);
   failing = function;
@@ -87,14 +103,19 @@ FAKE cudaError_t cudaHostAlloc(void** address, size_t bytes, unsigned) {
 }
 FAKE cudaError_t cudaFreeHost(void* address) { return release(address); }
 FAKE cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  if (outcome("cudaStreamCreateWithFlags") != cudaSuccess) return cudaErrorMemoryAllocation;
   *stream = reinterpret_cast<cudaStream_t>(new Stream());
   ++live;
   return cudaSuccess;
 }
-FAKE cudaError_t cudaStreamDestroy(cudaStream_t stream) { return release_as<Stream>(stream); }
+FAKE cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  for (const void* address : reinterpret_cast<Stream*>(stream)->touched) fake_cuda_require_memory(address);
+  return release_as<Stream>(stream);
+}
 FAKE cudaError_t cudaStreamSynchronize(cudaStream_t) { return outcome("cudaStreamSynchronize"); }
 FAKE cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
   fake_cuda_enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+  reinterpret_cast<Stream*>(stream)->touched.insert({to, from});
   const bool is_recording = reinterpret_cast<Stream*>(stream)->is_recording;
   return outcome(is_recording ? "cudaMemcpyAsync while recording" : "cudaMemcpyAsync");
 }

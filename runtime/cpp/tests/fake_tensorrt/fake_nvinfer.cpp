@@ -20,14 +20,32 @@ Dims dims_of(const std::string& name, std::int64_t batch) {
   return Dims2(batch, kClasses);
 }
 
+// What is alive of an engine or a context, for those that must not outlive it.
+using Alive = std::shared_ptr<std::atomic<bool>>;
+Alive alive() { return std::make_shared<std::atomic<bool>>(true); }
+
+// In a recorded graph: the context whose state it records is destroyed after it.
+struct NeedsContext {
+  Alive context;
+  ~NeedsContext() { fake_cuda_require(*context); }
+};
+
+// Destroyed before its engine and the memory that it was given.
 class Context final : public IExecutionContext {
  public:
-  Context() { mImpl = &impl_; }
+  explicit Context(Alive engine) : impl_(std::move(engine)) { mImpl = &impl_; }
 
  private:
   class Impl final : public ContextStub {
    public:
-    void setDeviceMemoryV2(void*, std::int64_t) noexcept override {}
+    explicit Impl(Alive engine) : engine_(std::move(engine)) {}
+    ~Impl() override {
+      *alive_ = false;
+      fake_cuda_require(*engine_);
+      fake_cuda_require_memory(scratch_);
+      for (const auto& [name, address] : addresses_) fake_cuda_require_memory(address);
+    }
+    void setDeviceMemoryV2(void* memory, std::int64_t) noexcept override { scratch_ = memory; }
     bool setInputShape(char const*, Dims const& dims) noexcept override {
       batch_ = dims.d[0];
       return dims.nbDims == 4 && batch_ >= kProfile[0] && batch_ <= kProfile[2];
@@ -39,7 +57,8 @@ class Context final : public IExecutionContext {
     bool enqueueV3(cudaStream_t stream) noexcept override {
       const float* images = addresses_["images"];
       float* logits = addresses_["logits"];
-      fake_cuda_enqueue(stream, [images, logits, batch = batch_] {
+      const auto needs = std::make_shared<NeedsContext>(NeedsContext{alive_});
+      fake_cuda_enqueue(stream, [images, logits, batch = batch_, needs] {
         for (std::int64_t i = 0; i < batch; ++i) {
           const float first = images[i * kImage[0] * kImage[1] * kImage[2]];
           for (std::int64_t c = 0; c < kClasses; ++c) logits[i * kClasses + c] = first * static_cast<float>(c);
@@ -49,6 +68,9 @@ class Context final : public IExecutionContext {
     }
 
    private:
+    const Alive alive_ = alive();
+    const Alive engine_;
+    const void* scratch_ = nullptr;
     std::int64_t batch_ = 0;
     std::map<std::string, float*> addresses_;
   };
@@ -62,6 +84,7 @@ class Engine final : public ICudaEngine {
  private:
   class Impl final : public EngineStub {
    public:
+    ~Impl() override { *alive_ = false; }
     std::int32_t getNbIOTensors() const noexcept override { return 2; }
     char const* getIOTensorName(std::int32_t index) const noexcept override { return index == 0 ? "images" : "logits"; }
     TensorIOMode getTensorIOMode(char const* name) const noexcept override {
@@ -75,8 +98,11 @@ class Engine final : public ICudaEngine {
     }
     std::int64_t getDeviceMemorySizeV2() const noexcept override { return 1024; }
     IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy) noexcept override {
-      return new Context();
+      return new Context(alive_);
     }
+
+   private:
+    const Alive alive_ = alive();
   };
   Impl impl_;
 };
