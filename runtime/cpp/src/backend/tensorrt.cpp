@@ -115,7 +115,7 @@ class TensorRt final : public Backend {
  public:
   TensorRt(const Artifact& artifact, const Engine& record, const Options& options)
       : name_(artifact.path(record.file)),
-        library_((require_backend(record), options)),
+        library_(options),
         cuda_(options.cuda_library, options.device),
         log_(options.log) {
     require_version(record, library_.version);
@@ -199,6 +199,7 @@ class TensorRt final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> open_tensorrt(const Artifact& artifact, const Engine& engine, const Options& options) {
+  require_backend(engine);  // asked first: it needs no library
   return std::make_unique<TensorRt>(artifact, engine, options);
 }
 
