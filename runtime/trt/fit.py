@@ -1,4 +1,8 @@
-"""Whether an engine can run on a machine, by what its manifest says; asked before a byte of the plan is loaded."""
+"""Whether an engine can run on a machine, by what its manifest says; asked before a byte of the plan is loaded.
+
+The C++ runtime has the same rules (cpp/src/artifact/engine_fit.cpp); cpp/tests/data/engine_fit_cases.json holds both to
+them.
+"""
 
 import logging
 import shlex
@@ -28,6 +32,9 @@ def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
         )
     if machine.gpu != engine.gpu and engine.gpu is not None:
         logger.warning("%s was tuned on %s, this is %s: it may be slower", engine.file, engine.gpu, machine.gpu)
+    # CUDA runs on any driver of its major version, and says itself where one is too old.
+    if engine.driver and machine.driver and numbers_of(machine.driver) < numbers_of(engine.driver):
+        logger.warning("%s was built on driver %s, %s is older", engine.file, engine.driver, machine.driver)
 
 
 def misfits(engine: Engine, machine: Machine) -> list[str]:
@@ -43,13 +50,11 @@ def misfits(engine: Engine, machine: Machine) -> list[str]:
         faults.append(f"no NVIDIA GPU ({machine.why_no_gpu})")
     elif not _capability_fits(engine, machine.compute_capability):
         faults.append(f"compute capability {machine.compute_capability} is not {_capabilities(engine)}")
-    if engine.driver and machine.driver and numbers_of(machine.driver) < numbers_of(engine.driver):
-        faults.append(f"driver {machine.driver} is older than {engine.driver}")
     return faults
 
 
 def _version_fits(engine: Engine, here: str) -> bool:
-    """A plan loads in the very version that wrote it; a version-compatible one also in later ones of its major."""
+    """A plan loads in the very build that wrote it; a version-compatible one also in later ones of its major."""
     built, have = numbers_of(engine.version), numbers_of(here)
     if engine.version_compatible:
         return built[:1] == have[:1] and have >= built

@@ -54,7 +54,7 @@ TEST_CASE("batches are padded to the profile's least and split at its most; grap
   const Fitting artifact;
   {
     const deepvit::Model model(artifact.path().string(), fake_options());
-    CHECK(std::string(model.info().backend).find("TensorRT") == 0);
+    CHECK(std::string(model.info().backend).find("TensorRT " + std::to_string(NV_TENSORRT_MAJOR) + ".4.0 on") == 0);
     CHECK(model.info().batch_max == 8);
     for (int round = 0; round < 3; ++round) {
       for (std::size_t count : {1, 2, 3, 7, 8, 9, 17}) CHECK(is_right(model.run(Batch(count).input.data(), count)));
@@ -132,6 +132,7 @@ TEST_CASE("without graphs it goes on; without memory it says so, and recovers") 
 TEST_CASE("what does not fit this machine is said before the plan is loaded") {
   const std::pair<const char*, nlohmann::json> changes[] = {
       {"/version", std::to_string(NV_TENSORRT_MAJOR) + ".3.0.1"},
+      {"/version", std::to_string(NV_TENSORRT_MAJOR) + ".4.0.105"},  // another build
       {"/compute_capability", "8.9,12.0"},
       {"/weight_stripped", true},
       {"/backend", "tensorrt-rtx"},

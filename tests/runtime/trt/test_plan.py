@@ -146,7 +146,6 @@ def test_a_stripped_plan_takes_its_weights_from_the_verified_onnx_file(tiny_arti
         ({"compute_capability": "9.0"}, {}, "on compute capability 9.0, driver 580.82.07; this machine has TensorRT 11.4"),
         ({"version": "12.0.0.1"}, {}, "built for TensorRT 12.0.0.1 .*this machine has TensorRT 11.4.0.106 on"),
         ({"version": "10.12.0.36"}, {}, "a plan of TensorRT 10.12.0.36 does not load in 11.4.0.106"),
-        ({"driver": "590.1"}, {}, "driver 580.82.07 is older than 590.1"),
         ({}, {"compute_capability": "9.0"}, "compute capability 9.0 is not 8.9"),
         ({}, {"versions": {}}, "tensorrt is not installed"),
         ({}, {"compute_capability": None, "why_no_gpu": "no nvidia-smi here"}, r"no NVIDIA GPU \(no nvidia-smi"),
@@ -172,6 +171,7 @@ def test_a_plan_of_another_machine(tiny_artifact, tmp_path, gpu, monkeypatch, ch
     ("changes", "here"),
     [
         ({}, {"driver": "600.1"}),
+        ({"driver": "590.1"}, {}),
         ({"driver": None, "gpu": None}, {}),
         ({"version_compatible": True, "version": "11.0.0.1"}, {}),
         ({"hardware_compatible": HardwareCompatibility.AMPERE_PLUS, "compute_capability": "8.0"}, {}),
@@ -186,6 +186,13 @@ def test_another_gpu_of_the_same_capability_is_a_warning(tiny_artifact, tmp_path
     folder = with_plan(tiny_artifact, tmp_path / "a", gpu="NVIDIA Other")
     open_session(folder / "engine.plan")
     assert "was tuned on NVIDIA Other, this is NVIDIA Test" in caplog.text
+
+
+def test_an_older_driver_is_a_warning(tiny_artifact, tmp_path, gpu, caplog):
+    open_session(with_plan(tiny_artifact, tmp_path / "a", driver="570.1") / "engine.plan")
+    assert "driver" not in caplog.text
+    open_session(with_plan(tiny_artifact, tmp_path / "b", driver="590.1") / "engine.plan")
+    assert "engine.plan was built on driver 590.1, 580.82.07 is older" in caplog.text
 
 
 def test_providers_are_not_for_plans(tiny_artifact, tmp_path, gpu):

@@ -5,8 +5,8 @@
 #include <NvInferRuntime.h>
 
 #include <algorithm>
-#include <sstream>
 
+#include "artifact/engine_fit.h"
 #include "backend/backend.h"
 #include "backend/lease.h"
 #include "backend/lease_pool.h"
@@ -29,28 +29,8 @@ std::string library_title() {
   return std::string(kIsRtx ? "TensorRT-RTX " : "TensorRT ") + std::to_string(NV_TENSORRT_MAJOR);
 }
 
-using Version = std::vector<int>;
-
-Version numbers_of(const std::string& text) {
-  Version numbers;
-  std::stringstream parts(text);
-  for (std::string part; std::getline(parts, part, '.');) numbers.push_back(std::atoi(part.c_str()));
-  return numbers;
-}
-
-Version first_three(Version version) {
-  version.resize(3);
-  return version;
-}
-
 // getInferLibVersion's encoding, of TensorRT 10 and later and of TensorRT-RTX.
 Version version_from(std::int32_t encoded) { return {encoded / 10000, encoded / 100 % 100, encoded % 100}; }
-
-std::string text_of(const Version& version) {
-  std::string text;
-  for (int number : version) text += (text.empty() ? "" : ".") + std::to_string(number);
-  return text;
-}
 
 // TensorRT as loaded: its version, and its factory.
 struct Library {
@@ -66,13 +46,19 @@ struct Library {
     }
   }
 
+  Version version_and_build() const {
+    Version all = version;
+    all.push_back(loaded.function<decltype(getInferLibBuildVersion)>("getInferLibBuildVersion")());
+    return all;
+  }
+
   nvinfer1::IRuntime* create_runtime(TensorRtLog& log) const {
     auto* create = loaded.function<decltype(createInferRuntime_INTERNAL)>("createInferRuntime_INTERNAL");
     return static_cast<nvinfer1::IRuntime*>(create(&log, NV_TENSORRT_VERSION));
   }
 
   SharedLibrary loaded;
-  Version version;
+  Version version;  // major, minor, patch
 };
 
 void require_backend(const Engine& engine) {
@@ -87,27 +73,14 @@ void require_backend(const Engine& engine) {
   }
 }
 
-// A plan loads in the very version that wrote it; a version-compatible one also in later ones of its major.
-void require_version(const Engine& engine, const Version& here) {
-  const Version built = first_three(numbers_of(engine.version));
-  const bool fits = engine.version_compatible ? built[0] == here[0] && here >= built : built == here;
-  if (!fits) {
-    throw missing(engine.file + " was built by version " + engine.version + " and does not load in " + text_of(here) +
-                  "; run `python cli.py build` here");
+void require_fit(const Engine& engine, const Version& version, const std::string& capability) {
+  if (!version_fits(engine, version)) {
+    throw missing(engine.file + " was built by version " + engine.version + " and does not load in " +
+                  text_of(version) + "; run `python cli.py build` here");
   }
-}
-
-void require_capability(const Engine& engine, const std::string& here) {
-  bool fits = false;
-  if (engine.hardware_compatible == HardwareCompatibility::ampere_plus) {
-    fits = numbers_of(here) >= Version{8, 0};
-  } else {
-    std::stringstream parts(engine.compute_capability);
-    for (std::string part; std::getline(parts, part, ',');) fits = fits || part == here;
-  }
-  if (!fits) {
+  if (!capability_fits(engine, capability)) {
     throw missing(engine.file + " was built for compute capability " + engine.compute_capability + ", this GPU has " +
-                  here + "; run `python cli.py build` here");
+                  capability + "; run `python cli.py build` here");
   }
 }
 
@@ -118,8 +91,7 @@ class TensorRt final : public Backend {
         library_(options),
         cuda_(options.cuda_library, options.device),
         log_(options.log) {
-    require_version(record, library_.version);
-    require_capability(record, cuda_.compute_capability());
+    require_fit(record, library_.version_and_build(), cuda_.compute_capability());
     if (record.version_compatible && !options.allow_host_code) {
       throw invalid_argument(name_ +
                              " is version-compatible: TensorRT loads it by host code within the plan; if you "

@@ -136,6 +136,7 @@ __attribute__((visibility("default"))) int fake_nvinfer_loaded(void) { return lo
 __attribute__((visibility("default"))) std::int32_t getInferLibVersion() noexcept {
   return NV_TENSORRT_MAJOR * 10000 + 400;
 }
+__attribute__((visibility("default"))) std::int32_t getInferLibBuildVersion() noexcept { return 106; }
 __attribute__((visibility("default"))) void* createInferRuntime_INTERNAL(void* logger, std::int32_t) noexcept {
   return new Runtime(static_cast<ILogger*>(logger));
 }
