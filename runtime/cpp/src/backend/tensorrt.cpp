@@ -157,7 +157,8 @@ class TensorRt final : public Backend {
             size(nvinfer1::OptProfileSelector::kMAX)};
   }
 
-  // In this order, so that what others use is destroyed after them.
+  // Declared in this order, so that what others use is destroyed after them: leases with their contexts, the engine,
+  // its runtime, the log that all of these write to.
   std::string name_;
   Library library_;
   Cuda cuda_;
