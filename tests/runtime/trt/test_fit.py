@@ -1,18 +1,15 @@
 """The rules of version and compute capability, by the cases that the C++ runtime is held to as well."""
 
 import json
-import pathlib
 
 import pytest
 
-from runtime.engine_fit import misfits
-from runtime.machine import Machine
-from runtime.manifest import Engine
-from runtime.tensorrt_library import Backend
+from deepvit.runtime.manifest import Backend, Engine
+from deepvit.runtime.trt.fit import misfits
+from deepvit.runtime.trt.machine import Machine
+from tests.places import ROOT
 
-TABLE = json.loads(
-    (pathlib.Path(__file__).parents[2] / "runtime" / "cpp" / "tests" / "data" / "engine_fit_cases.json").read_text()
-)
+TABLE = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "engine_fit_cases.json").read_text())
 REST = {"file": "engine.plan", "gpu": None, "profile": {"min": 1, "opt": 4, "max": 8}, "census": {"network": {}}}
 KINDS = {"does not load in": "version", "compute capability": "capability"}  # what the line says → what keeps it
 
