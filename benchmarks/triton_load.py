@@ -27,7 +27,7 @@ from benchmarks.c_runtime import CModel
 from benchmarks.interleaved import machine, write_result
 from deepvit.images.class_names import default_labels
 from deepvit.images.samples import SAMPLES
-from deepvit.runtime import Artifact, crop_image, model_input, open_artifact, open_session
+from deepvit.runtime import Artifact, crop_image, open_artifact, open_session
 from deepvit.runtime.triton.configs import TritonBackend
 from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
 from tests.doubles.triton_server import WHEEL, Server, install_server
@@ -119,12 +119,12 @@ def sweep(server: Server, ensemble: str, images: list[bytes]) -> list[dict[str, 
 
 def bare_loops(artifact: Artifact, images: list[bytes]) -> list[dict[str, object]]:
     """The same images, one by one, without a server."""
-    preprocessing, session = artifact.manifest.preprocess, open_session(artifact.folder)
+    manifest, session = artifact.manifest, open_session(artifact.folder)
     library = next(pathlib.Path(onnxruntime.__path__[0]).glob("capi/libonnxruntime.so.1*"))
     c_model = CModel(artifact.folder, library, artifact.manifest.classes)
 
     def python(encoded: bytes) -> object:
-        return session.run(model_input(crop_image(encoded, preprocessing)[None], preprocessing))
+        return session.run(manifest.input_from(crop_image(encoded, manifest.preprocess)[None]))
 
     for image in images:  # and they agree
         np.testing.assert_allclose(c_model.classify(image), np.asarray(python(image))[0], atol=1e-5)

@@ -4,10 +4,12 @@ import enum
 import pathlib
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pydantic
 
 from .errors import InputError
-from .preprocess import Preprocessing
+from .preprocess import Crop, Preprocessing, model_input
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
@@ -104,6 +106,12 @@ class Tensor(_Record):
     name: str
     shape: tuple[PositiveInt | str, ...]
     dtype: Literal["float32", "uint8"]
+
+    @property
+    def channels(self) -> int:
+        """How many channels images of this shape have: of float32 (B, C, H, W); pixels (B, H, W, 3) are RGB."""
+        channels = self.shape[1]
+        return channels if self.dtype == "float32" and isinstance(channels, int) else 3
 
 
 class BatchRange(_Record):
@@ -263,6 +271,10 @@ class Manifest(_Record):
     @property
     def has_random_weights(self) -> bool:
         return self.weights.source == "random"
+
+    def input_from(self, crops: Crop) -> npt.NDArray[np.float32] | Crop:
+        """Return crops (B, H, W, 3) uint8, cut as `preprocess` says, as the graph takes them; see `model_input`."""
+        return model_input(crops, self.preprocess, self.input.channels)
 
     @property
     def input_form(self) -> InputForm:

@@ -141,7 +141,7 @@ def crop_image(encoded: bytes | pathlib.Path, preprocessing: Preprocessing) -> C
     return resize_and_crop(decode_rgb(encoded), preprocessing)
 
 
-def model_input(crops: Crop, preprocessing: Preprocessing, channels: int = 3) -> npt.NDArray[np.float32] | Crop:
+def model_input(crops: Crop, preprocessing: Preprocessing, channels: int) -> npt.NDArray[np.float32] | Crop:
     """Turn crops (B, H, W, 3) uint8 into what the graph takes.
 
     Returns:

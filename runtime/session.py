@@ -115,12 +115,6 @@ def is_in_artifact(path: pathlib.Path) -> bool:
     return path.is_dir() or (path.parent / MANIFEST).is_file()
 
 
-def input_channels(session: Session) -> int:
-    """Return how many channels the images have that `session` takes."""
-    channels = session.input.shape[1]
-    return channels if session.input.dtype == "float32" and isinstance(channels, int) else 3
-
-
 def artifact_of(path: pathlib.Path) -> Artifact:
     """Open the artifact that `path` is, or is a file of.
 

@@ -60,6 +60,24 @@ def tiny_artifact(tiny_loaded, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def grey_artifact(tmp_path_factory) -> pathlib.Path:
+    """An FP16 artifact of a tiny model that takes one channel, its float32 twin beside it; tests must not change them."""
+    from deepvit.export.options import ExportOptions, GraphOptions
+    from deepvit.export.pipeline import export_artifact
+    from deepvit.model.load import LoadedModel
+    from deepvit.runtime.manifest import Precision, Weights
+
+    model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN], in_chans=1))
+    weights = Weights(source="random", sha256="0" * 64, seed=0)
+    loaded = LoadedModel(variant=TINY[Stem.CNN], module=model, weights=weights)
+    folder = tmp_path_factory.mktemp("grey")
+    for precision in (Precision.FP16, Precision.FP32):
+        graph = GraphOptions(precision=precision)
+        export_artifact(loaded, ExportOptions(graph=graph, output=folder / precision.value, parity_images=2))
+    return folder / "fp16"
+
+
+@pytest.fixture(scope="session")
 def variant_onnx(tmp_path_factory):
     """A function: name of a published variant → its float32 graph for TensorRT, made once, with the golden weights."""
     from tests.model.golden.golden_model import golden_graph

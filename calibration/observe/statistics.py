@@ -55,7 +55,7 @@ class ImageFeed:
 
     source: ImageSource
     preprocessing: Preprocessing
-    channels: int = 3
+    channels: int
 
     @property
     def batch_size(self) -> int:

@@ -29,7 +29,7 @@ def load_split(root: str, variant: Variant, split: str) -> tuple[torch.Tensor, t
     """Return all images of a split as (N, 3, H, W) float32, normalised, and their labels (N,)."""
     preprocessing = preprocessing_of(variant, variant.img_size)
     decoded = list(decode_images(open_dataset(root, variant.num_classes, split), [preprocessing], workers=0))
-    images = torch.stack([torch.from_numpy(model_input(item.crop[None], preprocessing)[0]) for item in decoded])
+    images = torch.stack([torch.from_numpy(model_input(item.crop[None], preprocessing, 3)[0]) for item in decoded])
     return images, torch.tensor([item.label for item in decoded])
 
 

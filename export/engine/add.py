@@ -17,7 +17,6 @@ from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.session import OnnxRuntimeSession
-from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine
@@ -141,7 +140,7 @@ def _batch(manifest: Manifest, asked: BatchRange | None) -> BatchRange:
 
 def _images(manifest: Manifest, imagenet: str | None) -> Images:
     count = default_images(manifest.preprocess.crop)
-    return model_input(parity_crops(imagenet, count, manifest.preprocess), manifest.preprocess)
+    return manifest.input_from(parity_crops(imagenet, count, manifest.preprocess))
 
 
 def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:

@@ -13,7 +13,7 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
 from ..errors import InputError
 from ..manifest import Backend, BatchRange, Engine, Precision
-from ..preprocess import crop_image, model_input
+from ..preprocess import crop_image
 from ..session import open_session
 from . import configs, layout
 from .configs import TritonBackend
@@ -130,8 +130,7 @@ def _golden_of(artifact: Artifact, image: bytes) -> Golden:
     """Compute the golden logits, in ONNX Runtime on the CPU, of verified files."""
     manifest = artifact.manifest
     crop = crop_image(image, manifest.preprocess)
-    channels = 3 if manifest.input.dtype == "uint8" else int(manifest.input.shape[1])
-    images = model_input(crop[None], manifest.preprocess, channels)
+    images = manifest.input_from(crop[None])
     session = open_session(artifact.folder / MODEL)
     try:
         return Golden(images, session.run(images), GOLDEN_SQNR_DB[manifest.precision])

@@ -51,7 +51,7 @@ def made_by(model):
 def test_statistics_are_those_of_all_images_at_once(int8, tiny_loaded):
     source, made = int8
     tensors = list(activations_of(find_products(source.model)))
-    feed = ImageFeed(made.images.source, source.preprocessing)
+    feed = ImageFeed(made.images.source, source.preprocessing, 3)
     everything = np.concatenate(list(feed.batches()))
     results = probed(source.model, tensors).run({"images": everything})
     found = measure_channels(source.model, tensors, feed, lambda done, total: None)
@@ -74,7 +74,7 @@ def test_a_non_finite_activation_is_named(int8, tiny_loaded):
     bias = next(i for i in planted.graph.initializer if i.name == "blocks.0.mlp.fc1.bias")
     bias.CopyFrom(numpy_helper.from_array(np.full(bias.dims, np.inf, np.float32), bias.name))
     tensors = list(activations_of(find_products(planted)))
-    feed = ImageFeed(made.images.source, source.preprocessing)
+    feed = ImageFeed(made.images.source, source.preprocessing, 3)
     with pytest.raises(
         OutOfBoundsError, match=r"^blocks.0.mlp.act/Gelu.out is not finite on the calibration images 1 to"
     ):
@@ -85,7 +85,7 @@ def test_the_ranges_hold_on_the_rescaled_graph(int8):
     source, made = int8
     assert made.ranges.rescalings
     tensors = list(made.ranges.tensors)
-    feed = ImageFeed(made.images.source, source.preprocessing)
+    feed = ImageFeed(made.images.source, source.preprocessing, 3)
     for name, statistics in measure_channels(made.model, tensors, feed, lambda d, t: None).items():
         seen = made.ranges.tensors[name]
         assert seen.minimum == pytest.approx(float(statistics.low.min()), rel=1e-5, abs=1e-6)

@@ -66,7 +66,7 @@ def test_every_form_is_exact_in_float64(tiny_model, mix, qkv, form):
 @pytest.mark.parametrize("form", list(InputForm))
 def test_onnx_gives_pytorchs_logits(tiny_model, form):
     crops = pixels((5, 32, 32, 3))
-    floats = model_input(crops, MEANS)
+    floats = model_input(crops, MEANS, 3)
     with torch.inference_mode():
         expected = tiny_model(torch.from_numpy(floats)).numpy()
     got = _run(_export(tiny_model, form=form), crops if form is InputForm.UINT8 else floats)
@@ -151,7 +151,7 @@ def test_weights_outside_fp16_are_named(tiny_model):
 def test_an_overflow_between_nodes_is_seen_on_a_cpu(tiny_model):
     """ONNX Runtime alone hides it: its CPU kernels keep the overflowing value in float32."""
     model = _planted(_export(tiny_model), "blocks.0.mlp.fc2.weight_transposed", 6e4)
-    images = model_input(pixels((2, 32, 32, 3)), MEANS)
+    images = model_input(pixels((2, 32, 32, 3)), MEANS, 3)
     assert max(largest_activations(model, images).values()) > FP16_MAX
     typed = cast_graph(model, Precision.FP16)
     assert not np.isfinite(_run(typed, images)).all()
@@ -160,7 +160,7 @@ def test_an_overflow_between_nodes_is_seen_on_a_cpu(tiny_model):
 def test_rounding_happens_at_every_tensor(tiny_model):
     """FP16 logits are FP16 numbers, and coarser types are farther away."""
     fp32 = _export(tiny_model, opset=22)
-    images = model_input(pixels((4, 32, 32, 3)), MEANS)
+    images = model_input(pixels((4, 32, 32, 3)), MEANS, 3)
     exact = _run(fp32, images)
     errors = []
     for precision, dtype in ((Precision.FP16, np.float16), (Precision.BF16, None)):
@@ -174,7 +174,7 @@ def test_rounding_happens_at_every_tensor(tiny_model):
 
 def test_activation_ranges_are_the_true_maxima(tiny_model):
     model = _export(tiny_model)
-    images = model_input(pixels((5, 32, 32, 3)), MEANS)
+    images = model_input(pixels((5, 32, 32, 3)), MEANS, 3)
     logits = np.abs(_run(model, images)).max()
     assert largest_activations(model, images)["blocks.1.attn/Softmax.out"] <= 1.0
     marked = onnx.ModelProto()
@@ -187,7 +187,7 @@ def test_activation_ranges_are_the_true_maxima(tiny_model):
 
 
 def test_batches(tiny_model):
-    images = model_input(pixels((1, 32, 32, 3)), MEANS)
+    images = model_input(pixels((1, 32, 32, 3)), MEANS, 3)
     check_batches(_export(tiny_model), images, BatchRange(min=1, opt=2, max=9))
     fixed = _export(tiny_model, batch=BatchRange(min=4, opt=4, max=4))
     assert fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
@@ -203,7 +203,7 @@ def test_large_maps_are_checked_in_parts(tiny_model, monkeypatch):
     sizes = []
     compare = batch_check._compare
     monkeypatch.setattr(batch_check, "_compare", lambda g, i, s: (sizes.append(s), compare(g, i, s)))
-    check_batches(_export(tiny_model), model_input(pixels((1, 32, 32, 3)), MEANS), BatchRange(min=1, opt=2, max=9))
+    check_batches(_export(tiny_model), model_input(pixels((1, 32, 32, 3)), MEANS, 3), BatchRange(min=1, opt=2, max=9))
     assert sizes == [[1, 3], [1, 9], [1, 9]]
 
 

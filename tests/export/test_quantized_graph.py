@@ -77,7 +77,7 @@ def test_a_planted_sensitive_linear_is_ranked_first_and_alone_is_kept(digits, tm
     loaded = trained("digits_patch")
     planted = plant_sensitive_linear(loaded.module)
     source, made = calibrated(loaded, str(digits), images=IMAGES)
-    feed = ImageFeed(made.images.source, source.preprocessing)
+    feed = ImageFeed(made.images.source, source.preprocessing, 3)
     model = SwitchableModel(made.model, made.ranges)
     table = measure_sensitivity(
         model, [next(feed.batches())], 4, grid="int8", random_weights=False, progress=lambda done, total: None

@@ -60,7 +60,7 @@ def _written_out(model, images):
 
 def test_pytorch_gives_the_originals_maps(loaded):
     model = loaded.module.double()
-    images = torch.from_numpy(model_input(_crops(), loaded.preprocessing())).double()
+    images = torch.from_numpy(model_input(_crops(), loaded.preprocessing(), 3)).double()
     found = TorchMaps(model).maps(images.numpy())
     for got, expected in zip((found.before, found.after, found.features), _written_out(model, images), strict=True):
         assert np.abs(got - expected).max() <= 1e-12
@@ -72,7 +72,7 @@ def test_pytorch_gives_the_originals_maps(loaded):
 @pytest.mark.parametrize("target", [Target.ONNX, Target.CPU])
 def test_the_graph_gives_pytorchs_maps(loaded, tmp_path, mix, target):
     artifact = _exported(loaded, tmp_path / "maps", precision=Precision.FP32, mix=mix, target=target)
-    images = model_input(_crops(), loaded.preprocessing())
+    images = model_input(_crops(), loaded.preprocessing(), 3)
     expected, found = TorchMaps(loaded.module).maps(images), OnnxMaps(artifact).maps(images)
     assert found.reattends == expected.reattends
     for name in ("before", "after", "features"):
@@ -89,7 +89,7 @@ def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
     from deepvit.images.samples import parity_crops
 
     crops = parity_crops(None, 1, loaded.preprocessing())  # a photograph, as those that it was calibrated on
-    floats = model_input(crops, loaded.preprocessing())
+    floats = model_input(crops, loaded.preprocessing(), 3)
     expected, found = TorchMaps(loaded.module).maps(floats), OnnxMaps(artifact).maps(crops)
     error = np.linalg.norm(found.after - expected.after) / np.linalg.norm(expected.after)
     assert 0 < error < (0.02 if precision in (Precision.FP16, Precision.BF16) else 0.2)
@@ -103,7 +103,7 @@ def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
 def test_logits_are_those_without_maps(loaded, tmp_path):
     from deepvit.runtime.session import open_session
 
-    images = model_input(_crops().repeat(3, axis=0), loaded.preprocessing())
+    images = model_input(_crops().repeat(3, axis=0), loaded.preprocessing(), 3)
     plain = _exported(loaded, tmp_path / "plain", precision=Precision.FP32, outputs=Outputs.LOGITS)
     maps = _exported(loaded, tmp_path / "maps", precision=Precision.FP32)
     fixed = _exported(loaded, tmp_path / "fixed", precision=Precision.FP32, batch=BatchRange(min=2, opt=2, max=2))
@@ -163,7 +163,7 @@ def test_the_command_on_a_trained_model(tmp_path, capsys):
 
     for name in found["torch"]["images"]:
         crop = crop_image(tmp_path / "digits" / "val" / name, loaded.preprocessing())
-        images = torch.from_numpy(model_input(crop[None], loaded.preprocessing())).double()
+        images = torch.from_numpy(model_input(crop[None], loaded.preprocessing(), 3)).double()
         matrices.append([_similarity_in_full(maps) for maps in _written_out(model, images)[:2]])
     before, after = np.mean(matrices, axis=0)
     assert np.abs(before - found["torch"]["similarity_before"]).max() <= 1e-4
@@ -204,7 +204,7 @@ def test_refusals(tiny_artifact, tmp_path, capsys):
 def test_a_model_without_reattention(loaded, tmp_path):
     from deepvit.measure.attention.pictures import blocks_figure, heads_figure, write_figures
 
-    images = model_input(_crops(), loaded.preprocessing())
+    images = model_input(_crops(), loaded.preprocessing(), 3)
     maps = TorchMaps(loaded.module).maps(images)
     plain = dataclasses.replace(maps, after=maps.before, reattends=(False, False))
     figures = [("blocks", blocks_figure(plain, _crops()[0], "t")), ("heads", heads_figure(plain, _crops()[0], 0, "t"))]

@@ -233,5 +233,5 @@ def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
     Image.fromarray((np.arange(64 * 80).reshape(64, 80) * 12).astype(np.uint16)).save(deep)
     preprocessing = loaded.preprocessing()
     for path in (*photographs, deep):
-        ours = preprocess.model_input(preprocess.crop_image(path, preprocessing)[None], preprocessing)
+        ours = preprocess.model_input(preprocess.crop_image(path, preprocessing)[None], preprocessing, 3)
         assert np.array_equal(timm_inputs(loaded, [path.read_bytes()]), ours), path

@@ -17,7 +17,6 @@ from deepvit.measure.opened import WeightOptions
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange, Census, Engine, Precision
-from deepvit.runtime.preprocess import model_input
 
 
 class Planted:
@@ -35,7 +34,7 @@ def setting(tiny_artifact, tiny_loaded):
     artifact = open_artifact(tiny_artifact)
     crops = parity_crops(None, 4, artifact.manifest.preprocess)
     reference = float32_onnx(tiny_loaded, spec_from_manifest(artifact.manifest), crops)
-    return artifact, reference, model_input(crops, artifact.manifest.preprocess)
+    return artifact, reference, artifact.manifest.input_from(crops)
 
 
 def test_fp16_is_close_at_every_block(setting):
@@ -108,6 +107,12 @@ def test_reports_against_an_artifact_and_of_a_fixed_batch(tiny_loaded, tmp_path)
         report_layers(artifact, tmp_path / "fp16", WeightOptions(), None, None, lambda step: None)
     with pytest.raises(InputError, match="is float32 itself"):
         report_layers(open_artifact(tmp_path / "fp32"), None, WeightOptions(), None, None, lambda step: None)
+
+
+def test_layers_of_one_channel(grey_artifact):
+    reference = grey_artifact.with_name("fp32")
+    report = report_layers(open_artifact(grey_artifact), reference, WeightOptions(), None, 2, lambda step: None)
+    assert all(45 < layer.sqnr_db < 100 for layer in report.graph)
 
 
 def test_where_it_falls_most():

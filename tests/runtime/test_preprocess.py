@@ -56,7 +56,7 @@ def test_bytes_equal_timms(photographs, size, crop_pct, interpolation):
     images = [Image.open(path).convert("RGB") for path in photographs]
     images += [Image.fromarray(noise[:height, :width]) for width, height in ODD_SIZES]
     for image in images:
-        ours = model_input(resize_and_crop(image, preprocessing)[None], preprocessing)[0]
+        ours = model_input(resize_and_crop(image, preprocessing)[None], preprocessing, 3)[0]
         assert torch.equal(torch.from_numpy(ours), transform(image)), image.size
 
 
@@ -66,7 +66,7 @@ def test_variants_resize_as_timm_does(photographs):
         config = timm.data.resolve_model_data_config(timm.create_model(name))
         transform = timm.data.create_transform(**config, is_training=False)
         preprocessing = loaded.preprocessing()
-        ours = model_input(crop_image(photographs[2], preprocessing)[None], preprocessing)[0]
+        ours = model_input(crop_image(photographs[2], preprocessing)[None], preprocessing, 3)[0]
         assert torch.equal(torch.from_numpy(ours), transform(Image.open(photographs[2]).convert("RGB"))), name
 
 
@@ -128,6 +128,6 @@ def test_layouts():
     row = deepvit.model.VARIANTS["deepvit_32"]
     crops = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
     base = {"resize": 248, "crop": 224, "interpolation": "bicubic", "mean": row.mean, "std": row.std}
-    assert model_input(crops, Preprocessing(**base, layout="NHWC")) is crops
-    normalised = model_input(crops, Preprocessing(**base, layout="NCHW"))
+    assert model_input(crops, Preprocessing(**base, layout="NHWC"), 3) is crops
+    normalised = model_input(crops, Preprocessing(**base, layout="NCHW"), 3)
     assert (normalised.shape, normalised.dtype) == ((2, 3, 224, 224), np.float32)

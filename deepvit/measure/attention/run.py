@@ -78,12 +78,11 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
         )
     artifact = artifact_of(path)
     manifest = artifact.manifest
-    channels = manifest.input.shape[1]
     return OpenedMaps(
         name=model,
         source=OnnxMaps(artifact, provider or "cpu"),
         preprocessing=manifest.preprocess,
-        channels=channels if manifest.input.dtype == "float32" and isinstance(channels, int) else 3,
+        channels=manifest.input.channels,
         random_weights=manifest.has_random_weights,
     )
 

@@ -11,7 +11,6 @@ from deepvit.progress import Progress
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Precision
-from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.session import artifact_of, engine_here
 from deepvit.runtime.tensors import Images
 
@@ -47,7 +46,7 @@ def report_layers(
     crops = parity_crops(imagenet, count or default_images(manifest.preprocess.crop), manifest.preprocess)
     if isinstance(fixed := manifest.input.shape[0], int):  # the graph takes no other number
         crops = crops[np.arange(fixed) % len(crops)]
-    images: Images = model_input(crops, manifest.preprocess)
+    images: Images = manifest.input_from(crops)
     if reference is None:
         progress("exporting the float32 graph")
         expected = float32_onnx(load_weights_of(manifest, weights), spec_from_manifest(manifest), crops)

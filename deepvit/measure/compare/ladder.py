@@ -20,7 +20,7 @@ from deepvit.metrics.distance import compare_logits
 from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, model_input
-from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, input_channels, is_in_artifact
+from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, is_in_artifact
 from deepvit.runtime.tensors import Images, Logits
 
 from ..evaluate.evaluator import run_unchecked
@@ -204,13 +204,13 @@ def _compare_chunk(
 
 
 def _input(crops: Crop, model: OpenedModel) -> Images:
-    return model_input(crops, model.preprocessing, input_channels(model.session))
+    return model_input(crops, model.preprocessing, model.session.input.channels)
 
 
 def _normalised(crops: Crop, model: OpenedModel) -> Images:
     """Return crops as (N, channels, H, W) float32 normalised, whatever the graph takes."""
     preprocessing = model.preprocessing.model_copy(update={"layout": "NCHW"})
-    return model_input(crops, preprocessing, input_channels(model.session))
+    return model_input(crops, preprocessing, model.session.input.channels)
 
 
 def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedModel, seen: _Seen) -> ComparedModel:

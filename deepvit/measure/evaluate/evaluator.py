@@ -15,7 +15,7 @@ from deepvit.images.sources import ImageSource, content_sha256
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, NonFiniteError
 from deepvit.runtime.preprocess import Preprocessing, model_input
-from deepvit.runtime.session import Session, input_channels
+from deepvit.runtime.session import Session
 from deepvit.runtime.tensors import Images, Logits
 
 from ..opened import Contestant
@@ -148,7 +148,7 @@ class Evaluator:
         made: dict[tuple[str, int], Images] = {}
         inputs = []
         for model in self._all:
-            channels = input_channels(model.session)
+            channels = model.session.input.channels
             key = (model.preprocessing.model_dump_json(), channels)
             if key not in made:
                 place = next(i for i, each in enumerate(self._croppings) if each.crops_like(model.preprocessing))

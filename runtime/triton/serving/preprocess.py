@@ -9,7 +9,7 @@ import triton_python_backend_utils as pb
 
 from ...errors import InputError
 from ...manifest import parse_manifest
-from ...preprocess import crop_image, model_input
+from ...preprocess import crop_image
 from .tensors import array_from, tensor_from
 from .version_folder import version_folder
 
@@ -23,9 +23,8 @@ class TritonPythonModel:
         """Read the manifest and prove on the golden image that this machine decodes and resizes alike."""
         folder = version_folder(args)
         manifest = parse_manifest(folder / "manifest.json", (folder / "manifest.json").read_bytes())
-        self._preprocessing, self._shape = manifest.preprocess, manifest.input.shape
-        self._channels = 3 if manifest.input.dtype == "uint8" else int(manifest.input.shape[1])
-        crop = crop_image((folder / "golden.jpg").read_bytes(), self._preprocessing)
+        self._manifest = manifest
+        crop = crop_image((folder / "golden.jpg").read_bytes(), manifest.preprocess)
         got, expected = hashlib.sha256(crop.tobytes()).hexdigest(), (folder / "golden.sha256").read_text().strip()
         if got != expected:
             raise pb.TritonModelException(
@@ -39,7 +38,7 @@ class TritonPythonModel:
 
     def _respond(self, request: Any) -> Any:
         encoded = array_from(pb.get_input_tensor_by_name(request, "image"))
-        images = np.zeros((len(encoded), *(int(size) for size in self._shape[1:])), self._dtype)
+        images = np.zeros((len(encoded), *(int(size) for size in self._manifest.input.shape[1:])), self._dtype)
         status = np.zeros((len(encoded), 1), np.int32)
         fault = ""
         for row, image in enumerate(encoded):
@@ -53,8 +52,8 @@ class TritonPythonModel:
 
     @property
     def _dtype(self) -> type[np.generic]:
-        return np.uint8 if self._preprocessing.layout == "NHWC" else np.float32
+        return np.uint8 if self._manifest.preprocess.layout == "NHWC" else np.float32
 
     def _preprocess(self, encoded: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        crop = crop_image(encoded.tobytes(), self._preprocessing)
-        return model_input(crop[None], self._preprocessing, self._channels)[0]
+        crop = crop_image(encoded.tobytes(), self._manifest.preprocess)
+        return self._manifest.input_from(crop[None])[0]

@@ -83,6 +83,11 @@ def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
     assert [e.profile.max for e in again.engines] == [3]
 
 
+def test_an_engine_of_one_channel_is_proved(grey_artifact, tmp_path, on_gpu):
+    artifact = shutil.copytree(grey_artifact, tmp_path / "grey")
+    assert add_engine(artifact, EngineOptions(), quiet).manifest.parity[-1].stage == "engine-tensorrt"
+
+
 def test_a_tensorrt_engine_is_proved_and_recorded(artifact, on_gpu):
     options = EngineOptions(workspace_bytes=1 << 30, optimization_level=3)
     manifest = add_engine(artifact, options, quiet).manifest

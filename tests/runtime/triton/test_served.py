@@ -75,13 +75,13 @@ def test_preprocessing_gives_the_same_bytes(served, rows, cpp_data, kind):
     client = client_of(served, kind)
     for image in rows[0]:
         answer = client.infer("small_preprocess", request(CLIENTS[kind], [image]))
-        expected = model_input(crop_image(image, preprocessing)[None], preprocessing)
+        expected = model_input(crop_image(image, preprocessing)[None], preprocessing, 3)
         np.testing.assert_array_equal(answer.as_numpy("images"), expected)
 
 
 def test_the_python_model_and_class_names(served, rows, cpp_data):
     preprocessing = open_artifact(cpp_data / "artifacts" / "small").manifest.preprocess
-    images = model_input(np.stack([crop_image(image, preprocessing) for image in rows[0][:3]]), preprocessing)
+    images = model_input(np.stack([crop_image(image, preprocessing) for image in rows[0][:3]]), preprocessing, 3)
     tensor = tritonclient.http.InferInput("images", list(images.shape), "FP32")
     tensor.set_data_from_numpy(images)
     answer = served.http().infer("small_python", [tensor])

@@ -18,7 +18,7 @@ from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel
 from deepvit.model.variants import Architecture, Variant
 from deepvit.model.weights.random import randomize
-from deepvit.runtime import crop_image, model_input, open_artifact, open_session
+from deepvit.runtime import crop_image, open_artifact, open_session
 from deepvit.runtime.artifact import record_file
 from deepvit.runtime.manifest import BatchRange, InputForm, Precision, Weights
 
@@ -105,12 +105,12 @@ def write_engine_artifact(source: pathlib.Path, target: pathlib.Path) -> None:
 
 def answers(artifact: pathlib.Path, images: list[pathlib.Path]) -> list[dict[str, Any]]:
     """Return the crop's hash and the logits of every image, as the Python runtime computes them, one by one."""
-    preprocessing = open_artifact(artifact).manifest.preprocess
+    manifest = open_artifact(artifact).manifest
     session = open_session(artifact, threads=1)
     found = []
     for image in images:
-        crop = crop_image(image, preprocessing)
-        logits = session.run(model_input(crop[None], preprocessing))[0]
+        crop = crop_image(image, manifest.preprocess)
+        logits = session.run(manifest.input_from(crop[None]))[0]
         digest = hashlib.sha256(crop.tobytes()).hexdigest()
         found.append({"image": image.name, "crop_sha256": digest, "logits": logits.tolist()})
     return found
