@@ -2,10 +2,12 @@
 
 from .artifact import Artifact, open_artifact
 from .manifest import Manifest
+from .ort.arithmetic import Arithmetic
 from .preprocess import Preprocessing, crop_image, model_input
 from .session import Session, open_session
 
 __all__ = [
+    "Arithmetic",
     "Artifact",
     "Manifest",
     "Preprocessing",

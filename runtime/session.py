@@ -7,6 +7,7 @@ from typing import Protocol
 from .artifact import MANIFEST, MODEL, Artifact, open_artifact
 from .errors import InputError
 from .manifest import ANY_BATCH, BatchRange, Tensor
+from .ort.arithmetic import Arithmetic
 from .tensors import Images, Logits
 from .trt.fit import misfits
 from .trt.machine import this_machine
@@ -42,6 +43,7 @@ def open_session(
     path: pathlib.Path | str,
     provider: str | None = None,
     *,
+    arithmetic: Arithmetic = Arithmetic.NATIVE,
     trust_unverified: bool = False,
     allow_host_code: bool = False,
     threads: int | None = None,
@@ -52,13 +54,15 @@ def open_session(
         path: The folder, its model.onnx, or a plan in it. Of a folder, the engine that fits this machine is taken, else
             model.onnx on the CPU. An ONNX file without a manifest opens too, unverified.
         provider: ONNX Runtime's execution provider for model.onnx: cpu, cuda, tensorrt, tensorrt-rtx, ….
+        arithmetic: Of FP16 and BF16 graphs in ONNX Runtime on the CPU. Served graphs run as they are, whose FP16 is
+            float32 there; who measures asks for AS_DECLARED. A BF16 graph runs on a CPU with that alone.
         trust_unverified: Load a plan that has no manifest beside it.
         allow_host_code: Let a version-compatible plan run the host code that it brings.
         threads: Threads of one run on the CPU; as many as there are cores where None.
 
     Raises:
         InputError: Not an artifact, not a model, or not what its manifest says.
-        MissingError: This machine lacks ONNX Runtime, the provider, or what a plan needs.
+        MissingError: This machine lacks ONNX Runtime, the provider, or what a plan needs; or natively BF16.
         DeviceError: TensorRT or CUDA refused.
     """
     path = pathlib.Path(path)
@@ -73,19 +77,21 @@ def open_session(
         if plan is not None:
             return _open_plan(artifact.folder / plan, artifact, trust_unverified, allow_host_code)
         name = MODEL if path.is_dir() else path.name
-        content, batch = artifact.read(name), artifact.manifest.batch
-        return _open_onnx(content, str(artifact.folder / name), provider, threads, batch)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    return _open_onnx(content, str(path), provider, threads, ANY_BATCH)
-
-
-def _open_onnx(content: bytes, name: str, provider: str | None, threads: int | None, batch: BatchRange) -> Session:
+        content, place, batch = artifact.read(name), str(artifact.folder / name), artifact.manifest.batch
+    else:
+        content, place, batch = _read(path), str(path), ANY_BATCH
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
-    return OnnxRuntimeSession(content, name=name, provider=provider or "cpu", threads=threads, batch=batch)
+    return OnnxRuntimeSession(
+        content, name=place, provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=batch
+    )
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool) -> Session:

@@ -12,6 +12,7 @@ from deepvit.model.weights.checkpoint import EmaChoice
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Manifest, Precision
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session, artifact_of, is_in_artifact, open_session
 
@@ -130,9 +131,10 @@ class OpenedModel:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """How a session is opened; see `runtime.open_session`."""
+    """How a session is opened that is measured; see `runtime.open_session`."""
 
     provider: str | None = None
+    arithmetic: Arithmetic = Arithmetic.AS_DECLARED
     trust_unverified: bool = False
     allow_host_code: bool = False
     threads: int | None = None  # of one run on the CPU

@@ -16,6 +16,7 @@ from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, Engine, Grid, Manifest, ParityStage, Precision
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.library import INSTALL, MODULES
@@ -148,7 +149,8 @@ def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes
     assert built.inspector is not None
     assert built.logits is not None
     require_engine(layers_from_inspector(built.inspector), built.network, manifest)
-    with contextlib.closing(OnnxRuntimeSession(onnx, name=artifacts.MODEL, batch=manifest.batch)) as session:
+    session = OnnxRuntimeSession(onnx, name=artifacts.MODEL, arithmetic=Arithmetic.AS_DECLARED, batch=manifest.batch)
+    with contextlib.closing(session):
         expected = session.run(images)
     return prove(
         f"engine-{options.backend.value}",

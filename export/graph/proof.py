@@ -11,6 +11,7 @@ from deepvit.metrics.bounds import FOLD_BOUND, prove
 from deepvit.metrics.distance import Float
 from deepvit.model.network import DeepViT
 from deepvit.runtime.manifest import BatchRange, ParityStage
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.tensors import Images, Logits
 
@@ -27,8 +28,9 @@ def torch_logits(module: torch.nn.Module, images: Float, batch_size: int = 8) ->
 
 
 def graph_session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
-    """Open a graph in ONNX Runtime on the CPU, in small batches."""
-    return OnnxRuntimeSession(to_bytes(model), name=name, batch=BatchRange(min=1, opt=4, max=4))
+    """Open a graph of any precision in ONNX Runtime on the CPU, in small batches, to be measured."""
+    batch = BatchRange(min=1, opt=4, max=4)
+    return OnnxRuntimeSession(to_bytes(model), name=name, arithmetic=Arithmetic.AS_DECLARED, batch=batch)
 
 
 def graph_logits(model: onnx.ModelProto, images: Images, name: str) -> Logits:

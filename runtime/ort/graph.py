@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from ..errors import InputError, MissingError
 from ..manifest import ANY_BATCH, BatchRange
+from .arithmetic import Arithmetic
 from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
-from .rounding import FLOAT8, REDUCED, rounded_on_cpu, types_in
+from .rounding import BFLOAT16, FLOAT8, REDUCED, rounded_on_cpu, types_in
 
 # ONNX Runtime 1.31 sends events of every session to its maker, also on Linux; it reads this when it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -41,19 +42,17 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 class OnnxGraph:
     """A loaded graph.
 
-    On the CPU, FP16 and BF16 graphs compute in float32 with every tensor rounded to its declared type, since ONNX
-    Runtime's CPU kernels would otherwise skip those roundings (FP16) or refuse the graph (BF16).
-
     Args:
         content: The ONNX file's bytes.
         name: What errors call it.
         provider: cpu, cuda, tensorrt, tensorrt-rtx, or another of ONNX Runtime's providers by its short name.
+        arithmetic: Of FP16 and BF16 graphs on the CPU.
         threads: Threads of one run; as many as there are cores where None.
         batch: The batch sizes that engines are built for, by the providers that build any.
 
     Raises:
         InputError: Not a model that ONNX Runtime can load.
-        MissingError: No such provider here, or it refused to run the graph.
+        MissingError: No such provider here, or it refused to run the graph, as the CPU's does BF16 natively.
     """
 
     def __init__(
@@ -62,13 +61,14 @@ class OnnxGraph:
         *,
         name: str,
         provider: str = CPU,
+        arithmetic: Arithmetic = Arithmetic.NATIVE,
         threads: int | None = None,
         batch: BatchRange = ANY_BATCH,
     ) -> None:
         self.name = name
         chosen = _provider(provider)
         types = types_in(content) if provider.lower() == CPU else frozenset()
-        self._is_rounded = not types.isdisjoint(REDUCED)
+        self._is_rounded = arithmetic is Arithmetic.AS_DECLARED and not types.isdisjoint(REDUCED)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
@@ -85,6 +85,8 @@ class OnnxGraph:
                 enable_fallback=0,  # a failure is an error, not a second try elsewhere
             )
         except ORT_ERRORS as error:
+            if isinstance(error, ort_errors.NotImplemented) and BFLOAT16 in types and not self._is_rounded:
+                raise MissingError(_no_bfloat16(name)) from error
             raise InputError(
                 f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {_why(error)}"
             ) from error
@@ -126,6 +128,13 @@ class OnnxGraph:
 
 def _dimension(value: int | str | None) -> int | str:
     return value if isinstance(value, int) and value > 0 else str(value or "batch")
+
+
+def _no_bfloat16(name: str) -> str:
+    return (
+        f"{name} computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16 or --fp32 for a CPU, "
+        "name a provider that computes in BF16, or open it with Arithmetic.AS_DECLARED, which rounds float32 to BF16"
+    )
 
 
 def _why(error: BaseException) -> str:

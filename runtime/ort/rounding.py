@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InputError
 
-REDUCED = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+BFLOAT16 = TensorProto.BFLOAT16
+REDUCED = (TensorProto.FLOAT16, BFLOAT16)
 FLOAT8 = TensorProto.FLOAT8E4M3FN
 # These pass values on as they are, so that what was rounded stays rounded.
 MOVES_DATA = frozenset(

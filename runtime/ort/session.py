@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import InputError
 from ..manifest import ANY_BATCH, BatchRange, Tensor
 from ..tensors import Images, Logits, check_images, check_logits, split_batches
+from .arithmetic import Arithmetic
 from .graph import OnnxGraph
 
 DTYPES: dict[str, Literal["float32", "uint8"]] = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
@@ -19,6 +20,7 @@ class OnnxRuntimeSession:
         content: The ONNX file's bytes.
         name: What errors call it.
         provider: See `OnnxGraph`.
+        arithmetic: See `OnnxGraph`.
         threads: See `OnnxGraph`.
         batch: Batch sizes to accept in one run; larger batches are split.
 
@@ -33,11 +35,14 @@ class OnnxRuntimeSession:
         *,
         name: str,
         provider: str = "cpu",
+        arithmetic: Arithmetic = Arithmetic.NATIVE,
         threads: int | None = None,
         batch: BatchRange = ANY_BATCH,
     ) -> None:
         self.name, self.batch = name, batch
-        self._graph = OnnxGraph(content, name=name, provider=provider, threads=threads, batch=batch)
+        self._graph = OnnxGraph(
+            content, name=name, provider=provider, arithmetic=arithmetic, threads=threads, batch=batch
+        )
         self.input = _input_of(self._graph)
         self._output, (_, (_, classes)) = next(iter(self._graph.outputs.items()))
         self.classes = int(classes)

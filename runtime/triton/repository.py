@@ -13,6 +13,7 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
 from ..errors import InputError
 from ..manifest import Backend, BatchRange, Engine, Precision
+from ..ort.arithmetic import Arithmetic
 from ..preprocess import crop_image
 from ..session import open_session
 from . import configs, layout
@@ -127,11 +128,11 @@ def _engine_of(artifact: Artifact) -> Engine | None:
 
 
 def _golden_of(artifact: Artifact, image: bytes) -> Golden:
-    """Compute the golden logits, in ONNX Runtime on the CPU, of verified files."""
+    """Compute the golden logits, in ONNX Runtime on the CPU as the graph declares, of verified files."""
     manifest = artifact.manifest
     crop = crop_image(image, manifest.preprocess)
     images = manifest.input_from(crop[None])
-    session = open_session(artifact.folder / MODEL)
+    session = open_session(artifact.folder / MODEL, arithmetic=Arithmetic.AS_DECLARED)
     try:
         return Golden(images, session.run(images), GOLDEN_SQNR_DB[manifest.precision])
     finally:

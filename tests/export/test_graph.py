@@ -22,6 +22,7 @@ from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, InputForm, MixForm, Precision, QkvForm
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import rounded_on_cpu
 from deepvit.runtime.preprocess import Preprocessing, model_input
@@ -47,8 +48,8 @@ def _export(model, precision=Precision.FP32, opset=20, batch=None, **forms):
     return cast_graph(onnx_from_module(graph, sample, batch or ANY_BATCH, opset), precision)
 
 
-def _run(model, images):
-    return OnnxGraph(to_bytes(model), name="test").run({"images": images})["logits"]
+def _run(model, images, arithmetic=Arithmetic.AS_DECLARED):
+    return OnnxGraph(to_bytes(model), name="test", arithmetic=arithmetic).run({"images": images})["logits"]
 
 
 @pytest.mark.parametrize(("mix", "qkv", "form"), itertools.product(MixForm, QkvForm, InputForm))
@@ -155,6 +156,7 @@ def test_an_overflow_between_nodes_is_seen_on_a_cpu(tiny_model):
     assert max(largest_activations(model, images).values()) > FP16_MAX
     typed = cast_graph(model, Precision.FP16)
     assert not np.isfinite(_run(typed, images)).all()
+    assert np.isfinite(_run(typed, images, Arithmetic.NATIVE)).all()
 
 
 def test_rounding_happens_at_every_tensor(tiny_model):

@@ -21,6 +21,7 @@ from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import GraphForm, InputForm, Precision, QkvForm, Weights
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from tests.doubles.tiny_models import TINY
 
@@ -36,7 +37,7 @@ def test_every_precision_and_input(tiny_loaded, tmp_path, precision, form):
     assert manifest.preprocess.layout == ("NHWC" if form is InputForm.UINT8 else "NCHW")
     assert spec_from_manifest(manifest) == graph.spec
     assert len(manifest.parity) == (2 if precision is Precision.FP32 else 3)
-    session = open_session(tmp_path / "a")
+    session = open_session(tmp_path / "a", arithmetic=Arithmetic.AS_DECLARED)
     assert session.run(np.zeros((3, *manifest.input.shape[1:]), manifest.input.dtype)).shape == (3, 5)
 
 
@@ -64,7 +65,7 @@ def test_trained_models_keep_their_held_out_accuracy(digits, tmp_path, name, pre
     model, reference = (
         Contestant(name=name, session=session, preprocessing=preprocessing, identity=name)
         for name, session, preprocessing in (
-            ("onnx", open_session(tmp_path / "a"), manifest.preprocess),
+            ("onnx", open_session(tmp_path / "a", arithmetic=Arithmetic.AS_DECLARED), manifest.preprocess),
             ("pytorch", TorchSession(loaded.module, (3, size, size)), loaded.preprocessing()),
         )
     )

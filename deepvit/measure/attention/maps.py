@@ -10,6 +10,7 @@ from deepvit.model.attention import ReAttention
 from deepvit.model.network import Block, DeepViT
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.tensors import Images
 
@@ -77,7 +78,9 @@ class OnnxMaps:
             )
         batch = artifact.manifest.batch
         name = str(artifact.folder / MODEL)
-        self._graph = OnnxGraph(artifact.read(MODEL), name=name, provider=provider, batch=batch)
+        self._graph = OnnxGraph(
+            artifact.read(MODEL), name=name, provider=provider, arithmetic=Arithmetic.AS_DECLARED, batch=batch
+        )
         self._least = batch.min
         self.description = self._graph.description
 

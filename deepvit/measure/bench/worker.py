@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.processes import end_with_parent, without_interrupts
 from deepvit.runtime.session import Session, open_session
 from deepvit.runtime.tensors import Images, Logits
@@ -27,6 +28,7 @@ class FileOpener:
 
     path: pathlib.Path
     provider: str | None = None
+    arithmetic: Arithmetic = Arithmetic.AS_DECLARED
     trust_unverified: bool = False
     allow_host_code: bool = False
     threads: int | None = None
@@ -35,6 +37,7 @@ class FileOpener:
         return open_session(
             self.path,
             self.provider,
+            arithmetic=self.arithmetic,
             trust_unverified=self.trust_unverified,
             allow_host_code=self.allow_host_code,
             threads=self.threads,

@@ -16,6 +16,7 @@ from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, Engine
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.tensors import Images
@@ -95,7 +96,7 @@ def _engine(plan: bytes, backend: Backend) -> "EngineOnGpu":
 
 
 def _graph(content: bytes, name: str, batch: BatchRange) -> Run:
-    return OnnxGraph(_marked(content, name), name=name, batch=batch).run
+    return OnnxGraph(_marked(content, name), name=name, arithmetic=Arithmetic.AS_DECLARED, batch=batch).run
 
 
 def _marked(content: bytes, name: str) -> bytes:

@@ -7,6 +7,8 @@ import triton_python_backend_utils as pb
 
 from ...artifact import open_artifact
 from ...errors import OutOfBoundsError
+from ...manifest import Precision
+from ...ort.arithmetic import Arithmetic
 from ...session import open_session
 from .golden import Golden
 from .tensors import array_from, tensor_from
@@ -21,7 +23,10 @@ class TritonPythonModel:
         folder = version_folder(args)
         manifest = open_artifact(folder / "artifact").manifest
         self._input, self._output = manifest.input.name, manifest.output.name
-        self._session = open_session(folder / "artifact")
+        # A CPU computes in BF16 only where it is asked to round to it.
+        is_bf16 = manifest.precision is Precision.BF16
+        arithmetic = Arithmetic.AS_DECLARED if is_bf16 else Arithmetic.NATIVE
+        self._session = open_session(folder / "artifact", arithmetic=arithmetic)
         golden = Golden.load(folder / "golden.npz")
         fault = golden.fault_of(self._session.run(golden.images))
         if fault:

@@ -23,6 +23,7 @@ from deepvit.export.options import Target
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
 from tests.doubles.fake_gpu import HERE
@@ -60,7 +61,7 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
         )
         path = tmp_path / "same.onnx"
         path.write_bytes(onnx)
-        logits = open_session(path).run(images) * np.float32(1 + changes["error"])
+        logits = open_session(path, arithmetic=Arithmetic.AS_DECLARED).run(images) * np.float32(1 + changes["error"])
         return Built(
             plan=built.plan, version=built.version, network=built.network, inspector=changes["inspector"], logits=logits
         )
