@@ -1,0 +1,117 @@
+"""The command line as a user runs it: in a process of its own, in this one, and with a signal on the way."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+
+from tests.places import ROOT
+
+SECONDS = 120
+without_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="about machines without a GPU")
+
+
+def command_of(*arguments):
+    return [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+
+
+def run(*arguments, cwd=ROOT, **options):
+    return subprocess.run(
+        command_of(*arguments), cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False, **options
+    )
+
+
+def run_here(arguments):
+    """Run within this process, where torch is loaded already; return the exit code."""
+    import deepvit.commands.app
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+            deepvit.commands.app.main(list(arguments))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    return ended.value.code
+
+
+def refused(code, *arguments, **options):
+    """Run, expect `code` and exactly one line on stderr, and return it."""
+    result = run(*arguments, **options)
+    return _only_error(code, result.returncode, result.stderr)
+
+
+def refused_here(code, arguments, capsys):
+    """As `refused`, within this process."""
+    return _only_error(code, run_here(arguments), capsys.readouterr().err)
+
+
+def _only_error(expected, code, stderr):
+    assert code == expected, stderr
+    lines = [line for line in stderr.splitlines() if not line.startswith("· ")]
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def signalled(command, is_due, sent):
+    """Start `command` in a process group of its own and send the group a signal, as a terminal does for Ctrl-C.
+
+    Args:
+        command: What to run.
+        is_due: Of a line on stderr, whether the signal follows it.
+        sent: The signal.
+
+    Returns:
+        The exit code, and the lines on stderr after the one that was due.
+    """
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        # Ctrl-C is ignored in what a shell runs in the background, and would be here too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        overdue = threading.Timer(SECONDS, _kill_group, [process.pid])
+        overdue.start()
+        try:
+            before = []
+            for line in process.stderr:
+                before.append(line)
+                if is_due(line):
+                    break
+            else:
+                raise AssertionError(f"it ended before the signal was due: {before}")
+            os.killpg(process.pid, sent)
+            after = process.stderr.read()  # to the end: no process of the group is left
+            return process.wait(), after.splitlines()
+        finally:
+            overdue.cancel()
+            if process.poll() is None:
+                _kill_group(process.pid)
+
+
+def _kill_group(leader):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def assert_ends_as_interrupted(command, is_due, says):
+    """Ctrl-C when a line is due: exit 130, and the last line on stderr, plain or JSON, is that error."""
+    code, lines = signalled(command, is_due, signal.SIGINT)
+    assert (code, [_plain(line) for line in lines[-1:]]) == (130, [f"error: {says}"])
+
+
+def _plain(line):
+    if not line.startswith("{"):
+        return line
+    content = json.loads(line)
+    return f"{content['event']}: {content['message']}"

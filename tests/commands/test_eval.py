@@ -1,0 +1,110 @@
+"""`eval`: scores of artifacts and variants, and models and datasets that it refuses."""
+
+import json
+import shutil
+
+from PIL import Image
+
+from tests.commands.command_line import refused, run
+
+
+def test_eval_of_the_artifact_agrees_with_pytorch(exported, digits, tmp_path):
+    result = run(
+        "eval", exported / "model.onnx", "--imagenet", digits, "--reference", "pytorch", "--pretrained",
+        "--json", tmp_path / "eval.json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    measured = json.loads((tmp_path / "eval.json").read_text())
+    assert measured["evaluated"] == measured["listed"] == 596
+    assert measured["top1"] >= 97
+    assert abs(measured["top1"] - measured["reference"]["top1"]) <= 0.2
+    assert measured["reference"]["agreement"] >= 99.9
+    assert "next: python cli.py" in result.stdout
+
+
+def test_several_models_in_one_process_and_in_two(exported, digits, tmp_path):
+    found = []
+    for processes in ("1", "2"):
+        path = tmp_path / f"{processes}.json"
+        result = run(
+            "eval", exported, "digits_cnn", "--pretrained", "--imagenet", digits, "--reference", "pytorch",
+            "--limit", "150", "--batch-size", "16", "--processes", processes, "--per-class", "--json", path,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert "flips         0 lost, 0 gained" in result.stdout
+        assert "class  images" in result.stdout
+        found.append(json.loads(path.read_text()))
+        for model in found[-1]:
+            for key in ("seconds", "images_per_second", "model_images_per_second"):
+                del model[key]
+    assert found[0] == found[1]
+    onnx, torch = found[0]
+    assert (onnx["evaluated"], torch["model"]) == (150, "digits_cnn in PyTorch")
+    assert torch["reference"]["sqnr_db"] is None
+    assert onnx["reference"]["sqnr_db"] > 40
+
+
+def test_the_reference_must_be_the_weights_of_the_artifact(exported, digits, tmp_path):
+    import torch
+
+    from deepvit.model import VARIANTS, create_deepvit
+
+    asked = ("eval", exported, "--imagenet", digits, "--reference", "pytorch")
+    assert "add --checkpoint FILE or --pretrained" in refused(2, *asked)
+    torch.save(create_deepvit(VARIANTS["digits_cnn"]).state_dict(), tmp_path / "other.pth")
+    assert "the artifact was made from" in refused(2, *asked, "--checkpoint", tmp_path / "other.pth")
+
+
+def test_random_weights_are_called_random(digits, tmp_path):
+    written = run("export", "digits_patch", "--fp32", "--output", tmp_path / "a")
+    assert "random weights" in written.stdout
+    assert json.loads((tmp_path / "a" / "manifest.json").read_text())["weights"]["source"] == "random"
+    for model in (tmp_path / "a", "digits_patch"):
+        result = run("eval", model, "--imagenet", digits, "--limit", 20, "--json", tmp_path / "eval.json")
+        lines = [line for line in result.stdout.splitlines() if line.startswith(("top-1", "top-5", "model"))]
+        assert len(lines) == 3
+        assert all("random weights" in line for line in lines)
+        assert json.loads((tmp_path / "eval.json").read_text())["random_weights"]
+
+
+def test_damaged_models(exported, digits, tmp_path):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    content = (copy / "model.onnx").read_bytes()
+    (copy / "model.onnx").write_bytes(content[: len(content) // 2])
+    assert "expected" in refused(2, "eval", copy / "model.onnx", "--imagenet", digits)
+    (copy / "model.onnx").write_bytes(bytes(len(content)))
+    assert "SHA-256" in refused(2, "eval", copy, "--imagenet", digits)
+    (copy / "manifest.json").unlink()
+    assert "not an artifact" in refused(2, "eval", copy, "--imagenet", digits)
+    for name, damaged in (("text.onnx", b"hello"), ("half.onnx", content[: len(content) // 2]), ("empty.onnx", b"")):
+        path = tmp_path / name
+        path.write_bytes(damaged)
+        assert "not a model" in refused(2, "eval", path, "--imagenet", digits)
+    bare = tmp_path / "bare.onnx"
+    bare.write_bytes(content)
+    assert "--variant" in refused(2, "eval", bare, "--imagenet", digits)
+    assert run("eval", bare, "--imagenet", digits, "--variant", "digits_cnn", "--limit", 50).returncode == 0
+
+
+def test_datasets_that_cannot_be_used(exported, digits, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no images" in refused(2, "eval", exported, "--imagenet", tmp_path / "empty")
+    assert "does not exist" in refused(2, "eval", exported, "--imagenet", tmp_path / "none")
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    assert "no labels" in refused(2, "eval", exported, "--imagenet", tmp_path)
+
+
+def test_corrupt_images_are_listed_and_not_scored(exported, digits, tmp_path):
+    root = tmp_path / "val"
+    for label in range(10):
+        (root / str(label)).mkdir(parents=True)
+        for path in sorted((digits / "val" / str(label)).iterdir())[:3]:
+            shutil.copy(path, root / str(label))
+    first = next((root / "3").iterdir())
+    first.write_bytes(first.read_bytes()[:300])
+    png = next((root / "4").iterdir())
+    Image.open(png).copy().save(png, "PNG")
+    result = run("eval", exported, "--imagenet", tmp_path)
+    assert result.returncode == 0
+    assert "29 of 30 images listed, 1 corrupt" in result.stdout
+    assert f"corrupt, not scored: 3/{first.name}" in result.stderr
