@@ -131,7 +131,7 @@ def test_a_failure_leaves_the_old_artifact_and_no_rest(tmp_path):
 
 def test_a_killed_process_leaves_no_artifact_and_the_next_one_cleans_up(tmp_path):
     code = (
-        "import os, signal, pathlib, sys; from runtime.artifact import staged_artifact\n"
+        "import os, signal, pathlib, sys; from deepvit.runtime.artifact import staged_artifact\n"
         "with staged_artifact(pathlib.Path(sys.argv[1])) as folder:\n"
         "    (folder / 'model.onnx').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
