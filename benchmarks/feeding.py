@@ -15,7 +15,8 @@ from PIL import Image
 from benchmarks.interleaved import machine, write_result
 from deepvit.images.samples import SAMPLES
 from deepvit.images.sources import FolderSource
-from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
+from deepvit.measure.evaluate.evaluator import Evaluator
+from deepvit.measure.evaluate.options import EvaluationOptions
 from deepvit.measure.opened import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing

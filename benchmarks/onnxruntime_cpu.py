@@ -17,7 +17,7 @@ from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import GraphOptions, Target
 from deepvit.measure.bench.peers import plain_export
-from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.model.load import LoadedModel, load_model
 from deepvit.runtime.manifest import MixForm, Precision
 from deepvit.runtime.ort.graph import OnnxGraph
 
@@ -40,7 +40,7 @@ def exports(variant: str) -> dict[str, Callable[[], bytes]]:
     """Return what is compared, by name."""
 
     def fresh() -> LoadedModel:
-        return load_model(ModelOptions(variant=variant))
+        return load_model(variant)
 
     def ours(target: Target, mix: MixForm) -> Callable[[], bytes]:
         options = GraphOptions(precision=Precision.FP32, target=target, mix=mix)
@@ -73,7 +73,7 @@ def main() -> None:
     for name, make in exports(arguments.variant).items():
         graphs[name] = OnnxGraph(make(), name=name)
         print(f"exported: {name}", file=sys.stderr)
-    size = load_model(ModelOptions(variant=arguments.variant)).module.img_size
+    size = load_model(arguments.variant).module.img_size
     results = {
         str(batch): measure(graphs, batch, size, arguments.rounds * (4 if batch == 1 else 1)) for batch in BATCHES
     }

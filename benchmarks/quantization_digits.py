@@ -9,9 +9,8 @@ import argparse
 import pathlib
 
 from benchmarks.interleaved import machine, write_result
-from deepvit.calibration.observe.calibrate import Equalization
 from deepvit.calibration.observe.histogram import Method
-from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import Float32Graph, float32_graph
@@ -22,7 +21,7 @@ from deepvit.export.quantized.accuracy import HeldOutCheck
 from deepvit.export.quantized.calibrated import calibrate_graph
 from deepvit.export.quantized.images import calibration_input
 from deepvit.images.samples import parity_crops
-from deepvit.model.load import ModelOptions, load_model
+from deepvit.model.load import load_model
 from deepvit.progress import log_step
 from deepvit.runtime.manifest import AccuracyCheck, Precision
 
@@ -67,7 +66,7 @@ def main() -> None:
         f"{'model':14s}{'precision':20s}{'ranges':20s}{'top-1':>8s}{'float32':>9s}{'drop':>7s}{'agreement':>11s}{'SQNR':>9s}"
     )
     for name in MODELS:
-        loaded = load_model(ModelOptions(variant=name, pretrained=True))
+        loaded = load_model(name, pretrained=True)
         crops = parity_crops(dataset, 64, loaded.preprocessing())
         source = float32_graph(loaded, GraphOptions(precision=Precision.INT8).spec, crops, log_step)
         for form in FORMS:

@@ -28,8 +28,8 @@ from benchmarks.interleaved import machine, write_result
 from deepvit.images.class_names import default_labels
 from deepvit.images.samples import SAMPLES
 from deepvit.runtime import Artifact, crop_image, open_artifact, open_session
-from deepvit.runtime.triton.configs import TritonBackend
-from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
+from deepvit.runtime.triton.options import RepositoryOptions, TritonBackend
+from deepvit.runtime.triton.repository import write_repository
 from tests.doubles.triton_server import WHEEL, Server, install_server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

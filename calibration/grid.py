@@ -66,7 +66,7 @@ def stored(values: Values, scale: Scale) -> npt.NDArray[Any]:
     """Return `values` as the grid stores them: ONNX's QuantizeLinear, ties to even, saturating."""
     steps = np.asarray(values, np.float32) / scale.step
     if scale.grid is Grid.FP8:
-        return np.clip(steps, -E4M3_MAX, E4M3_MAX).astype(ml_dtypes.float8_e4m3fn)
+        return np.clip(steps, -E4M3_MAX, E4M3_MAX).astype(DTYPES[Grid.FP8])
     lowest = 0 if scale.grid is Grid.UINT8 else -127  # a symmetric grid leaves −128 out
     highest = LARGEST[scale.grid]
     return np.clip(np.rint(steps) + scale.zero_point, lowest, highest).astype(DTYPES[scale.grid])

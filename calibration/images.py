@@ -11,9 +11,10 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import Preprocessing
 
+from .options import DEFAULT_SEED
+
 logger = logging.getLogger(__name__)
 CORRUPT_SHOWN = 20
-DEFAULT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)

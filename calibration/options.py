@@ -1,19 +1,30 @@
 """What quantisation can be asked for. Options check themselves."""
 
 import dataclasses
+import enum
 import pathlib
+from typing import Annotated
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Grid
+from deepvit.runtime.options import Help
 
-from .budget.budget import Budget
-from .images import DEFAULT_SEED
-from .observe.calibrate import DEFAULT_METHODS, Equalization
+from .budget.budget import Budget, agreement_of_at_least, drop_of_at_most
 from .observe.histogram import Method
 
 DEFAULT_IMAGES = 512
+DEFAULT_SEED = 0
 DEFAULT_CHECK_IMAGES = 1000
 MAX_IMAGES = 100_000
+# What kept the logits closest on the trained models: benchmarks/results/quantization_digits.json.
+DEFAULT_METHODS = {Grid.INT8: Method("mse"), Grid.UINT8: Method("mse"), Grid.FP8: Method("max")}
+
+
+class Equalization(enum.Enum):
+    """Whether activations are rescaled into weights before the ranges are taken."""
+
+    ON = "on"
+    OFF = "off"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,16 +44,41 @@ class QuantizationOptions:
         check_images: On how many held-out images the cost is measured; 0 measures nothing.
     """
 
-    images: int | None = None
-    method: Method | None = None
-    seed: int = DEFAULT_SEED
-    ranges: pathlib.Path | None = None
-    skip_corrupt: bool = False
-    equalization: Equalization = Equalization.ON
-    attention: bool = False
-    weight_only: bool = False
-    budget: Budget | None = None
-    check_images: int = DEFAULT_CHECK_IMAGES
+    images: Annotated[int | None, Help("How many images calibrate INT8 or FP8; 512.", name="calibration_images")] = None
+    method: Annotated[
+        Method | None,
+        Help(
+            "Ranges by max, percentile-99.9 to -99.999, entropy or mse; INT8: mse, FP8: max.",
+            name="calibration_method",
+            parse=Method,
+        ),
+    ] = None
+    seed: Annotated[int, Help("Of the choice of calibration images.", name="calibration_seed")] = DEFAULT_SEED
+    ranges: Annotated[pathlib.Path | None, Help("A ranges.json of the same graph, instead of images.")] = None
+    skip_corrupt: Annotated[bool, Help("Replace calibration images that cannot be decoded.")] = False
+    equalization: Annotated[Equalization, Help("on or off: rescale activations into weights, exactly, first.")] = (
+        Equalization.ON
+    )
+    attention: Annotated[
+        bool, Help("FP8: quantise q·kᵀ and A'·v too, for GPUs that run them faster.", name="quantize_attention")
+    ] = False
+    weight_only: Annotated[bool, Help("Store weights in eight bits, compute in FP16.")] = False
+    budget: Annotated[
+        Budget | None,
+        Help(
+            "Points of top-1 that INT8 or FP8 may lose; keeps linears in FP16 for it.",
+            name="max_drop",
+            parse=drop_of_at_most,
+        ),
+        Help(
+            "Percent of images with float32's top-1 class; likewise, without labels.",
+            name="min_agreement",
+            parse=agreement_of_at_least,
+        ),
+    ] = None
+    check_images: Annotated[int, Help("Held-out images that INT8 or FP8 is checked on; 0 checks nothing.")] = (
+        DEFAULT_CHECK_IMAGES
+    )
 
     def method_for(self, grid: Grid) -> Method:
         """Return the method that was asked for, else the grid's default."""

@@ -3,10 +3,12 @@
 import dataclasses
 import enum
 import pathlib
+from typing import Annotated
 
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, InputForm, MixForm, Precision, QkvForm
+from deepvit.runtime.options import Help
 
 from .graph.spec import GraphSpec, Outputs
 
@@ -49,14 +51,24 @@ def batch_from_text(text: str) -> BatchRange:
 class GraphOptions:
     """How the graph is written. `None` means the target's default."""
 
-    precision: Precision = Precision.FP16
-    target: Target = Target.AUTO
-    batch: BatchRange = ANY_BATCH
-    input_form: InputForm = InputForm.FLOAT32
-    opset: int | None = None
-    mix: MixForm | None = None
-    pad_head_dim: bool | None = None
-    outputs: Outputs = Outputs.LOGITS
+    precision: Annotated[
+        Precision,
+        Help("Arithmetic in FP32.", name="fp32", value=Precision.FP32),
+        Help("Arithmetic in FP16; the default.", name="fp16", value=Precision.FP16),
+        Help("Arithmetic in BF16.", name="bf16", value=Precision.BF16),
+        Help("Linears in INT8, calibrated; the rest in FP16.", name="int8", value=Precision.INT8),
+        Help("Linears in FP8, calibrated; the rest in FP16.", name="fp8", value=Precision.FP8),
+    ] = Precision.FP16
+    batch: Annotated[BatchRange, Help("MIN:OPT:MAX batch sizes.", parse=batch_from_text)] = ANY_BATCH
+    target: Annotated[Target, Help("auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = Target.AUTO
+    opset: Annotated[int | None, Help("ONNX opset; 20, for BF16 22.")] = None
+    input_form: Annotated[InputForm, Help("float32 (preprocessed) or uint8 (crops).", name="input")] = InputForm.FLOAT32
+    mix: Annotated[MixForm | None, Help("How heads are mixed: conv, matmul or matmul-value.")] = None
+    pad_head_dim: Annotated[bool | None, Help("To a multiple of 8; on for TensorRT.")] = None
+    outputs: Annotated[
+        Outputs,
+        Help("Give every block's maps too, for the command attention.", name="attention_maps", value=Outputs.MAPS),
+    ] = Outputs.LOGITS
 
     def __post_init__(self) -> None:
         if self.batch.max > MAX_BATCH:
@@ -111,21 +123,39 @@ class GraphOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """One export: the graph, where it goes, and which images prove it."""
+class ProofOptions:
+    """Which images prove an export, and how many; by their size where None."""
 
-    graph: GraphOptions
-    output: pathlib.Path
-    imagenet: str | None = None
-    parity_images: int | None = None  # by the size of the images where None
-    quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
+    imagenet: Annotated[str | None, Help("Images that calibrate and prove the export; else the bundled ones.")] = None
+    parity_images: Annotated[int | None, Help("How many of them.")] = None
 
     def __post_init__(self) -> None:
         if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:
             raise InputError(f"--parity-images {self.parity_images}: expected 1 to 50000")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportOptions(ProofOptions):
+    """One export: the graph, where it goes, and which images prove it."""
+
+    graph: GraphOptions
+    output: pathlib.Path
+    quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.graph.precision not in QUANTIZED and self.quantization != QuantizationOptions():
             raise InputError(
                 "options of calibration and of accuracy budgets are for --int8 and --fp8; leave them out, or give one"
             )
-        if self.quantization.attention and self.graph.precision is not Precision.FP8:
-            raise InputError("--quantize-attention is for --fp8: in INT8 the maps of attention lose too much")
+        require_attention(self.graph, self.quantization)
+
+
+def require_attention(graph: GraphOptions, quantization: QuantizationOptions) -> None:
+    """Refuse to quantise attention where the graph's precision is not for it.
+
+    Raises:
+        InputError: It is asked for, and the graph is not FP8.
+    """
+    if quantization.attention and graph.precision is not Precision.FP8:
+        raise InputError("--quantize-attention is for --fp8: in INT8 the maps of attention lose too much")

@@ -46,6 +46,16 @@ class Budget:
         return f"agreement {counts.agreement:.2f}%, at least {self.limit:g}"
 
 
+def drop_of_at_most(points: float) -> Budget:
+    """Return a budget of top-1."""
+    return Budget(BudgetKind.MAX_DROP, points)
+
+
+def agreement_of_at_least(percent: float) -> Budget:
+    """Return a budget of images with the same top-1 class."""
+    return Budget(BudgetKind.MIN_AGREEMENT, percent)
+
+
 @dataclasses.dataclass(frozen=True)
 class Kept:
     """The units that stay in the graph's own precision, and what the rest cost on the images of the search."""

@@ -1,7 +1,6 @@
 """Calibration in two passes over the images: what a graph's activations are like, then the ranges they are given."""
 
 import dataclasses
-import enum
 import hashlib
 
 import onnx
@@ -10,21 +9,12 @@ from deepvit.progress import Progress
 from deepvit.runtime.manifest import Grid
 
 from ..images import CalibrationImages
+from ..options import Equalization
 from ..policy import Product, activations_of, find_products
 from ..ranges import Ranges, Rescaling, TensorRange, require_fit
 from .histogram import Histogram, Method
 from .rescale import choose_rescalings, rescaled_statistics
 from .statistics import ChannelStatistics, ImageFeed, measure_channels, measure_histograms
-
-# What kept the logits closest on the trained models: benchmarks/results/quantization_digits.json.
-DEFAULT_METHODS = {Grid.INT8: Method("mse"), Grid.UINT8: Method("mse"), Grid.FP8: Method("max")}
-
-
-class Equalization(enum.Enum):
-    """Whether activations are rescaled into weights before the ranges are taken."""
-
-    ON = "on"
-    OFF = "off"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from .models import models
 from .package import package
 from .report import report
 from .sensitivity import sensitivity
+from .terminal.groups import with_options
 from .terminal.progress import JsonHandler, event, is_json, log_as_json
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
@@ -55,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command, (name, example) in COMMANDS.items():
-    app.command(name, epilog=f"Example: python cli.py {name} {example}".rstrip())(command)
+    app.command(name, epilog=f"Example: python cli.py {name} {example}".rstrip())(with_options(command))
 
 
 def _fail(message: str, code: int) -> NoReturn:

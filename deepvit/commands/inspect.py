@@ -4,14 +4,14 @@ import pathlib
 import shlex
 from typing import Annotated
 
-import typer
+from deepvit.runtime.options import Help
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import Json
 
 
 def inspect(
-    artifact: Annotated[pathlib.Path, typer.Argument(help="An artifact folder, or a file in it.")],
+    artifact: Annotated[pathlib.Path, Help("An artifact folder, or a file in it.", is_argument=True)],
     json_path: Json = None,
 ) -> None:
     """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""

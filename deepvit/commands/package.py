@@ -4,29 +4,26 @@ import pathlib
 import shlex
 from typing import Annotated
 
-import typer
-
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.options import Help
+from deepvit.runtime.triton.options import RepositoryOptions, ServingOptions
 
 from .terminal.console import check_json, out, print_next, write_json
-from .terminal.options import RANDOM_WEIGHTS, Json, choice_from
+from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import steps
 
 
 def package(
-    artifact: Annotated[pathlib.Path | None, typer.Argument(help="An artifact folder.")] = None,
-    triton: Annotated[pathlib.Path | None, typer.Option(help="Folder of the Triton model repository.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; say what is wrong with --triton.")] = False,
-    name: Annotated[str | None, typer.Option(help="Of the ensemble; the variant's if not given.")] = None,
+    *,
+    artifact: Annotated[pathlib.Path | None, Help("An artifact folder.", is_argument=True)] = None,
+    triton: Annotated[pathlib.Path | None, Help("Folder of the Triton model repository.")] = None,
+    check: Annotated[bool, Help("Write nothing; say what is wrong with --triton.")] = False,
+    serving: ServingOptions,
     labels: Annotated[
-        pathlib.Path | None, typer.Option(help="A class name per line; ImageNet's for 1000 classes if not given.")
+        pathlib.Path | None, Help("A class name per line; ImageNet's for 1000 classes if not given.")
     ] = None,
-    backends: Annotated[
-        str | None, typer.Option(help="Of tensorrt,onnxruntime,python; all that there are files for if not given.")
-    ] = None,
-    serve: Annotated[str | None, typer.Option(help="Which of them the ensemble runs; the first if not given.")] = None,
     golden_image: Annotated[
-        pathlib.Path | None, typer.Option(help="JPEG or PNG whose logits must come out; a bundled one if not given.")
+        pathlib.Path | None, Help("JPEG or PNG whose logits must come out; a bundled one if not given.")
     ] = None,
     json_path: Json = None,
 ) -> None:
@@ -41,20 +38,15 @@ def package(
         raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
     from deepvit.images.class_names import default_labels, read_labels
     from deepvit.runtime.session import artifact_of
-    from deepvit.runtime.triton.configs import TritonBackend
-    from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
+    from deepvit.runtime.triton.repository import write_repository
 
     opened = artifact_of(artifact)
     classes = opened.manifest.classes
     options = RepositoryOptions(
         output=triton,
-        name=opened.manifest.variant if name is None else name,
         labels=default_labels(classes) if labels is None else read_labels(labels, classes),
         golden_image=_golden_image(golden_image),
-        backends=None
-        if backends is None
-        else tuple(choice_from("--backends", part.strip(), TritonBackend) for part in backends.split(",")),
-        served=None if serve is None else choice_from("--serve", serve, TritonBackend),
+        **vars(serving),
     )
     with steps() as step:
         step(f"writing {triton}")

@@ -3,21 +3,22 @@
 import pathlib
 from typing import Annotated
 
-import typer
-
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.options import Help
 
 from .terminal.console import out, print_next
 from .terminal.progress import note
 
 
 def report(
-    path: Annotated[pathlib.Path, typer.Argument(help="An artifact, or a folder of artifacts and results (--json).")],
+    path: Annotated[
+        pathlib.Path, Help("An artifact, or a folder of artifacts and results (--json).", is_argument=True)
+    ],
     include: Annotated[
-        list[pathlib.Path] | None, typer.Option("--with", help="A result from elsewhere; can be given several times.")
-    ] = None,
-    output: Annotated[pathlib.Path | None, typer.Option(help="The page; PATH-report.html if not given.")] = None,
-    title: Annotated[str | None, typer.Option(help="What the page is called; the models if not given.")] = None,
+        tuple[pathlib.Path, ...], Help("A result from elsewhere; can be given several times.", name="with")
+    ] = (),
+    output: Annotated[pathlib.Path | None, Help("The page; PATH-report.html if not given.")] = None,
+    title: Annotated[str | None, Help("What the page is called; the models if not given.")] = None,
 ) -> None:
     """Write one HTML page of what was exported, how close, how accurate, how fast, and what was not measured."""
     from deepvit.measure.report.collect import collect
@@ -27,7 +28,7 @@ def report(
     written = output or folder.with_name(f"{folder.name}-report.html")
     if written.is_dir() or not written.parent.is_dir():
         raise InputError(f"--output {written} cannot be written: expected a file in an existing folder")
-    collected = collect(path, include or ())
+    collected = collect(path, include)
     manifests = [each.manifest for each in collected.artifacts]
     random = {True: " (random weights)", False: ""}
     names = ", ".join(f"{each.variant} {each.precision.value}{random[each.has_random_weights]}" for each in manifests)

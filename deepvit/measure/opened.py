@@ -6,30 +6,17 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from deepvit.model.load import LoadedModel, ModelOptions, load_model, preprocessing_of
+from deepvit.model.load import LoadedModel, preprocessing_of
 from deepvit.model.variants import VARIANTS, find_variant
-from deepvit.model.weights.checkpoint import EmaChoice
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Manifest, Precision
-from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import Preprocessing
-from deepvit.runtime.session import Session, artifact_of, is_in_artifact, open_session
+from deepvit.runtime.session import Session, artifact_of, is_in_artifact
+
+from .options import SessionOptions, WeightOptions
 
 VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WeightOptions:
-    """Where PyTorch weights come from, when the model or its reference needs them."""
-
-    checkpoint: pathlib.Path | None = None
-    pretrained: bool = False
-    ema: EmaChoice = EmaChoice.PREFER
-    img_size: int | None = None
-
-    def for_variant(self, variant: str, num_classes: int | None = None) -> ModelOptions:
-        return ModelOptions(variant=variant, num_classes=num_classes, **dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,20 +116,6 @@ class OpenedModel:
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SessionOptions:
-    """How a session is opened that is measured; see `runtime.open_session`."""
-
-    provider: str | None = None
-    arithmetic: Arithmetic = Arithmetic.AS_DECLARED
-    trust_unverified: bool = False
-    allow_host_code: bool = False
-    threads: int | None = None  # of one run on the CPU
-
-    def open(self, path: pathlib.Path) -> Session:
-        return open_session(path, **dataclasses.asdict(self))
-
-
 def open_model(
     model: str, how: SessionOptions, weights: WeightOptions, preprocess_as: str | None = None
 ) -> OpenedModel:
@@ -159,7 +132,7 @@ def open_model(
     """
     path = pathlib.Path(model)
     if VARIANT_NAME.fullmatch(model) and not path.exists():
-        return open_torch(load_model(weights.for_variant(model)))
+        return open_torch(weights.load(model))
     if is_in_artifact(path):
         manifest = artifact_of(path).manifest
         session = how.open(path)
@@ -220,8 +193,7 @@ def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:
     Raises:
         InputError: It cannot be told or found which weights those are.
     """
-    has_file = weights.checkpoint is not None or weights.pretrained
-    if not manifest.has_random_weights and not has_file:
+    if weights.are_random and not manifest.has_random_weights:
         raise InputError(
             f"the PyTorch model needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add --checkpoint "
             "FILE or --pretrained"
@@ -230,8 +202,13 @@ def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:
     # Handed on only where it is not the variant's own, since it permits resizing the position embedding.
     resized = None if size == find_variant(manifest.variant).img_size else size
     is_plain = manifest.weights.entry in ("state_dict", "model")
-    exact = dataclasses.replace(weights, img_size=resized, ema=EmaChoice.REFUSE if is_plain else weights.ema)
-    loaded = load_model(exact.for_variant(manifest.variant, None if has_file else manifest.classes))
+    exact = dataclasses.replace(
+        weights,
+        img_size=resized,
+        no_ema=is_plain or weights.no_ema,
+        num_classes=manifest.classes if weights.are_random else None,
+    )
+    loaded = exact.load(manifest.variant)
     if loaded.weights.sha256 != manifest.weights.sha256:
         raise InputError(
             f"the weights have SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "

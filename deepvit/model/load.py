@@ -16,22 +16,6 @@ from .weights.random import SEED, randomize, state_sha256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Which model, with which weights. Without a checkpoint and without `pretrained` the weights are random."""
-
-    variant: str
-    checkpoint: pathlib.Path | None = None
-    pretrained: bool = False
-    ema: EmaChoice = EmaChoice.PREFER
-    img_size: int | None = None
-    num_classes: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.pretrained and self.checkpoint is not None:
-            raise InputError("--pretrained and --checkpoint both say where the weights come from; give one of them")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """A model in evaluation mode, float32, and where its weights come from."""
 
@@ -56,23 +40,42 @@ def preprocessing_of(variant: Variant, img_size: int, layout: Literal["NCHW", "N
     )
 
 
-def load_model(options: ModelOptions) -> LoadedModel:
-    """Build the model that `options` names.
+def load_model(
+    variant: str,
+    *,
+    checkpoint: pathlib.Path | None = None,
+    pretrained: bool = False,
+    ema: EmaChoice = EmaChoice.PREFER,
+    img_size: int | None = None,
+    num_classes: int | None = None,
+) -> LoadedModel:
+    """Build a variant; without a checkpoint and without `pretrained` its weights are random.
+
+    Args:
+        variant: Its name or an alias.
+        checkpoint: File of its weights.
+        pretrained: Whether they are the published ones.
+        ema: Which of the two sets of weights of a training checkpoint is taken.
+        img_size: Side of the images, where not the variant's own.
+        num_classes: Where not the variant's own; a checkpoint says it itself.
 
     Raises:
+        InputError: `checkpoint` and `pretrained`.
         ModelError: Unknown variant, impossible size, or a checkpoint that cannot be used.
         MissingPackageError: The published checkpoint cannot be fetched here.
     """
-    variant = find_variant(options.variant)
-    checkpoint: Checkpoint | None = None
-    if options.checkpoint is not None:
-        checkpoint = read_checkpoint(options.checkpoint, options.ema)
-    elif options.pretrained:
-        checkpoint = fetch_checkpoint(variant, options.ema)
+    if pretrained and checkpoint is not None:
+        raise InputError("--pretrained and --checkpoint both say where the weights come from; give one of them")
+    row = find_variant(variant)
+    trained: Checkpoint | None = None
     if checkpoint is not None:
-        module = model_from_checkpoint(variant, checkpoint, img_size=options.img_size, num_classes=options.num_classes)
-        weights = Weights(source="checkpoint", sha256=checkpoint.sha256, entry=checkpoint.entry or None)
+        trained = read_checkpoint(checkpoint, ema)
+    elif pretrained:
+        trained = fetch_checkpoint(row, ema)
+    if trained is not None:
+        module = model_from_checkpoint(row, trained, img_size=img_size, num_classes=num_classes)
+        weights = Weights(source="checkpoint", sha256=trained.sha256, entry=trained.entry or None)
     else:
-        module = randomize(create_deepvit(variant, img_size=options.img_size, num_classes=options.num_classes))
+        module = randomize(create_deepvit(row, img_size=img_size, num_classes=num_classes))
         weights = Weights(source="random", sha256=state_sha256(module), seed=SEED)
-    return LoadedModel(variant=variant, module=module, weights=weights)
+    return LoadedModel(variant=row, module=module, weights=weights)

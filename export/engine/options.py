@@ -3,21 +3,27 @@
 import dataclasses
 import pathlib
 import re
+from typing import Annotated
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.options import Help
+
+from ..options import batch_from_text
 
 LEVELS = range(6)  # builder_optimization_level
 
 
+def _bytes_of(mebibytes: int) -> int:
+    return mebibytes << 20
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EngineOptions:
-    """One engine. `None` means the library's default, or what the artifact says.
+class BuildOptions:
+    """How engines are built, whichever library builds them. `None` means the library's default.
 
     Attributes:
-        backend: The library that builds it.
         batch: The profile; the artifact's batch sizes where None.
-        compute_capabilities: What a TensorRT-RTX engine is built for; this machine's GPU where empty.
         workspace_bytes: The most scratch memory that a layer may take.
         optimization_level: 0 (builds fastest) to 5 (searches longest).
         hardware_compatible: On which GPUs of TensorRT the engine runs.
@@ -26,21 +32,45 @@ class EngineOptions:
         timing_cache: The file of measured kernels; one in the cache folder where None.
     """
 
-    backend: Backend = Backend.TENSORRT
-    batch: BatchRange | None = None
-    compute_capabilities: tuple[str, ...] = ()
-    workspace_bytes: int | None = None
-    optimization_level: int | None = None
-    hardware_compatible: HardwareCompatibility = HardwareCompatibility.NONE
-    version_compatible: bool = False
-    weight_stripped: bool = False
-    timing_cache: pathlib.Path | None = None
+    batch: Annotated[
+        BatchRange | None, Help("MIN:OPT:MAX of the profile; the artifact's if not given.", parse=batch_from_text)
+    ] = None
+    workspace_bytes: Annotated[
+        int | None, Help("MiB of scratch memory that a layer may take.", name="workspace", parse=_bytes_of)
+    ] = None
+    optimization_level: Annotated[int | None, Help("0 builds fastest, 5 searches longest.")] = None
+    hardware_compatible: Annotated[
+        HardwareCompatibility, Help("none, same-compute-capability or ampere-plus: where the engine runs.")
+    ] = HardwareCompatibility.NONE
+    version_compatible: Annotated[bool, Help("Later TensorRT of the same major can load it, by host code.")] = False
+    weight_stripped: Annotated[bool, Help("Leave the weights in model.onnx, and fit them in when it is loaded.")] = (
+        False
+    )
+    timing_cache: Annotated[
+        pathlib.Path | None, Help("File of measured kernels; one in the cache folder if not given.")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.workspace_bytes is not None and not 1 << 20 <= self.workspace_bytes <= 1 << 40:
             raise InputError(f"--workspace {self.workspace_bytes >> 20}: expected 1 to {1 << 20} MiB")
         if self.optimization_level is not None and self.optimization_level not in LEVELS:
             raise InputError(f"--optimization-level {self.optimization_level}: expected 0 to {LEVELS.stop - 1}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineOptions(BuildOptions):
+    """One engine.
+
+    Attributes:
+        backend: The library that builds it.
+        compute_capabilities: What a TensorRT-RTX engine is built for; this machine's GPU where empty.
+    """
+
+    backend: Backend = Backend.TENSORRT
+    compute_capabilities: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.backend is Backend.TENSORRT and self.compute_capabilities:
             raise InputError(
                 "--compute-capability is for --target tensorrt-rtx; TensorRT builds for the GPU that it runs on, and "
@@ -59,15 +89,23 @@ class EngineOptions:
             raise InputError("--timing-cache is for --target tensorrt; TensorRT-RTX measures no kernels when it builds")
 
 
-def compute_capabilities_from_text(text: str | None) -> tuple[str, ...]:
+def compute_capabilities_from_text(text: str) -> tuple[str, ...]:
     """Parse 8.9,12.0.
 
     Raises:
         InputError: Not compute capabilities.
     """
-    if text is None:
-        return ()
     parts = tuple(part.strip() for part in text.split(","))
     if not all(re.fullmatch(r"[0-9]{1,2}\.[0-9]", part) for part in parts) or len(set(parts)) != len(parts):
         raise InputError(f"--compute-capability {text}: expected one or more, as in 8.9,12.0")
     return parts
+
+
+ComputeCapabilities = Annotated[
+    tuple[str, ...],
+    Help(
+        "For tensorrt-rtx: the GPUs to build for, as in 8.9,12.0; else the one here.",
+        name="compute_capability",
+        parse=compute_capabilities_from_text,
+    ),
+]

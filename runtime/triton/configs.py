@@ -1,25 +1,17 @@
 """config.pbtxt of every model, as messages of Triton's schema: a field that it does not have cannot be written."""
 
 import dataclasses
-import enum
 from collections.abc import Iterable
 
 from ..manifest import BatchRange, Manifest
 from . import layout
 from .layout import Names
+from .options import TritonBackend
 from .schema import ModelConfig, schema
 
 TYPES = {"float32": schema.TYPE_FP32, "uint8": schema.TYPE_UINT8, "int32": schema.TYPE_INT32}
 QUEUE_DELAY_MICROSECONDS = 2000  # how long a request may wait for others to share its batch
 PREPROCESSING_INSTANCES = 2
-
-
-class TritonBackend(enum.Enum):
-    """What runs the model in Triton."""
-
-    TENSORRT = "tensorrt"  # the engine, by Triton's TensorRT backend
-    ONNXRUNTIME = "onnxruntime"  # model.onnx, by Triton's ONNX Runtime backend
-    PYTHON = "python"  # the artifact, by this package in Triton's Python backend
 
 
 @dataclasses.dataclass(frozen=True)

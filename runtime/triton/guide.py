@@ -2,8 +2,8 @@
 
 from ..manifest import Engine, Manifest
 from . import layout
-from .configs import TritonBackend
 from .layout import Names
+from .options import TritonBackend
 from .releases import release_for
 
 NEEDS = {

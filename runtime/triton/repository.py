@@ -17,9 +17,9 @@ from ..ort.arithmetic import Arithmetic
 from ..preprocess import crop_image
 from ..session import open_session
 from . import configs, layout
-from .configs import TritonBackend
 from .guide import guide
 from .layout import Names
+from .options import RepositoryOptions, TritonBackend
 from .schema import ModelConfig, config_text
 from .serving.golden import Golden
 
@@ -45,18 +45,6 @@ GOLDEN_SQNR_DB = {
     Precision.INT8: 20.0,
     Precision.FP8: 15.0,
 }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RepositoryOptions:
-    """What to write."""
-
-    output: pathlib.Path
-    name: str  # of the ensemble
-    labels: list[str]
-    golden_image: bytes
-    backends: tuple[TritonBackend, ...] | None = None  # all that the artifact has files for where None
-    served: TritonBackend | None = None  # what the ensemble runs; the first of `backends` where None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +73,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str
         raise InputError(f"--triton {options.output}: a path with a space hangs Triton's Python backend; name another")
     if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without --attention-maps")
-    names = Names(options.name)
+    names = Names(artifact.manifest.variant if options.name is None else options.name)
     backends = _backends_of(artifact, options.backends)
     served = options.served or backends[0]
     if served not in backends:

@@ -11,8 +11,9 @@ import time
 import numpy as np
 
 from deepvit.images.imagenet import open_dataset
-from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
-from deepvit.measure.evaluate.kept import Keeping, kept_options
+from deepvit.measure.evaluate.evaluator import Evaluator
+from deepvit.measure.evaluate.kept import kept_options
+from deepvit.measure.evaluate.options import EvaluationOptions, Keeping
 from deepvit.measure.opened import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing

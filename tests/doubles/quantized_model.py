@@ -3,15 +3,14 @@
 import numpy as np
 import torch
 
-from deepvit.calibration.observe.calibrate import Equalization
 from deepvit.calibration.observe.histogram import Method
-from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions, Target
 from deepvit.export.quantized.calibrated import calibrate_graph
 from deepvit.export.quantized.images import calibration_input
 from deepvit.images.samples import parity_crops
-from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.model.load import LoadedModel, load_model
 from deepvit.progress import log_step
 from deepvit.runtime.manifest import Precision
 
@@ -32,7 +31,7 @@ PLAIN_MAX = {"method": Method("max"), "equalization": Equalization.OFF}
 
 
 def trained(name: str) -> LoadedModel:
-    return load_model(ModelOptions(variant=name, pretrained=True))
+    return load_model(name, pretrained=True)
 
 
 @torch.no_grad()

@@ -12,10 +12,11 @@ from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.imagenet import open_dataset
-from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
+from deepvit.measure.evaluate.evaluator import Evaluator
+from deepvit.measure.evaluate.options import EvaluationOptions
 from deepvit.measure.opened import Contestant
 from deepvit.measure.torch_session import TorchSession
-from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
@@ -54,7 +55,7 @@ def test_same_inputs_same_bytes(tiny_loaded, tmp_path):
 @pytest.mark.parametrize("name", ["digits_patch", "digits_cnn"])
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
 def test_trained_models_keep_their_held_out_accuracy(digits, tmp_path, name, precision):
-    loaded = load_model(ModelOptions(variant=name, pretrained=True))
+    loaded = load_model(name, pretrained=True)
     options = ExportOptions(
         graph=GraphOptions(precision=precision), output=tmp_path / "a", imagenet=str(digits), parity_images=32
     )

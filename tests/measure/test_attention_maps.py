@@ -15,7 +15,7 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
 from deepvit.measure.attention.maps import OnnxMaps, TorchMaps
 from deepvit.model import create_deepvit
-from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
@@ -156,7 +156,7 @@ def test_the_command_on_a_trained_model(tmp_path, capsys):
     assert "blocks        6, 3 with re-attention; means over 5 images" in said
     assert np.abs(np.subtract(found["torch"]["similarity_after"], found["int8"]["similarity_after"])).max() < 0.05
 
-    loaded = load_model(ModelOptions(variant="digits_cnn", pretrained=True))
+    loaded = load_model("digits_cnn", pretrained=True)
     model = loaded.module.double()
     matrices = []
     from deepvit.runtime.preprocess import crop_image

@@ -6,9 +6,10 @@ import pytest
 
 import deepvit.commands.app
 from deepvit.measure.bench.host import Clocks, device_bytes, seen_clocks, this_host
+from deepvit.measure.bench.options import BenchmarkOptions
 from deepvit.measure.bench.pictures import draw_benchmark
 from deepvit.measure.bench.result import Benchmark
-from deepvit.measure.bench.turns import BenchmarkOptions, Subject, run_benchmark
+from deepvit.measure.bench.turns import Subject, run_benchmark
 from deepvit.measure.bench.words import describe_benchmark
 from deepvit.runtime.errors import InputError, MissingError
 from tests.doubles.benchmark_stub import StubOpener

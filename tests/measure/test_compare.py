@@ -15,8 +15,8 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.images import decode
 from deepvit.measure.compare.ladder import compare_models, open_reference_for
 from deepvit.measure.compare.timm_inputs import timm_inputs
-from deepvit.measure.opened import SessionOptions, WeightOptions
-from deepvit.model.load import ModelOptions, load_model
+from deepvit.measure.options import SessionOptions, WeightOptions
+from deepvit.model.load import load_model
 from deepvit.runtime import preprocess
 from deepvit.runtime.errors import InputError
 
@@ -27,7 +27,7 @@ PHOTOGRAPHS = 50
 def artifact(tmp_path_factory):
     """An FP16 artifact of a trained model."""
     folder = tmp_path_factory.mktemp("comparison") / "digits_cnn-fp16"
-    loaded = load_model(ModelOptions(variant="digits_cnn", pretrained=True))
+    loaded = load_model("digits_cnn", pretrained=True)
     export_artifact(loaded, ExportOptions(graph=GraphOptions(), output=folder))
     return folder
 
@@ -228,7 +228,7 @@ def test_corrupt_images_are_left_out_and_named(artifact, photos, tmp_path):
 
 
 def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
-    loaded = load_model(ModelOptions(variant="digits_cnn", pretrained=True))
+    loaded = load_model("digits_cnn", pretrained=True)
     deep = tmp_path / "deep.png"
     Image.fromarray((np.arange(64 * 80).reshape(64, 80) * 12).astype(np.uint16)).save(deep)
     preprocessing = loaded.preprocessing()

@@ -16,9 +16,10 @@ from PIL import Image
 
 from deepvit.images.imagenet import open_dataset
 from deepvit.images.real_labels import read_real_labels
-from deepvit.measure.evaluate.evaluator import EvaluationOptions, Evaluator
-from deepvit.measure.evaluate.kept import Keeping, kept_options
-from deepvit.measure.evaluate.shards import Shards, run_shards
+from deepvit.measure.evaluate.evaluator import Evaluator
+from deepvit.measure.evaluate.kept import kept_options
+from deepvit.measure.evaluate.options import EvaluationOptions, Keeping, Shards
+from deepvit.measure.evaluate.shards import run_shards
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.tensors import check_logits
@@ -147,7 +148,8 @@ def test_non_finite_logits_are_an_error_elsewhere():
 def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path):
     from deepvit.export.options import ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
-    from deepvit.measure.opened import SessionOptions, WeightOptions, open_model
+    from deepvit.measure.opened import open_model
+    from deepvit.measure.options import SessionOptions, WeightOptions
     from deepvit.runtime.manifest import Precision
 
     options = GraphOptions(precision=Precision.FP32, batch=BatchRange(min=4, opt=4, max=4))

@@ -13,7 +13,7 @@ from deepvit.images.samples import parity_crops
 from deepvit.measure.compare.artifact_layers import report_layers
 from deepvit.measure.compare.layers import _graph, _marked, compare_engine_layers, compare_layers
 from deepvit.measure.compare.result import LayerDistance, steepest_fall
-from deepvit.measure.opened import WeightOptions
+from deepvit.measure.options import WeightOptions
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange, Census, Engine, Precision

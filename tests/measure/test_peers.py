@@ -5,17 +5,17 @@ import pytest
 
 from deepvit.export.graph.proof import torch_logits
 from deepvit.measure.bench.peers import Peer, PeerOpener, peers_from, peers_here
-from deepvit.model.load import ModelOptions, load_model
+from deepvit.measure.options import WeightOptions
 from deepvit.runtime.errors import MissingError
 
-PRETRAINED = ModelOptions(variant="digits_cnn", pretrained=True)
+PRETRAINED = {"variant": "digits_cnn", "weights": WeightOptions(pretrained=True)}
 
 
 @pytest.mark.parametrize("peer", [Peer.PYTORCH, Peer.COMPILE, Peer.PLAIN_ONNX], ids=lambda peer: peer.value)
 def test_peers_give_the_models_logits(peer):
     images = np.random.default_rng(0).standard_normal((3, 3, 40, 40), np.float32)
-    session = PeerOpener(peer=peer, model=PRETRAINED, threads=2)()
-    expected = torch_logits(load_model(PRETRAINED).module, images)
+    session = PeerOpener(peer=peer, **PRETRAINED, threads=2)()
+    expected = torch_logits(WeightOptions(pretrained=True).load("digits_cnn").module, images)
     assert np.abs(session.run(images) - expected).max() <= 1e-4
 
 
@@ -28,4 +28,4 @@ def test_which_peers_there_are():
 def test_a_peer_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(MissingError, match="pip install openvino"):
-        PeerOpener(peer=Peer.OPENVINO, model=PRETRAINED)()
+        PeerOpener(peer=Peer.OPENVINO, **PRETRAINED)()

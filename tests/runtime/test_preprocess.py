@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import deepvit.model
-from deepvit.model.load import ModelOptions, load_model
+from deepvit.model.load import load_model
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, crop_image, decode_rgb, model_input, resize_and_crop
 
@@ -62,7 +62,7 @@ def test_bytes_equal_timms(photographs, size, crop_pct, interpolation):
 
 def test_variants_resize_as_timm_does(photographs):
     for name in ("deepvit_32", "deepvit_l_384", "digits_cnn"):
-        loaded = load_model(ModelOptions(variant=name))
+        loaded = load_model(name)
         config = timm.data.resolve_model_data_config(timm.create_model(name))
         transform = timm.data.create_transform(**config, is_training=False)
         preprocessing = loaded.preprocessing()

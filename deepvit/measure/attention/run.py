@@ -11,42 +11,18 @@ from deepvit.images.decode import decode_one
 from deepvit.images.imagenet import open_images
 from deepvit.images.samples import bundled_samples
 from deepvit.images.sources import spread
-from deepvit.model.load import load_model
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session import artifact_of
 
-from ..opened import VARIANT_NAME, WeightOptions
+from ..opened import VARIANT_NAME
+from ..options import WeightOptions
 from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums
 from .maps import MapSource, OnnxMaps, TorchMaps
+from .options import AttentionOptions
 from .pictures import blocks_figure, heads_figure, mean_maps_figure, similarity_figure, write_figures
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AttentionOptions:
-    """What is analysed and drawn.
-
-    Attributes:
-        dataset: A folder of images; the bundled photographs where None.
-        count: At most so many of them.
-        drawn: Of how many pictures are made.
-        block: Whose heads are drawn one by one; the last with re-attention where None.
-        threshold: From which similarity on a block counts as similar to the one before.
-        output: Folder for the pictures.
-    """
-
-    dataset: str | None
-    count: int
-    drawn: int
-    block: int | None
-    threshold: float
-    output: pathlib.Path
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"--threshold {self.threshold}: expected 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +44,7 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
     """
     path = pathlib.Path(model)
     if VARIANT_NAME.fullmatch(model) and not path.exists():
-        loaded = load_model(weights.for_variant(model))
+        loaded = weights.load(model)
         return OpenedMaps(
             name=model,
             source=TorchMaps(loaded.module),

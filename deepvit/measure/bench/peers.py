@@ -11,12 +11,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from deepvit.model.load import LoadedModel, ModelOptions, load_model
+from deepvit.model.load import LoadedModel
 from deepvit.model.rewrites.original_order import original_style
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Tensor
 from deepvit.runtime.session import Session
 from deepvit.runtime.tensors import Images, Logits, check_images, check_logits
+
+from ..options import WeightOptions
 
 PLAIN_OPSET = 20
 
@@ -73,13 +75,14 @@ class PeerOpener:
     """Opens a peer in another process."""
 
     peer: Peer
-    model: ModelOptions
+    variant: str
+    weights: WeightOptions
     provider: str = "cpu"
     threads: int | None = None
     batch: BatchRange = ANY_BATCH
 
     def __call__(self) -> Session:
-        loaded = load_model(self.model)
+        loaded = self.weights.load(self.variant)
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         if self.peer is Peer.PLAIN_ONNX:

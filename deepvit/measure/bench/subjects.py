@@ -4,14 +4,14 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from deepvit.model.load import ModelOptions, load_model
 from deepvit.model.variants import find_variant
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.session import artifact_of, engine_here, is_in_artifact
 
-from ..opened import VARIANT_NAME, SessionOptions, WeightOptions
+from ..opened import VARIANT_NAME
+from ..options import SessionOptions, WeightOptions
 from .peers import NAMES, Peer, PeerOpener
 from .turns import Subject
 from .worker import FileOpener
@@ -33,15 +33,20 @@ def subjects_of(
     variant, batch = _variant_of(models[0]), BatchRange(min=1, opt=1, max=largest_batch)
     if variant is None:
         raise InputError(f"{models[0]} has no manifest that names its variant; give --peers none, or it not first")
-    options, sha256 = _peer_weights(models[0], variant, weights)
-    is_random = options.checkpoint is None and not options.pretrained
+    peer_weights = _peer_weights(models[0], weights)
+    sha256 = peer_weights.load(variant).weights.sha256
     peer_subjects = [
         Subject(
             name=NAMES[peer],
             opener=PeerOpener(
-                peer=peer, model=options, provider=how.provider or "cpu", threads=how.threads, batch=batch
+                peer=peer,
+                variant=variant,
+                weights=peer_weights,
+                provider=how.provider or "cpu",
+                threads=how.threads,
+                batch=batch,
             ),
-            random_weights=is_random,
+            random_weights=peer_weights.are_random,
             weights_sha256=sha256,
         )
         for peer in peers
@@ -52,13 +57,12 @@ def subjects_of(
 def _subject(name: str, how: SessionOptions, weights: WeightOptions, largest_batch: int) -> Subject:
     path = pathlib.Path(name)
     if VARIANT_NAME.fullmatch(name) and not path.exists():
-        options = weights.for_variant(find_variant(name).name)
-        is_random = options.checkpoint is None and not options.pretrained
+        batch = BatchRange(min=1, opt=1, max=largest_batch)
         opener = PeerOpener(
-            peer=Peer.PYTORCH, model=options, threads=how.threads, batch=BatchRange(min=1, opt=1, max=largest_batch)
+            peer=Peer.PYTORCH, variant=find_variant(name).name, weights=weights, threads=how.threads, batch=batch
         )
-        sha256 = load_model(options).weights.sha256
-        return Subject(name=name, opener=opener, random_weights=is_random, weights_sha256=sha256)
+        sha256 = weights.load(name).weights.sha256
+        return Subject(name=name, opener=opener, random_weights=weights.are_random, weights_sha256=sha256)
     if not path.exists():
         raise InputError(f"{path} does not exist; export it: python cli.py export deepvit_32 --fp16")
     artifact = _artifact(path)
@@ -91,14 +95,14 @@ def _variant_of(name: str) -> str | None:
     return None if artifact is None else artifact.manifest.variant
 
 
-def _peer_weights(name: str, variant: str, weights: WeightOptions) -> tuple[ModelOptions, str | None]:
-    """Return the peers' weights, those of the model `name` where they are at hand, and their SHA-256."""
+def _peer_weights(name: str, weights: WeightOptions) -> WeightOptions:
+    """Return where the peers' weights come from: they are those of the model `name` where they are at hand."""
     artifact = _artifact(pathlib.Path(name))
     if artifact is None:
-        options = weights.for_variant(variant)
-    else:
-        manifest = artifact.manifest
-        has_file = weights.checkpoint is not None or weights.pretrained
-        resized = dataclasses.replace(weights, img_size=manifest.preprocess.crop)
-        options = resized.for_variant(variant, None if has_file else manifest.classes)
-    return options, load_model(options).weights.sha256
+        return weights
+    manifest = artifact.manifest
+    return dataclasses.replace(
+        weights,
+        img_size=manifest.preprocess.crop,
+        num_classes=manifest.classes if weights.are_random else None,
+    )

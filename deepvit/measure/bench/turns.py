@@ -15,6 +15,7 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.tensors import Logits
 
 from .host import Clocks, device_bytes, seen_clocks, this_host
+from .options import BenchmarkOptions
 from .result import Benchmark, Ratio, Skipped, Timed, Timing
 from .worker import BenchmarkWorker, Opener
 
@@ -31,31 +32,6 @@ class Subject:
     bytes: int | None = None
     random_weights: bool = False
     weights_sha256: str | None = None  # its answers can be held against those of a baseline of the same weights
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions:
-    """How it is measured.
-
-    Attributes:
-        batches: Images per run.
-        rounds: How often every model has its turn, per batch size.
-        turn_s: Seconds of a turn, and at least `turn_runs` runs.
-        turn_runs: See there.
-        warm_up_s: At most so many seconds until the latency is stable.
-    """
-
-    batches: tuple[int, ...] = (1, 8)
-    rounds: int = 15
-    turn_s: float = 0.5
-    turn_runs: int = 2
-    warm_up_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        if not self.batches or min(self.batches) < 1 or len(set(self.batches)) != len(self.batches):
-            raise InputError(f"--batch-sizes {','.join(map(str, self.batches))}: expected different sizes, as in 1,8")
-        if not 1 <= self.rounds <= 10_000:
-            raise InputError(f"--rounds {self.rounds}: expected 1 to 10000")
 
 
 @dataclasses.dataclass

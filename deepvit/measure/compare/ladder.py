@@ -28,13 +28,12 @@ from ..evaluate.result import Corrupt
 from ..opened import (
     VARIANT_NAME,
     OpenedModel,
-    SessionOptions,
-    WeightOptions,
     load_weights_of,
     open_model,
     open_torch,
     preprocessing_breaches,
 )
+from ..options import SessionOptions, WeightOptions
 from .result import ComparedModel, Comparison, thumbnail, worst_images
 from .timm_inputs import timm_inputs
 
@@ -87,7 +86,7 @@ def open_reference_for(
     if not is_in_artifact(path):
         raise InputError(f"{path} has no {MANIFEST} that names its weights; give --reference an artifact of them")
     manifest = artifact_of(path).manifest
-    if manifest.has_random_weights or weights.checkpoint is not None or weights.pretrained:
+    if manifest.has_random_weights or not weights.are_random:
         return open_torch(load_weights_of(manifest, weights))
     if reference is None and len(models) > 1:
         return open_model(models[0], how, weights)

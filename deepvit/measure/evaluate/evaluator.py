@@ -3,8 +3,6 @@
 import collections
 import concurrent.futures
 import contextlib
-import dataclasses
-import pathlib
 import time
 from collections.abc import Generator, Sequence
 
@@ -22,30 +20,12 @@ from ..opened import Contestant
 from .block_store import BlockStore
 from .blocks import Block, count_blocks, decoded_blocks
 from .crop_cache import cached_blocks
+from .options import EvaluationOptions
 from .result import Evaluation
 from .scores import image_records
 from .summary import REFERENCE, Pass, block_head, summarize
 
 PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """How the pass is made; none of it but the batch size can change the result.
-
-    Attributes:
-        batch_size: Images per run, and per block.
-        workers: Decoding processes; see `decode_images`.
-        journal: File that holds what was found so far, for a run that is interrupted; in memory where None.
-        reference_logits: File that keeps the reference's logits; in memory where None.
-        crops: Folder that keeps decoded crops; they are not kept where None.
-    """
-
-    batch_size: int = 32
-    workers: int | None = None
-    journal: pathlib.Path | None = None
-    reference_logits: pathlib.Path | None = None
-    crops: pathlib.Path | None = None
 
 
 class Evaluator:

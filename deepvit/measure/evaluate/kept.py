@@ -17,23 +17,10 @@ from deepvit.runtime.files import cache_folder
 from ..opened import Contestant
 from .block_store import remove_database
 from .crop_cache import crops_key
-from .evaluator import EvaluationOptions
+from .options import EvaluationOptions, Keeping
 
 logger = logging.getLogger(__name__)
 FOLDER = "evaluation"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Keeping:
-    """What of an evaluation is kept beyond it.
-
-    Attributes:
-        resume: Whether to go on where an earlier run of the same evaluation ended.
-        crops: Whether decoded crops are kept.
-    """
-
-    resume: bool = False
-    crops: bool = False
 
 
 @contextlib.contextmanager

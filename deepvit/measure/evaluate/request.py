@@ -4,8 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from deepvit.images.decode import default_workers
 from deepvit.images.imagenet import open_dataset
@@ -14,44 +13,14 @@ from deepvit.images.sources import ImageSource, spread
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 
-from ..opened import OpenedModel, SessionOptions, WeightOptions, open_model, open_reference, preprocessing_breaches
-from .evaluator import EvaluationOptions, Evaluator
-from .kept import Keeping, kept_options
+from ..opened import OpenedModel, open_model, open_reference, preprocessing_breaches
+from .evaluator import Evaluator
+from .kept import kept_options
+from .options import EvaluationOptions, EvaluationRequest
 from .result import Evaluation
-from .shards import Shards, run_shards
+from .shards import run_shards
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationRequest:
-    """What shall be evaluated on what; picklable, so that other processes open the same.
-
-    Attributes:
-        models: As the user names them; see `open_model`.
-        dataset: Labelled images.
-        limit: So many images, spread over the dataset; all where None.
-        reference: none, pytorch, or another model.
-        how: How sessions are opened.
-        weights: For PyTorch.
-        preprocess_as: The variant whose preprocessing a file without a manifest takes.
-        options: How the pass is made.
-        shards: How many processes.
-        keeping: What is kept beyond the run.
-        real_labels: The file of ReaL labels, where they are wanted.
-    """
-
-    models: tuple[str, ...]
-    dataset: str
-    limit: int | None = None
-    reference: str = "none"
-    how: SessionOptions = dataclasses.field(default_factory=SessionOptions)
-    weights: WeightOptions = dataclasses.field(default_factory=WeightOptions)
-    preprocess_as: str | None = None
-    options: EvaluationOptions = dataclasses.field(default_factory=EvaluationOptions)
-    shards: Shards = dataclasses.field(default_factory=lambda: Shards(processes=1))
-    keeping: Keeping = dataclasses.field(default_factory=Keeping)
-    real_labels: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +79,7 @@ def run_request(request: EvaluationRequest, opened: Opened, progress: Advance) -
         missing = evaluator.missing()
         if request.keeping.resume:
             logger.warning("resuming: %d of %d blocks are there", evaluator.blocks - len(missing), evaluator.blocks)
-        if request.shards.processes > 1:
+        if request.shards.count > 1:
             if options.journal is None:
                 raise InputError("several processes share files in the cache folder; set DEEPVIT_CACHE to one")
             opener = ShardOpener(_request_of_shard(request, options, len(opened.source)))
@@ -124,7 +93,7 @@ def run_request(request: EvaluationRequest, opened: Opened, progress: Advance) -
 
 def _request_of_shard(request: EvaluationRequest, options: EvaluationOptions, images: int) -> EvaluationRequest:
     """Return the request that one of several processes opens: its share of the cores, and the run's own files."""
-    processes = request.shards.processes
+    processes = request.shards.count
     workers = default_workers(images) if options.workers is None else options.workers
     return dataclasses.replace(
         request,
@@ -148,17 +117,3 @@ class ShardOpener:
         finally:
             evaluator.close()
             opened.close()
-
-
-def shards_from(processes: int, gpus: str | None) -> Shards:
-    """Return how many processes run, from options: one for each GPU that is named.
-
-    Raises:
-        InputError: They contradict each other.
-    """
-    names: Sequence[str] = () if gpus is None else tuple(name.strip() for name in gpus.split(","))
-    if gpus is not None and (not all(names) or len(set(names)) != len(names)):
-        raise InputError(f"--gpus {gpus}: expected different GPUs, as in 0,1")
-    if names and processes not in (1, len(names)):
-        raise InputError(f"--processes {processes} with {len(names)} GPUs; leave it out: one process runs on each")
-    return Shards(processes=len(names) or processes, gpus=tuple(names))

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import multiprocessing
 import multiprocessing.synchronize
 import os
@@ -14,21 +13,10 @@ from deepvit.runtime.errors import MissingError
 from deepvit.runtime.processes import end_with_parent, without_interrupts
 
 from .evaluator import Evaluator
+from .options import Shards
 
 POLL_S = 0.5
 Opener = Callable[[], contextlib.AbstractContextManager[Evaluator]]  # picklable; opens models and files in a process
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Shards:
-    """How many processes, and which GPU each sees; `gpus` is empty where they share what there is."""
-
-    processes: int
-    gpus: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        assert self.processes >= 1
-        assert not self.gpus or len(self.gpus) == self.processes
 
 
 def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: Advance | None = None) -> None:
@@ -50,12 +38,12 @@ def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: A
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     with concurrent.futures.ProcessPoolExecutor(
-        shards.processes, mp_context=context, initializer=_start_process, initargs=(stop,)
+        shards.count, mp_context=context, initializer=_start_process, initargs=(stop,)
     ) as pool:
         with without_interrupts():
             running = {
-                pool.submit(_run_shard, opener, numbers[shard :: shards.processes], shards.gpus[shard : shard + 1])
-                for shard in range(shards.processes)
+                pool.submit(_run_shard, opener, numbers[shard :: shards.count], shards.gpus[shard : shard + 1])
+                for shard in range(shards.count)
             }
         try:
             while running:

@@ -27,7 +27,8 @@ def packaged(golden_image):
     """A function: artifact folder, output folder, … → a repository, written."""
     from deepvit.images.class_names import default_labels
     from deepvit.runtime.artifact import open_artifact
-    from deepvit.runtime.triton.repository import RepositoryOptions, write_repository
+    from deepvit.runtime.triton.options import RepositoryOptions
+    from deepvit.runtime.triton.repository import write_repository
 
     def package(artifact, output, **options):
         opened = open_artifact(artifact)

@@ -9,7 +9,7 @@ import pytest
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.manifest import Precision
-from deepvit.runtime.triton.configs import TritonBackend
+from deepvit.runtime.triton.options import TritonBackend
 
 
 @pytest.mark.parametrize("precision", list(Precision), ids=lambda precision: precision.value)

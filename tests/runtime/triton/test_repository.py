@@ -6,7 +6,7 @@ from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
-from deepvit.runtime.triton.configs import TritonBackend
+from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.releases import release_for
 from deepvit.runtime.triton.schema import parse_config, schema
 from tests.doubles.changed_artifact import replace_weights

@@ -11,7 +11,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from deepvit.runtime import crop_image, model_input, open_artifact
-from deepvit.runtime.triton.configs import TritonBackend
+from deepvit.runtime.triton.options import TritonBackend
 from tests.doubles.changed_artifact import rehash_artifact, replace_weights
 from tests.doubles.triton_server import Server
 

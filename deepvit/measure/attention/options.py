@@ -1,0 +1,33 @@
+"""What an analysis of attention can be asked for. Options check themselves."""
+
+import dataclasses
+import pathlib
+from typing import Annotated
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.options import Help
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionOptions:
+    """What is analysed and drawn.
+
+    Attributes:
+        dataset: A folder of images; the bundled photographs where None.
+        count: At most so many of them.
+        drawn: Of how many pictures are made.
+        block: Whose heads are drawn one by one; the last with re-attention where None.
+        threshold: From which similarity on a block counts as similar to the one before.
+        output: Folder for the pictures.
+    """
+
+    dataset: Annotated[str | None, Help("Any folder of images; else the bundled photographs.", name="images")] = None
+    count: Annotated[int, Help("At most so many of them are analysed.", min=1, max=10_000)] = 16
+    drawn: Annotated[int, Help("Of how many pictures are made.", min=0, max=1000)] = 4
+    block: Annotated[int | None, Help("Whose heads are drawn; the last with re-attention.")] = None
+    threshold: Annotated[float, Help("From which similarity on a block is like the one before.")] = 0.9
+    output: Annotated[pathlib.Path, Help("Folder for the pictures.")] = pathlib.Path("attention")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"--threshold {self.threshold}: expected 0 to 1")

@@ -1,0 +1,25 @@
+"""What a comparison can be asked for. Options check themselves."""
+
+import dataclasses
+from typing import Annotated
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.options import Help
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparisonOptions:
+    """On which images models are compared, and with what."""
+
+    images: Annotated[str | None, Help("Any folder of images; else the bundled photographs.")] = None
+    imagenet: Annotated[str | None, Help("A dataset's val/, as for eval; labels are not used.")] = None
+    count: Annotated[int | None, Help("At most so many images; 64.", min=1, max=50_000)] = None
+    reference: Annotated[str | None, Help("pytorch, or an artifact; else PyTorch where its weights are given.")] = None
+
+    def __post_init__(self) -> None:
+        if self.images is not None and self.imagenet is not None:
+            raise InputError("--images and --imagenet both name the images; give one of them")
+
+    @property
+    def dataset(self) -> str | None:
+        return self.images or self.imagenet

@@ -1,0 +1,110 @@
+"""What an evaluation can be asked for; nothing here loads PyTorch. Options check themselves."""
+
+import dataclasses
+import pathlib
+from typing import Annotated
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.options import Help, Without
+
+from ..options import SessionOptions, WeightOptions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How the pass is made; none of it but the batch size can change the result.
+
+    Attributes:
+        batch_size: Images per run, and per block.
+        workers: Decoding processes; see `decode_images`.
+        journal: File that holds what was found so far, for a run that is interrupted; in memory where None.
+        reference_logits: File that keeps the reference's logits; in memory where None.
+        crops: Folder that keeps decoded crops; they are not kept where None.
+    """
+
+    batch_size: Annotated[int, Help("Images per run.", min=1, max=4096)] = 32
+    workers: Annotated[int | None, Help("Decoding processes.", min=0, max=256)] = None
+    journal: pathlib.Path | None = None
+    reference_logits: pathlib.Path | None = None
+    crops: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """What of an evaluation is kept beyond it.
+
+    Attributes:
+        resume: Whether to go on where an earlier run of the same evaluation ended.
+        crops: Whether decoded crops are kept.
+    """
+
+    resume: Annotated[bool, Help("Go on where the same evaluation was interrupted.")] = False
+    crops: Annotated[
+        bool, Help("Keep decoded crops for the next evaluation; 7.5 GB for ImageNet.", name="cache_crops")
+    ] = False
+
+
+def gpus_from_text(text: str) -> tuple[str, ...]:
+    """Parse 0,1.
+
+    Raises:
+        InputError: Not different GPUs.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) != len(names):
+        raise InputError(f"--gpus {text}: expected different GPUs, as in 0,1")
+    return names
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shards:
+    """How many processes, and which GPU each sees; `gpus` is empty where they share what there is."""
+
+    processes: Annotated[int, Help("Processes that share the images.", min=1, max=64)] = 1
+    gpus: Annotated[tuple[str, ...], Help("One process on each of these GPUs, as in 0,1.", parse=gpus_from_text)] = ()
+
+    def __post_init__(self) -> None:
+        assert self.processes >= 1
+        if self.gpus and self.processes not in (1, len(self.gpus)):
+            raise InputError(
+                f"--processes {self.processes} with {len(self.gpus)} GPUs; leave it out: one process runs on each"
+            )
+
+    @property
+    def count(self) -> int:
+        """How many processes: one for each GPU that is named."""
+        return len(self.gpus) or self.processes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """What shall be evaluated on what; picklable, so that other processes open the same.
+
+    Attributes:
+        models: As the user names them; see `open_model`.
+        dataset: Labelled images.
+        limit: So many images, spread over the dataset; all where None.
+        options: How the pass is made.
+        reference: none, pytorch, or another model.
+        keeping: What is kept beyond the run.
+        real_labels: The file of ReaL labels, where they are wanted.
+        shards: How many processes.
+        weights: For PyTorch.
+        how: How sessions are opened.
+        preprocess_as: The variant whose preprocessing a file without a manifest takes.
+    """
+
+    models: Annotated[
+        tuple[str, ...],
+        Help("Artifact folders, their model.onnx or plan, or variants (PyTorch); one pass.", is_argument=True),
+    ]
+    dataset: Annotated[str, Help("Labelled images: val/<synset>/*.JPEG, or what timm reads.", name="imagenet")]
+    limit: Annotated[int | None, Help("So many images, spread over the dataset.", min=1)] = None
+    options: EvaluationOptions = dataclasses.field(default_factory=EvaluationOptions)
+    reference: Annotated[str, Help("none, pytorch, or an artifact to agree with.")] = "none"
+    keeping: Keeping = dataclasses.field(default_factory=Keeping)
+    real_labels: Annotated[pathlib.Path | None, Help("ReaL's real.json, for ImageNet's val.")] = None
+    shards: Shards = dataclasses.field(default_factory=Shards)
+    weights: Annotated[WeightOptions, Without("num_classes")] = dataclasses.field(default_factory=WeightOptions)
+    how: Annotated[SessionOptions, Without("threads")] = dataclasses.field(default_factory=SessionOptions)
+    preprocess_as: Annotated[str | None, Help("For a file without a manifest.", name="variant")] = None

@@ -1,0 +1,71 @@
+"""What several measurements can be asked for; nothing here loads PyTorch. Options check themselves."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, Annotated
+
+from deepvit.export.options import GraphOptions, Target
+from deepvit.runtime.manifest import Precision
+from deepvit.runtime.options import Help
+from deepvit.runtime.ort.arithmetic import Arithmetic
+from deepvit.runtime.session import Session, open_session
+
+if TYPE_CHECKING:
+    from deepvit.model.load import LoadedModel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightOptions:
+    """Where PyTorch weights come from, when a model or its reference needs them: random ones where nothing is given."""
+
+    checkpoint: Annotated[pathlib.Path | None, Help("Weights: .pth.tar, .pth, .pt or .safetensors.")] = None
+    pretrained: Annotated[bool, Help("Fetch the published weights into the cache.")] = False
+    no_ema: Annotated[bool, Help("Take the plain weights, not their moving average.")] = False
+    img_size: Annotated[int | None, Help("Side of the images; resizes the position embedding.")] = None
+    num_classes: Annotated[int | None, Help("Number of classes; a checkpoint says it itself.")] = None
+
+    @property
+    def are_random(self) -> bool:
+        return self.checkpoint is None and not self.pretrained
+
+    def load(self, variant: str) -> "LoadedModel":
+        """Load a model with them; see `load_model`."""
+        from deepvit.model.load import load_model
+        from deepvit.model.weights.checkpoint import EmaChoice
+
+        return load_model(
+            variant,
+            checkpoint=self.checkpoint,
+            pretrained=self.pretrained,
+            ema=EmaChoice.REFUSE if self.no_ema else EmaChoice.PREFER,
+            img_size=self.img_size,
+            num_classes=self.num_classes,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """How a session is opened that is measured; see `runtime.open_session`."""
+
+    threads: Annotated[int | None, Help("Threads of a run on the CPU; as many as cores.", min=1)] = None
+    arithmetic: Arithmetic = Arithmetic.AS_DECLARED
+    provider: Annotated[str | None, Help("ONNX Runtime's: cpu, cuda, tensorrt, tensorrt-rtx, ….")] = None
+    trust_unverified: Annotated[bool, Help("Load a plan that has no manifest.")] = False
+    allow_host_code: Annotated[bool, Help("Let a version-compatible plan run its own code.")] = False
+
+    def open(self, path: pathlib.Path) -> Session:
+        return open_session(path, **dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SensitivityOptions:
+    """In what each linear is quantised, and on which images that is scored."""
+
+    imagenet: Annotated[str | None, Help("Images that calibrate and score.")] = None
+    precision: Annotated[Precision, Help("For FP8; else INT8.", name="fp8", value=Precision.FP8)] = Precision.INT8
+    target: Annotated[Target, Help("auto, or cpu: unsigned activations.")] = Target.AUTO
+    images: Annotated[int, Help("How many of the calibration images score.", min=1, max=4096)] = 32
+
+    @property
+    def graph(self) -> GraphOptions:
+        return GraphOptions(precision=self.precision, target=self.target)
