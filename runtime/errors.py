@@ -1,4 +1,9 @@
-"""What the runtime can refuse; each error knows the exit code that the command line documents."""
+"""What the packages refuse; each error knows the exit code that the command line documents.
+
+In text for people, of errors and of whatever else a package says, ‹batch› is a parameter by its name and ‹deepvit› the
+program of the command line, as in "no engine; build it: ‹deepvit› build ARTIFACT". Whoever shows the text spells them
+for its own users, as deepvit/commands/terminal/spelling.py does.
+"""
 
 import numpy as np
 import numpy.typing as npt

@@ -29,7 +29,8 @@ from .package import package
 from .report import report
 from .sensitivity import sensitivity
 from .terminal.groups import with_options
-from .terminal.progress import JsonHandler, event, is_json, log_as_json
+from .terminal.progress import JsonHandler, LineFormatter, event, is_json, log_as_json
+from .terminal.spelling import program, spelled
 
 EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
 COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, example
@@ -56,11 +57,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command, (name, example) in COMMANDS.items():
-    app.command(name, epilog=f"Example: python cli.py {name} {example}".rstrip())(with_options(command))
+    app.command(name, epilog=f"Example: {program()} {name} {example}".rstrip())(with_options(command))
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    line = " ".join(message.split())
+    line = " ".join(spelled(message).split())
     if is_json():
         event("error", message=line, exit_code=code)
     else:
@@ -69,8 +70,9 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _log_warnings() -> None:
-    handlers: list[logging.Handler] = [JsonHandler() if is_json() else logging.StreamHandler(sys.stderr)]
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=is_json())
+    handler: logging.Handler = JsonHandler() if is_json() else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=is_json())
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
@@ -88,9 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(
-            args=arguments, prog_name="deepvit" if sys.argv[0].endswith("deepvit") else "cli.py", standalone_mode=False
-        )
+        code = app(args=arguments, prog_name=program().removeprefix("python "), standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)

@@ -38,4 +38,4 @@ def attention(
     )
     write_json(json_path, lambda: found.model_dump_json(indent=2))
     images = f" --images {shlex.quote(options.dataset)}" if options.dataset else ""
-    print_next(f"python cli.py compare {shlex.quote(model)}{images}")
+    print_next(f"compare {shlex.quote(model)}{images}")

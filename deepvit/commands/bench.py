@@ -12,6 +12,7 @@ from deepvit.runtime.options import Help, Without
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar
+from .terminal.spelling import program
 
 
 def bench(
@@ -42,10 +43,10 @@ def bench(
     if any(subject.random_weights for subject in subjects):
         note(RANDOM_WEIGHTS)
     with progress_bar("timing", 1) as advance:
-        found = run_benchmark(subjects, options, f"python cli.py {shlex.join(sys.argv[1:])}", advance, baseline)
+        found = run_benchmark(subjects, options, f"{program()} {shlex.join(sys.argv[1:])}", advance, baseline)
     for line in describe_benchmark(found):
         out.print(line)
     if plot is not None:
         draw_benchmark(found, plot)
     write_json(json_path, lambda: found.model_dump_json(indent=2))
-    print_next(f"python cli.py eval {' '.join(map(shlex.quote, models))} --imagenet /data")
+    print_next(f"eval {' '.join(map(shlex.quote, models))} --imagenet /data")

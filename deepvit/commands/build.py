@@ -44,7 +44,7 @@ def build(
     for engine in [dataclasses.replace(choice, **vars(options)) for choice in engines.build]:
         opened = build_one(opened, engine, imagenet)
     write_json(json_path, opened.manifest.to_json)
-    print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")
+    print_next(f"inspect {shlex.quote(str(opened.folder))}")
 
 
 def build_one(artifact: "Artifact", options: "EngineOptions", imagenet: str | None) -> "Artifact":

@@ -57,7 +57,7 @@ def compare(
     if refused:
         raise OutOfBoundsError(f"too far from {found.reference}: {'; '.join(refused)}")
     data = shlex.quote(options.imagenet or "/data")
-    print_next(f"python cli.py eval {' '.join(map(shlex.quote, models))} --imagenet {data}")
+    print_next(f"eval {' '.join(map(shlex.quote, models))} --imagenet {data}")
 
 
 def _compare_layers(
@@ -79,4 +79,4 @@ def _compare_layers(
     for line in describe_layers(report):
         out.print(line)
     write_json(json_path, report.to_json)
-    print_next(f"python cli.py inspect {shlex.quote(str(opened.folder))}")
+    print_next(f"inspect {shlex.quote(str(opened.folder))}")

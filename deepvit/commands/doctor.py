@@ -1,18 +1,22 @@
 """`doctor`: what this machine can do."""
 
+import dataclasses
 import json
 
 import rich.table
 
 from .terminal.console import out, print_next, write_json
 from .terminal.options import Json
+from .terminal.spelling import spelled
 
 
 def doctor(json_path: Json = None) -> None:
     """Say what this machine can do, and what is missing for the rest."""
     from deepvit.measure.doctor import examine
 
-    findings = examine()
+    findings = [
+        dataclasses.replace(each, ability=spelled(each.ability), detail=spelled(each.detail)) for each in examine()
+    ]
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("can", "", "how it stands"):
         table.add_column(column, overflow="fold")
@@ -20,4 +24,4 @@ def doctor(json_path: Json = None) -> None:
         table.add_row(finding.ability, "yes" if finding.works else "no", finding.detail)
     out.print(table)
     write_json(json_path, lambda: json.dumps([finding.as_dict() for finding in findings], indent=2))
-    print_next("python cli.py export deepvit_32 --fp16")
+    print_next("export deepvit_32 --fp16")

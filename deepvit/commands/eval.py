@@ -100,6 +100,6 @@ def _after_eval(request: EvaluationRequest, opened: "Opened") -> str:
     weights = "" if first.has_random_weights else weight_flags(request.weights) or " --pretrained"
     data = f"--imagenet {shlex.quote(request.dataset)}"
     if first.manifest is not None and opened.reference is None:
-        return f"python cli.py eval {shlex.quote(request.models[0])} {data} --reference pytorch{weights}"
+        return f"eval {shlex.quote(request.models[0])} {data} --reference pytorch{weights}"
     precision = "--fp16" if first.manifest is None else "--bf16"
-    return f"python cli.py export {first.variant or 'deepvit_32'} {precision}{weights} {data}"
+    return f"export {first.variant or 'deepvit_32'} {precision}{weights} {data}"

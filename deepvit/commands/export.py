@@ -60,4 +60,4 @@ def export(
         out.print(skipped)
     write_json(json_path, artifact.manifest.to_json)
     written = shlex.quote(str(artifact.folder / runnable_file(artifact)))
-    print_next(f"python cli.py eval {written} --imagenet {shlex.quote(proof.imagenet or '/data')}")
+    print_next(f"eval {written} --imagenet {shlex.quote(proof.imagenet or '/data')}")

@@ -28,4 +28,4 @@ def inspect(
         opened.read(name)  # a changed file is an error, once all has been shown
     written = shlex.quote(str(opened.folder))
     built = bool(opened.manifest.engines)
-    print_next(f"python cli.py {'eval' if built else 'build'} {written}{' --imagenet /data' if built else ''}")
+    print_next(f"{'eval' if built else 'build'} {written}{' --imagenet /data' if built else ''}")

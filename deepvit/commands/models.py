@@ -39,4 +39,4 @@ def models(json_path: Json = None) -> None:
             out.print(f"{row.name} is {alias} in the original code")
     out.print("top-1: percent on ImageNet-1k as published; the digits models are ours, of handwritten digits")
     write_json(json_path, lambda: json.dumps(rows, indent=2))
-    print_next("python cli.py export deepvit_32 --fp16")
+    print_next("export deepvit_32 --fp16")

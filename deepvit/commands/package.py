@@ -55,7 +55,7 @@ def package(
     out.print(f"{triton}: {', '.join(models)}{suffix}")
     out.print(f"{triton / 'README.md'} has the line that serves it")
     write_json(json_path, lambda: _json({"repository": str(triton), "models": models}))
-    print_next(f"python cli.py package --triton {shlex.quote(str(triton))} --check")
+    print_next(f"package --triton {shlex.quote(str(triton))} --check")
 
 
 def _golden_image(path: pathlib.Path | None) -> bytes:

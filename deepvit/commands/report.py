@@ -6,8 +6,9 @@ from typing import Annotated
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
 
-from .terminal.console import out, print_next
+from .terminal.console import out
 from .terminal.progress import note
+from .terminal.spelling import spelled
 
 
 def report(
@@ -32,10 +33,10 @@ def report(
     manifests = [each.manifest for each in collected.artifacts]
     random = {True: " (random weights)", False: ""}
     names = ", ".join(f"{each.variant} {each.precision.value}{random[each.has_random_weights]}" for each in manifests)
-    page = render_report(collected, title or names or folder.name)
+    page = spelled(render_report(collected, title or names or folder.name))
     write_report(written, page)
     for name, why in collected.ignored:
         note(f"not shown: {name}: {why}")
     shown = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
     out.print(f"wrote {written}, {len(page.encode()) / 1e3:.0f} kB: {shown}")
-    print_next(f"xdg-open {written}")
+    out.print(f"next: xdg-open {written}")

@@ -42,4 +42,4 @@ def sensitivity(
         plot_sensitivity(result, plot)
         out.print(f"wrote {plot}")
     rest = f"{weight_flags(weights)} --imagenet {shlex.quote(options.imagenet or '/data')} --min-agreement 99.5"
-    print_next(f"python cli.py export {variant} --{options.precision.value}{rest}")
+    print_next(f"export {variant} --{options.precision.value}{rest}")

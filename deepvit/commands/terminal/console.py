@@ -3,12 +3,24 @@
 import pathlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import rich.console
 
 from deepvit.runtime.errors import InputError
 
-out = rich.console.Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+from .spelling import program, spelled
+
+
+class _Out(rich.console.Console):
+    """Stdout, on which what the libraries name is spelled as the command line has it."""
+
+    def print(self, *objects: Any, **style: Any) -> None:
+        """Print lines and tables."""
+        super().print(*(spelled(each) if isinstance(each, str) else each for each in objects), **style)
+
+
+out = _Out(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
 
 def check_json(path: pathlib.Path | None) -> None:
@@ -30,11 +42,11 @@ def write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
     if path is None:
         return
     try:
-        path.write_text(text().rstrip("\n") + "\n", encoding="utf-8")
+        path.write_text(spelled(text()).rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--json {path} cannot be written: {error.strerror}") from error
 
 
 def print_next(command: str) -> None:
     """End a command with the one that usually follows, ready to paste."""
-    out.print(f"next: {command}")
+    out.print(f"next: {program()} {command}")

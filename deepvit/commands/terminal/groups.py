@@ -15,6 +15,8 @@ import typer
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help, Without
 
+from .spelling import spelled
+
 EMPTY = inspect.Parameter.empty
 
 
@@ -115,7 +117,7 @@ class _Option:
             default = _text(default)
         if kind is bool and default is not False:
             flag = f"{flag}/--no-{flag[2:]}"
-        shown: dict[str, Any] = {"help": self.help.text, "min": self.help.min, "max": self.help.max}
+        shown: dict[str, Any] = {"help": spelled(self.help.text), "min": self.help.min, "max": self.help.max}
         info = typer.Argument(**shown) if self.help.is_argument else typer.Option(flag, **shown)
         if default is None:
             kind |= None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 RANDOM_WEIGHTS = "random weights: these numbers say nothing about accuracy"
 Json = Annotated[pathlib.Path | None, Help("Write the result as JSON to this file.", name="json")]
-Variant = Annotated[str, Help("A variant or an alias; see: python cli.py models", is_argument=True)]
+Variant = Annotated[str, Help("A variant or an alias; see: ‹deepvit› models", is_argument=True)]
 
 
 def weight_flags(weights: "WeightOptions") -> str:

@@ -14,6 +14,8 @@ import rich.text
 
 from deepvit.progress import Advance, Progress
 
+from .spelling import spelled
+
 LINE_EVERY_S = 10.0  # plain lines about progress come no more often
 JSON_EVERY_S = 1.0
 err = rich.console.Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
@@ -51,16 +53,23 @@ def event(kind: str, **content: object) -> None:
 def note(text: str) -> None:
     """Say something that is no result: random weights, a corrupt image."""
     if is_json():
-        event("note", message=text)
+        event("note", message=spelled(text))
     else:
-        err.print(text)
+        err.print(spelled(text))
+
+
+class LineFormatter(logging.Formatter):
+    """Warnings of the packages as lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return spelled(record.getMessage())
 
 
 class JsonHandler(logging.Handler):
     """Warnings of the packages as JSON lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        event(record.levelname.lower(), message=record.getMessage())
+        event(record.levelname.lower(), message=spelled(record.getMessage()))
 
 
 class _Rate(rich.progress.ProgressColumn):

@@ -1,0 +1,24 @@
+"""One text for two readers: who embeds the library reads parameters, a terminal reads flags and its own program."""
+
+import logging
+
+import pytest
+
+from deepvit.commands.terminal.progress import LineFormatter
+from deepvit.commands.terminal.spelling import program, spelled
+
+TEXT = "‹calibration_images› 0 with ‹deepvit› export ‹fp8›; ‹A›, ‹› and a‹ are nobody's"
+
+
+@pytest.mark.parametrize(
+    ("argv0", "expected"),
+    [("cli.py", "python cli.py"), ("/checkout/cli.py", "python cli.py"), ("/usr/bin/deepvit", "deepvit")],
+)
+def test_a_text_is_spelled_for_the_program_that_runs(argv0, expected, monkeypatch):
+    monkeypatch.setattr("sys.argv", [argv0])
+    assert program() == expected
+    said = f"--calibration-images 0 with {expected} export --fp8; ‹A›, ‹› and a‹ are nobody's"
+    assert spelled(TEXT) == said
+    assert spelled(said) == said
+    record = logging.LogRecord("a", logging.WARNING, "", 1, "left out: %s", (TEXT,), None)
+    assert LineFormatter().format(record) == f"left out: {said}"
