@@ -35,7 +35,7 @@ class Artifact:
         for engine in self.manifest.engines:
             if engine.file == name:
                 return engine
-        raise InputError(f"{self.folder / MANIFEST} has no engine {name}; build it: python cli.py build {self.folder}")
+        raise InputError(f"{self.folder / MANIFEST} has no engine {name}; build it: ‹deepvit› build {self.folder}")
 
     def read(self, name: str) -> bytes:
         """Return the bytes of file `name`, which are those whose hash was checked.
@@ -70,7 +70,7 @@ def open_artifact(folder: pathlib.Path) -> Artifact:
     """
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise InputError(f"artifact {folder} does not exist; export one: python cli.py export deepvit_32 --fp16")
+        raise InputError(f"artifact {folder} does not exist; export one: ‹deepvit› export deepvit_32 ‹fp16›")
     try:
         size = path.stat().st_size
         text = path.read_bytes() if size <= MAX_MANIFEST_BYTES else b""
@@ -95,7 +95,7 @@ def record_file(path: pathlib.Path) -> FileRecord:
 
 def staged_artifact(output: pathlib.Path) -> contextlib.AbstractContextManager[pathlib.Path]:
     """Give a folder to write an artifact into; see `staged_folder`."""
-    return staged_folder(output, marker=MANIFEST, option="--output")
+    return staged_folder(output, marker=MANIFEST, option="‹output›")
 
 
 @contextlib.contextmanager

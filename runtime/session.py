@@ -69,7 +69,7 @@ def open_session(
     in_artifact = is_in_artifact(path)
     if path.suffix in PLAN_SUFFIXES:
         if provider is not None:
-            raise InputError(f"--provider {provider} is for ONNX models; {path.name} runs in TensorRT itself")
+            raise InputError(f"‹provider› {provider} is for ONNX models; {path.name} runs in TensorRT itself")
         return _open_plan(path, artifact_of(path) if in_artifact else None, trust_unverified, allow_host_code)
     if in_artifact:
         artifact = artifact_of(path)
@@ -98,7 +98,7 @@ def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: 
     from .trt.session import open_plan  # likewise
 
     if artifact is None and not path.is_file():
-        raise InputError(f"{path} does not exist; build it: python cli.py build ARTIFACT")
+        raise InputError(f"{path} does not exist; build it: ‹deepvit› build ARTIFACT")
     return open_plan(path, artifact, trust_unverified=trust_unverified, allow_host_code=allow_host_code)
 
 
@@ -109,7 +109,7 @@ def engine_here(artifact: Artifact, *, allow_host_code: bool) -> str | None:
         assert machine is not None
         faults = misfits(engine, machine)
         if engine.version_compatible and not allow_host_code:
-            faults.append("it needs --allow-host-code")
+            faults.append("it needs ‹allow_host_code›")
         if not faults:
             return engine.file
         logger.warning("not using %s/%s: %s", artifact.folder, engine.file, "; ".join(faults))
@@ -128,5 +128,5 @@ def artifact_of(path: pathlib.Path) -> Artifact:
         InputError: Missing, or without a valid manifest.
     """
     if not path.is_dir() and not path.is_file():
-        raise InputError(f"{path} does not exist; export it: python cli.py export deepvit_32 --fp16")
+        raise InputError(f"{path} does not exist; export it: ‹deepvit› export deepvit_32 ‹fp16›")
     return open_artifact(path if path.is_dir() else path.parent)

@@ -33,7 +33,7 @@ def check_logits(logits: Logits, who: str) -> Logits:
     if not finite.all():
         raise NonFiniteError(
             f"{who}: the logits of {int((~finite).sum())} of {len(logits)} images are not finite; the precision "
-            "overflows: export with --bf16 or --fp32",
+            "overflows: export with ‹bf16› or ‹fp32›",
             logits,
         )
     return logits

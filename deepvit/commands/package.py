@@ -11,6 +11,7 @@ from deepvit.runtime.triton.options import RepositoryOptions, ServingOptions
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import steps
+from .terminal.spelling import spelled
 
 
 def package(
@@ -50,7 +51,7 @@ def package(
     )
     with steps() as step:
         step(f"writing {triton}")
-        models = write_repository(opened, options)
+        models = write_repository(opened, options, spelled)
     suffix = f" ({RANDOM_WEIGHTS})" if opened.manifest.has_random_weights else ""
     out.print(f"{triton}: {', '.join(models)}{suffix}")
     out.print(f"{triton / 'README.md'} has the line that serves it")

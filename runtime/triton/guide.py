@@ -39,7 +39,7 @@ grows under load. A path with a space in it hangs Triton's Python backend. The P
 | `{names.ensemble}` | the three that it is made of; it serves with `{names.model(served.value)}` |
 
 A model whose backend this server lacks does not come up; delete its folder, or leave it out when packaging with
-`--backends`. `{names.model("python")}` comes up only if it gives the golden image's logits. Whatever model serves the
+`‹backends›`. `{names.model("python")}` comes up only if it gives the golden image's logits. Whatever model serves the
 ensemble, `{names.classify}` asks it for them before its first answer, and refuses every request where they are others.
 Ready says nothing of a Python model whose process has died: probe with a request.
 
@@ -61,5 +61,5 @@ A request none of whose images can be decoded is an error, and so are logits tha
     image.set_data_from_numpy(np.frombuffer(data, np.uint8)[None])
     print(client.infer("{names.ensemble}", [image]).as_numpy("{layout.CLASSES}"))
 
-`python cli.py package --triton "$PWD" --check` tells whether this folder is still what was written.
+`‹deepvit› package ‹triton› "$PWD" ‹check›` tells whether this folder is still what was written.
 """

@@ -35,7 +35,7 @@ class Names:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.ensemble):
-            raise InputError(f"--name {self.ensemble!r}: expected letters, digits, '_', '.' and '-'")
+            raise InputError(f"‹name› {self.ensemble!r}: expected letters, digits, '_', '.' and '-'")
 
     @property
     def preprocess(self) -> str:

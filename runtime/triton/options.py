@@ -27,7 +27,7 @@ def backends_from_text(text: str) -> tuple[TritonBackend, ...]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in members:
-            raise InputError(f"--backends {name}: expected one of {', '.join(members)}")
+            raise InputError(f"‹backends› {name}: expected one of {', '.join(members)}")
     return tuple(members[name] for name in names)
 
 

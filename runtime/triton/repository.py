@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 
@@ -63,23 +64,28 @@ class _Plan:
         return _engine_of(self.artifact) if TritonBackend.TENSORRT in self.backends else None
 
 
-def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str]:
+def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Callable[[str], str] = str) -> list[str]:
     """Write the repository and return the names of its models.
+
+    Args:
+        artifact: What it serves.
+        options: How.
+        spelled: Spells in the guide what errors.py says of names, for its readers.
 
     Raises:
         InputError: The artifact lacks what is asked for, or `options.output` cannot be written.
     """
     if any(character.isspace() for character in str(options.output.absolute())):
-        raise InputError(f"--triton {options.output}: a path with a space hangs Triton's Python backend; name another")
+        raise InputError(f"‹triton› {options.output}: a path with a space hangs Triton's Python backend; name another")
     if artifact.manifest.graph.attention_maps is not None:
-        raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without --attention-maps")
+        raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without ‹attention_maps›")
     names = Names(artifact.manifest.variant if options.name is None else options.name)
     backends = _backends_of(artifact, options.backends)
     served = options.served or backends[0]
     if served not in backends:
-        raise InputError(f"--serve {served.value} is not among --backends {','.join(b.value for b in backends)}")
+        raise InputError(f"‹serve› {served.value} is not among ‹backends› {','.join(b.value for b in backends)}")
     plan = _Plan(artifact, names, backends, served, _golden_of(artifact, options.golden_image), options)
-    with staged_folder(options.output, marker=layout.RECORD, option="--triton") as folder:
+    with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in backends:
             _write_model(folder, plan, backend)
         _write_preprocess(folder, plan)
@@ -90,7 +96,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions) -> list[str
         _write_labels(folder / names.ensemble, options.labels)
         _write_requirements(folder, backends)
         text = guide(names, artifact.manifest, list(backends), served, plan.engine)
-        (folder / layout.GUIDE).write_text(text, encoding="utf-8")
+        (folder / layout.GUIDE).write_text(spelled(text), encoding="utf-8")
         _write_record(folder, plan)
     return [*(names.model(backend.value) for backend in backends), names.preprocess, names.classify, names.ensemble]
 
@@ -104,7 +110,7 @@ def _backends_of(artifact: Artifact, asked: tuple[TritonBackend, ...] | None) ->
     found[TritonBackend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
     for backend in asked or ():
         if found[backend]:
-            raise InputError(f"--backends {backend.value}: {artifact.folder}: {found[backend]}")
+            raise InputError(f"‹backends› {backend.value}: {artifact.folder}: {found[backend]}")
     return asked or tuple(backend for backend in TritonBackend if not found[backend])
 
 
@@ -152,7 +158,7 @@ def _write_model(folder: pathlib.Path, plan: _Plan, backend: TritonBackend) -> N
 def _triton_batch(batch: BatchRange) -> BatchRange:
     """Triton forms batches from one image up: an engine whose profile begins later cannot be served so."""
     if batch.min != 1:
-        raise InputError(f"the artifact takes batches from {batch.min}; Triton needs 1: export with --batch 1:OPT:MAX")
+        raise InputError(f"the artifact takes batches from {batch.min}; Triton needs 1: export with ‹batch› 1:OPT:MAX")
     return batch
 
 

@@ -87,7 +87,7 @@ def _has(machine: Machine, backend: Backend) -> str:
 
 
 def _mend(machine: Machine, backend: Backend, folder: str) -> str:
-    build = f"run `python cli.py build {shlex.quote(folder)} --target {backend.value}`"
+    build = f"run `‹deepvit› build {shlex.quote(folder)} ‹target› {backend.value}`"
     if machine.has_gpu:
         return f"{build} here"
     return f"{build} where it shall run, or use {folder}/model.onnx here"

@@ -45,7 +45,7 @@ def open_plan(
     if record.version_compatible and not allow_host_code:
         raise InputError(
             f"{path} is version-compatible: TensorRT loads it by host code within the plan; if you trust whoever built "
-            "it, add --allow-host-code"
+            "it, add ‹allow_host_code›"
         )
     require_fit(record, this_machine(), str(artifact.folder))
     weights = artifact.read(MODEL) if record.weight_stripped else None
@@ -60,7 +60,7 @@ def _open_unverified(path: pathlib.Path, trust_unverified: bool, allow_host_code
     if not trust_unverified:
         raise InputError(
             f"{path} has no {MANIFEST} beside it: nobody says what it is, and a plan is executable code; keep it in "
-            "its artifact's folder, or add --trust-unverified if you know where it comes from"
+            "its artifact's folder, or add ‹trust_unverified› if you know where it comes from"
         )
     logger.warning("%s is not verified; its SHA-256 is %s", path, hashlib.sha256(plan).hexdigest())
     backend = Backend.TENSORRT_RTX if path.name.endswith(Backend.TENSORRT_RTX.plan) else Backend.TENSORRT

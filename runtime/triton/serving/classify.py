@@ -58,7 +58,7 @@ class TritonPythonModel:
         is_answered = status[:, 0] == 0
         if not np.isfinite(logits[is_answered]).all():
             return pb.InferenceResponse(
-                error=pb.TritonError("the logits are not finite; the precision overflows: export with --bf16 or --fp32")
+                error=pb.TritonError("the logits are not finite; the precision overflows: export in bf16 or fp32")
             )
         answer = self._classes(logits, is_answered)
         answer |= {"logits": np.where(is_answered[:, None], logits, np.float32(0)), "status": status}

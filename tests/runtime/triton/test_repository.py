@@ -106,7 +106,7 @@ def test_an_earlier_repository_is_replaced_and_anything_else_is_not(packaged, cp
     assert check_repository(repository) == []
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("")
-    with pytest.raises(InputError, match="folder of something else; name another one with --triton"):
+    with pytest.raises(InputError, match="folder of something else; name another one with ‹triton›"):
         packaged(artifact, tmp_path / "mine")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_packaged_is_refused_and_leaves_nothing(packaged, cpp_dat
     for options, expected in (
         ({"backends": (TritonBackend.TENSORRT,)}, "has no engine.plan"),
         ({"name": "a b"}, "expected letters"),
-        ({"backends": (TritonBackend.PYTHON,), "served": TritonBackend.ONNXRUNTIME}, "is not among --backends"),
+        ({"backends": (TritonBackend.PYTHON,), "served": TritonBackend.ONNXRUNTIME}, "is not among ‹backends›"),
         ({"golden_image": b"no image"}, "not an image"),
     ):
         with pytest.raises(InputError, match=expected):

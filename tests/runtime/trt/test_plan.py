@@ -112,7 +112,7 @@ def test_a_swapped_plan_or_manifest_is_refused(tiny_artifact, tmp_path, gpu):
 def test_a_plan_without_a_manifest_needs_trust(tmp_path, gpu, caplog):
     path = tmp_path / "engine.plan"
     path.write_bytes(PLAN)
-    with pytest.raises(InputError, match="executable code.*--trust-unverified"):
+    with pytest.raises(InputError, match="executable code.*‹trust_unverified›"):
         open_session(path)
     assert gpu == []
     assert open_session(path, trust_unverified=True).classes == 5
@@ -122,7 +122,7 @@ def test_a_plan_without_a_manifest_needs_trust(tmp_path, gpu, caplog):
 
 def test_host_code_is_never_allowed_unless_asked_for(tiny_artifact, tmp_path, gpu):
     folder = with_plan(tiny_artifact, tmp_path / "a", version_compatible=True)
-    with pytest.raises(InputError, match="host code.*--allow-host-code"):
+    with pytest.raises(InputError, match="host code.*‹allow_host_code›"):
         open_session(folder / "engine.plan")
     assert gpu == []
     assert "ONNX Runtime" in open_session(folder).description
@@ -162,7 +162,7 @@ def test_a_plan_of_another_machine(tiny_artifact, tmp_path, gpu, monkeypatch, ch
     with pytest.raises(MissingError, match=says) as caught:
         open_session(folder / "engine.plan", allow_host_code=True)
     assert "this machine has" in str(caught.value)
-    assert "run `python cli.py build" in str(caught.value)
+    assert "run `‹deepvit› build" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert gpu == []
 
@@ -197,7 +197,7 @@ def test_an_older_driver_is_a_warning(tiny_artifact, tmp_path, gpu, caplog):
 
 def test_providers_are_not_for_plans(tiny_artifact, tmp_path, gpu):
     folder = with_plan(tiny_artifact, tmp_path / "a")
-    with pytest.raises(InputError, match="--provider cuda is for ONNX models"):
+    with pytest.raises(InputError, match="‹provider› cuda is for ONNX models"):
         open_session(folder / "engine.plan", "cuda")
 
 
