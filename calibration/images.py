@@ -91,7 +91,7 @@ def choose_images(
     count = choice.count
     if len(source) < count:
         raise InputError(
-            f"{len(source)} images to calibrate on, expected {count}; give --calibration-images {len(source)}"
+            f"{len(source)} images to calibrate on, expected {count}; give ‹calibration_images› {len(source)}"
         )
     waiting = seeded_order(source, choice.seed)
     usable: list[int] = []
@@ -128,5 +128,5 @@ def _say_corrupt(corrupt: dict[str, str], count: int) -> str:
     why = corrupt[min(corrupt)]
     return (
         f"{len(corrupt)} of {count} calibration images cannot be decoded: {_names(list(corrupt))} ({why}); mend or "
-        "remove them, or give --skip-corrupt to take others"
+        "remove them, or give ‹skip_corrupt› to take others"
     )

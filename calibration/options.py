@@ -86,10 +86,10 @@ class QuantizationOptions:
 
     def __post_init__(self) -> None:
         if self.images is not None and not 1 <= self.images <= MAX_IMAGES:
-            raise InputError(f"--calibration-images {self.images}: expected 1 to {MAX_IMAGES}")
+            raise InputError(f"‹calibration_images› {self.images}: expected 1 to {MAX_IMAGES}")
         if not 0 <= self.check_images <= MAX_IMAGES:
-            raise InputError(f"--check-images {self.check_images}: expected 0 to {MAX_IMAGES}")
+            raise InputError(f"‹check_images› {self.check_images}: expected 0 to {MAX_IMAGES}")
         if self.attention and self.weight_only:
-            raise InputError("--quantize-attention and --weight-only exclude each other; give one of them")
+            raise InputError("‹quantize_attention› and ‹weight_only› exclude each other; give one of them")
         if self.budget is not None and self.check_images == 0:
-            raise InputError("a budget has to be checked; give --check-images more than 0")
+            raise InputError("a budget has to be checked; give ‹check_images› more than 0")

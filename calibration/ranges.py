@@ -81,16 +81,16 @@ def read_ranges(path: pathlib.Path) -> Ranges:
         size = path.stat().st_size
         text = path.read_bytes() if size <= MAX_BYTES else b""
     except OSError as error:
-        raise InputError(f"--ranges {path} cannot be read: {error.strerror}") from error
+        raise InputError(f"‹ranges› {path} cannot be read: {error.strerror}") from error
     if size > MAX_BYTES:
-        raise InputError(f"--ranges {path} has {size} bytes, a ranges file has at most {MAX_BYTES}")
+        raise InputError(f"‹ranges› {path} has {size} bytes, a ranges file has at most {MAX_BYTES}")
     try:
         return Ranges.model_validate_json(text)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
         more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-        raise InputError(f"--ranges {path} is not a ranges file (schema 1): {where}: {first['msg']}{more}") from error
+        raise InputError(f"‹ranges› {path} is not a ranges file (schema 1): {where}: {first['msg']}{more}") from error
 
 
 def require_fit(
@@ -117,7 +117,7 @@ def require_fit(
     if method is not None and ranges.method != method:
         raise InputError(f"the ranges were chosen by {ranges.method}, expected {method}; calibrate again")
     if attention and not ranges.attention:
-        raise InputError("the ranges lack the tensors of attention; calibrate again with --quantize-attention")
+        raise InputError("the ranges lack the tensors of attention; calibrate again with ‹quantize_attention›")
     missing = sorted(set(tensors) - set(ranges.tensors))
     if missing:
         raise InputError(f"the ranges lack {len(missing)} tensors, the first is {missing[0]}; calibrate again")

@@ -25,7 +25,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.limit) and 0 <= self.limit <= 100):
-            raise InputError(f"--{self.kind.value} {self.limit:g}: expected 0 to 100")
+            raise InputError(f"‹{self.kind.value.replace('-', '_')}› {self.limit:g}: expected 0 to 100")
 
     def is_met(self, counts: PairedCounts) -> bool:
         """Return whether the counts, as they were measured, are within the budget.
@@ -36,7 +36,7 @@ class Budget:
         if self.kind is BudgetKind.MIN_AGREEMENT:
             return counts.agreement >= self.limit
         if counts.drop is None:
-            raise InputError("--max-drop needs labelled images; give --min-agreement, which needs none")
+            raise InputError("‹max_drop› needs labelled images; give ‹min_agreement›, which needs none")
         return counts.drop <= self.limit
 
     def describe(self, counts: PairedCounts) -> str:

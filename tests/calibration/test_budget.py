@@ -46,7 +46,7 @@ def test_a_drop_is_counted_in_points_and_needs_labels():
     kept = fewest_kept(UNITS, budget, _model(costs)[0])
     assert kept.units == (UNITS[0],)
     assert kept.counts.drop == pytest.approx(0.3)
-    with pytest.raises(InputError, match="needs labelled images; give --min-agreement"):
+    with pytest.raises(InputError, match="needs labelled images; give ‹min_agreement›"):
         fewest_kept(UNITS, budget, _model(costs, labelled=False)[0])
     assert fewest_kept(UNITS, AGREE, _model(costs, labelled=False)[0]).is_met
 

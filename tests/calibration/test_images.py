@@ -94,7 +94,7 @@ def test_corrupt_images_are_named_or_replaced(folder, caplog):
 
 
 def test_too_few_images_are_an_error(folder):
-    with pytest.raises(InputError, match="24 images to calibrate on, expected 25; give --calibration-images 24"):
+    with pytest.raises(InputError, match="24 images to calibrate on, expected 25; give ‹calibration_images› 24"):
         _choose(folder, 25)
 
 
@@ -130,6 +130,6 @@ def test_calibrating_on_what_accuracy_is_measured_on_is_said(folder, caplog):
 
 
 def test_trained_weights_need_images():
-    with pytest.raises(InputError, match="give --imagenet DIR, or --ranges FILE"):
+    with pytest.raises(InputError, match="give ‹imagenet› DIR, or ‹ranges› FILE"):
         chosen_from(None, QuantizationOptions(), is_random=False)
     assert chosen_from(None, QuantizationOptions(), is_random=True).split is Split.BUNDLED

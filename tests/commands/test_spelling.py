@@ -4,8 +4,10 @@ import logging
 
 import pytest
 
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.commands.terminal.progress import LineFormatter
 from deepvit.commands.terminal.spelling import program, spelled
+from deepvit.runtime.errors import InputError
 
 TEXT = "‹calibration_images› 0 with ‹deepvit› export ‹fp8›; ‹A›, ‹› and a‹ are nobody's"
 
@@ -22,3 +24,10 @@ def test_a_text_is_spelled_for_the_program_that_runs(argv0, expected, monkeypatc
     assert spelled(said) == said
     record = logging.LogRecord("a", logging.WARNING, "", 1, "left out: %s", (TEXT,), None)
     assert LineFormatter().format(record) == f"left out: {said}"
+
+
+def test_the_library_names_parameters():
+    with pytest.raises(InputError) as refused:
+        QuantizationOptions(images=0)
+    assert str(refused.value) == "‹calibration_images› 0: expected 1 to 100000"
+    assert spelled(str(refused.value)) == "--calibration-images 0: expected 1 to 100000"
