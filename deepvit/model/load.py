@@ -65,7 +65,7 @@ def load_model(
         MissingPackageError: The published checkpoint cannot be fetched here.
     """
     if pretrained and checkpoint is not None:
-        raise InputError("--pretrained and --checkpoint both say where the weights come from; give one of them")
+        raise InputError("‹pretrained› and ‹checkpoint› both say where the weights come from; give one of them")
     row = find_variant(variant)
     trained: Checkpoint | None = None
     if checkpoint is not None:

@@ -192,4 +192,4 @@ def find_variant(name: str) -> Variant:
     known = [*VARIANTS, *_BY_ALIAS]
     nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(VARIANTS)}"
-    raise UnknownVariantError(f"unknown variant {name!r}; {hint}; list them with: python cli.py models")
+    raise UnknownVariantError(f"unknown variant {name!r}; {hint}; list them with: ‹deepvit› models")

@@ -87,14 +87,14 @@ def test_classes_and_norm_come_from_the_checkpoint(tmp_path):
     torch.save(_state(num_classes=10, mix_norm=MixNorm.NONE), path)
     model = model_from_checkpoint(ROW, read_checkpoint(path))
     assert (model.num_classes, model.mix_norm) == (10, MixNorm.NONE)
-    with pytest.raises(CheckpointError, match="10 classes, --num-classes says 7"):
+    with pytest.raises(CheckpointError, match="10 classes, ‹num_classes› says 7"):
         model_from_checkpoint(ROW, read_checkpoint(path), num_classes=7)
 
 
 def test_position_embedding_is_resized_only_when_asked(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(_state(img_size=48), path)
-    with pytest.raises(CheckpointError, match="48×48 images: pass --img-size 48"):
+    with pytest.raises(CheckpointError, match="48×48 images: pass ‹img_size› 48"):
         model_from_checkpoint(ROW, read_checkpoint(path))
     model = model_from_checkpoint(ROW, read_checkpoint(path), img_size=64)
     assert model.pos_embed.shape == (1, 65, 18)

@@ -134,7 +134,7 @@ def _select_entry(path: pathlib.Path, content: object, ema: EmaChoice) -> tuple[
         if isinstance(content.get(entry), Mapping) and content[entry]:
             return entry, content[entry]
     if ema is EmaChoice.REFUSE and any(entry in content for entry in EMA_ENTRIES):
-        raise CheckpointError(f"checkpoint {path} holds averaged weights alone; leave out --no-ema to take them")
+        raise CheckpointError(f"checkpoint {path} holds averaged weights alone; leave out ‹no_ema› to take them")
     return "", content
 
 
@@ -197,7 +197,7 @@ def model_from_checkpoint(
     )
     if num_classes is not None and model.num_classes != num_classes:
         raise CheckpointError(
-            f"checkpoint {checkpoint.path} has {model.num_classes} classes, --num-classes says {num_classes}"
+            f"checkpoint {checkpoint.path} has {model.num_classes} classes, ‹num_classes› says {num_classes}"
         )
     if img_size is not None:
         _resize_position_embedding(model, state)
@@ -274,7 +274,7 @@ def _suggest(variant: Variant, state: Mapping[str, torch.Tensor]) -> str:
     side = int(max(tokens - 1, 0) ** 0.5)
     if side and side * side + 1 == tokens and side * variant.architecture.patch_size != variant.img_size:
         size = side * variant.architecture.patch_size
-        return f"; its position embedding is for {size}×{size} images: pass --img-size {size}"
+        return f"; its position embedding is for {size}×{size} images: pass ‹img_size› {size}"
     return "; no variant fits it"
 
 

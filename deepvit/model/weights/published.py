@@ -35,7 +35,7 @@ def fetch_checkpoint(variant: Variant, ema: EmaChoice = EmaChoice.PREFER) -> Che
         return read_checkpoint(TRAINED_HERE / variant.bundled_weights, ema)
     if variant.drive_id is None:
         published = ", ".join(v.name for v in VARIANTS.values() if v.drive_id)
-        raise ModelError(f"no checkpoint of {variant.name} is published, only of {published}; give one: --checkpoint")
+        raise ModelError(f"no checkpoint of {variant.name} is published, only of {published}; give one: ‹checkpoint›")
     path = cache_dir() / f"{variant.name}.pth.tar"
     if not path.is_file():
         _download(variant.drive_id, path)
