@@ -16,10 +16,10 @@ def read_labels(path: pathlib.Path, classes: int) -> list[str]:
     try:
         labels = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--labels {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"‹labels› {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(labels) != classes or not all(label.strip() for label in labels):
         named = sum(1 for label in labels if label.strip())
-        raise InputError(f"--labels {path} names {named} classes, one per line; expected {classes}")
+        raise InputError(f"‹labels› {path} names {named} classes, one per line; expected {classes}")
     return labels
 
 

@@ -104,6 +104,6 @@ def decode_images(
             while ahead:
                 yield from ahead.popleft().result()
         except concurrent.futures.process.BrokenProcessPool as error:
-            raise MissingError("a decoding process was killed, usually for want of memory; try --workers 1") from error
+            raise MissingError("a decoding process was killed, usually for want of memory; try ‹workers› 1") from error
         finally:
             pool.shutdown(cancel_futures=True)  # waits: a process that ended meanwhile would lose what ends the workers

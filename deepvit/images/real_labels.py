@@ -27,12 +27,12 @@ def read_real_labels(path: pathlib.Path, source: ImageSource) -> list[list[int]]
         content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
         labels = json.loads(content)
     except OSError as error:
-        raise InputError(f"--real-labels {path} cannot be read: {error.strerror}") from error
+        raise InputError(f"‹real_labels› {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--real-labels {path} is not JSON of at most {MAX_BYTES >> 20} MiB: real.json") from error
+        raise InputError(f"‹real_labels› {path} is not JSON of at most {MAX_BYTES >> 20} MiB: real.json") from error
     if not isinstance(labels, list) or len(labels) != VALIDATION_IMAGES or not all(map(_is_label_list, labels)):
         raise InputError(
-            f"--real-labels {path}: expected a list of {VALIDATION_IMAGES} lists of labels, as real.json is"
+            f"‹real_labels› {path}: expected a list of {VALIDATION_IMAGES} lists of labels, as real.json is"
         )
     found = []
     for index in range(len(source)):
@@ -40,7 +40,7 @@ def read_real_labels(path: pathlib.Path, source: ImageSource) -> list[list[int]]
         number = int(match[1]) if match else 0
         if not 1 <= number <= VALIDATION_IMAGES:
             raise InputError(
-                f"--real-labels are for ImageNet's validation images; {source.name(index)} is not called "
+                f"‹real_labels› are for ImageNet's validation images; {source.name(index)} is not called "
                 "ILSVRC2012_val_<number>"
             )
         found.append(labels[number - 1])
