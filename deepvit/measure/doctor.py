@@ -13,9 +13,9 @@ from deepvit.runtime.trt.machine import Machine, this_machine
 
 ABILITIES = {
     CPU: "run ONNX models on the CPU",
-    CUDA: "run ONNX models with --provider cuda",
-    TENSORRT: "run ONNX models with --provider tensorrt",
-    TENSORRT_RTX: "run ONNX models with --provider tensorrt-rtx",
+    CUDA: "run ONNX models with ‹provider› cuda",
+    TENSORRT: "run ONNX models with ‹provider› tensorrt",
+    TENSORRT_RTX: "run ONNX models with ‹provider› tensorrt-rtx",
 }
 
 
@@ -100,13 +100,13 @@ def _names(types: frozenset[Precision]) -> str:
 
 
 def _build(backend: Backend, machine: Machine) -> Finding:
-    ability = f"build engines with --target {backend.value}"
+    ability = f"build engines with ‹target› {backend.value}"
     if backend not in machine.versions:
         return Finding(ability, False, f"missing {MODULES[backend]}; {INSTALL[backend]}")
     version = f"{MODULES[backend]} {machine.versions[backend]}"
     if backend is Backend.TENSORRT and not machine.has_gpu:
         return Finding(ability, False, f"{version}, but no GPU to build on ({machine.why_no_gpu})")
-    return Finding(ability, True, version if machine.has_gpu else f"{version}; without a GPU: --compute-capability 8.9")
+    return Finding(ability, True, version if machine.has_gpu else f"{version}; without a GPU: ‹compute_capability› 8.9")
 
 
 def _run(backend: Backend, machine: Machine) -> Finding:

@@ -140,7 +140,7 @@ def open_model(
     session = how.open(path)
     if preprocess_as is None:
         raise InputError(
-            f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: --variant deepvit_32"
+            f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: ‹variant› deepvit_32"
         )
     return OpenedModel(
         name=model,
@@ -183,7 +183,7 @@ def open_reference(
     if reference != "pytorch":
         return open_model(reference, how, weights)
     if opened.manifest is None:
-        raise InputError("--reference pytorch needs an artifact, whose manifest names the weights; give its folder")
+        raise InputError("‹reference› pytorch needs an artifact, whose manifest names the weights; give its folder")
     return open_torch(load_weights_of(opened.manifest, weights))
 
 
@@ -195,8 +195,8 @@ def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:
     """
     if weights.are_random and not manifest.has_random_weights:
         raise InputError(
-            f"the PyTorch model needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add --checkpoint "
-            "FILE or --pretrained"
+            f"the PyTorch model needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add ‹checkpoint› "
+            "FILE or ‹pretrained›"
         )
     size = manifest.preprocess.crop
     # Handed on only where it is not the variant's own, since it permits resizing the position embedding.

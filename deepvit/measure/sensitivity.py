@@ -50,7 +50,7 @@ def report_sensitivity(
     """
     inputs = calibration_input(loaded, quantization, dataset, progress)
     if inputs.images is None:
-        raise InputError("sensitivity is scored on images; give --imagenet DIR")
+        raise InputError("sensitivity is scored on images; give ‹imagenet› DIR")
     crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing())
     source = float32_graph(loaded, graph.spec, crops, progress)
     calibrated = calibrate_graph(source, graph, quantization, inputs, progress)
@@ -86,7 +86,7 @@ def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table
         table.add_row(f"{rank}", row.unit, *scores)
     yield table
     if len(result.units) > SHOWN:
-        yield f"and {len(result.units) - SHOWN} less sensitive ones; --json lists them all"
+        yield f"and {len(result.units) - SHOWN} less sensitive ones; ‹json› lists them all"
 
 
 def _or_nan(value: float | None) -> float:
@@ -120,4 +120,4 @@ def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    save_figure(figure, path, "--plot")
+    save_figure(figure, path, "‹plot›")

@@ -110,7 +110,7 @@ def test_logits_are_those_without_maps(loaded, tmp_path):
     one, other = (open_session(each.folder).run(images) for each in (plain, maps))
     assert np.abs(one - other).max() <= 1e-5
     assert OnnxMaps(fixed).maps(images[:1]).before.shape == (2, 2, 17, 17)
-    with pytest.raises(InputError, match="export it again with --attention-maps"):
+    with pytest.raises(InputError, match="export it again with ‹attention_maps›"):
         OnnxMaps(plain)
 
 

@@ -76,9 +76,9 @@ def test_refusals():
     opener = StubOpener(missing="nothing here")
     with pytest.raises(MissingError, match="no model can be timed here: a: nothing here"):
         _run({"a": opener})
-    with pytest.raises(InputError, match="--baseline b is not among what is timed: a"):
+    with pytest.raises(InputError, match="‹baseline› b is not among what is timed: a"):
         _run({"a": opener}, baseline="b")
-    with pytest.raises(MissingError, match="--baseline a cannot be timed here"):
+    with pytest.raises(MissingError, match="‹baseline› a cannot be timed here"):
         _run({"a": opener, "b": StubOpener()}, baseline="a")
     with pytest.raises(InputError, match="twice: a, a"):
         run_benchmark([Subject(name="a", opener=opener)] * 2, QUICK, "", print)

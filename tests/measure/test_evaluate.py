@@ -346,7 +346,7 @@ def test_real_labels(tmp_path):
     assert (result.real_images, result.real_top1) == (3, pytest.approx(200 / 3))
     for broken in ("[1, 2", "[]", json.dumps([*real[:-1], ["a"]]), json.dumps([[1000], *real[1:]])):
         (tmp_path / "broken.json").write_text(broken)
-        with pytest.raises(InputError, match=r"--real-labels .*broken\.json"):
+        with pytest.raises(InputError, match=r"‹real_labels› .*broken\.json"):
             read_real_labels(tmp_path / "broken.json", source)
     Image.new("RGB", (6, 6)).save(tmp_path / "other.png")
     with pytest.raises(InputError, match=r"other\.png is not called ILSVRC2012_val"):

@@ -74,7 +74,7 @@ class OnnxMaps:
     def __init__(self, artifact: Artifact, provider: str = "cpu") -> None:
         if artifact.manifest.graph.attention_maps is None:
             raise InputError(
-                f"{artifact.folder} does not give its attention maps; export it again with --attention-maps"
+                f"{artifact.folder} does not give its attention maps; export it again with ‹attention_maps›"
             )
         batch = artifact.manifest.batch
         name = str(artifact.folder / MODEL)

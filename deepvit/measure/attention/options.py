@@ -30,4 +30,4 @@ class AttentionOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise InputError(f"--threshold {self.threshold}: expected 0 to 1")
+            raise InputError(f"‹threshold› {self.threshold}: expected 0 to 1")

@@ -191,9 +191,9 @@ def write_figures(folder: pathlib.Path, figures: Sequence[tuple[str, "Figure"]])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--output {folder} cannot be written: {error.strerror or error}") from error
+        raise InputError(f"‹output› {folder} cannot be written: {error.strerror or error}") from error
     written = []
     for name, figure in figures:
         written.append(folder / f"{name}.png")
-        save_figure(figure, written[-1], "--output")
+        save_figure(figure, written[-1], "‹output›")
     return written

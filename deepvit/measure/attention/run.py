@@ -117,7 +117,7 @@ def _draw(
     mixed = [index for index, mixes in enumerate(maps.reattends) if mixes]
     block = options.block if options.block is not None else (mixed or [blocks - 1])[-1]
     if not 0 <= block < blocks:
-        raise InputError(f"--block {block}: {opened.name} has blocks 0 to {blocks - 1}")
+        raise InputError(f"‹block› {block}: {opened.name} has blocks 0 to {blocks - 1}")
     stem = pathlib.PurePosixPath(name).with_suffix("").as_posix().replace("/", "-")
     of = f"{_titled(opened)}, {name}: attention of the class token"
     return write_figures(

@@ -15,7 +15,7 @@ def batch_sizes_from_text(text: str) -> tuple[int, ...]:
     """
     parts = text.split(",")
     if not all(part.isascii() and part.isdigit() and len(part) < 5 for part in parts):
-        raise InputError(f"--batch-sizes {text}: expected numbers by commas, as in 1,8,64")
+        raise InputError(f"‹batch_sizes› {text}: expected numbers by commas, as in 1,8,64")
     return tuple(sorted(map(int, parts)))
 
 
@@ -41,6 +41,6 @@ class BenchmarkOptions:
 
     def __post_init__(self) -> None:
         if not self.batches or min(self.batches) < 1 or len(set(self.batches)) != len(self.batches):
-            raise InputError(f"--batch-sizes {','.join(map(str, self.batches))}: expected different sizes, as in 1,8")
+            raise InputError(f"‹batch_sizes› {','.join(map(str, self.batches))}: expected different sizes, as in 1,8")
         if not 1 <= self.rounds <= 10_000:
-            raise InputError(f"--rounds {self.rounds}: expected 1 to 10000")
+            raise InputError(f"‹rounds› {self.rounds}: expected 1 to 10000")

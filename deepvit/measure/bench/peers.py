@@ -66,7 +66,7 @@ def peers_from(text: str | None) -> tuple[Peer, ...]:
     names = [name.strip() for name in text.split(",")]
     unknown = sorted(set(names) - set(known))
     if unknown:
-        raise InputError(f"--peers {', '.join(unknown)}: expected none, or of {', '.join(known)}")
+        raise InputError(f"‹peers› {', '.join(unknown)}: expected none, or of {', '.join(known)}")
     return tuple(known[name] for name in dict.fromkeys(names))
 
 

@@ -47,4 +47,4 @@ def draw_benchmark(found: Benchmark, path: pathlib.Path) -> None:
     host = found.host
     random = "; random weights" if any(model.random_weights for model in found.models) else ""
     figure.suptitle(f"{host.gpu or host.cpu}, {host.cores} cores{random}", fontsize=9)
-    save_figure(figure, path, "--plot")
+    save_figure(figure, path, "‹plot›")

@@ -32,7 +32,7 @@ def subjects_of(
         return found
     variant, batch = _variant_of(models[0]), BatchRange(min=1, opt=1, max=largest_batch)
     if variant is None:
-        raise InputError(f"{models[0]} has no manifest that names its variant; give --peers none, or it not first")
+        raise InputError(f"{models[0]} has no manifest that names its variant; give ‹peers› none, or it not first")
     peer_weights = _peer_weights(models[0], weights)
     sha256 = peer_weights.load(variant).weights.sha256
     peer_subjects = [
@@ -64,7 +64,7 @@ def _subject(name: str, how: SessionOptions, weights: WeightOptions, largest_bat
         sha256 = weights.load(name).weights.sha256
         return Subject(name=name, opener=opener, random_weights=weights.are_random, weights_sha256=sha256)
     if not path.exists():
-        raise InputError(f"{path} does not exist; export it: python cli.py export deepvit_32 --fp16")
+        raise InputError(f"{path} does not exist; export it: ‹deepvit› export deepvit_32 ‹fp16›")
     artifact = _artifact(path)
     if artifact is None:
         return Subject(name=name, opener=_file_opener(path, how), bytes=path.stat().st_size)

@@ -72,14 +72,14 @@ def run_benchmark(
     if len(set(names)) != len(names):
         raise InputError(f"bench was given the same model twice: {', '.join(names)}")
     if baseline is not None and baseline not in names:
-        raise InputError(f"--baseline {baseline} is not among what is timed: {', '.join(names)}")
+        raise InputError(f"‹baseline› {baseline} is not among what is timed: {', '.join(names)}")
     with contextlib.ExitStack() as stack:
         skipped: list[Skipped] = []
         workers = _open_workers(subjects, stack, skipped)
         if not workers:
             raise MissingError(f"no model can be timed here: {skipped[0].name}: {skipped[0].why}")
         if baseline is not None and baseline not in workers:
-            raise MissingError(f"--baseline {baseline} cannot be timed here: {skipped[0].why}")
+            raise MissingError(f"‹baseline› {baseline} cannot be timed here: {skipped[0].why}")
         base = next(subject for subject in subjects if subject.name == (baseline or next(iter(workers))))
         measured, clocks = _measure(workers, base.name, options, progress, skipped)
         return Benchmark(

@@ -69,6 +69,6 @@ def _reference(path: pathlib.Path, artifact: Artifact) -> bytes:
     expected = artifact.manifest.weights.sha256
     if precision is not Precision.FP32 or weights != expected:
         raise InputError(
-            f"--reference {path} is {precision.value} with weights {weights[:16]}…; expected fp32 with {expected[:16]}…"
+            f"‹reference› {path} is {precision.value} with weights {weights[:16]}…; expected fp32 with {expected[:16]}…"
         )
     return reference.read(MODEL)

@@ -84,14 +84,14 @@ def open_reference_for(
     if VARIANT_NAME.fullmatch(models[0]) and not path.exists():
         return open_model(models[0], how, weights)
     if not is_in_artifact(path):
-        raise InputError(f"{path} has no {MANIFEST} that names its weights; give --reference an artifact of them")
+        raise InputError(f"{path} has no {MANIFEST} that names its weights; give ‹reference› an artifact of them")
     manifest = artifact_of(path).manifest
     if manifest.has_random_weights or not weights.are_random:
         return open_torch(load_weights_of(manifest, weights))
     if reference is None and len(models) > 1:
         return open_model(models[0], how, weights)
     raise InputError(
-        f"compare {path} with what? Give its weights by --checkpoint FILE or --pretrained, or --reference another "
+        f"compare {path} with what? Give its weights by ‹checkpoint› FILE or ‹pretrained›, or ‹reference› another "
         "artifact"
     )
 

@@ -18,7 +18,7 @@ class ComparisonOptions:
 
     def __post_init__(self) -> None:
         if self.images is not None and self.imagenet is not None:
-            raise InputError("--images and --imagenet both name the images; give one of them")
+            raise InputError("‹images› and ‹imagenet› both name the images; give one of them")
 
     @property
     def dataset(self) -> str | None:

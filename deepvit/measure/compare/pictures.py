@@ -34,7 +34,7 @@ def draw_worst(found: Comparison, names: Sequence[str], path: pathlib.Path) -> N
                 with Image.open(io.BytesIO(base64.b64decode(worst.thumbnail))) as image:
                     axes.imshow(image)
                 axes.set_title(plain(_caption(worst, names)), fontsize=7)
-    save_figure(figure, path, "--plot")
+    save_figure(figure, path, "‹plot›")
 
 
 def _caption(worst: WorstImage, names: Sequence[str]) -> str:

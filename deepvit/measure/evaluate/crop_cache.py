@@ -93,7 +93,7 @@ class CropCache:
             raise MissingError(
                 f"{self.path} cannot be written: {error.strerror}; it takes "
                 f"{self._shape[0] * self._row_bytes / 1e9:.1f} GB; free some, set DEEPVIT_CACHE "
-                "to another folder, or leave --cache-crops out"
+                "to another folder, or leave ‹cache_crops› out"
             ) from error
         labels = block.labels.tolist()
         self._pending += [(place, label, "") for place, label in zip(block.indices.tolist(), labels, strict=True)]

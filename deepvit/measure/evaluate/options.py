@@ -52,7 +52,7 @@ def gpus_from_text(text: str) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in text.split(","))
     if not all(names) or len(set(names)) != len(names):
-        raise InputError(f"--gpus {text}: expected different GPUs, as in 0,1")
+        raise InputError(f"‹gpus› {text}: expected different GPUs, as in 0,1")
     return names
 
 
@@ -67,7 +67,7 @@ class Shards:
         assert self.processes >= 1
         if self.gpus and self.processes not in (1, len(self.gpus)):
             raise InputError(
-                f"--processes {self.processes} with {len(self.gpus)} GPUs; leave it out: one process runs on each"
+                f"‹processes› {self.processes} with {len(self.gpus)} GPUs; leave it out: one process runs on each"
             )
 
     @property

@@ -60,7 +60,7 @@ def open_request(request: EvaluationRequest) -> Opened:
 def _require_same_weights(first: OpenedModel, other: OpenedModel) -> None:
     if first.weights_sha256 != other.weights_sha256:
         raise InputError(
-            f"--reference pytorch: {other.name} was made from other weights than {first.name}; evaluate it by itself"
+            f"‹reference› pytorch: {other.name} was made from other weights than {first.name}; evaluate it by itself"
         )
 
 

@@ -54,7 +54,7 @@ def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: A
                     progress(evaluator.images_done(), len(evaluator.source))
         except concurrent.futures.process.BrokenProcessPool as error:
             raise MissingError(
-                "an evaluating process was killed, usually for want of memory; give fewer --processes, and --resume"
+                "an evaluating process was killed, usually for want of memory; give fewer ‹processes›, and ‹resume›"
             ) from error
         finally:
             stop.set()  # where one has failed, the others end after their block

@@ -90,4 +90,4 @@ def describe_corrupt(result: Evaluation) -> Iterator[str]:
     for corrupt in result.corrupt[:CORRUPT_SHOWN]:
         yield f"corrupt, not scored: {corrupt.name}: {corrupt.error}"
     if len(result.corrupt) > CORRUPT_SHOWN:
-        yield f"and {len(result.corrupt) - CORRUPT_SHOWN} more corrupt images; --json lists them all"
+        yield f"and {len(result.corrupt) - CORRUPT_SHOWN} more corrupt images; ‹json› lists them all"

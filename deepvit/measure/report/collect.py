@@ -63,7 +63,7 @@ def collect(path: pathlib.Path, files: Sequence[pathlib.Path] = ()) -> Collected
         InputError: No such folder, nothing in it, or one of `files` that is no result.
     """
     if not path.is_dir():
-        raise InputError(f"{path} is not a folder; expected an artifact, or a folder of artifacts and results (--json)")
+        raise InputError(f"{path} is not a folder; expected an artifact, or a folder of artifacts and results (‹json›)")
     manifests = sorted(path.rglob(MANIFEST))
     artifacts = tuple(open_artifact(manifest.parent) for manifest in manifests if not _is_inside_other(manifest, path))
     results: list[Result] = []
@@ -79,7 +79,7 @@ def collect(path: pathlib.Path, files: Sequence[pathlib.Path] = ()) -> Collected
     for file in files:
         results += read_results(file)
     if not artifacts and not results:
-        raise InputError(f"nothing to report in {path}: no artifact, and no result that a command wrote with --json")
+        raise InputError(f"nothing to report in {path}: no artifact, and no result that a command wrote with ‹json›")
     return Collected(artifacts=artifacts, results=tuple(results), ignored=tuple(ignored))
 
 

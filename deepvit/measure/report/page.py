@@ -103,7 +103,7 @@ def write_report(path: pathlib.Path, page: str) -> None:
         staged.replace(path)
     except OSError as error:
         staged.unlink(missing_ok=True)
-        raise InputError(f"--output {path} cannot be written: {error.strerror}") from error
+        raise InputError(f"‹output› {path} cannot be written: {error.strerror}") from error
 
 
 def _subtitle(collected: Collected) -> str:
@@ -173,15 +173,15 @@ def _missing(collected: Collected) -> Iterator[str]:
     if not collected.artifacts:
         yield "No artifact is here: what was exported from what is not known."
     if not collected.evaluations():
-        yield "Accuracy: no evaluation is here (python cli.py eval … --json)."
+        yield "Accuracy: no evaluation is here (‹deepvit› eval … ‹json›)."
     elif not any(each.reference is not None for each in collected.evaluations()):
-        yield "Flips against PyTorch: no evaluation had a reference (--reference pytorch)."
+        yield "Flips against PyTorch: no evaluation had a reference (‹reference› pytorch)."
     if _is_random(collected):
         yield "Anything about accuracy: the weights are random."
     if not collected.comparisons():
-        yield "Single images: no comparison is here (python cli.py compare … --json)."
+        yield "Single images: no comparison is here (‹deepvit› compare … ‹json›)."
     if not collected.benchmarks():
-        yield "Speed: no benchmark is here (python cli.py bench … --json)."
+        yield "Speed: no benchmark is here (‹deepvit› bench … ‹json›)."
     elif not any(each.host.gpu for each in collected.benchmarks()):
         yield "Speed on a GPU: the benchmarks ran on CPUs."
     engines = [engine for artifact in collected.artifacts for engine in artifact.manifest.engines]
@@ -191,9 +191,9 @@ def _missing(collected: Collected) -> Iterator[str]:
         if engine.census.engine is None:
             yield f"The layers and answers of {engine.file} after its build: no GPU there could load it."
     if not collected.attentions():
-        yield "Attention: no analysis is here (python cli.py attention … --json)."
+        yield "Attention: no analysis is here (‹deepvit› attention … ‹json›)."
     if not collected.sensitivities() and any(artifact.manifest.calibration for artifact in collected.artifacts):
-        yield "Sensitivity of single linears: not measured (python cli.py sensitivity … --json)."
+        yield "Sensitivity of single linears: not measured (‹deepvit› sensitivity … ‹json›)."
 
 
 def _batches(benchmark: Benchmark) -> list[BatchTable]:
