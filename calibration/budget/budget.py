@@ -15,6 +15,11 @@ class BudgetKind(enum.Enum):
     MAX_DROP = "max-drop"  # points of top-1 that may be lost against float32; needs labels
     MIN_AGREEMENT = "min-agreement"  # percent of images with the same top-1 class
 
+    @property
+    def option(self) -> str:
+        """What it is given by, as texts name it."""
+        return f"‹{self.value.replace('-', '_')}›"
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
@@ -25,7 +30,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.limit) and 0 <= self.limit <= 100):
-            raise InputError(f"‹{self.kind.value.replace('-', '_')}› {self.limit:g}: expected 0 to 100")
+            raise InputError(f"{self.kind.option} {self.limit:g}: expected 0 to 100")
 
     def is_met(self, counts: PairedCounts) -> bool:
         """Return whether the counts, as they were measured, are within the budget.

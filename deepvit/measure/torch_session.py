@@ -35,7 +35,7 @@ class TorchSession:
         dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise MissingError(f"PyTorch {torch.__version__} sees no CUDA device; use ‹device› cpu")
+            raise MissingError(f"PyTorch {torch.__version__} sees no CUDA device; use device cpu")
         self.input = Tensor(name="images", shape=("batch", *image_shape), dtype="float32")
         self.batch = BatchRange(min=1, opt=min(8, largest_batch), max=largest_batch)
         self.classes = int(module.num_classes) if classes is None else classes  # type: ignore[arg-type]
