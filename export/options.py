@@ -40,10 +40,10 @@ def batch_from_text(text: str) -> BatchRange:
     """
     parts = text.split(":")
     if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise InputError(f"--batch {text}: expected MIN:OPT:MAX, as in 1:8:64")
+        raise InputError(f"‹batch› {text}: expected MIN:OPT:MAX, as in 1:8:64")
     least, opt, most = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
     if not 1 <= least <= opt <= most <= MAX_BATCH:
-        raise InputError(f"--batch {least}:{opt}:{most}: expected 1 ≤ MIN ≤ OPT ≤ MAX ≤ {MAX_BATCH}, as in 1:8:64")
+        raise InputError(f"‹batch› {least}:{opt}:{most}: expected 1 ≤ MIN ≤ OPT ≤ MAX ≤ {MAX_BATCH}, as in 1:8:64")
     return BatchRange(min=least, opt=opt, max=most)
 
 
@@ -74,18 +74,18 @@ class GraphOptions:
         if self.batch.max > MAX_BATCH:
             raise InputError(f"--batch {self.batch}: expected at most {MAX_BATCH}")
         if self.outputs is Outputs.MAPS and self.target in (Target.TENSORRT, Target.TENSORRT_RTX):
-            raise InputError("--attention-maps is for ONNX Runtime, no engine gives maps; leave --target out")
+            raise InputError("‹attention_maps› is for ONNX Runtime, no engine gives maps; leave ‹target› out")
         if self.outputs is Outputs.MAPS and self.mix is MixForm.MATMUL_VALUE:
-            raise InputError("--mix matmul-value never has whole maps; with --attention-maps give conv, matmul or none")
+            raise InputError("‹mix› matmul-value never has whole maps; with ‹attention_maps› give conv, matmul or none")
         if self.opset is not None and self.opset not in OPSETS:
-            raise InputError(f"--opset {self.opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
+            raise InputError(f"‹opset› {self.opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
         if self.precision is Precision.BF16 and self.opset is not None and self.opset < BF16_OPSET:
-            raise InputError(f"--opset {self.opset}: BF16 needs at least {BF16_OPSET}, where Conv takes bfloat16")
+            raise InputError(f"‹opset› {self.opset}: BF16 needs at least {BF16_OPSET}, where Conv takes bfloat16")
 
         if self.precision in QUANTIZED and self.opset is not None and self.opset < QUANTIZED_OPSET:
-            raise InputError(f"--opset {self.opset}: INT8 and FP8 need at least {QUANTIZED_OPSET}, for scales in FP16")
+            raise InputError(f"‹opset› {self.opset}: INT8 and FP8 need at least {QUANTIZED_OPSET}, for scales in FP16")
         if self.precision is Precision.FP8 and self.target is Target.CPU:
-            raise InputError("--fp8 --target cpu: no CPU computes in FP8; give --int8, or another target")
+            raise InputError("‹fp8› ‹target› cpu: no CPU computes in FP8; give ‹int8›, or another target")
 
     @property
     def rest(self) -> Precision:
@@ -131,7 +131,7 @@ class ProofOptions:
 
     def __post_init__(self) -> None:
         if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:
-            raise InputError(f"--parity-images {self.parity_images}: expected 1 to 50000")
+            raise InputError(f"‹parity_images› {self.parity_images}: expected 1 to 50000")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class ExportOptions(ProofOptions):
         super().__post_init__()
         if self.graph.precision not in QUANTIZED and self.quantization != QuantizationOptions():
             raise InputError(
-                "options of calibration and of accuracy budgets are for --int8 and --fp8; leave them out, or give one"
+                "options of calibration and of accuracy budgets are for ‹int8› and ‹fp8›; leave them out, or give one"
             )
         require_attention(self.graph, self.quantization)
 
@@ -158,4 +158,4 @@ def require_attention(graph: GraphOptions, quantization: QuantizationOptions) ->
         InputError: It is asked for, and the graph is not FP8.
     """
     if quantization.attention and graph.precision is not Precision.FP8:
-        raise InputError("--quantize-attention is for --fp8: in INT8 the maps of attention lose too much")
+        raise InputError("‹quantize_attention› is for ‹fp8›: in INT8 the maps of attention lose too much")

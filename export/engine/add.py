@@ -51,7 +51,7 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagene
     """
     artifact = open_artifact(folder)
     if artifact.manifest.graph.attention_maps is not None:
-        raise InputError(f"{folder} gives its attention maps, which no engine does; export it without --attention-maps")
+        raise InputError(f"{folder} gives its attention maps, which no engine does; export it without ‹attention_maps›")
     machine = this_machine()
     options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
     _check_precision(artifact.manifest, options, machine)
@@ -81,7 +81,7 @@ def _check_precision(manifest: Manifest, options: EngineOptions, machine: Machin
     if manifest.calibration is not None and manifest.calibration.grid is Grid.UINT8:
         raise InputError(
             "the artifact was quantised with unsigned activations for a CPU, which TensorRT does not take; export "
-            "again without --target cpu"
+            "again without ‹target› cpu"
         )
     own = (machine.compute_capability,) if machine.compute_capability else ()
     why = why_slow(manifest.precision, options.compute_capabilities or own, options.backend)
@@ -100,7 +100,7 @@ def why_not_here(options: EngineOptions, machine: Machine) -> str | None:
         return None
     if options.backend is Backend.TENSORRT:
         return f"tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})"
-    return "tensorrt-rtx needs no GPU, but --compute-capability 8.9,12.0 to tell it which to build for"
+    return "tensorrt-rtx needs no GPU, but ‹compute_capability› 8.9,12.0 to tell it which to build for"
 
 
 def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
     why = why_not_here(options, machine)
     if why is not None:
         advice = f"; {INSTALL[options.backend]}" if options.backend not in machine.versions else ""
-        raise MissingError(f"--target {options.backend.value} cannot be built here: {why}{advice}")
+        raise MissingError(f"‹target› {options.backend.value} cannot be built here: {why}{advice}")
     if options.backend is Backend.TENSORRT:
         return ()
     return options.compute_capabilities or (str(machine.compute_capability),)
@@ -122,7 +122,7 @@ def _check_strippable(options: EngineOptions, machine: Machine) -> None:
     """TensorRT-RTX compiles the kernels of a refittable engine when it builds, which takes a GPU."""
     if options.weight_stripped and options.backend is Backend.TENSORRT_RTX and not machine.has_gpu:
         raise MissingError(
-            f"--weight-stripped with --target tensorrt-rtx needs a GPU to build on ({machine.why_no_gpu}); leave it out"
+            f"‹weight_stripped› with ‹target› tensorrt-rtx needs a GPU to build on ({machine.why_no_gpu}); leave it out"
         )
 
 
@@ -133,9 +133,9 @@ def _batch(manifest: Manifest, asked: BatchRange | None) -> BatchRange:
         return own
     is_fixed = not isinstance(manifest.input.shape[0], str)
     if is_fixed and (asked.min, asked.max) != (own.min, own.max):
-        raise InputError(f"--batch {asked}: the graph takes batches of {own.max} alone")
+        raise InputError(f"‹batch› {asked}: the graph takes batches of {own.max} alone")
     if not is_fixed and asked.max > own.max:
-        raise InputError(f"--batch {asked}: the graph was proved up to {own.max}; export again")
+        raise InputError(f"‹batch› {asked}: the graph was proved up to {own.max}; export again")
     return asked
 
 

@@ -35,7 +35,7 @@ class EngineChoice:
         reasons = "; ".join(self.skipped)
         if self.build:
             return f"no other engine was built here: {reasons}"
-        command = f"python cli.py build {shlex.quote(str(folder))}"
+        command = f"‹deepvit› build {shlex.quote(str(folder))}"
         return f"no TensorRT engine was built here: {reasons}; on the machine with the GPU: {command}"
 
 
@@ -47,7 +47,7 @@ def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machin
         InputError: `compute_capabilities` for a target that takes none.
     """
     if compute_capabilities and target not in BACKENDS:
-        raise InputError(f"--compute-capability is for engines, of which --target {target.value} builds none")
+        raise InputError(f"‹compute_capability› is for engines, of which ‹target› {target.value} builds none")
     build, skipped = [], []
     for backend in BACKENDS.get(target, ()):
         named = compute_capabilities if backend is Backend.TENSORRT_RTX or target is Target.TENSORRT else ()

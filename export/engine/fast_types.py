@@ -38,9 +38,9 @@ def why_slow(precision: Precision, compute_capabilities: tuple[str, ...], backen
         return None
     where = f"compute capability {', '.join(slow)}"
     if precision is Precision.FP8:
-        return f"{where} has no FP8 arithmetic; export with --int8 or --fp16"
+        return f"{where} has no FP8 arithmetic; export with ‹int8› or ‹fp16›"
     if backend is Backend.TENSORRT_RTX:
         return (
-            "TensorRT-RTX lists INT8 for weights alone, so that it may be no faster than FP16; --fp8 needs 8.9 or newer"
+            "TensorRT-RTX lists INT8 for weights alone, so that it may be no faster than FP16; ‹fp8› needs 8.9 or newer"
         )
-    return f"{where} computes INT8 slower than FP16; export with --fp8 or --fp16"
+    return f"{where} computes INT8 slower than FP16; export with ‹fp8› or ‹fp16›"

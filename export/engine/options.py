@@ -52,9 +52,9 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         if self.workspace_bytes is not None and not 1 << 20 <= self.workspace_bytes <= 1 << 40:
-            raise InputError(f"--workspace {self.workspace_bytes >> 20}: expected 1 to {1 << 20} MiB")
+            raise InputError(f"‹workspace› {self.workspace_bytes >> 20}: expected 1 to {1 << 20} MiB")
         if self.optimization_level is not None and self.optimization_level not in LEVELS:
-            raise InputError(f"--optimization-level {self.optimization_level}: expected 0 to {LEVELS.stop - 1}")
+            raise InputError(f"‹optimization_level› {self.optimization_level}: expected 0 to {LEVELS.stop - 1}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,8 @@ class EngineOptions(BuildOptions):
         super().__post_init__()
         if self.backend is Backend.TENSORRT and self.compute_capabilities:
             raise InputError(
-                "--compute-capability is for --target tensorrt-rtx; TensorRT builds for the GPU that it runs on, and "
-                "--hardware-compatible for others"
+                "‹compute_capability› is for ‹target› tensorrt-rtx; TensorRT builds for the GPU that it runs on, and "
+                "‹hardware_compatible› for others"
             )
         if self.backend is Backend.TENSORRT_RTX:
             self._check_rtx()
@@ -82,11 +82,11 @@ class EngineOptions(BuildOptions):
     def _check_rtx(self) -> None:
         """TensorRT-RTX compiles kernels where the plan is loaded: what trims a plan of compiled ones is not for it."""
         if self.hardware_compatible is not HardwareCompatibility.NONE:
-            raise InputError("--hardware-compatible is for --target tensorrt; give --compute-capability 8.9,12.0")
+            raise InputError("‹hardware_compatible› is for ‹target› tensorrt; give ‹compute_capability› 8.9,12.0")
         if self.version_compatible:
-            raise InputError("--version-compatible is for --target tensorrt; TensorRT-RTX has no such plans")
+            raise InputError("‹version_compatible› is for ‹target› tensorrt; TensorRT-RTX has no such plans")
         if self.timing_cache is not None:
-            raise InputError("--timing-cache is for --target tensorrt; TensorRT-RTX measures no kernels when it builds")
+            raise InputError("‹timing_cache› is for ‹target› tensorrt; TensorRT-RTX measures no kernels when it builds")
 
 
 def compute_capabilities_from_text(text: str) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def compute_capabilities_from_text(text: str) -> tuple[str, ...]:
     """
     parts = tuple(part.strip() for part in text.split(","))
     if not all(re.fullmatch(r"[0-9]{1,2}\.[0-9]", part) for part in parts) or len(set(parts)) != len(parts):
-        raise InputError(f"--compute-capability {text}: expected one or more, as in 8.9,12.0")
+        raise InputError(f"‹compute_capability› {text}: expected one or more, as in 8.9,12.0")
     return parts
 
 

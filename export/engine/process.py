@@ -153,5 +153,5 @@ def _crashed(code: int, stderr: str) -> str:
     last = " ".join(stderr.split())[-STDERR_KEPT:]
     said = f": {last}" if last else ""
     if code == -signal.SIGKILL:
-        return f"the engine's builder was killed, most likely because memory ran out; give it less --batch{said}"
+        return f"the engine's builder was killed, most likely because memory ran out; give it less ‹batch›{said}"
     return f"the engine's builder crashed with {signal.Signals(-code).name}{said}"

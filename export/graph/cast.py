@@ -65,7 +65,7 @@ def check_fp16_range(model: onnx.ModelProto) -> None:
             faults.append(f"{initializer.name} stays below {largest:.4g}, FP16's smallest normal is 6.1e-05")
     if faults:
         shown = "; ".join(sorted(faults)[:8]) + (f" and {len(faults) - 8} more" if len(faults) > 8 else "")
-        raise OutOfBoundsError(f"weights do not fit FP16: {shown}; export with --bf16 or --fp32")
+        raise OutOfBoundsError(f"weights do not fit FP16: {shown}; export with ‹bf16› or ‹fp32›")
 
 
 def _may_be_small(name: str) -> bool:

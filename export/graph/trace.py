@@ -58,7 +58,7 @@ def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: BatchR
     assert program is not None
     model = program.model
     if model.opset_imports.get("") != opset:
-        raise InputError(f"--opset {opset}: PyTorch {torch.__version__} exports opset {model.opset_imports.get('')}")
+        raise InputError(f"‹opset› {opset}: PyTorch {torch.__version__} exports opset {model.opset_imports.get('')}")
     name_by_module(model)
     strip_metadata(model)
     return finish(ir.to_proto(model))

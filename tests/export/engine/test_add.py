@@ -140,23 +140,23 @@ def test_batches_beyond_what_was_proved_are_refused(artifact, batch):
 
 
 def test_a_stripped_rtx_plan_needs_a_gpu(artifact):
-    with pytest.raises(MissingError, match="--weight-stripped with --target tensorrt-rtx needs a GPU"):
+    with pytest.raises(MissingError, match="‹weight_stripped› with ‹target› tensorrt-rtx needs a GPU"):
         add_engine(artifact, dataclasses.replace(RTX, weight_stripped=True), quiet)
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"workspace_bytes": 1}, "--workspace 0: expected"),
-        ({"optimization_level": 6}, "--optimization-level 6: expected 0 to 5"),
-        ({"compute_capabilities": ("8.9",)}, "--compute-capability is for --target tensorrt-rtx"),
+        ({"workspace_bytes": 1}, "‹workspace› 0: expected"),
+        ({"optimization_level": 6}, "‹optimization_level› 6: expected 0 to 5"),
+        ({"compute_capabilities": ("8.9",)}, "‹compute_capability› is for ‹target› tensorrt-rtx"),
         (
             {"backend": Backend.TENSORRT_RTX, "version_compatible": True},
-            "--version-compatible is for --target tensorrt",
+            "‹version_compatible› is for ‹target› tensorrt",
         ),
         (
             {"backend": Backend.TENSORRT_RTX, "hardware_compatible": HardwareCompatibility.AMPERE_PLUS},
-            "--hardware-comp",
+            "‹hardware_compatible›",
         ),
     ],
 )
@@ -183,7 +183,7 @@ def test_which_engines_are_built():
     assert "tensorrt-rtx does not build for compute capability 9.0" in skipped
     assert chosen(Target.AUTO, NO_GPU, "8.9")[0] == ["tensorrt-rtx"]
     assert choose_engines(Target.AUTO, ("8.9",), NO_GPU).describe(pathlib.Path("a b")).startswith("no other engine")
-    assert choose_engines(Target.AUTO, (), NO_GPU).describe(pathlib.Path("a b")).endswith("python cli.py build 'a b'")
+    assert choose_engines(Target.AUTO, (), NO_GPU).describe(pathlib.Path("a b")).endswith("‹deepvit› build 'a b'")
     assert choose_engines(Target.AUTO, (), gpu).describe(pathlib.Path("a b")) == ""
     assert chosen(Target.AUTO, NO_GPU)[0] == []
     assert chosen(Target.ONNX, gpu) == chosen(Target.CPU, gpu) == ([], ())
@@ -192,11 +192,11 @@ def test_which_engines_are_built():
         chosen(Target.TENSORRT, NO_GPU)
     with pytest.raises(MissingError, match="tensorrt is not installed; pip install tensorrt"):
         chosen(Target.TENSORRT, Machine(why_no_gpu="none"))
-    with pytest.raises(MissingError, match="--compute-capability 8.9,12.0 to tell it"):
+    with pytest.raises(MissingError, match="‹compute_capability› 8.9,12.0 to tell it"):
         chosen(Target.TENSORRT_RTX, NO_GPU)
-    with pytest.raises(InputError, match="is for --target tensorrt-rtx"):
+    with pytest.raises(InputError, match="is for ‹target› tensorrt-rtx"):
         chosen(Target.TENSORRT, gpu, "8.9")
-    with pytest.raises(InputError, match="of which --target onnx builds none"):
+    with pytest.raises(InputError, match="of which ‹target› onnx builds none"):
         chosen(Target.ONNX, gpu, "8.9")
 
 
