@@ -91,7 +91,7 @@ def _check_channels(loaded: LoadedModel, form: InputForm) -> None:
         InputError: It does not.
     """
     if form is InputForm.UINT8 and loaded.module.in_chans != 3:
-        raise InputError(f"--input uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
+        raise InputError(f"‹input› uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
 
 
 def _typed(
