@@ -141,7 +141,7 @@ def _check_activations(activations: dict[str, float], arithmetic: Precision) -> 
     if arithmetic is Precision.FP16 and over:
         shown = ", ".join(f"{name} reaches {value:.4g}" for name, value in _largest(over, 5).items())
         raise OutOfBoundsError(
-            f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {shown}; export with --bf16"
+            f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {shown}; export with ‹bf16›"
         )
 
 

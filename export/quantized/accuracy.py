@@ -2,7 +2,7 @@
 
 import onnx
 
-from deepvit.calibration.budget.budget import Budget, BudgetKind
+from deepvit.calibration.budget.budget import Budget
 from deepvit.calibration.budget.check import check_pairs
 from deepvit.calibration.images import CalibrationImages
 from deepvit.images.sources import list_sha256
@@ -94,18 +94,18 @@ def require_default(check: AccuracyCheck) -> None:
     """
     if check.drop_interval is not None and check.drop_interval.low > DEFAULT_MAX_DROP:
         raise OutOfBoundsError(
-            f"quantisation costs too much: {describe_check(check)}; give --max-drop {DEFAULT_MAX_DROP} to keep the "
-            "most sensitive linears in FP16, or --max-drop 100 to accept any loss; no artifact was written"
+            f"quantisation costs too much: {describe_check(check)}; give ‹max_drop› {DEFAULT_MAX_DROP} to keep the "
+            "most sensitive linears in FP16, or ‹max_drop› 100 to accept any loss; no artifact was written"
         )
 
 
 def budget_failure(budget: Budget, kept: tuple[str, ...], measured: str) -> OutOfBoundsError:
     """Return the error for a budget that no choice meets, with the best that was found."""
     shown = f"{', '.join(kept[:4])}{', …' if len(kept) > 4 else ''}" if kept else "none"
-    other = "--max-drop" if budget.kind is BudgetKind.MAX_DROP else "--min-agreement"
     return OutOfBoundsError(
         f"no choice of linears meets {budget.kind.value} {budget.limit:g}; the best found keeps {len(kept)} in FP16 "
-        f"({shown}): {measured}; loosen {other}, calibrate on more images, or give --fp16; no artifact was written"
+        f"({shown}): {measured}; loosen {budget.kind.option}, calibrate on more images, or give ‹fp16›; no "
+        "artifact was written"
     )
 
 

@@ -61,7 +61,7 @@ def calibrate_graph(
             model, stages = _rescaled(source, ranges.rescalings, progress)
         except (ValueError, IndexError) as error:
             why = f"has rescalings that do not fit the model: {error}"
-            raise InputError(f"--ranges {quantization.ranges} {why}") from error
+            raise InputError(f"‹ranges› {quantization.ranges} {why}") from error
         return CalibratedGraph(ranges=ranges, model=model, stages=stages, images=images)
     assert images is not None
     options = CalibrationOptions(

@@ -66,7 +66,7 @@ def calibration_input(
         return CalibrationInput(images=None, ranges=ranges)
     if dataset is None:
         if loaded.weights.source != "random":
-            raise InputError("INT8 and FP8 are calibrated on images; give --imagenet DIR, or --ranges FILE")
+            raise InputError("INT8 and FP8 are calibrated on images; give ‹imagenet› DIR, or ‹ranges› FILE")
         source, split = bundled_samples(), Split.BUNDLED
         logger.warning("calibrated on the %d bundled photographs: enough for random weights only", len(source))
         count = options.images or len(source)
@@ -85,7 +85,7 @@ def require_budget_images(budget: Budget, dataset: str | None, classes: int) -> 
     Raises:
         InputError: No images, or no labels for a budget of accuracy.
     """
-    option = f"--{budget.kind.value}"
+    option = budget.kind.option
     if dataset is None:
         raise InputError(f"{option} is measured on images; give --imagenet DIR")
     held_out = held_out_images(dataset, classes, None, 1)

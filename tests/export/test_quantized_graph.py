@@ -61,7 +61,7 @@ def test_planted_outliers_cost_much_by_plain_max_and_nothing_by_default(digits, 
     loaded = trained("digits_patch")
     plant_outliers(loaded.module)
     with pytest.raises(
-        OutOfBoundsError, match=r"quantisation costs too much: .*drop .*--max-drop 0.5 to keep"
+        OutOfBoundsError, match=r"quantisation costs too much: .*drop .*‹max_drop› 0.5 to keep"
     ) as caught:
         export(loaded, digits, tmp_path / "max", **PLAIN_MAX)
     assert float(re.search(r"drop ([\d.]+) points", str(caught.value))[1]) > 5
@@ -139,7 +139,7 @@ def test_budgets_without_images_or_labels_are_refused_early(digits, tmp_path):
     for path in sorted((digits / "val" / "3").iterdir())[:8]:
         shutil.copy(path, flat / "val")
     drop, agreement = Budget(BudgetKind.MAX_DROP, 1), Budget(BudgetKind.MIN_AGREEMENT, 50)
-    with pytest.raises(InputError, match="--max-drop needs labelled images for 10 classes"):
+    with pytest.raises(InputError, match="‹max_drop› needs labelled images for 10 classes"):
         export(loaded, flat, tmp_path / "a", images=4, budget=drop)
     check = export(loaded, flat, tmp_path / "a", images=4, budget=agreement).manifest.calibration.check
     assert (check.images, check.drop) == (4, None)
@@ -153,7 +153,7 @@ def test_a_drop_is_not_searched_on_images_without_labels(digits, tmp_path):
     shutil.copytree(digits / "val", tmp_path / "data" / "val")
     for path in sorted((digits / "train" / "3").iterdir())[:8]:
         shutil.copy(path, tmp_path / "data" / "train")
-    with pytest.raises(InputError, match="--max-drop needs labelled images; give --min-agreement"):
+    with pytest.raises(InputError, match="‹max_drop› needs labelled images; give ‹min_agreement›"):
         export(
             trained("digits_patch"), tmp_path / "data", tmp_path / "a", images=8, budget=Budget(BudgetKind.MAX_DROP, 1)
         )
