@@ -3,8 +3,6 @@
 import dataclasses
 import json
 
-import rich.table
-
 from .terminal.console import out, print_next, write_json
 from .terminal.options import Json
 from .terminal.spelling import spelled
@@ -12,6 +10,8 @@ from .terminal.spelling import spelled
 
 def doctor(json_path: Json = None) -> None:
     """Say what this machine can do, and what is missing for the rest."""
+    import rich.table
+
     from deepvit.measure.doctor import examine
 
     findings = [

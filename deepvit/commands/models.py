@@ -2,14 +2,14 @@
 
 import json
 
-import rich.table
-
 from .terminal.console import out, print_next, write_json
 from .terminal.options import Json
 
 
 def models(json_path: Json = None) -> None:
     """List the variants: architecture, parameters, published accuracy, aliases, checkpoint."""
+    import rich.table
+
     from deepvit.model.variants import VARIANTS
 
     table = rich.table.Table(box=None, pad_edge=False)

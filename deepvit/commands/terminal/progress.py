@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import rich.console
-import rich.progress
-import rich.text
 
 from deepvit.progress import Advance, Progress
 
@@ -72,14 +70,6 @@ class JsonHandler(logging.Handler):
         event(record.levelname.lower(), message=spelled(record.getMessage()))
 
 
-class _Rate(rich.progress.ProgressColumn):
-    """How many of them a second."""
-
-    def render(self, task: rich.progress.Task) -> rich.text.Text:
-        speed = task.finished_speed or task.speed
-        return rich.text.Text("" if speed is None else f"{speed:.1f}/s")
-
-
 class _Pace:
     """Rate and time left since the first report, which may come late in a run that was resumed."""
 
@@ -108,15 +98,9 @@ def progress_bar(what: str, total: int) -> Iterator[Advance]:
     if _Log.form is not Form.TERMINAL:
         yield _reporter(what)
         return
-    columns = (
-        rich.progress.TextColumn(what),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        _Rate(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=err, transient=True) as progress:
+    from .bars import counting_bar
+
+    with counting_bar(what, err) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done, all_of_them: progress.update(task, completed=done, total=all_of_them)
 
@@ -183,13 +167,8 @@ def build_bar(what: str) -> Iterator[Callable[[str, float], None]]:
             err.print(f"· {what}")
             yield lambda _phase, _share: None
         return
-    columns = (
-        rich.progress.TextColumn(what),
-        rich.progress.BarColumn(),
-        rich.progress.TaskProgressColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("{task.fields[phase]}"),
-    )
-    with rich.progress.Progress(*columns, console=err, transient=True) as progress:
+    from .bars import phase_bar
+
+    with phase_bar(what, err) as progress:
         task = progress.add_task(what, total=1.0, phase="")
         yield lambda phase, share: progress.update(task, completed=share, phase=phase)
