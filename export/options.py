@@ -72,7 +72,7 @@ class GraphOptions:
 
     def __post_init__(self) -> None:
         if self.batch.max > MAX_BATCH:
-            raise InputError(f"--batch {self.batch}: expected at most {MAX_BATCH}")
+            raise InputError(f"‹batch› {self.batch}: expected at most {MAX_BATCH}")
         if self.outputs is Outputs.MAPS and self.target in (Target.TENSORRT, Target.TENSORRT_RTX):
             raise InputError("‹attention_maps› is for ONNX Runtime, no engine gives maps; leave ‹target› out")
         if self.outputs is Outputs.MAPS and self.mix is MixForm.MATMUL_VALUE:

@@ -45,7 +45,7 @@ def quantization_input(loaded: LoadedModel, options: ExportOptions, progress: Pr
     """
     if options.quantization.budget is not None:
         if options.graph.batch.min == options.graph.batch.max:
-            raise InputError("a budget is searched with batches of several sizes; give --batch MIN:OPT:MAX")
+            raise InputError("a budget is searched with batches of several sizes; give ‹batch› MIN:OPT:MAX")
         require_budget_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
     return calibration_input(loaded, options.quantization, options.imagenet, progress)
 
@@ -87,10 +87,10 @@ def require_budget_images(budget: Budget, dataset: str | None, classes: int) -> 
     """
     option = budget.kind.option
     if dataset is None:
-        raise InputError(f"{option} is measured on images; give --imagenet DIR")
+        raise InputError(f"{option} is measured on images; give ‹imagenet› DIR")
     held_out = held_out_images(dataset, classes, None, 1)
     if held_out is None or (budget.kind is BudgetKind.MAX_DROP and not held_out.is_labelled):
-        raise InputError(f"{option} needs labelled images for {classes} classes in {dataset}; else --min-agreement")
+        raise InputError(f"{option} needs labelled images for {classes} classes in {dataset}; else ‹min_agreement›")
 
 
 def _split_of(dataset: str) -> Split:

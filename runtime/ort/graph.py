@@ -132,7 +132,7 @@ def _dimension(value: int | str | None) -> int | str:
 
 def _no_bfloat16(name: str) -> str:
     return (
-        f"{name} computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16 or --fp32 for a CPU, "
+        f"{name} computes in BF16, which ONNX Runtime's CPU provider does not: export with ‹fp16› or ‹fp32› for a CPU, "
         "name a provider that computes in BF16, or open it with Arithmetic.AS_DECLARED, which rounds float32 to BF16"
     )
 

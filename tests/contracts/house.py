@@ -19,6 +19,7 @@ CODE = ("calibration", "deepvit", "export", "runtime")
 ENTRIES = 13
 WIDER = {  # folder → how many entries it may have
     "deepvit/commands": 16,  # a file a command: the folder is what --help lists
+    "tests/commands": 16,  # as deepvit/commands
     "runtime/cpp/tests": 16,  # a file a suite, and what they are built with
 }
 DATA = {"deepvit/images/photographs": "two crops of every photograph"}  # folders of data → why they grow

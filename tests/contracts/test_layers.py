@@ -4,28 +4,8 @@ import ast
 
 import pytest
 
+from tests.contracts.packages import LAYERS, folder_of, sources
 from tests.places import ROOT
-
-LAYERS = {  # package → what it may import besides itself
-    "runtime": set(),
-    "metrics": {"runtime"},
-    "images": {"runtime"},
-    "model": {"runtime"},
-    "calibration": {"images", "metrics", "runtime"},
-    "export": {"calibration", "model", "images", "metrics", "runtime"},
-    "measure": {"export", "calibration", "model", "images", "metrics", "runtime"},
-    "commands": {"measure", "export", "calibration", "model", "images", "metrics", "runtime"},
-}
-ON_TOP = ("runtime", "export", "calibration")  # the packages whose folders stand beside deepvit/
-
-
-def folder_of(package):
-    return ROOT / package if package in ON_TOP else ROOT / "deepvit" / package
-
-
-def sources(package):
-    folder = folder_of(package)
-    return sorted(path for path in folder.rglob("*.py") if "cpp" not in path.relative_to(folder).parts)
 
 
 def imported_modules(source, module, *, is_package=False):

@@ -8,7 +8,7 @@ import typer
 
 from deepvit.commands.app import app
 from deepvit.commands.terminal.spelling import NAMED
-from tests.contracts.test_layers import LAYERS, folder_of, sources
+from tests.contracts.packages import LAYERS, folder_of, sources
 from tests.places import ROOT
 
 FOREIGN = {  # flags of other programs
