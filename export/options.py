@@ -123,32 +123,35 @@ class GraphOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ProofOptions:
-    """Which images prove an export, and how many; by their size where None."""
+class ExportOptions:
+    """One export: the graph, how it is quantised, which images prove it, and where it goes.
 
+    Attributes:
+        graph: How it is written, and for what.
+        imagenet: The dataset that calibrates and proves; the bundled photographs where None.
+        parity_images: How many of its images prove; by their size where None.
+        quantization: How INT8 and FP8 come about.
+        output: The artifact's folder; `artifact_folder` where None.
+    """
+
+    graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
     imagenet: Annotated[str | None, Help("Images that calibrate and prove the export; else the bundled ones.")] = None
     parity_images: Annotated[int | None, Help("How many of them.")] = None
+    quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
+    output: Annotated[pathlib.Path | None, Help("Folder; artifacts/VARIANT-PRECISION if not given.")] = None
 
     def __post_init__(self) -> None:
         if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:
             raise InputError(f"‹parity_images› {self.parity_images}: expected 1 to 50000")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportOptions(ProofOptions):
-    """One export: the graph, where it goes, and which images prove it."""
-
-    graph: GraphOptions
-    output: pathlib.Path
-    quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
         if self.graph.precision not in QUANTIZED and self.quantization != QuantizationOptions():
             raise InputError(
                 "options of calibration and of accuracy budgets are for ‹int8› and ‹fp8›; leave them out, or give one"
             )
         require_attention(self.graph, self.quantization)
+
+    def artifact_folder(self, variant: str) -> pathlib.Path:
+        """Return where the artifact of `variant` goes: `output`, else a folder named after it and its precision."""
+        return self.output or pathlib.Path("artifacts") / f"{variant}-{self.graph.precision.value}"
 
 
 def require_attention(graph: GraphOptions, quantization: QuantizationOptions) -> None:

@@ -51,7 +51,7 @@ class _Proof:
 
 
 def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progress = log_step) -> Artifact:
-    """Write the artifact of `loaded` to `options.output`, or nothing at all.
+    """Write the artifact of `loaded` to `options.artifact_folder`, or nothing at all.
 
     Args:
         loaded: The model and where its weights come from.
@@ -64,7 +64,8 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         MissingError: ONNX Runtime is not installed, or the disk is full.
     """
     _check_channels(loaded, options.graph.input_form)
-    with artifacts.staged_artifact(options.output) as staging:
+    folder = options.artifact_folder(loaded.variant.name)
+    with artifacts.staged_artifact(folder) as staging:
         is_quantized = options.graph.precision in QUANTIZED
         inputs = quantization_input(loaded, options, progress) if is_quantized else None
         count = options.parity_images or default_images(loaded.module.img_size)
@@ -81,7 +82,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         (staging / artifacts.MODEL).write_bytes(onnx_graph.to_bytes(model))
         manifest = _manifest(loaded, options.graph, source.folds, graph, proof, artifacts.record_files(staging))
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    return open_artifact(options.output)
+    return open_artifact(folder)
 
 
 def _check_channels(loaded: LoadedModel, form: InputForm) -> None:

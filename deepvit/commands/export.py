@@ -1,16 +1,12 @@
 """`export`: a variant and its weights to an artifact, with the engines that can be built here."""
 
 import dataclasses
-import pathlib
 import shlex
-from typing import Annotated
 
-from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.engine.options import ComputeCapabilities
 from deepvit.export.graph.spec import Outputs
-from deepvit.export.options import ExportOptions, GraphOptions, ProofOptions, Target
+from deepvit.export.options import ExportOptions, Target
 from deepvit.measure.options import WeightOptions
-from deepvit.runtime.options import Help
 
 from .build import build_one, runnable_file
 from .terminal.console import check_json, out, print_next, write_json
@@ -20,11 +16,8 @@ from .terminal.progress import steps
 
 def export(
     variant: Variant,
-    graph: GraphOptions,
     weights: WeightOptions,
-    proof: ProofOptions,
-    quantization: QuantizationOptions,
-    output: Annotated[pathlib.Path | None, Help("Folder; artifacts/VARIANT-PRECISION if not given.")] = None,
+    options: ExportOptions,
     compute_capabilities: ComputeCapabilities = (),
     json_path: Json = None,
 ) -> None:
@@ -36,15 +29,10 @@ def export(
     from deepvit.runtime.trt.machine import this_machine
 
     check_json(json_path)
-    if graph.outputs is Outputs.MAPS and graph.target is Target.AUTO:  # no engine gives maps
-        graph = dataclasses.replace(graph, target=Target.ONNX)
-    options = ExportOptions(
-        graph=graph,
-        output=output or pathlib.Path("artifacts") / f"{find_variant(variant).name}-{graph.precision.value}",
-        quantization=quantization,
-        **dataclasses.asdict(proof),
-    )
-    engines = choose_engines(graph.target, compute_capabilities, this_machine())
+    find_variant(variant)  # an unknown one is refused before this machine is looked at
+    if options.graph.outputs is Outputs.MAPS and options.graph.target is Target.AUTO:  # no engine gives maps
+        options = dataclasses.replace(options, graph=dataclasses.replace(options.graph, target=Target.ONNX))
+    engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
     loaded = weights.load(variant)
     with steps() as step:
         artifact = export_artifact(loaded, options, step)
@@ -55,9 +43,9 @@ def export(
     record = artifact.manifest.files["model.onnx"]
     out.print(f"wrote {artifact.folder}/model.onnx, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}")
     for choice in engines.build:
-        artifact = build_one(artifact, choice, proof.imagenet)
+        artifact = build_one(artifact, choice, options.imagenet)
     if skipped := engines.describe(artifact.folder):
         out.print(skipped)
     write_json(json_path, artifact.manifest.to_json)
     written = shlex.quote(str(artifact.folder / runnable_file(artifact)))
-    print_next(f"eval {written} --imagenet {shlex.quote(proof.imagenet or '/data')}")
+    print_next(f"eval {written} --imagenet {shlex.quote(options.imagenet or '/data')}")
