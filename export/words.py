@@ -103,7 +103,7 @@ def _describe_engine(engine: Engine, machine: Machine) -> Iterator[str | rich.ta
     yield f"engine {engine.file}: {_engine_line(engine)}"
     tuned = f"tuned on {engine.gpu}, driver {engine.driver}" if engine.gpu else "built without a GPU"
     flags = [name for name in ("version_compatible", "weight_stripped") if getattr(engine, name)]
-    flags += [f"{name} {value}" for name, value in engine.options.items()]
+    flags += [f"{name} {value}" for name, value in engine.options.model_dump().items()]
     yield f"{tuned}; hardware-compatible {engine.hardware_compatible.value}; {', '.join(flags) or 'no further options'}"
     faults = misfits(engine, machine)
     yield f"runs here: {'no: ' + '; '.join(faults) if faults else 'yes'}"

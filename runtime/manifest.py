@@ -143,7 +143,15 @@ class FoldRecord(_Record):
     max_abs_bias: float
 
 
-class GraphForm(_Record):
+class _Partial(_Record):
+    """A record in whose JSON what is None is left out."""
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_none(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+class GraphForm(_Partial):
     """The form that the graph was written in, and what it is made of; None where the manifest does not say."""
 
     opset: PositiveInt | None = None
@@ -153,11 +161,6 @@ class GraphForm(_Record):
     gemms: Count | None = None
     convolutions: Count | None = None
     quantized_gemms: Count | None = None  # None: there are none
-
-    @pydantic.model_serializer(mode="wrap")
-    def _said(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not said."""
-        return {name: value for name, value in write(self).items() if value is not None}
 
 
 class ParityStage(_Record):
@@ -222,6 +225,13 @@ class Census(_Record):
     gemms_attributed: int | None = None  # how many of the network's GEMMs and convolutions the inspector names
 
 
+class BuildLimits(_Partial):
+    """What bounded the search for an engine's kernels; None where the library's default did."""
+
+    workspace_bytes: PositiveInt | None = None  # of scratch memory that a layer may take
+    optimization_level: Count | None = None  # 0 builds fastest, 5 searches longest
+
+
 class Engine(_Record):
     """One engine, where it can run, and what is in it."""
 
@@ -236,7 +246,7 @@ class Engine(_Record):
     hardware_compatible: HardwareCompatibility = HardwareCompatibility.NONE
     version_compatible: bool = False  # loads in later TensorRT versions of the same major, by host code in the plan
     weight_stripped: bool = False  # its weights come from model.onnx when it is loaded
-    options: dict[str, int] = {}  # workspace_bytes, optimization_level
+    options: BuildLimits = BuildLimits()
 
 
 class FileRecord(_Record):

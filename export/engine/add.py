@@ -15,7 +15,7 @@ from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import Backend, BatchRange, Engine, Grid, Manifest, ParityStage, Precision
+from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.tensors import Images
@@ -165,7 +165,6 @@ def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes
 def _record(built: Built, options: EngineOptions, batch: BatchRange, machine: Machine) -> Engine:
     is_tuned_here = options.backend is Backend.TENSORRT
     layers = None if built.inspector is None else layers_from_inspector(built.inspector)
-    limits = {"workspace_bytes": options.workspace_bytes, "optimization_level": options.optimization_level}
     return Engine(
         file=options.backend.plan,
         backend=options.backend,
@@ -178,7 +177,7 @@ def _record(built: Built, options: EngineOptions, batch: BatchRange, machine: Ma
         hardware_compatible=options.hardware_compatible,
         version_compatible=options.version_compatible,
         weight_stripped=options.weight_stripped,
-        options={name: value for name, value in limits.items() if value is not None},
+        options=BuildLimits(workspace_bytes=options.workspace_bytes, optimization_level=options.optimization_level),
     )
 
 

@@ -22,7 +22,7 @@ from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import Target
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits, HardwareCompatibility
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
@@ -94,7 +94,8 @@ def test_a_tensorrt_engine_is_proved_and_recorded(artifact, on_gpu):
     manifest = add_engine(artifact, options, quiet).manifest
     (engine,) = manifest.engines
     assert (engine.gpu, engine.driver, engine.compute_capability) == (HERE.gpu, HERE.driver, "8.9")
-    assert engine.options == {"workspace_bytes": 1 << 30, "optimization_level": 3}
+    assert engine.options == BuildLimits(workspace_bytes=1 << 30, optimization_level=3)
+    assert engine.options.model_dump() == {"workspace_bytes": 1 << 30, "optimization_level": 3}
     stage = manifest.parity[-1]
     assert (stage.stage, stage.against, stage.sqnr_db) == ("engine-tensorrt", "onnx-fp16", None)
     both = add_engine(artifact, RTX, quiet).manifest
