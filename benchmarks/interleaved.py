@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from deepvit.measure.bench.host import this_host
+from deepvit.measure.bench.conditions import conditions_here
 
 
 def interleave(
@@ -55,4 +55,4 @@ def write_result(name: str, content: dict[str, object]) -> None:
 
 def machine() -> dict[str, object]:
     """Describe this machine."""
-    return this_host().model_dump()
+    return conditions_here().model_dump()

@@ -12,7 +12,7 @@ from .terminal.options import RANDOM_WEIGHTS, Json, weight_flags
 from .terminal.progress import note, progress_bar
 
 if TYPE_CHECKING:
-    from deepvit.measure.evaluate.request import Opened
+    from deepvit.measure.evaluate.request import Contest
     from deepvit.measure.evaluate.result import Evaluation
 
 
@@ -25,22 +25,22 @@ def evaluate(
     from deepvit.measure.evaluate.request import open_request, run_request
 
     check_json(json_path)
-    opened = open_request(request)
-    _refuse_unusable_layouts(opened)
-    if any(each.has_random_weights for each in opened.models):
+    contest = open_request(request)
+    _refuse_unusable_layouts(contest)
+    if any(each.has_random_weights for each in contest.models):
         note(RANDOM_WEIGHTS)
-    with progress_bar("evaluating", len(opened.source)) as advance:
-        results = run_request(request, opened, advance)
-    first = opened.models[0]
+    with progress_bar("evaluating", len(contest.source)) as advance:
+        results = run_request(request, contest, advance)
+    first = contest.models[0]
     _show(results, first.session.classes if per_class else None)
-    if first.manifest is not None and opened.reference is None and len(results) == 1:
+    if first.manifest is not None and contest.reference is None and len(results) == 1:
         last = first.manifest.parity[-1]
         out.print(
             f"at export: {last.stage} agreed with {last.against} on {last.top1_agreement:.2%} of {last.images} images"
         )
     write_json(json_path, lambda: _to_json(results))
-    _judge(opened, results)
-    print_next(_after_eval(request, opened))
+    _judge(contest, results)
+    print_next(_after_eval(request, contest))
 
 
 def _show(results: "list[Evaluation]", classes: int | None) -> None:
@@ -65,18 +65,18 @@ def _to_json(results: "list[Evaluation]") -> str:
     return "[\n" + ",\n".join(result.model_dump_json(indent=2) for result in results) + "\n]"
 
 
-def _refuse_unusable_layouts(opened: "Opened") -> None:
+def _refuse_unusable_layouts(contest: "Contest") -> None:
     """Refuse what cannot even be run, before anything is.
 
     Raises:
         OutOfBoundsError: A manifest whose preprocessing cannot make the graph's input.
     """
-    for model in opened.models:
+    for model in contest.models:
         if model.layout_fault is not None:
             raise OutOfBoundsError(f"{model.name}: {model.layout_fault}; export it again")
 
 
-def _judge(opened: "Opened", results: "list[Evaluation]") -> None:
+def _judge(contest: "Contest", results: "list[Evaluation]") -> None:
     """Refuse results outside their bounds.
 
     Raises:
@@ -85,21 +85,21 @@ def _judge(opened: "Opened", results: "list[Evaluation]") -> None:
     from deepvit.measure.evaluate.verdict import evaluation_breaches
 
     refused = []
-    reference = None if opened.reference is None else opened.reference.precision
-    for model, faults, result in zip(opened.models, opened.faults, results, strict=True):
-        if found := [*faults, *evaluation_breaches(result, model.precision, reference)]:
-            refused.append(f"{model.name}: {', '.join(found)}")
+    reference = None if contest.reference is None else contest.reference.precision
+    for model, faults, result in zip(contest.models, contest.faults, results, strict=True):
+        if breaches := [*faults, *evaluation_breaches(result, model.precision, reference)]:
+            refused.append(f"{model.name}: {', '.join(breaches)}")
     if refused:
-        against = "" if opened.reference is None else f" against {opened.reference.name}"
+        against = "" if contest.reference is None else f" against {contest.reference.name}"
         raise OutOfBoundsError(f"not good enough{against}: {'; '.join(refused)}")
 
 
-def _after_eval(request: EvaluationRequest, opened: "Opened") -> str:
+def _after_eval(request: EvaluationRequest, contest: "Contest") -> str:
     """Return the command that usually follows an evaluation."""
-    first = opened.models[0]
+    first = contest.models[0]
     weights = "" if first.has_random_weights else weight_flags(request.weights) or " --pretrained"
     data = f"--imagenet {shlex.quote(request.dataset)}"
-    if first.manifest is not None and opened.reference is None:
+    if first.manifest is not None and contest.reference is None:
         return f"eval {shlex.quote(request.models[0])} {data} --reference pytorch{weights}"
     precision = "--fp16" if first.manifest is None else "--bf16"
     return f"export {first.variant or 'deepvit_32'} {precision}{weights} {data}"

@@ -59,8 +59,8 @@ def _version(*distributions: str) -> str | None:
 
 
 def _package(ability: str, module: str, distributions: tuple[str, ...], install: str) -> Finding:
-    found = _version(*distributions) if importlib.util.find_spec(module) else None
-    return Finding(ability, found is not None, found or f"missing {distributions[0]}; {install}")
+    version = _version(*distributions) if importlib.util.find_spec(module) else None
+    return Finding(ability, version is not None, version or f"missing {distributions[0]}; {install}")
 
 
 def _provider(provider: str, ability: str) -> Finding:
@@ -89,9 +89,9 @@ def _fast_types(machine: Machine) -> Finding:
     types = fast_types(machine.compute_capability)
     if not types:
         return Finding(ability, False, f"compute capability {machine.compute_capability} is unknown here; measure it")
-    listed = _names(types)
+    tensorrt = _names(types)
     rtx = _names(fast_types(machine.compute_capability, Backend.TENSORRT_RTX))
-    detail = f"by NVIDIA's tables {listed} in TensorRT, {rtx} in TensorRT-RTX; weights in INT8 save memory everywhere"
+    detail = f"by NVIDIA's tables {tensorrt} in TensorRT, {rtx} in TensorRT-RTX; weights in INT8 save memory everywhere"
     return Finding(ability, bool(types & {Precision.INT8, Precision.FP8}), detail)
 
 

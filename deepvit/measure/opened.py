@@ -117,13 +117,13 @@ class OpenedModel:
 
 
 def open_model(
-    model: str, how: SessionOptions, weights: WeightOptions, preprocess_as: str | None = None
+    model: str, sessions: SessionOptions, weights: WeightOptions, preprocess_as: str | None = None
 ) -> OpenedModel:
     """Open an artifact folder, a file of one, an ONNX file or plan of somebody else's, or a variant in PyTorch.
 
     Args:
         model: What the user named.
-        how: How its session is opened.
+        sessions: How its session is opened.
         weights: For a variant.
         preprocess_as: The variant whose preprocessing a file without a manifest takes.
 
@@ -135,9 +135,9 @@ def open_model(
         return open_torch(weights.load(model))
     if is_in_artifact(path):
         manifest = artifact_of(path).manifest
-        session = how.open(path)
+        session = sessions.open(path)
         return OpenedModel(name=model, session=session, preprocessing=manifest.preprocess, manifest=manifest)
-    session = how.open(path)
+    session = sessions.open(path)
     if preprocess_as is None:
         raise InputError(
             f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: ‹variant› deepvit_32"
@@ -169,9 +169,9 @@ def open_torch(loaded: LoadedModel) -> OpenedModel:
 
 
 def open_reference(
-    reference: str, opened: OpenedModel, how: SessionOptions, weights: WeightOptions
+    reference: str, model: OpenedModel, sessions: SessionOptions, weights: WeightOptions
 ) -> OpenedModel | None:
-    """Open what `opened` is compared with; None for "none".
+    """Open what `model` is compared with; None for "none".
 
     For "pytorch" these are exactly the weights that the artifact was made from, by their SHA-256.
 
@@ -181,10 +181,10 @@ def open_reference(
     if reference == "none":
         return None
     if reference != "pytorch":
-        return open_model(reference, how, weights)
-    if opened.manifest is None:
+        return open_model(reference, sessions, weights)
+    if model.manifest is None:
         raise InputError("‹reference› pytorch needs an artifact, whose manifest names the weights; give its folder")
-    return open_torch(load_weights_of(opened.manifest, weights))
+    return open_torch(load_weights_of(model.manifest, weights))
 
 
 def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:

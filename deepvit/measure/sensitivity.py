@@ -106,9 +106,9 @@ def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
     figure = new_figure((9, 6))
     upper, lower = figure.subplots(2, 1, sharex=True)
     for kind in kinds:
-        found = [rows.get(f"blocks.{block}.{kind}") for block in blocks]
+        series = [rows.get(f"blocks.{block}.{kind}") for block in blocks]
         for axes, name in ((upper, "alone_sqnr_db"), (lower, "left_out_sqnr_db")):
-            values = [_or_nan(None if row is None else getattr(row, name)) for row in found]
+            values = [_or_nan(None if row is None else getattr(row, name)) for row in series]
             axes.plot(blocks, values, marker="o", markersize=4, label=kind)
     if result.all_sqnr_db is not None:
         lower.axhline(result.all_sqnr_db, color="0.4", linestyle="--", label="all quantised")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import deepvit.commands.app
-from deepvit.measure.bench.host import Clocks, device_bytes, seen_clocks, this_host
+from deepvit.measure.bench.conditions import Clocks, conditions_here, device_bytes, seen_clocks
 from deepvit.measure.bench.options import BenchmarkOptions
 from deepvit.measure.bench.pictures import draw_benchmark
 from deepvit.measure.bench.result import Benchmark
@@ -88,7 +88,7 @@ def test_refusals():
 
 
 def test_the_machine_is_described():
-    host = this_host()
+    host = conditions_here()
     assert host.cpu
     assert host.cores >= 1
     assert "numpy" in host.versions

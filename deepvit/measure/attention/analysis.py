@@ -84,14 +84,14 @@ def head_similarity(maps: Float) -> Float:
     The mean cosine between the columns of two different heads; 1 where a block has one head.
     """
     blocks, heads, tokens, _ = maps.shape
-    found = np.ones(blocks)
+    similarity = np.ones(blocks)
     if heads == 1:
-        return found
+        return similarity
     for block in range(blocks):
         columns = _unit(maps[block].astype(np.float64), axis=1).reshape(heads, -1)
         gram = columns @ columns.T
-        found[block] = (gram.sum() - np.trace(gram)) / (heads * (heads - 1) * tokens)
-    return found
+        similarity[block] = (gram.sum() - np.trace(gram)) / (heads * (heads - 1) * tokens)
+    return similarity
 
 
 def feature_similarity(features: Float) -> Float:

@@ -87,10 +87,10 @@ class OnnxMaps:
     def maps(self, image: Images) -> AttentionMaps:
         """See `MapSource.maps`."""
         input_name = next(iter(self._graph.inputs))
-        found = self._graph.run({input_name: np.repeat(image, self._least, axis=0)})
-        blocks = sum(name.startswith(f"{FEATURES}.") for name in found)
-        before = np.stack([found[f"{BEFORE}.{index}"][0] for index in range(blocks)])
-        reattends = tuple(f"{AFTER}.{index}" in found for index in range(blocks))
-        after = [found[f"{AFTER}.{i}"][0] if mixes else before[i] for i, mixes in enumerate(reattends)]
-        features = np.stack([found[f"{FEATURES}.{index}"][0] for index in range(blocks)])
+        outputs = self._graph.run({input_name: np.repeat(image, self._least, axis=0)})
+        blocks = sum(name.startswith(f"{FEATURES}.") for name in outputs)
+        before = np.stack([outputs[f"{BEFORE}.{index}"][0] for index in range(blocks)])
+        reattends = tuple(f"{AFTER}.{index}" in outputs for index in range(blocks))
+        after = [outputs[f"{AFTER}.{i}"][0] if mixes else before[i] for i, mixes in enumerate(reattends)]
+        features = np.stack([outputs[f"{FEATURES}.{index}"][0] for index in range(blocks)])
         return AttentionMaps(before=before, after=np.stack(after), features=features, reattends=reattends)

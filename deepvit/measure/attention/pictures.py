@@ -22,53 +22,57 @@ HEADS_PER_ROW = 6
 HEAT, SIGNED_HEAT = "inferno", "coolwarm"
 
 
-def describe_attention(found: AttentionAnalysis) -> Iterator[str]:
+def describe_attention(analysis: AttentionAnalysis) -> Iterator[str]:
     """Yield how alike the blocks attend."""
-    note = " (random weights)" if found.random_weights else ""
-    yield f"model         {found.model}{note}, {found.runs_on}"
-    pairs, mixed = len(found.reattends) - 1, sum(found.reattends)
-    yield f"blocks        {len(found.reattends)}, {mixed} with re-attention; means over {len(found.images)} images"
+    note = " (random weights)" if analysis.random_weights else ""
+    yield f"model         {analysis.model}{note}, {analysis.runs_on}"
+    blocks, mixed = len(analysis.reattends), sum(analysis.reattends)
+    yield f"blocks        {blocks}, {mixed} with re-attention; means over {len(analysis.images)} images"
     for name, similar, matrix, heads in (
-        ("softmaxed", found.similar_blocks_before, found.similarity_before, found.heads_before),
-        ("mixed", found.similar_blocks_after, found.similarity_after, found.heads_after),
+        ("softmaxed", analysis.similar_blocks_before, analysis.similarity_before, analysis.heads_before),
+        ("mixed", analysis.similar_blocks_after, analysis.similarity_after, analysis.heads_after),
     ):
         if name == "mixed" and not mixed:
             continue
         neighbours = np.diagonal(np.array(matrix), offset=1)
         yield (
-            f"{name:14s}{similar} of {pairs} blocks attend like the one before (≥ {found.threshold:g}){note}; "
+            f"{name:14s}{similar} of {blocks - 1} blocks attend like the one before (≥ {analysis.threshold:g}){note}; "
             f"similarity of neighbours {neighbours.min():.3f} to {neighbours.max():.3f}, between heads "
             f"{min(heads):.3f} to {max(heads):.3f}"
         )
-    features = np.diagonal(np.array(found.features), offset=1)
+    features = np.diagonal(np.array(analysis.features), offset=1)
     yield f"features      similarity of neighbours {features.min():.3f} to {features.max():.3f}{note}"
 
 
-def similarity_figure(found: AttentionAnalysis) -> "Figure":
+def similarity_figure(analysis: AttentionAnalysis) -> "Figure":
     """Draw the cross-layer similarities as matrices, and the similarity between heads block by block.
 
     Raises:
         MissingError: matplotlib is not installed.
     """
     figure = new_figure((12.5, 4.0))
-    panels = [("softmaxed maps", found.similarity_before, found.similar_blocks_before)]
-    if any(found.reattends):
-        panels.append(("mixed maps", found.similarity_after, found.similar_blocks_after))
+    panels = [("softmaxed maps", analysis.similarity_before, analysis.similar_blocks_before)]
+    if any(analysis.reattends):
+        panels.append(("mixed maps", analysis.similarity_after, analysis.similar_blocks_after))
     axes = figure.subplots(1, len(panels) + 2, width_ratios=[1.25] * (len(panels) + 1) + [1.1])
     for panel, (name, matrix, similar) in zip(axes, panels, strict=False):
-        _draw_matrix(figure, panel, matrix, f"{name}: {similar} of {len(matrix) - 1} similar\n(≥ {found.threshold:g})")
-    _draw_matrix(figure, axes[-2], found.features, "features\n")
-    blocks = range(len(found.reattends))
-    axes[-1].plot(blocks, found.heads_before, marker="o", markersize=3, label="softmaxed")
-    if any(found.reattends):
-        axes[-1].plot(blocks, found.heads_after, marker="o", markersize=3, label="mixed")
+        _draw_matrix(
+            figure, panel, matrix, f"{name}: {similar} of {len(matrix) - 1} similar\n(≥ {analysis.threshold:g})"
+        )
+    _draw_matrix(figure, axes[-2], analysis.features, "features\n")
+    blocks = range(len(analysis.reattends))
+    axes[-1].plot(blocks, analysis.heads_before, marker="o", markersize=3, label="softmaxed")
+    if any(analysis.reattends):
+        axes[-1].plot(blocks, analysis.heads_after, marker="o", markersize=3, label="mixed")
     axes[-1].set_title("similarity between heads\n", fontsize=9)
     axes[-1].set_xlabel("block")
-    axes[-1].set_ylim(-1.05 if min(found.heads_after) < 0 else 0, 1.05)
+    axes[-1].set_ylim(-1.05 if min(analysis.heads_after) < 0 else 0, 1.05)
     axes[-1].grid(alpha=0.3)
     axes[-1].legend(fontsize=8)
-    note = ", random weights" if found.random_weights else ""
-    figure.suptitle(f"{plain(found.model)}{note}: similarity between blocks, {len(found.images)} images", fontsize=10)
+    note = ", random weights" if analysis.random_weights else ""
+    figure.suptitle(
+        f"{plain(analysis.model)}{note}: similarity between blocks, {len(analysis.images)} images", fontsize=10
+    )
     return figure
 
 
@@ -192,8 +196,8 @@ def write_figures(folder: pathlib.Path, figures: Sequence[tuple[str, "Figure"]])
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"‹output› {folder} cannot be written: {error.strerror or error}") from error
-    written = []
+    paths = []
     for name, figure in figures:
-        written.append(folder / f"{name}.png")
-        save_figure(figure, written[-1], "‹output›")
-    return written
+        paths.append(folder / f"{name}.png")
+        save_figure(figure, paths[-1], "‹output›")
+    return paths

@@ -64,7 +64,7 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
 
 
 def analyse_attention(
-    opened: OpenedMaps, options: AttentionOptions, progress: Callable[[int, int], None]
+    model: OpenedMaps, options: AttentionOptions, progress: Callable[[int, int], None]
 ) -> tuple[AttentionAnalysis, list[pathlib.Path]]:
     """Run the images, and write the pictures.
 
@@ -79,47 +79,47 @@ def analyse_attention(
     mean_before = mean_after = np.zeros(())
     maps: AttentionMaps | None = None
     for index in range(len(source)):
-        decoded = decode_one(source, index, [opened.preprocessing])
+        decoded = decode_one(source, index, [model.preprocessing])
         progress(index + 1, len(source))
         if decoded.crop is None:
             logger.warning("left out: %s %s", source.name(index), decoded.error)
             continue
-        maps = opened.source.maps(model_input(decoded.crop[None], opened.preprocessing, opened.channels))
+        maps = model.source.maps(model_input(decoded.crop[None], model.preprocessing, model.channels))
         sums = AttentionSums.of(maps) if sums is None else sums + AttentionSums.of(maps)
         mean_before, mean_after = mean_before + maps.before.mean(axis=1), mean_after + maps.after.mean(axis=1)
         if len(names) < options.drawn:
-            pictures += _draw(opened, options, maps, decoded.crop, source.name(index))
+            pictures += _draw(model, options, maps, decoded.crop, source.name(index))
         names.append(source.name(index))
     if sums is None or maps is None:
         raise InputError(f"none of the {len(source)} images of {options.dataset} could be used")
     analysis = sums.analysis(
-        model=opened.name,
-        runs_on=opened.source.description,
-        random_weights=opened.random_weights,
+        model=model.name,
+        runs_on=model.source.description,
+        random_weights=model.random_weights,
         images=names,
         threshold=options.threshold,
         reattends=list(maps.reattends),
     )
-    title = f"{_titled(opened)}: maps, means over heads and {len(names)} images"
+    title = f"{_titled(model)}: maps, means over heads and {len(names)} images"
     means = mean_maps_figure(mean_before, mean_after, any(maps.reattends), title)
     pictures += write_figures(options.output, [("similarity", similarity_figure(analysis)), ("mean-maps", means)])
     return analysis, pictures
 
 
-def _titled(opened: OpenedMaps) -> str:
-    return f"{opened.name}, random weights" if opened.random_weights else opened.name
+def _titled(model: OpenedMaps) -> str:
+    return f"{model.name}, random weights" if model.random_weights else model.name
 
 
 def _draw(
-    opened: OpenedMaps, options: AttentionOptions, maps: AttentionMaps, crop: Crop, name: str
+    model: OpenedMaps, options: AttentionOptions, maps: AttentionMaps, crop: Crop, name: str
 ) -> list[pathlib.Path]:
     blocks = len(maps.before)
     mixed = [index for index, mixes in enumerate(maps.reattends) if mixes]
     block = options.block if options.block is not None else (mixed or [blocks - 1])[-1]
     if not 0 <= block < blocks:
-        raise InputError(f"‹block› {block}: {opened.name} has blocks 0 to {blocks - 1}")
+        raise InputError(f"‹block› {block}: {model.name} has blocks 0 to {blocks - 1}")
     stem = pathlib.PurePosixPath(name).with_suffix("").as_posix().replace("/", "-")
-    of = f"{_titled(opened)}, {name}: attention of the class token"
+    of = f"{_titled(model)}, {name}: attention of the class token"
     return write_figures(
         options.output,
         [

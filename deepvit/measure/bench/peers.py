@@ -62,12 +62,12 @@ def peers_from(text: str | None) -> tuple[Peer, ...]:
         return peers_here()
     if text == "none":
         return ()
-    known = {peer.value: peer for peer in Peer}
+    peer_by_name = {peer.value: peer for peer in Peer}
     names = [name.strip() for name in text.split(",")]
-    unknown = sorted(set(names) - set(known))
+    unknown = sorted(set(names) - set(peer_by_name))
     if unknown:
-        raise InputError(f"‹peers› {', '.join(unknown)}: expected none, or of {', '.join(known)}")
-    return tuple(known[name] for name in dict.fromkeys(names))
+        raise InputError(f"‹peers› {', '.join(unknown)}: expected none, or of {', '.join(peer_by_name)}")
+    return tuple(peer_by_name[name] for name in dict.fromkeys(names))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

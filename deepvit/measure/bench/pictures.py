@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_speed(axes: "Axes", found: Benchmark, colours: Sequence[str] | None = None) -> None:
+def draw_speed(axes: "Axes", benchmark: Benchmark, colours: Sequence[str] | None = None) -> None:
     """Draw latency (p50) against throughput, a line for each model, a point for each batch size."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    for place, model in enumerate(found.models):
+    for place, model in enumerate(benchmark.models):
         latency = [timing.p50_ms for timing in model.timings]
         speed = [timing.images_per_second for timing in model.timings]
         colour = None if colours is None else colours[place % len(colours)]
@@ -27,13 +27,13 @@ def draw_speed(axes: "Axes", found: Benchmark, colours: Sequence[str] | None = N
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_ylim(0, 1.12 * max(timing.images_per_second for model in found.models for timing in model.timings))
+    axes.set_ylim(0, 1.12 * max(timing.images_per_second for model in benchmark.models for timing in model.timings))
     axes.set_xlabel("latency of a run in ms, median (numbers: batch size)")
     axes.set_ylabel("images per second")
     axes.grid(alpha=0.25)
 
 
-def draw_benchmark(found: Benchmark, path: pathlib.Path) -> None:
+def draw_benchmark(benchmark: Benchmark, path: pathlib.Path) -> None:
     """Write latency against throughput to a PNG, SVG or PDF file.
 
     Raises:
@@ -42,9 +42,9 @@ def draw_benchmark(found: Benchmark, path: pathlib.Path) -> None:
     """
     figure = new_figure((7, 4.6))
     axes = figure.add_subplot()
-    draw_speed(axes, found)
+    draw_speed(axes, benchmark)
     axes.legend(fontsize=8)
-    host = found.host
-    random = "; random weights" if any(model.random_weights for model in found.models) else ""
+    host = benchmark.host
+    random = "; random weights" if any(model.random_weights for model in benchmark.models) else ""
     figure.suptitle(f"{host.gpu or host.cpu}, {host.cores} cores{random}", fontsize=9)
     save_figure(figure, path, "‹plot›")

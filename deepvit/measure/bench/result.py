@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from .host import Clocks, Host
+from .conditions import Clocks, Conditions
 
 Positive = Annotated[float, pydantic.Field(gt=0)]
 
@@ -63,7 +63,7 @@ class Benchmark(_Record):
     kind: Literal["benchmark"] = "benchmark"
     command: str
     baseline: str
-    host: Host
+    host: Conditions
     clocks: Clocks
     rounds: int
     models: Annotated[list[Timed], pydantic.Field(min_length=1)]

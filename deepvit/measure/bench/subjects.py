@@ -18,7 +18,11 @@ from .worker import FileOpener
 
 
 def subjects_of(
-    models: Sequence[str], peers: Sequence[Peer], how: SessionOptions, weights: WeightOptions, largest_batch: int
+    models: Sequence[str],
+    peers: Sequence[Peer],
+    sessions: SessionOptions,
+    weights: WeightOptions,
+    largest_batch: int,
 ) -> list[Subject]:
     """Return the peers, the first of which is the baseline, and then the models.
 
@@ -27,9 +31,9 @@ def subjects_of(
     Raises:
         InputError, ModelError: A model that is not there, or of a variant that nobody says.
     """
-    found = [_subject(name, how, weights, largest_batch) for name in models]
+    subjects = [_subject(name, sessions, weights, largest_batch) for name in models]
     if not peers:
-        return found
+        return subjects
     variant, batch = _variant_of(models[0]), BatchRange(min=1, opt=1, max=largest_batch)
     if variant is None:
         raise InputError(f"{models[0]} has no manifest that names its variant; give ‹peers› none, or it not first")
@@ -42,8 +46,8 @@ def subjects_of(
                 peer=peer,
                 variant=variant,
                 weights=peer_weights,
-                provider=how.provider or "cpu",
-                threads=how.threads,
+                provider=sessions.provider or "cpu",
+                threads=sessions.threads,
                 batch=batch,
             ),
             random_weights=peer_weights.are_random,
@@ -51,15 +55,19 @@ def subjects_of(
         )
         for peer in peers
     ]
-    return [*peer_subjects, *found]
+    return [*peer_subjects, *subjects]
 
 
-def _subject(name: str, how: SessionOptions, weights: WeightOptions, largest_batch: int) -> Subject:
+def _subject(name: str, sessions: SessionOptions, weights: WeightOptions, largest_batch: int) -> Subject:
     path = pathlib.Path(name)
     if VARIANT_NAME.fullmatch(name) and not path.exists():
         batch = BatchRange(min=1, opt=1, max=largest_batch)
         opener = PeerOpener(
-            peer=Peer.PYTORCH, variant=find_variant(name).name, weights=weights, threads=how.threads, batch=batch
+            peer=Peer.PYTORCH,
+            variant=find_variant(name).name,
+            weights=weights,
+            threads=sessions.threads,
+            batch=batch,
         )
         sha256 = weights.load(name).weights.sha256
         return Subject(name=name, opener=opener, random_weights=weights.are_random, weights_sha256=sha256)
@@ -67,20 +75,24 @@ def _subject(name: str, how: SessionOptions, weights: WeightOptions, largest_bat
         raise InputError(f"{path} does not exist; export it: ‹deepvit› export deepvit_32 ‹fp16›")
     artifact = _artifact(path)
     if artifact is None:
-        return Subject(name=name, opener=_file_opener(path, how), bytes=path.stat().st_size)
-    plan = engine_here(artifact, allow_host_code=how.allow_host_code) if path.is_dir() and not how.provider else None
+        return Subject(name=name, opener=_file_opener(path, sessions), bytes=path.stat().st_size)
+    plan = (
+        engine_here(artifact, allow_host_code=sessions.allow_host_code)
+        if path.is_dir() and not sessions.provider
+        else None
+    )
     file = artifact.folder / (plan or MODEL) if path.is_dir() else path
     return Subject(
         name=name,
-        opener=_file_opener(file, how),
+        opener=_file_opener(file, sessions),
         bytes=file.stat().st_size if file.is_file() else None,
         random_weights=artifact.manifest.has_random_weights,
         weights_sha256=artifact.manifest.weights.sha256,
     )
 
 
-def _file_opener(path: pathlib.Path, how: SessionOptions) -> FileOpener:
-    return FileOpener(path=path, **dataclasses.asdict(how))
+def _file_opener(path: pathlib.Path, sessions: SessionOptions) -> FileOpener:
+    return FileOpener(path=path, **dataclasses.asdict(sessions))
 
 
 def _artifact(path: pathlib.Path) -> Artifact | None:

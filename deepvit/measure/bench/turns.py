@@ -14,7 +14,7 @@ from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.tensors import Logits
 
-from .host import Clocks, device_bytes, seen_clocks, this_host
+from .conditions import Clocks, conditions_here, device_bytes, seen_clocks
 from .options import BenchmarkOptions
 from .result import Benchmark, Ratio, Skipped, Timed, Timing
 from .worker import BenchmarkWorker, Opener
@@ -85,7 +85,7 @@ def run_benchmark(
         return Benchmark(
             command=command,
             baseline=base.name,
-            host=this_host(),
+            host=conditions_here(),
             clocks=clocks,
             rounds=options.rounds,
             models=[
@@ -143,9 +143,9 @@ def _measure(
         for index in range(options.rounds):
             for name, worker in _rotated(list(active.items()), index):
                 reply = worker.turn(batch, options.turn_s, options.turn_runs)
-                found = measured[name, batch]
-                found.turns.append(reply.seconds)
-                found.host_bytes = reply.peak_host_bytes
+                measurement = measured[name, batch]
+                measurement.turns.append(reply.seconds)
+                measurement.host_bytes = reply.peak_host_bytes
                 done += 1
                 progress(done, total)
             clocks = seen_clocks(clocks)
@@ -161,15 +161,15 @@ def _rotated(items: list[tuple[str, BenchmarkWorker]], places: int) -> Iterator[
 
 def _warm_up(worker: BenchmarkWorker, batch: int, options: BenchmarkOptions) -> _Measured:
     """Run until the medians of two halves agree, or the time for it is over."""
-    found, end = _Measured(), time.perf_counter() + options.warm_up_s
+    measurement, end = _Measured(), time.perf_counter() + options.warm_up_s
     before = None
-    while not found.is_stable and time.perf_counter() < end:
+    while not measurement.is_stable and time.perf_counter() < end:
         seconds = worker.turn(batch, options.turn_s, options.turn_runs).seconds
-        found.warm_up_runs += len(seconds) + 1
+        measurement.warm_up_runs += len(seconds) + 1
         now = statistics.median(seconds)
-        found.is_stable = before is not None and abs(now - before) <= STABLE * before
+        measurement.is_stable = before is not None and abs(now - before) <= STABLE * before
         before = now
-    return found
+    return measurement
 
 
 def _timed(
@@ -180,17 +180,17 @@ def _timed(
     measured: dict[tuple[str, int], _Measured],
 ) -> Timed:
     worker = workers[subject.name]
-    opened, expected = worker.opened, workers[base.name].opened
+    reply, expected = worker.opening, workers[base.name].opening
     is_same = subject.weights_sha256 is not None and subject.weights_sha256 == base.weights_sha256
-    is_comparable = is_same and opened.dtype == expected.dtype
+    is_comparable = is_same and reply.dtype == expected.dtype
     return Timed(
         name=subject.name,
-        runs_on=opened.runs_on,
+        runs_on=reply.runs_on,
         random_weights=subject.random_weights,
         bytes=subject.bytes,
-        open_s=opened.open_s,
+        open_s=reply.open_s,
         first_answer_s=worker.first_answer_s,
-        sqnr_db=_distance(opened.logits, expected.logits) if is_comparable else None,
+        sqnr_db=_distance(reply.logits, expected.logits) if is_comparable else None,
         timings=[
             _timing(batch, measured[subject.name, batch], measured[base.name, batch])
             for batch in options.batches
@@ -206,9 +206,9 @@ def _distance(logits: Logits, expected: Logits) -> float | None:
     return sqnr_db(float((wide**2).sum()), float(((logits - wide) ** 2).sum()))
 
 
-def _timing(batch: int, found: _Measured, base: _Measured) -> Timing:
-    runs = 1e3 * np.array([seconds for turn in found.turns for seconds in turn])
-    ratios = [own / other for own, other in zip(found.throughputs(batch), base.throughputs(batch), strict=True)]
+def _timing(batch: int, measurement: _Measured, base: _Measured) -> Timing:
+    runs = 1e3 * np.array([seconds for turn in measurement.turns for seconds in turn])
+    ratios = [own / other for own, other in zip(measurement.throughputs(batch), base.throughputs(batch), strict=True)]
     p50, p90, p99 = (float(value) for value in np.percentile(runs, (50, 90, 99)))
     low, median, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
     return Timing(
@@ -219,8 +219,8 @@ def _timing(batch: int, found: _Measured, base: _Measured) -> Timing:
         p99_ms=p99,
         images_per_second=1e3 * batch * len(runs) / float(runs.sum()),
         ratio=Ratio(median=median, low=low, high=high),
-        warm_up_runs=found.warm_up_runs,
-        is_stable=found.is_stable,
-        peak_host_bytes=found.host_bytes,
-        peak_device_bytes=found.device_bytes,
+        warm_up_runs=measurement.warm_up_runs,
+        is_stable=measurement.is_stable,
+        peak_host_bytes=measurement.host_bytes,
+        peak_device_bytes=measurement.device_bytes,
     )

@@ -11,42 +11,42 @@ if TYPE_CHECKING:
     pass
 
 
-def describe_benchmark(found: Benchmark) -> Iterator[str | rich.table.Table]:
+def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]:
     """Yield the machine, what each model takes to open, and a table for each batch size."""
-    host = found.host
+    host = benchmark.host
     gpu = f", {host.gpu}" if host.gpu else ", no GPU"
-    yield f"machine       {host.cpu}, {host.cores} cores{gpu}; {describe_clocks(found)}"
+    yield f"machine       {host.cpu}, {host.cores} cores{gpu}; {describe_clocks(benchmark)}"
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("model", "runs on", "size", "first answer", "SQNR to the baseline"):
         table.add_column(column, overflow="fold")
-    for model in found.models:
+    for model in benchmark.models:
         size = "" if model.bytes is None else f"{model.bytes / 1e6:.0f} MB"
         name = _named(model)
         sqnr = "" if model.sqnr_db is None else f"{model.sqnr_db:.0f} dB"
         table.add_row(name, model.runs_on, size, f"{model.first_answer_s:.1f} s", sqnr)
     yield table
-    for batch in sorted({timing.batch for model in found.models for timing in model.timings}):
+    for batch in sorted({timing.batch for model in benchmark.models for timing in model.timings}):
         yield ""
-        yield f"batch {batch}, {found.rounds} rounds; latency in ms per run; × against {found.baseline}"
-        yield _table(found, batch)
-    for skipped in found.skipped:
+        yield f"batch {batch}, {benchmark.rounds} rounds; latency in ms per run; × against {benchmark.baseline}"
+        yield _table(benchmark, batch)
+    for skipped in benchmark.skipped:
         yield f"not timed: {skipped.name}: {skipped.why}"
 
 
-def describe_clocks(found: Benchmark) -> str:
+def describe_clocks(benchmark: Benchmark) -> str:
     """Return which clocks were seen, in words."""
-    seen = []
-    for name, clocks in (("CPU", found.clocks.cpu_mhz), ("GPU", found.clocks.gpu_mhz)):
+    ranges = []
+    for name, clocks in (("CPU", benchmark.clocks.cpu_mhz), ("GPU", benchmark.clocks.gpu_mhz)):
         if clocks is not None:
-            seen.append(f"{name} seen at {clocks[0]:.0f} to {clocks[1]:.0f} MHz")
-    return ", ".join(seen) or "clocks unknown"
+            ranges.append(f"{name} seen at {clocks[0]:.0f} to {clocks[1]:.0f} MHz")
+    return ", ".join(ranges) or "clocks unknown"
 
 
-def _table(found: Benchmark, batch: int) -> rich.table.Table:
+def _table(benchmark: Benchmark, batch: int) -> rich.table.Table:
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("model", "p50", "p90", "p99", "images/s", "×", "quartiles", "peak memory", "on the GPU"):
         table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
-    for model in found.models:
+    for model in benchmark.models:
         row = next((timing for timing in model.timings if timing.batch == batch), None)
         if row is None:
             continue
@@ -66,5 +66,5 @@ def _named(model: Timed) -> str:
     return f"{model.name} (random weights)" if model.random_weights else model.name
 
 
-def _megabytes(used: int | None) -> str:
-    return "" if used is None else f"{used / 1e6:.0f} MB"
+def _megabytes(peak_bytes: int | None) -> str:
+    return "" if peak_bytes is None else f"{peak_bytes / 1e6:.0f} MB"

@@ -15,7 +15,7 @@ from deepvit.runtime.processes import end_with_parent, without_interrupts
 from deepvit.runtime.session import Session, open_session
 from deepvit.runtime.tensors import Images, Logits
 
-from .host import peak_host_bytes
+from .conditions import peak_host_bytes
 
 Opener = Callable[[], Session]  # picklable
 SEED = 0
@@ -45,7 +45,7 @@ class FileOpener:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OpenedReply:
+class OpeningReply:
     """What a process says when its model has answered once."""
 
     runs_on: str
@@ -82,10 +82,10 @@ class BenchmarkWorker:
         with without_interrupts():
             self._process.start()
         theirs.close()
-        opened = self._reply(START_S)
-        assert isinstance(opened, OpenedReply)
+        reply = self._reply(START_S)
+        assert isinstance(reply, OpeningReply)
         self.first_answer_s = time.perf_counter() - start  # the process started, everything loaded, one image run
-        self.opened = opened
+        self.opening = reply
 
     @property
     def pid(self) -> int:
@@ -99,7 +99,7 @@ class BenchmarkWorker:
         assert isinstance(reply, TurnReply)
         return reply
 
-    def _reply(self, timeout_s: float) -> OpenedReply | TurnReply:
+    def _reply(self, timeout_s: float) -> OpeningReply | TurnReply:
         try:
             if not self._pipe.poll(timeout_s):
                 self.close()
@@ -110,7 +110,7 @@ class BenchmarkWorker:
         if isinstance(reply, BaseException):
             self.close()
             raise reply
-        if not isinstance(reply, OpenedReply | TurnReply):
+        if not isinstance(reply, OpeningReply | TurnReply):
             raise TypeError(f"a reply of type {type(reply).__name__}")
         return reply
 
@@ -128,9 +128,9 @@ def _serve(pipe: Connection, opener: Opener) -> None:
     try:
         start = time.perf_counter()
         session = opener()
-        opened = time.perf_counter() - start
+        open_s = time.perf_counter() - start
         logits = session.run(made_images(session, 1))
-        pipe.send(OpenedReply(runs_on=session.description, open_s=opened, dtype=session.input.dtype, logits=logits))
+        pipe.send(OpeningReply(runs_on=session.description, open_s=open_s, dtype=session.input.dtype, logits=logits))
         while True:
             batch, seconds, least_runs = pipe.recv()
             pipe.send(_run_turn(session, batch, seconds, least_runs))
@@ -142,21 +142,21 @@ def _serve(pipe: Connection, opener: Opener) -> None:
 
 def _sendable(error: Exception) -> Exception:
     code = getattr(error, "exit_code", None)
-    said = " ".join(str(error).split())[:300] or type(error).__name__
+    text = " ".join(str(error).split())[:300] or type(error).__name__
     if code == MissingError.exit_code:
-        return MissingError(said)
-    return InputError(said if code is not None else f"{type(error).__name__}: {said}")
+        return MissingError(text)
+    return InputError(text if code is not None else f"{type(error).__name__}: {text}")
 
 
 def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> TurnReply:
     images = made_images(session, batch)
     session.run(images)
-    found: list[float] = []
-    while len(found) < least_runs or sum(found) < seconds:
+    durations: list[float] = []
+    while len(durations) < least_runs or sum(durations) < seconds:
         start = time.perf_counter()
         session.run(images)
-        found.append(time.perf_counter() - start)
-    return TurnReply(seconds=found, peak_host_bytes=peak_host_bytes())
+        durations.append(time.perf_counter() - start)
+    return TurnReply(seconds=durations, peak_host_bytes=peak_host_bytes())
 
 
 def made_images(session: Session, batch: int) -> Images:

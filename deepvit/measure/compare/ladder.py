@@ -48,48 +48,48 @@ class _Rung:
     """One way to run a model: its graph, or its engine, which is held against the graph."""
 
     stage: str
-    opened: OpenedModel
+    model: OpenedModel
     is_engine: bool = False
 
 
 @dataclasses.dataclass
-class _Seen:
-    """What was seen of all images so far; logits by model and rung."""
+class _Outputs:
+    """The outputs of all images so far, and their worst inputs; logits by model and rung."""
 
     names: list[str] = dataclasses.field(default_factory=list)
     thumbnails: list[bytes] = dataclasses.field(default_factory=list)
     expected: list[Logits] = dataclasses.field(default_factory=list)
-    got: dict[tuple[int, int], list[Logits]] = dataclasses.field(default_factory=dict)
+    logits: dict[tuple[int, int], list[Logits]] = dataclasses.field(default_factory=dict)
     input_max_abs: dict[int, float] = dataclasses.field(default_factory=dict)
     corrupt: list[Corrupt] = dataclasses.field(default_factory=list)
 
 
 def open_reference_for(
-    reference: str | None, models: Sequence[str], how: SessionOptions, weights: WeightOptions
+    reference: str | None, models: Sequence[str], sessions: SessionOptions, weights: WeightOptions
 ) -> OpenedModel:
     """Open what the models are compared with.
 
     Args:
         reference: pytorch, a path, or None: PyTorch where its weights are at hand, else the first of several models.
         models: As the user names them.
-        how: How sessions are opened.
+        sessions: How sessions are opened.
         weights: Where PyTorch weights come from.
 
     Raises:
         InputError: Nothing to compare with.
     """
     if reference not in (None, "pytorch"):
-        return open_model(str(reference), how, weights)
+        return open_model(str(reference), sessions, weights)
     path = pathlib.Path(models[0])
     if VARIANT_NAME.fullmatch(models[0]) and not path.exists():
-        return open_model(models[0], how, weights)
+        return open_model(models[0], sessions, weights)
     if not is_in_artifact(path):
         raise InputError(f"{path} has no {MANIFEST} that names its weights; give ‹reference› an artifact of them")
     manifest = artifact_of(path).manifest
     if manifest.has_random_weights or not weights.are_random:
         return open_torch(load_weights_of(manifest, weights))
     if reference is None and len(models) > 1:
-        return open_model(models[0], how, weights)
+        return open_model(models[0], sessions, weights)
     raise InputError(
         f"compare {path} with what? Give its weights by ‹checkpoint› FILE or ‹pretrained›, or ‹reference› another "
         "artifact"
@@ -99,7 +99,7 @@ def open_reference_for(
 def compare_models(
     models: Sequence[str],
     reference: OpenedModel,
-    how: SessionOptions,
+    sessions: SessionOptions,
     weights: WeightOptions,
     *,
     dataset: str | None,
@@ -111,7 +111,7 @@ def compare_models(
     Args:
         models: Artifact folders, files of them, or variants.
         reference: What they are compared with.
-        how: How sessions are opened.
+        sessions: How sessions are opened.
         weights: Of variants.
         dataset: A folder of images, labelled or not; the bundled photographs where None.
         count: At most so many of them, spread over it.
@@ -120,43 +120,45 @@ def compare_models(
     Raises:
         InputError: A model or folder that cannot be opened, other classes than the reference's, no usable image.
     """
-    ladders = [list(_rungs(name, how, weights)) for name in models]
+    ladders = [list(_rungs(name, sessions, weights)) for name in models]
     for ladder in ladders:
-        _require_same_classes(ladder[0].opened, reference)
+        _require_same_classes(ladder[0].model, reference)
     source = spread(bundled_samples() if dataset is None else open_images(dataset), count)
-    seen = _Seen()
+    outputs = _Outputs()
     for places in _chunks(len(source)):
-        _compare_chunk(source, places, ladders, reference, seen)
+        _compare_chunk(source, places, ladders, reference, outputs)
         progress(places.stop, len(source))
-    if not seen.names:
-        raise InputError(f"none of the {len(source)} images of {dataset} could be used: {seen.corrupt[0].error}")
+    if not outputs.names:
+        raise InputError(f"none of the {len(source)} images of {dataset} could be used: {outputs.corrupt[0].error}")
     return Comparison(
         reference=reference.name,
         dataset=dataset or "bundled photographs",
         list_sha256=list_sha256(source),
         listed=len(source),
-        compared=len(seen.names),
-        corrupt=seen.corrupt,
-        models=[_judged(index, name, ladders[index], reference, seen) for index, name in enumerate(models)],
+        compared=len(outputs.names),
+        corrupt=outputs.corrupt,
+        models=[_judged(index, name, ladders[index], reference, outputs) for index, name in enumerate(models)],
     )
 
 
-def _rungs(name: str, how: SessionOptions, weights: WeightOptions) -> Iterator[_Rung]:
+def _rungs(name: str, sessions: SessionOptions, weights: WeightOptions) -> Iterator[_Rung]:
     path = pathlib.Path(name)
     if not path.is_dir():
-        opened = open_model(name, how, weights)
+        model = open_model(name, sessions, weights)
         kind = "engine" if path.suffix in PLAN_SUFFIXES else "model"
-        yield _Rung(stage=f"{kind}-{_precision_text(opened)}", opened=opened)
+        yield _Rung(stage=f"{kind}-{_precision_text(model)}", model=model)
         return
-    graph = open_model(str(path / MODEL), how, weights)
-    yield _Rung(stage=f"onnx-{_precision_text(graph)}", opened=graph)
-    plan = engine_here(artifact_of(path), allow_host_code=how.allow_host_code) if how.provider is None else None
+    graph = open_model(str(path / MODEL), sessions, weights)
+    yield _Rung(stage=f"onnx-{_precision_text(graph)}", model=graph)
+    plan = (
+        engine_here(artifact_of(path), allow_host_code=sessions.allow_host_code) if sessions.provider is None else None
+    )
     if plan is not None:
-        yield _Rung(stage=f"engine {plan}", opened=open_model(str(path / plan), how, weights), is_engine=True)
+        yield _Rung(stage=f"engine {plan}", model=open_model(str(path / plan), sessions, weights), is_engine=True)
 
 
-def _precision_text(opened: OpenedModel) -> str:
-    return "unknown" if opened.precision is None else opened.precision.value
+def _precision_text(model: OpenedModel) -> str:
+    return "unknown" if model.precision is None else model.precision.value
 
 
 def _require_same_classes(model: OpenedModel, reference: OpenedModel) -> None:
@@ -172,34 +174,34 @@ def _chunks(images: int) -> Iterator[range]:
 
 
 def _compare_chunk(
-    source: ImageSource, places: range, ladders: Sequence[Sequence[_Rung]], reference: OpenedModel, seen: _Seen
+    source: ImageSource, places: range, ladders: Sequence[Sequence[_Rung]], reference: OpenedModel, outputs: _Outputs
 ) -> None:
-    preprocessings = [reference.preprocessing, *(ladder[0].opened.preprocessing for ladder in ladders)]
+    preprocessings = [reference.preprocessing, *(ladder[0].model.preprocessing for ladder in ladders)]
     decoded = list(decode_images(source, preprocessings, workers=0, indices=places))
-    seen.corrupt += [Corrupt(name=source.name(item.index), error=item.error) for item in decoded if not item.crops]
+    outputs.corrupt += [Corrupt(name=source.name(item.index), error=item.error) for item in decoded if not item.crops]
     good = [item for item in decoded if item.crops]
     if not good:
         return
     encoded = [source.read(item.index)[0] for item in good]
-    seen.names += [source.name(item.index) for item in good]
-    seen.thumbnails += [thumbnail(each) for each in encoded]
+    outputs.names += [source.name(item.index) for item in good]
+    outputs.thumbnails += [thumbnail(each) for each in encoded]
     reference_crops = np.stack([item.crops[0] for item in good])
     if reference.loaded is not None:
         normalised = timm_inputs(reference.loaded, encoded)
-        seen.expected.append(run_unchecked(reference.session, normalised))
+        outputs.expected.append(run_unchecked(reference.session, normalised))
     else:
         normalised = _normalised(reference_crops, reference)
-        seen.expected.append(run_unchecked(reference.session, _input(reference_crops, reference)))
+        outputs.expected.append(run_unchecked(reference.session, _input(reference_crops, reference)))
     for index, ladder in enumerate(ladders):
         crops = np.stack([item.crops[1 + index] for item in good])
-        made = _normalised(crops, ladder[0].opened)
-        worst = float(np.abs(made - normalised).max()) if made.shape == normalised.shape else float("inf")
-        seen.input_max_abs[index] = max(worst, seen.input_max_abs.get(index, 0.0))
-        if ladder[0].opened.layout_fault is not None:
+        inputs = _normalised(crops, ladder[0].model)
+        worst = float(np.abs(inputs - normalised).max()) if inputs.shape == normalised.shape else float("inf")
+        outputs.input_max_abs[index] = max(worst, outputs.input_max_abs.get(index, 0.0))
+        if ladder[0].model.layout_fault is not None:
             continue
         for height, rung in enumerate(ladder):
-            logits = run_unchecked(rung.opened.session, _input(crops, rung.opened))
-            seen.got.setdefault((index, height), []).append(logits)
+            logits = run_unchecked(rung.model.session, _input(crops, rung.model))
+            outputs.logits.setdefault((index, height), []).append(logits)
 
 
 def _input(crops: Crop, model: OpenedModel) -> Images:
@@ -212,50 +214,49 @@ def _normalised(crops: Crop, model: OpenedModel) -> Images:
     return model_input(crops, preprocessing, model.session.input.channels)
 
 
-def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedModel, seen: _Seen) -> ComparedModel:
-    opened = ladder[0].opened
-    is_same = opened.weights_sha256 is not None and opened.weights_sha256 == reference.weights_sha256
-    found = list(preprocessing_breaches(opened, reference))
-    if is_same and seen.input_max_abs[index] > INPUT_BOUND:
-        found.append(
-            f"its input differs from the reference's by up to {seen.input_max_abs[index]:.3g}, at most {INPUT_BOUND:g}"
-        )
-    expected = np.concatenate(seen.expected)
+def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedModel, outputs: _Outputs) -> ComparedModel:
+    model = ladder[0].model
+    is_same = model.weights_sha256 is not None and model.weights_sha256 == reference.weights_sha256
+    faults = list(preprocessing_breaches(model, reference))
+    input_max_abs = outputs.input_max_abs[index]
+    if is_same and input_max_abs > INPUT_BOUND:
+        faults.append(f"its input differs from the reference's by up to {input_max_abs:.3g}, at most {INPUT_BOUND:g}")
+    expected = np.concatenate(outputs.expected)
     stages, non_finite, worst = [], 0, []
     against, before = reference.name, expected
     for height, rung in enumerate(ladder):
-        if (index, height) not in seen.got:
+        if (index, height) not in outputs.logits:
             continue
-        logits = np.concatenate(seen.got[index, height])
+        logits = np.concatenate(outputs.logits[index, height])
         finite = np.isfinite(logits).all(axis=1) & np.isfinite(before).all(axis=1)
         non_finite = int((~finite).sum())
         if non_finite:
-            found.append(f"{rung.stage}: the logits of {non_finite} images are not finite")
+            faults.append(f"{rung.stage}: the logits of {non_finite} images are not finite")
         if finite.any():
             stage = compare_logits(
-                rung.stage, against, logits[finite], before[finite], top1_enforced=not opened.has_random_weights
+                rung.stage, against, logits[finite], before[finite], top1_enforced=not model.has_random_weights
             )
             stages.append(stage)
-            found += [f"{rung.stage}: {breach}" for breach in breaches(stage, _bound(rung, reference))]
+            faults += [f"{rung.stage}: {breach}" for breach in breaches(stage, _bound(rung, reference))]
         against, before = rung.stage, logits
     if stages:
-        worst = list(worst_images(seen.names, seen.thumbnails, before, expected))
+        worst = list(worst_images(outputs.names, outputs.thumbnails, before, expected))
     return ComparedModel(
         model=name,
-        runs_on=ladder[-1].opened.session.description,
-        precision=opened.precision,
-        random_weights=opened.has_random_weights,
-        input_max_abs=seen.input_max_abs[index] if np.isfinite(seen.input_max_abs[index]) else None,
+        runs_on=ladder[-1].model.session.description,
+        precision=model.precision,
+        random_weights=model.has_random_weights,
+        input_max_abs=input_max_abs if np.isfinite(input_max_abs) else None,
         stages=stages,
         non_finite=non_finite,
-        breaches=found,
+        breaches=faults,
         worst=worst,
     )
 
 
 def _bound(rung: _Rung, reference: OpenedModel) -> Bound:
     """Return what a rung must hold: an engine against its graph, a graph against the reference."""
-    precision = rung.opened.precision
+    precision = rung.model.precision
     if rung.is_engine and precision is not None:
         return ENGINE_BOUNDS.get(precision, FP32_BOUND)
     return bound_of(precision, reference.precision, FP32_BOUND)

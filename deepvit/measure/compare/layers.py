@@ -79,8 +79,8 @@ def compare_engine_layers(
         timing_cache=None,
         is_run=False,
     )
-    built = build_engine(_marked(artifact.read(MODEL), MODEL), job, None, bar, lambda _: None)
-    with_engine = _engine(built.plan, backend)
+    build = build_engine(_marked(artifact.read(MODEL), MODEL), job, None, bar, lambda _: None)
+    with_engine = _engine(build.plan, backend)
     runs = {"float32": _graph(reference, "the float32 graph", artifact.manifest.batch), "engine": with_engine.run}
     try:
         return _compare(runs, artifact.manifest.input.name, images)
@@ -108,8 +108,8 @@ def _marked(content: bytes, name: str) -> bytes:
     model = load_model(content)
     last: dict[str, str] = {}
     for node in model.graph.node:
-        if found := BLOCK.match(node.name):
-            last[found[1]] = node.output[0]
+        if match := BLOCK.match(node.name):
+            last[match[1]] = node.output[0]
     if not last:
         raise InputError(f"{name} has no nodes named blocks.N/…; only graphs that this tool exported can be compared")
     for block, tensor in last.items():
@@ -156,8 +156,8 @@ def _compare(runs: dict[str, Run], input_name: str, images: Images) -> list[Laye
         )
     (accuracy,) = Comparator.compare_accuracy(results, compare_func=SnrCompareFunc(snr_threshold=0.0))
     (iterations,) = accuracy.values()  # one pair of runners, one iteration
-    found = {name: float(result.snr) for name, result in iterations[0].items()}
-    return [LayerDistance(name, found[name]) for name in sorted(found, key=_order)]
+    snr_by_name = {name: float(result.snr) for name, result in iterations[0].items()}
+    return [LayerDistance(name, snr_by_name[name]) for name in sorted(snr_by_name, key=_order)]
 
 
 def _order(name: str) -> tuple[int, int]:

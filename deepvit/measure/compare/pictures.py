@@ -14,17 +14,19 @@ from ..figures import new_figure, plain, save_figure
 from .result import Comparison, WorstImage
 
 
-def draw_worst(found: Comparison, names: Sequence[str], path: pathlib.Path) -> None:
+def draw_worst(comparison: Comparison, names: Sequence[str], path: pathlib.Path) -> None:
     """Draw the worst images of every model, a row each, to a PNG, SVG or PDF file.
 
     Raises:
         InputError: The file cannot be written.
     """
-    rows = [model for model in found.models if model.worst]
+    rows = [model for model in comparison.models if model.worst]
     columns = max((len(model.worst) for model in rows), default=1)
     figure = new_figure((1.9 * max(columns, 3), 2.6 * max(len(rows), 1) + 0.4))
     figure.suptitle(
-        f"furthest from {plain(found.reference)}" if rows else f"no image differs from {plain(found.reference)}"
+        f"furthest from {plain(comparison.reference)}"
+        if rows
+        else f"no image differs from {plain(comparison.reference)}"
     )
     for part, model in zip(figure.subfigures(max(len(rows), 1), 1, squeeze=False)[:, 0], rows, strict=bool(rows)):
         part.suptitle(f"{plain(model.model)}{' (random weights)' if model.random_weights else ''}", fontsize=9)

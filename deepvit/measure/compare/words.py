@@ -11,21 +11,22 @@ from .result import ComparedModel, Comparison, LayerReport, WorstImage, steepest
 SHOWN = 3  # worst images of each model, in words
 
 
-def describe_comparison(found: Comparison, names: Sequence[str]) -> Iterator[str | rich.table.Table]:
+def describe_comparison(comparison: Comparison, names: Sequence[str]) -> Iterator[str | rich.table.Table]:
     """Yield the ladders, what does not hold, and the worst images; `names` are the classes'."""
-    yield f"reference     {found.reference}"
-    yield f"images        {found.compared} of {found.listed} in {found.dataset}, {len(found.corrupt)} corrupt"
+    yield f"reference     {comparison.reference}"
+    count = f"{comparison.compared} of {comparison.listed}"
+    yield f"images        {count} in {comparison.dataset}, {len(comparison.corrupt)} corrupt"
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("model", "stage", "against", "max abs", "SQNR", "top-1 agreement"):
         table.add_column(column, overflow="fold")
-    for model in found.models:
+    for model in comparison.models:
         name = _named(model)
         for stage in model.stages:
             agreement = f"{stage.top1_agreement:.2%}"
             table.add_row(name, stage.stage, stage.against, f"{stage.max_abs:.2e}", db_text(stage.sqnr_db), agreement)
             name = ""
     yield table
-    for model in found.models:
+    for model in comparison.models:
         same = "the same bytes" if model.input_max_abs == 0 else f"differs by up to {_shown(model.input_max_abs)}"
         yield f"input of {_named(model)}: {same}"
         for worst in model.worst[:SHOWN]:

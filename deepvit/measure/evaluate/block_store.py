@@ -42,8 +42,8 @@ class BlockStore:
         rows = self._execute("SELECT arrays FROM blocks WHERE number = ?", (number,))
         if not rows:
             return None
-        with np.load(io.BytesIO(rows[0][0]), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        with np.load(io.BytesIO(rows[0][0]), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
 
     def write(self, number: int, arrays: Arrays) -> None:
         """Add a block, or replace it.

@@ -65,15 +65,15 @@ class Evaluator:
 
     def missing(self) -> list[int]:
         """Return the blocks that are not in the journal."""
-        found = self._journal.numbers()
-        return [number for number in range(self.blocks) if number not in found]
+        numbers = self._journal.numbers()
+        return [number for number in range(self.blocks) if number not in numbers]
 
     def images_done(self) -> int:
         """Return how many images the blocks in the journal have."""
-        found = self._journal.numbers()
-        has_last = self.blocks - 1 in found
+        numbers = self._journal.numbers()
+        has_last = self.blocks - 1 in numbers
         short = self.blocks * self.options.batch_size - len(self.source)
-        return len(found) * self.options.batch_size - (short if has_last else 0)
+        return len(numbers) * self.options.batch_size - (short if has_last else 0)
 
     def run(self, numbers: Sequence[int], progress: Advance | None = None) -> None:
         """Run blocks through every model, and note what comes out.
@@ -125,40 +125,40 @@ class Evaluator:
                 yield ready, inputs.result()
 
     def _inputs(self, block: Block) -> list[Images]:
-        made: dict[tuple[str, int], Images] = {}
+        input_by_key: dict[tuple[str, int], Images] = {}
         inputs = []
         for model in self._all:
             channels = model.session.input.channels
             key = (model.preprocessing.model_dump_json(), channels)
-            if key not in made:
+            if key not in input_by_key:
                 place = next(i for i, each in enumerate(self._croppings) if each.crops_like(model.preprocessing))
-                made[key] = model_input(block.crops[place], model.preprocessing, channels)
-            inputs.append(made[key])
+                input_by_key[key] = model_input(block.crops[place], model.preprocessing, channels)
+            inputs.append(input_by_key[key])
         return inputs
 
     def _score(self, block: Block, inputs: Sequence[Images]) -> dict[str, npt.NDArray[np.generic]]:
         """Return what the journal keeps of a block: its labels and faults, and each model's records and seconds."""
-        kept = block_head(block)
+        records = block_head(block)
         if not len(block.labels):
-            return kept
+            return records
         expected = None
         if self.reference is not None:
             expected = self._expected(block, self.reference, inputs[-1])
-            kept |= _prefixed(REFERENCE, image_records(expected, None))
+            records |= _prefixed(REFERENCE, image_records(expected, None))
         for place, model in enumerate(self.models):
             start = time.perf_counter()
             logits = run_unchecked(model.session, inputs[place])
-            kept[f"{place}.seconds"] = np.array(time.perf_counter() - start)
-            kept |= _prefixed(str(place), image_records(logits, expected))
-        return kept
+            records[f"{place}.seconds"] = np.array(time.perf_counter() - start)
+            records |= _prefixed(str(place), image_records(logits, expected))
+        return records
 
     def _expected(self, block: Block, reference: Contestant, images: Images) -> Logits:
         """Return the reference's logits (n, classes), from its file where they are there."""
-        stored = self._reference_logits.read(block.number)
-        if stored is None:
-            stored = {"logits": run_unchecked(reference.session, images)}
-            self._reference_logits.write(block.number, stored)
-        return stored["logits"].astype(np.float32)
+        arrays = self._reference_logits.read(block.number)
+        if arrays is None:
+            arrays = {"logits": run_unchecked(reference.session, images)}
+            self._reference_logits.write(block.number, arrays)
+        return arrays["logits"].astype(np.float32)
 
     def _check_labels(self, block: Block) -> None:
         classes = self._all[0].session.classes
@@ -209,11 +209,11 @@ def _check_classes(models: Sequence[Contestant]) -> None:
 
 
 def _distinct_croppings(models: Sequence[Contestant]) -> list[Preprocessing]:
-    found: list[Preprocessing] = []
+    croppings: list[Preprocessing] = []
     for model in models:
-        if not any(each.crops_like(model.preprocessing) for each in found):
-            found.append(model.preprocessing)
-    return found
+        if not any(each.crops_like(model.preprocessing) for each in croppings):
+            croppings.append(model.preprocessing)
+    return croppings
 
 
 def _prefixed(prefix: str, arrays: dict[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.generic]]:

@@ -90,7 +90,7 @@ class EvaluationRequest:
         real_labels: The file of ReaL labels, where they are wanted.
         shards: How many processes.
         weights: For PyTorch.
-        how: How sessions are opened.
+        sessions: How sessions are opened.
         preprocess_as: The variant whose preprocessing a file without a manifest takes.
     """
 
@@ -106,5 +106,5 @@ class EvaluationRequest:
     real_labels: Annotated[pathlib.Path | None, Help("ReaL's real.json, for ImageNet's val.")] = None
     shards: Shards = dataclasses.field(default_factory=Shards)
     weights: Annotated[WeightOptions, Without("num_classes")] = dataclasses.field(default_factory=WeightOptions)
-    how: Annotated[SessionOptions, Without("threads")] = dataclasses.field(default_factory=SessionOptions)
+    sessions: Annotated[SessionOptions, Without("threads")] = dataclasses.field(default_factory=SessionOptions)
     preprocess_as: Annotated[str | None, Help("For a file without a manifest.", name="variant")] = None

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Opened:
+class Contest:
     """The models and images of a request; `faults` are the differences of preprocessing, by model."""
 
     models: tuple[OpenedModel, ...]
@@ -41,20 +41,22 @@ class Opened:
             each.session.close()
 
 
-def open_request(request: EvaluationRequest) -> Opened:
+def open_request(request: EvaluationRequest) -> Contest:
     """Open what a request names.
 
     Raises:
         InputError, ModelError, MissingError, DeviceError: A model, reference or dataset that cannot be opened.
     """
-    models = tuple(open_model(name, request.how, request.weights, request.preprocess_as) for name in request.models)
-    reference = open_reference(request.reference, models[0], request.how, request.weights)
+    models = tuple(
+        open_model(name, request.sessions, request.weights, request.preprocess_as) for name in request.models
+    )
+    reference = open_reference(request.reference, models[0], request.sessions, request.weights)
     if request.reference == "pytorch":
         for model in models[1:]:
             _require_same_weights(models[0], model)
     source = spread(open_dataset(request.dataset, models[0].session.classes), request.limit)
     faults = tuple(() if reference is None else tuple(preprocessing_breaches(each, reference)) for each in models)
-    return Opened(models=models, reference=reference, source=source, faults=faults)
+    return Contest(models=models, reference=reference, source=source, faults=faults)
 
 
 def _require_same_weights(first: OpenedModel, other: OpenedModel) -> None:
@@ -64,25 +66,25 @@ def _require_same_weights(first: OpenedModel, other: OpenedModel) -> None:
         )
 
 
-def run_request(request: EvaluationRequest, opened: Opened, progress: Advance) -> list[Evaluation]:
+def run_request(request: EvaluationRequest, contest: Contest, progress: Advance) -> list[Evaluation]:
     """Run a request and return a result for each model.
 
     Raises:
         InputError: No image could be used, a label that the models do not have, or the same evaluation is running.
         MissingError: The disk is full, or a process was killed.
     """
-    real = None if request.real_labels is None else read_real_labels(request.real_labels, opened.source)
-    contestants = [each.contestant for each in opened.models]
-    reference = None if opened.reference is None else opened.reference.contestant
-    with kept_options(request.options, contestants, reference, opened.source, request.keeping) as options:
-        evaluator = opened.evaluator(options)
+    real = None if request.real_labels is None else read_real_labels(request.real_labels, contest.source)
+    contestants = [each.contestant for each in contest.models]
+    reference = None if contest.reference is None else contest.reference.contestant
+    with kept_options(request.options, contestants, reference, contest.source, request.keeping) as options:
+        evaluator = contest.evaluator(options)
         missing = evaluator.missing()
         if request.keeping.resume:
             logger.warning("resuming: %d of %d blocks are there", evaluator.blocks - len(missing), evaluator.blocks)
         if request.shards.count > 1:
             if options.journal is None:
                 raise InputError("several processes share files in the cache folder; set DEEPVIT_CACHE to one")
-            opener = ShardOpener(_request_of_shard(request, options, len(opened.source)))
+            opener = ShardOpener(_request_of_shard(request, options, len(contest.source)))
             run_shards(evaluator, opener, request.shards, progress)
         else:
             evaluator.run(missing, progress)
@@ -98,7 +100,7 @@ def _request_of_shard(request: EvaluationRequest, options: EvaluationOptions, im
     return dataclasses.replace(
         request,
         options=dataclasses.replace(options, workers=-(-workers // processes)),
-        how=dataclasses.replace(request.how, threads=max(1, (os.cpu_count() or 1) // processes)),
+        sessions=dataclasses.replace(request.sessions, threads=max(1, (os.cpu_count() or 1) // processes)),
     )
 
 
@@ -110,10 +112,10 @@ class ShardOpener:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[Evaluator]:
-        opened = open_request(self.request)
-        evaluator = opened.evaluator(self.request.options)
+        contest = open_request(self.request)
+        evaluator = contest.evaluator(self.request.options)
         try:
             yield evaluator
         finally:
             evaluator.close()
-            opened.close()
+            contest.close()

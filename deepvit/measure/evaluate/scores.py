@@ -85,12 +85,12 @@ def image_records(logits: Logits, reference: Logits | None) -> dict[str, npt.NDA
 
 def _ranked(logits: Logits) -> npt.NDArray[np.int64]:
     """Return the TOP largest classes (n, TOP) of finite logits, equal ones by number as argmax has it; −1 beyond."""
-    left = logits.copy()
+    rest = logits.copy()
     ranks = np.full((len(logits), TOP), -1, np.int64)
     rows = np.arange(len(logits))
     for rank in range(min(TOP, logits.shape[1])):
-        ranks[:, rank] = left.argmax(axis=1)
-        left[rows, ranks[:, rank]] = -np.inf
+        ranks[:, rank] = rest.argmax(axis=1)
+        rest[rows, ranks[:, rank]] = -np.inf
     return ranks
 
 
@@ -156,11 +156,11 @@ class Scores:
 
     def by_class(self, reference: "Scores | None") -> list[ClassScore]:
         """Return the scores of every class that has images."""
-        found = []
+        class_scores = []
         for label in range(self.classes):
             rows = np.flatnonzero(self.labels == label)
             if len(rows):
-                found.append(
+                class_scores.append(
                     ClassScore(
                         label=label,
                         images=len(rows),
@@ -169,16 +169,16 @@ class Scores:
                         reference_top1=None if reference is None else percent(reference.is_right[rows]),
                     )
                 )
-        return found
+        return class_scores
 
     def reliability(self) -> list[ReliabilityBin]:
         """Return the images in bins of equal width by the probability of their top-1 class."""
         confidence = self.records["confidence"].astype(np.float64)
         bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-        found = []
+        reliability = []
         for index in range(BINS):
             rows = np.flatnonzero(bins == index)
-            found.append(
+            reliability.append(
                 ReliabilityBin(
                     low=100 * index / BINS,
                     high=100 * (index + 1) / BINS,
@@ -187,11 +187,11 @@ class Scores:
                     top1=percent(self.is_right[rows]) if len(rows) else None,
                 )
             )
-        return found
+        return reliability
 
     def real_top1(self, real: Sequence[Sequence[int]]) -> tuple[float | None, int]:
         """Return top-1 by sets of valid labels, one for each image, and of how many images; empty sets do not count."""
-        right = [chosen in valid for chosen, valid in zip(self.chosen.tolist(), real, strict=True) if valid]
+        right = [label in valid for label, valid in zip(self.chosen.tolist(), real, strict=True) if valid]
         return (100 * sum(right) / len(right) if right else None), len(right)
 
 

@@ -45,7 +45,7 @@ class Pass:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Listed:
+class _ImageSet:
     """What all models have in common: the blocks with an image, their labels, and the images that have none."""
 
     blocks: Sequence[Arrays]
@@ -71,28 +71,28 @@ def summarize(
     Raises:
         InputError: No image could be used.
     """
-    listed = _listed(blocks, run)
-    expected = None if reference is None else listed.scores(REFERENCE, models[0].session.classes)
+    image_set = _image_set(blocks, run)
+    expected = None if reference is None else image_set.scores(REFERENCE, models[0].session.classes)
     evaluations = []
     for place, model in enumerate(models):
-        scores = listed.scores(str(place), model.session.classes)
+        scores = image_set.scores(str(place), model.session.classes)
         agreement = None if expected is None or reference is None else scores.agreement_with(expected, reference.name)
-        seconds = sum(float(block[f"{place}.seconds"]) for block in listed.blocks)
-        evaluations.append(_evaluation(model, scores, listed, run, agreement, scores.by_class(expected), seconds))
+        seconds = sum(float(block[f"{place}.seconds"]) for block in image_set.blocks)
+        evaluations.append(_evaluation(model, scores, image_set, run, agreement, scores.by_class(expected), seconds))
     return evaluations
 
 
-def _listed(blocks: Sequence[Arrays], run: Pass) -> _Listed:
+def _image_set(blocks: Sequence[Arrays], run: Pass) -> _ImageSet:
     faults = [tuple(fault) for block in blocks for fault in json.loads(block[ERRORS].tobytes())]
     corrupt = [Corrupt(name=run.source.name(place), error=error) for place, error in faults]
     if len(corrupt) == len(run.source):
         first = corrupt[0]
         raise InputError(f"none of the {len(run.source)} images could be used; the first: {first.name} {first.error}")
-    used = [block for block in blocks if len(block[LABELS])]
+    filled = [block for block in blocks if len(block[LABELS])]
     bad = {place for place, _ in faults}
-    return _Listed(
-        blocks=used,
-        labels=np.concatenate([block[LABELS] for block in used]).astype(np.int64),
+    return _ImageSet(
+        blocks=filled,
+        labels=np.concatenate([block[LABELS] for block in filled]).astype(np.int64),
         valid=None if run.real is None else [run.real[i] for i in range(len(run.source)) if i not in bad],
         corrupt=corrupt,
     )
@@ -108,14 +108,14 @@ def _records(prefix: str, blocks: Sequence[Arrays]) -> dict[str, npt.NDArray[np.
 def _evaluation(
     model: Contestant,
     scores: Scores,
-    listed: _Listed,
+    image_set: _ImageSet,
     run: Pass,
     agreement: Agreement | None,
     per_class: list[ClassScore],
     model_seconds: float,
 ) -> Evaluation:
     bins = scores.reliability()
-    real_top1, real_images = (None, 0) if listed.valid is None else scores.real_top1(listed.valid)
+    real_top1, real_images = (None, 0) if image_set.valid is None else scores.real_top1(image_set.valid)
     return Evaluation(
         model=model.name,
         runs_on=model.session.description,
@@ -124,7 +124,7 @@ def _evaluation(
         list_sha256=list_sha256(run.source),
         listed=len(run.source),
         evaluated=scores.images,
-        corrupt=listed.corrupt,
+        corrupt=image_set.corrupt,
         top1=scores.top1(),
         top1_interval=wilson_interval(int(scores.is_right.sum()), scores.images),
         top5=scores.top5(),

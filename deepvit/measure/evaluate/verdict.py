@@ -12,14 +12,14 @@ def evaluation_breaches(result: Evaluation, precision: Precision | None, referen
     """Yield what a result does not hold, by the precisions of both; accuracy is asked of trained weights alone."""
     if result.non_finite:
         yield f"the logits of {result.non_finite} images are not finite"
-    found, bound = result.reference, bound_of(precision, reference, FLOAT32_BOUND)
-    if found is None:
+    agreement, bound = result.reference, bound_of(precision, reference, FLOAT32_BOUND)
+    if agreement is None:
         return
-    if bound.sqnr_db is not None and found.sqnr_db is not None and found.sqnr_db < bound.sqnr_db:
-        yield f"SQNR {found.sqnr_db:.1f} dB, at least {bound.sqnr_db:g}"
+    if bound.sqnr_db is not None and agreement.sqnr_db is not None and agreement.sqnr_db < bound.sqnr_db:
+        yield f"SQNR {agreement.sqnr_db:.1f} dB, at least {bound.sqnr_db:g}"
     if result.random_weights:
         return
-    if bound.top1_agreement is not None and found.agreement < 100 * bound.top1_agreement:
-        yield f"agreement {found.agreement:.2f}%, at least {bound.top1_agreement:.1%}"
-    if found.drop_interval.low > DEFAULT_MAX_DROP:
-        yield f"drop {found.drop:.2f} points, surely more than {DEFAULT_MAX_DROP}"
+    if bound.top1_agreement is not None and agreement.agreement < 100 * bound.top1_agreement:
+        yield f"agreement {agreement.agreement:.2f}%, at least {bound.top1_agreement:.1%}"
+    if agreement.drop_interval.low > DEFAULT_MAX_DROP:
+        yield f"drop {agreement.drop:.2f} points, surely more than {DEFAULT_MAX_DROP}"

@@ -42,16 +42,18 @@ def describe_evaluation(result: Evaluation) -> Iterator[str]:
     yield f"speed         {here} with decoding, {result.model_images_per_second:.1f} the model alone"
 
 
-def _describe_agreement(found: Agreement, note: str) -> Iterator[str]:
-    sqnr = "exact" if found.sqnr_db is None else f"SQNR {found.sqnr_db:.1f} dB"
+def _describe_agreement(agreement: Agreement, note: str) -> Iterator[str]:
+    sqnr = "exact" if agreement.sqnr_db is None else f"SQNR {agreement.sqnr_db:.1f} dB"
+    interval, drop = agreement.interval, agreement.drop_interval
     yield (
-        f"reference     {found.reference}: top-1 {found.top1:.2f}%, agreement {found.agreement:.2f}%{note} "
-        f"(95% interval {found.interval.low:.2f} to {found.interval.high:.2f}), {sqnr}, max abs {found.max_abs:.2e}"
+        f"reference     {agreement.reference}: top-1 {agreement.top1:.2f}%, agreement {agreement.agreement:.2f}%{note} "
+        f"(95% interval {interval.low:.2f} to {interval.high:.2f}), {sqnr}, max abs {agreement.max_abs:.2e}"
     )
     yield (
-        f"flips         {found.lost} lost, {found.gained} gained, {found.changed} from one wrong class to another: "
-        f"drop {found.drop:.2f} points (95% interval {found.drop_interval.low:.2f} to {found.drop_interval.high:.2f}, "
-        f"McNemar's p {found.mcnemar_p:.2g}){note}"
+        f"flips         {agreement.lost} lost, {agreement.gained} gained, "
+        f"{agreement.changed} from one wrong class to another: "
+        f"drop {agreement.drop:.2f} points (95% interval {drop.low:.2f} to {drop.high:.2f}, "
+        f"McNemar's p {agreement.mcnemar_p:.2g}){note}"
     )
 
 
@@ -60,11 +62,11 @@ def _table(results: Sequence[Evaluation]) -> rich.table.Table:
     for column in ("model", "top-1", "top-5", "calibration error", "agreement", "lost", "gained", "SQNR", "images/s"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for result in results:
-        found = result.reference
+        agreement = result.reference
         compared = ["", "", "", ""]
-        if found is not None:
-            sqnr = db_text(found.sqnr_db)
-            compared = [f"{found.agreement:.2f}%", f"{found.lost}", f"{found.gained}", sqnr]
+        if agreement is not None:
+            sqnr = db_text(agreement.sqnr_db)
+            compared = [f"{agreement.agreement:.2f}%", f"{agreement.lost}", f"{agreement.gained}", sqnr]
         name = f"{result.model} (random weights)" if result.random_weights else result.model
         scores = [f"{result.top1:.2f}%", f"{result.top5:.2f}%", f"{result.calibration_error:.2f}%"]
         table.add_row(name, *scores, *compared, f"{result.model_images_per_second:.1f}")

@@ -37,11 +37,11 @@ STYLE = {
 }
 
 
-def speed_chart(found: Benchmark, number: int) -> str:
+def speed_chart(benchmark: Benchmark, number: int) -> str:
     """Draw latency against throughput, a line for each model."""
     with _styled():
-        figure = new_figure((4.6, 3.3 + 0.17 * len(found.models)))
-        draw_speed(figure.add_subplot(), found, COLOURS)
+        figure = new_figure((4.6, 3.3 + 0.17 * len(benchmark.models)))
+        draw_speed(figure.add_subplot(), benchmark, COLOURS)
         figure.legend(loc="outside lower center", fontsize=8, ncols=1)
         return _svg(figure, f"speed{number}", "Latency against throughput; the figures are in the table above")
 
@@ -51,10 +51,10 @@ def reliability_chart(bins: Sequence[ReliabilityBin], number: int) -> str:
     with _styled():
         figure = new_figure((3.0, 2.6))
         axes = figure.add_subplot()
-        used = [each for each in bins if each.images]
+        bars = [each for each in bins if each.images]
         axes.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=0.8)
         axes.bar(
-            [(each.low + each.high) / 2 for each in used], [each.top1 or 0 for each in used], 5.6, color=COLOURS[0]
+            [(each.low + each.high) / 2 for each in bars], [each.top1 or 0 for each in bars], 5.6, color=COLOURS[0]
         )
         axes.set_xlabel("probability of the top-1 class, %")
         axes.set_ylabel("of these right, %")
@@ -63,12 +63,12 @@ def reliability_chart(bins: Sequence[ReliabilityBin], number: int) -> str:
         return _svg(figure, f"reliability{number}", "How often the model is right, by the probability that it gives")
 
 
-def attention_charts(found: AttentionAnalysis, number: int) -> Iterator[str]:
+def attention_charts(analysis: AttentionAnalysis, number: int) -> Iterator[str]:
     """Draw the similarities between blocks as matrices, each a chart, and those between heads."""
-    matrices = [("softmaxed maps", found.similarity_before)]
-    if any(found.reattends):
-        matrices.append(("mixed maps", found.similarity_after))
-    matrices.append(("features", found.features))
+    matrices = [("softmaxed maps", analysis.similarity_before)]
+    if any(analysis.reattends):
+        matrices.append(("mixed maps", analysis.similarity_after))
+    matrices.append(("features", analysis.features))
     for place, (name, matrix) in enumerate(matrices):
         with _styled():
             figure = new_figure((3.0, 2.6))
@@ -80,15 +80,15 @@ def attention_charts(found: AttentionAnalysis, number: int) -> Iterator[str]:
             axes.set_ylabel("block")
             figure.colorbar(drawn, ax=axes, shrink=0.8)
             neighbours = np.diagonal(values, offset=1)
-            said = f"Similarity of blocks, {name}; of neighbours {neighbours.min():.3f} to {neighbours.max():.3f}"
-            yield _svg(figure, f"attention{number}-{place}", said)
+            caption = f"Similarity of blocks, {name}; of neighbours {neighbours.min():.3f} to {neighbours.max():.3f}"
+            yield _svg(figure, f"attention{number}-{place}", caption)
     with _styled():
         figure = new_figure((3.0, 2.6))
         axes = figure.add_subplot()
-        blocks = range(len(found.heads_before))
-        axes.plot(blocks, found.heads_before, marker="o", markersize=3, color=COLOURS[0], label="softmaxed")
-        if any(found.reattends):
-            axes.plot(blocks, found.heads_after, marker="o", markersize=3, color=COLOURS[1], label="mixed")
+        blocks = range(len(analysis.heads_before))
+        axes.plot(blocks, analysis.heads_before, marker="o", markersize=3, color=COLOURS[0], label="softmaxed")
+        if any(analysis.reattends):
+            axes.plot(blocks, analysis.heads_after, marker="o", markersize=3, color=COLOURS[1], label="mixed")
         axes.set_title("between heads", fontsize=9)
         axes.set_xlabel("block")
         axes.legend(fontsize=7)

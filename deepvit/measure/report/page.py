@@ -144,12 +144,12 @@ def _tiles(collected: Collected) -> Iterator[Tile]:
         yield Tile("top-1", f"{first.top1:.2f}%", _called(note, first.random_weights))
     for each in evaluations:
         if each.reference is not None:
-            found = each.reference
-            sure = "bad" if found.drop_interval.low > 0 else ""
-            note = _called(f"{each.model} against {found.reference}", each.random_weights)
-            yield Tile("drop, points", f"{found.drop:.2f}", note, sure)
-            flips = _called(f"{found.lost} lost, {found.gained} gained", each.random_weights)
-            yield Tile("agreement", f"{found.agreement:.2f}%", flips)
+            agreement = each.reference
+            sure = "bad" if agreement.drop_interval.low > 0 else ""
+            note = _called(f"{each.model} against {agreement.reference}", each.random_weights)
+            yield Tile("drop, points", f"{agreement.drop:.2f}", note, sure)
+            flips = _called(f"{agreement.lost} lost, {agreement.gained} gained", each.random_weights)
+            yield Tile("agreement", f"{agreement.agreement:.2f}%", flips)
             break
     for benchmark in collected.benchmarks()[:1]:
         timed = [(t.images_per_second, model, t) for model in benchmark.models for t in model.timings]

@@ -1,4 +1,4 @@
-"""The machine that a figure comes from, in words: processor, memory, GPU, versions, and the clocks that were seen."""
+"""The conditions under which a benchmark ran: processor, memory, GPU, versions, and the clocks that were seen."""
 
 import importlib.metadata
 import os
@@ -16,8 +16,8 @@ PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 
 
-class Host(pydantic.BaseModel):
-    """One machine; clocks in MHz."""
+class Conditions(pydantic.BaseModel):
+    """A machine, and what is installed on it."""
 
     cpu: str
     cores: int
@@ -37,14 +37,14 @@ class Clocks(pydantic.BaseModel):
     gpu_mhz: tuple[float, float] | None = None
 
 
-def this_host() -> Host:
+def conditions_here() -> Conditions:
     """Describe this machine."""
     lines = CPUINFO.read_text().splitlines() if CPUINFO.is_file() else []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    processors = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
     machine = this_machine()
-    return Host(
-        cpu=next(named, platform.processor() or platform.machine()),
+    return Conditions(
+        cpu=next(processors, platform.processor() or platform.machine()),
         cores=os.cpu_count() or 1,
         avx512="avx512f" in flags,
         avx512_vnni="avx512_vnni" in flags,
@@ -81,8 +81,8 @@ def _cpuinfo() -> str:
 
 
 def _widened(before: tuple[float, float] | None, values: list[float]) -> tuple[float, float] | None:
-    seen = [*(before or ()), *values]
-    return (min(seen), max(seen)) if seen else None
+    clocks = [*(before or ()), *values]
+    return (min(clocks), max(clocks)) if clocks else None
 
 
 def _gpu_query(field: str) -> list[float]:
@@ -93,26 +93,26 @@ def _gpu_query(field: str) -> list[float]:
 def device_bytes(pid: int) -> int | None:
     """Return what a process holds of the GPU's memory; None where there is no GPU or it does not tell."""
     rows = _nvidia_smi("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
-    used = [
+    sizes_mib = [
         int(mib)
         for own, _, mib in (row.partition(",") for row in rows)
         if own.strip() == str(pid) and mib.strip().isdigit()
     ]
-    return sum(used) << 20 if used else None
+    return sum(sizes_mib) << 20 if sizes_mib else None
 
 
 def _nvidia_smi(*arguments: str) -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     try:
-        asked = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603, S607
+        process = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603, S607
     except (subprocess.SubprocessError, OSError):
         return []
-    return asked.stdout.splitlines() if asked.returncode == 0 else []
+    return process.stdout.splitlines() if process.returncode == 0 else []
 
 
 def peak_host_bytes() -> int | None:
     """Return the most memory that this process has had; None where the system does not tell."""
     status = pathlib.Path("/proc/self/status")
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.is_file() else None
-    return int(found[1]) << 10 if found else None
+    peak = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.is_file() else None
+    return int(peak[1]) << 10 if peak else None
