@@ -51,7 +51,7 @@ def describe_calibration(calibration: Calibration) -> Iterator[str]:
         yield f"accuracy: {describe_check(calibration.check)}"
 
 
-def describe_built(manifest: Manifest, plan: str) -> Iterator[str]:
+def describe_build(manifest: Manifest, plan: str) -> Iterator[str]:
     """Yield what came of a build: the plan, its precision, and how far its answers are from the graph's."""
     engine = next(engine for engine in manifest.engines if engine.file == plan)
     record = manifest.files[plan]

@@ -96,8 +96,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
         goes_on = "eval" in arguments[:1]
-        how = "the same command with --resume goes on" if goes_on else "nothing was written"
-        _fail(f"interrupted; {how}", EXIT_INTERRUPTED)
+        remark = "the same command with --resume goes on" if goes_on else "nothing was written"
+        _fail(f"interrupted; {remark}", EXIT_INTERRUPTED)
     except TyperException as error:
         _fail(f"{error.format_message().rstrip('.')}; see --help", InputError.exit_code)
     except BrokenPipeError:

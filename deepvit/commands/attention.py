@@ -26,16 +26,16 @@ def attention(
     from deepvit.measure.attention.run import analyse_attention, open_maps
 
     check_json(json_path)
-    opened = open_maps(model, weights, provider)
-    if opened.random_weights:
+    source = open_maps(model, weights, provider)
+    if source.random_weights:
         note(RANDOM_WEIGHTS)
     with progress_bar("attention", options.count) as advance:
-        found, pictures = analyse_attention(opened, options, advance)
-    for line in describe_attention(found):
+        analysis, pictures = analyse_attention(source, options, advance)
+    for line in describe_attention(analysis):
         out.print(line)
     out.print(
         f"wrote {len(pictures)} pictures to {options.output}: {', '.join(path.name for path in pictures[-2:])}, …"
     )
-    write_json(json_path, lambda: found.model_dump_json(indent=2))
+    write_json(json_path, lambda: analysis.model_dump_json(indent=2))
     images = f" --images {shlex.quote(options.dataset)}" if options.dataset else ""
     print_next(f"compare {shlex.quote(model)}{images}")

@@ -43,10 +43,10 @@ def bench(
     if any(subject.random_weights for subject in subjects):
         note(RANDOM_WEIGHTS)
     with progress_bar("timing", 1) as advance:
-        found = run_benchmark(subjects, options, f"{program()} {shlex.join(sys.argv[1:])}", advance, baseline)
-    for line in describe_benchmark(found):
+        benchmark = run_benchmark(subjects, options, f"{program()} {shlex.join(sys.argv[1:])}", advance, baseline)
+    for line in describe_benchmark(benchmark):
         out.print(line)
     if plot is not None:
-        draw_benchmark(found, plot)
-    write_json(json_path, lambda: found.model_dump_json(indent=2))
+        draw_benchmark(benchmark, plot)
+    write_json(json_path, lambda: benchmark.model_dump_json(indent=2))
     print_next(f"eval {' '.join(map(shlex.quote, models))} --imagenet /data")

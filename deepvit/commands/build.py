@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def build(
     *,
-    artifact: Annotated[pathlib.Path, Help("An artifact that was exported here or elsewhere.", is_argument=True)],
+    path: Annotated[
+        pathlib.Path, Help("An artifact that was exported here or elsewhere.", name="artifact", is_argument=True)
+    ],
     target: Annotated[Target, Help("tensorrt, tensorrt-rtx, or auto: each that can be built here.")] = Target.AUTO,
     compute_capabilities: ComputeCapabilities = (),
     options: BuildOptions,
@@ -34,7 +36,7 @@ def build(
     from deepvit.runtime.trt.machine import this_machine
 
     check_json(json_path)
-    opened = artifact_of(artifact)
+    artifact = artifact_of(path)
     if target in (Target.ONNX, Target.CPU):
         raise InputError(f"--target {target.value} builds no engine; give tensorrt, tensorrt-rtx or auto")
     engines = choose_engines(target, compute_capabilities, this_machine())
@@ -42,21 +44,21 @@ def build(
         raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
     # All of them are checked before the first is built.
     for engine in [dataclasses.replace(choice, **vars(options)) for choice in engines.build]:
-        opened = build_one(opened, engine, imagenet)
-    write_json(json_path, opened.manifest.to_json)
-    print_next(f"inspect {shlex.quote(str(opened.folder))}")
+        artifact = build_one(artifact, engine, imagenet)
+    write_json(json_path, artifact.manifest.to_json)
+    print_next(f"inspect {shlex.quote(str(artifact.folder))}")
 
 
 def build_one(artifact: "Artifact", options: "EngineOptions", imagenet: str | None) -> "Artifact":
     """Build one engine and say what came of it."""
     from deepvit.export.engine.add import add_engine
-    from deepvit.export.words import describe_built
+    from deepvit.export.words import describe_build
 
     with build_bar(f"building the {options.backend.value} engine") as bar:
-        built = add_engine(artifact.folder, options, bar, imagenet)
-    for line in describe_built(built.manifest, options.backend.plan):
+        artifact = add_engine(artifact.folder, options, bar, imagenet)
+    for line in describe_build(artifact.manifest, options.backend.plan):
         out.print(line)
-    return built
+    return artifact
 
 
 def runnable_file(artifact: "Artifact") -> str:

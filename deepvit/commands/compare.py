@@ -37,25 +37,25 @@ def compare(
     if layers:
         _compare_layers(models, options, weights, json_path)
         return
-    opened = open_reference_for(options.reference, models, sessions, weights)
-    if opened.has_random_weights:
+    reference = open_reference_for(options.reference, models, sessions, weights)
+    if reference.has_random_weights:
         note(RANDOM_WEIGHTS)
     count = options.count or DEFAULT_IMAGES
     with progress_bar("comparing", count) as advance:
-        found = compare_models(
-            models, opened, sessions, weights, dataset=options.dataset, count=count, progress=advance
+        comparison = compare_models(
+            models, reference, sessions, weights, dataset=options.dataset, count=count, progress=advance
         )
-    names = default_labels(opened.session.classes)
-    for line in describe_comparison(found, names):
+    names = default_labels(reference.session.classes)
+    for line in describe_comparison(comparison, names):
         out.print(line)
-    for corrupt in found.corrupt:
+    for corrupt in comparison.corrupt:
         note(f"corrupt, not compared: {corrupt.name}: {corrupt.error}")
     if plot is not None:
-        draw_worst(found, names, plot)
-    write_json(json_path, lambda: found.model_dump_json(indent=2))
-    refused = [f"{model.model}: {', '.join(model.breaches)}" for model in found.models if model.breaches]
+        draw_worst(comparison, names, plot)
+    write_json(json_path, lambda: comparison.model_dump_json(indent=2))
+    refused = [f"{model.model}: {', '.join(model.breaches)}" for model in comparison.models if model.breaches]
     if refused:
-        raise OutOfBoundsError(f"too far from {found.reference}: {'; '.join(refused)}")
+        raise OutOfBoundsError(f"too far from {comparison.reference}: {'; '.join(refused)}")
     data = shlex.quote(options.imagenet or "/data")
     print_next(f"eval {' '.join(map(shlex.quote, models))} --imagenet {data}")
 
@@ -70,13 +70,13 @@ def _compare_layers(
 
     if len(models) != 1:
         raise InputError(f"compare --layers takes one artifact, got {len(models)}")
-    opened = artifact_of(pathlib.Path(models[0]))
+    artifact = artifact_of(pathlib.Path(models[0]))
     other = None if options.reference in (None, "pytorch") else pathlib.Path(str(options.reference))
     with steps() as step:
-        report = report_layers(opened, other, weights, options.dataset, options.count, step)
-    if opened.manifest.has_random_weights:
+        report = report_layers(artifact, other, weights, options.dataset, options.count, step)
+    if artifact.manifest.has_random_weights:
         note(RANDOM_WEIGHTS)
     for line in describe_layers(report):
         out.print(line)
     write_json(json_path, report.to_json)
-    print_next(f"inspect {shlex.quote(str(opened.folder))}")
+    print_next(f"inspect {shlex.quote(str(artifact.folder))}")

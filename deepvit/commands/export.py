@@ -47,5 +47,5 @@ def export(
     if skipped := engines.describe(artifact.folder):
         out.print(skipped)
     write_json(json_path, artifact.manifest.to_json)
-    written = shlex.quote(str(artifact.folder / runnable_file(artifact)))
-    print_next(f"eval {written} --imagenet {shlex.quote(options.imagenet or '/data')}")
+    file = shlex.quote(str(artifact.folder / runnable_file(artifact)))
+    print_next(f"eval {file} --imagenet {shlex.quote(options.imagenet or '/data')}")

@@ -11,7 +11,7 @@ from .terminal.options import Json
 
 
 def inspect(
-    artifact: Annotated[pathlib.Path, Help("An artifact folder, or a file in it.", is_argument=True)],
+    path: Annotated[pathlib.Path, Help("An artifact folder, or a file in it.", name="artifact", is_argument=True)],
     json_path: Json = None,
 ) -> None:
     """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
@@ -20,12 +20,12 @@ def inspect(
     from deepvit.runtime.trt.machine import this_machine
 
     check_json(json_path)
-    opened = artifact_of(artifact)
-    for line in describe_artifact(opened, this_machine()):
+    artifact = artifact_of(path)
+    for line in describe_artifact(artifact, this_machine()):
         out.print(line)
-    write_json(json_path, opened.manifest.to_json)
-    for name in opened.manifest.files:
-        opened.read(name)  # a changed file is an error, once all has been shown
-    written = shlex.quote(str(opened.folder))
-    built = bool(opened.manifest.engines)
-    print_next(f"{'eval' if built else 'build'} {written}{' --imagenet /data' if built else ''}")
+    write_json(json_path, artifact.manifest.to_json)
+    for name in artifact.manifest.files:
+        artifact.read(name)  # a changed file is an error, once all has been shown
+    folder = shlex.quote(str(artifact.folder))
+    has_engine = bool(artifact.manifest.engines)
+    print_next(f"{'eval' if has_engine else 'build'} {folder}{' --imagenet /data' if has_engine else ''}")

@@ -16,7 +16,7 @@ from .terminal.spelling import spelled
 
 def package(
     *,
-    artifact: Annotated[pathlib.Path | None, Help("An artifact folder.", is_argument=True)] = None,
+    path: Annotated[pathlib.Path | None, Help("An artifact folder.", name="artifact", is_argument=True)] = None,
     triton: Annotated[pathlib.Path | None, Help("Folder of the Triton model repository.")] = None,
     check: Annotated[bool, Help("Write nothing; say what is wrong with --triton.")] = False,
     serving: ServingOptions,
@@ -35,14 +35,14 @@ def package(
     if check:
         _check(triton, json_path)
         return
-    if artifact is None:
+    if path is None:
         raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
     from deepvit.images.class_names import default_labels, read_labels
     from deepvit.runtime.session import artifact_of
     from deepvit.runtime.triton.repository import write_repository
 
-    opened = artifact_of(artifact)
-    classes = opened.manifest.classes
+    artifact = artifact_of(path)
+    classes = artifact.manifest.classes
     options = RepositoryOptions(
         output=triton,
         labels=default_labels(classes) if labels is None else read_labels(labels, classes),
@@ -51,8 +51,8 @@ def package(
     )
     with steps() as step:
         step(f"writing {triton}")
-        models = write_repository(opened, options, spelled)
-    suffix = f" ({RANDOM_WEIGHTS})" if opened.manifest.has_random_weights else ""
+        models = write_repository(artifact, options, spelled)
+    suffix = f" ({RANDOM_WEIGHTS})" if artifact.manifest.has_random_weights else ""
     out.print(f"{triton}: {', '.join(models)}{suffix}")
     out.print(f"{triton / 'README.md'} has the line that serves it")
     write_json(json_path, lambda: _json({"repository": str(triton), "models": models}))

@@ -26,17 +26,17 @@ def report(
     from deepvit.measure.report.page import render_report, write_report
 
     folder = path.absolute()
-    written = output or folder.with_name(f"{folder.name}-report.html")
-    if written.is_dir() or not written.parent.is_dir():
-        raise InputError(f"--output {written} cannot be written: expected a file in an existing folder")
+    file = output or folder.with_name(f"{folder.name}-report.html")
+    if file.is_dir() or not file.parent.is_dir():
+        raise InputError(f"--output {file} cannot be written: expected a file in an existing folder")
     collected = collect(path, include)
     manifests = [each.manifest for each in collected.artifacts]
     random = {True: " (random weights)", False: ""}
     names = ", ".join(f"{each.variant} {each.precision.value}{random[each.has_random_weights]}" for each in manifests)
     page = spelled(render_report(collected, title or names or folder.name))
-    write_report(written, page)
+    write_report(file, page)
     for name, why in collected.ignored:
         note(f"not shown: {name}: {why}")
-    shown = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
-    out.print(f"wrote {written}, {len(page.encode()) / 1e3:.0f} kB: {shown}")
-    out.print(f"next: xdg-open {written}")
+    count = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
+    out.print(f"wrote {file}, {len(page.encode()) / 1e3:.0f} kB: {count}")
+    out.print(f"next: xdg-open {file}")

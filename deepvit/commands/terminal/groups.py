@@ -29,8 +29,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     group = _Group(command)
 
     @functools.wraps(command)
-    def expanded(**given: Any) -> None:
-        group.made(given)
+    def expanded(**arguments: Any) -> None:
+        group.value(arguments)
 
     parameters = [option.parameter for option in group.options()]
     expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -66,19 +66,19 @@ class _Group:
         for member in self._members.values():
             yield from member if isinstance(member, list) else member.options()
 
-    def made(self, given: dict[str, Any]) -> Any:
-        """Return what is made of the options that were given; the rest is left to the defaults of `make`."""
+    def value(self, arguments: dict[str, Any]) -> Any:
+        """Return what `make` returns for the options that were given; the rest is left to its defaults."""
         values = {}
         for name, member in self._members.items():
             if isinstance(member, _Group):
-                values[name] = member.made(given)
+                values[name] = member.value(arguments)
                 continue
-            chosen = [option for option in member if option.is_given(given[option.key])]
-            if len(chosen) > 1:
-                flags = " and ".join(option.flag for option in chosen)
+            options = [option for option in member if option.is_given(arguments[option.key])]
+            if len(options) > 1:
+                flags = " and ".join(option.flag for option in options)
                 raise InputError(f"{flags} exclude each other; give one of them")
-            if chosen:
-                values[name] = chosen[0].value(given[chosen[0].key])
+            if options:
+                values[name] = options[0].value(arguments[options[0].key])
         return self._make(**values)
 
 
@@ -102,7 +102,7 @@ class _Option:
 
     @property
     def parameter(self) -> inspect.Parameter:
-        """It, as Typer takes it: of a type that Typer knows, with a default of that type."""
+        """The option as Typer takes it: of a type that Typer knows, with a default of that type."""
         kind, default, flag = self.kind, self.default, self.flag
         if self.help.value is not None:
             kind, default = bool, False
@@ -117,8 +117,8 @@ class _Option:
             default = _text(default)
         if kind is bool and default is not False:
             flag = f"{flag}/--no-{flag[2:]}"
-        shown: dict[str, Any] = {"help": spelled(self.help.text), "min": self.help.min, "max": self.help.max}
-        info = typer.Argument(**shown) if self.help.is_argument else typer.Option(flag, **shown)
+        texts: dict[str, Any] = {"help": spelled(self.help.text), "min": self.help.min, "max": self.help.max}
+        info = typer.Argument(**texts) if self.help.is_argument else typer.Option(flag, **texts)
         if default is None:
             kind |= None
         return inspect.Parameter(
@@ -129,20 +129,20 @@ class _Option:
         """Return whether Typer's `value` was given, or is its default."""
         return bool(value) if self.help.value is not None else value is not None
 
-    def value(self, given: Any) -> Any:
+    def value(self, argument: Any) -> Any:
         """Return the value of the parameter or field."""
         if self.help.value is not None:
             return self.help.value
         if self.help.parse is not None:
-            return self.help.parse(given)
-        if isinstance(given, list):
-            return tuple(given)
+            return self.help.parse(argument)
+        if isinstance(argument, list):
+            return tuple(argument)
         if not issubclass(self.kind, enum.Enum):
-            return given
+            return argument
         members = {member.value: member for member in self.kind}
-        if given not in members:
-            raise InputError(f"{self.flag} {given}: expected one of {', '.join(members)}")
-        return members[given]
+        if argument not in members:
+            raise InputError(f"{self.flag} {argument}: expected one of {', '.join(members)}")
+        return members[argument]
 
 
 def _split(annotation: Any) -> tuple[Any, list[Any]]:

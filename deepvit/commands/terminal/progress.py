@@ -114,12 +114,12 @@ def _reporter(what: str) -> Advance:
         due = pace.due(done, total)
         if due is None:
             return
-        rate, left = due
+        rate, seconds_left = due
         if is_json():
-            event("progress", what=what, done=done, total=total, per_second=rate, seconds_left=left)
+            event("progress", what=what, done=done, total=total, per_second=rate, seconds_left=seconds_left)
         elif time.monotonic() - start >= LINE_EVERY_S:  # what is quickly done needs no line
             share = done / total if total else 1.0
-            pace_so_far = "" if rate is None or left is None else f", {rate:.1f}/s, {_clock(left)} left"
+            pace_so_far = "" if rate is None or seconds_left is None else f", {rate:.1f}/s, {_clock(seconds_left)} left"
             err.print(f"{what}: {done} of {total} ({share:.0%}){pace_so_far}")
 
     return advance
