@@ -38,11 +38,11 @@ def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:
             node.output[0] = add.output[0]
         node.op_type, node.domain = PRODUCT, MICROSOFT
         node.input[:] = inputs
-    kept = [node for node in graph.node if node.name not in removed]
-    alive = {name for node in kept for name in node.output}
+    nodes = [node for node in graph.node if node.name not in removed]
+    alive = {name for node in nodes for name in node.output}
     shapes = [value for value in graph.value_info if value.name in alive]
     del graph.node[:], graph.value_info[:]
-    graph.node.extend(kept)
+    graph.node.extend(nodes)
     graph.value_info.extend(shapes)
     fused.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     onnx.checker.check_model(fused)

@@ -72,18 +72,18 @@ def find_products(model: onnx.ModelProto, *, attention: bool = False) -> list[Pr
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    found = []
+    products = []
     for node in graph.node:
         rule = next((rule for rule in POLICY if re.fullmatch(rule.products, node.name)), None)
         if rule is None:
             continue
         if not rule.is_attention:
             bias = _bias_after(node, users, constants)
-            found.append(Product(node.name, _unit(node.name), (node.input[0],), node.input[1], bias))
+            products.append(Product(node.name, _unit(node.name), (node.input[0],), node.input[1], bias))
         elif attention and constants.isdisjoint(node.input):
             kind = "qk" if _leads_to(node, users, "Softmax") else "av"
-            found.append(Product(node.name, f"{_unit(node.name)}.{kind}", tuple(node.input), None, None))
-    return found
+            products.append(Product(node.name, f"{_unit(node.name)}.{kind}", tuple(node.input), None, None))
+    return products
 
 
 def _unit(node: str) -> str:
@@ -108,8 +108,8 @@ def units_of(products: list[Product]) -> list[str]:
 
 def activations_of(products: list[Product]) -> dict[str, list[Product]]:
     """Return the activation tensors in the graph's order, each with the products that read it."""
-    found: dict[str, list[Product]] = {}
+    readers: dict[str, list[Product]] = {}
     for product in products:
         for name in product.activations:
-            found.setdefault(name, []).append(product)
-    return found
+            readers.setdefault(name, []).append(product)
+    return readers

@@ -50,22 +50,22 @@ def store_weight(
     4.2, with the mean measured). `mean` is E[x], (inputs,).
     """
     scale = weight_scale(weight, grid)
-    kept = StoredWeight(stored(weight, scale), scale, bias)
+    stored_weight = StoredWeight(stored(weight, scale), scale, bias)
     if bias is None:
-        return kept
-    difference = weight.astype(np.float64) - kept.restored
-    return dataclasses.replace(kept, bias=(bias + mean @ difference).astype(np.float32))
+        return stored_weight
+    difference = weight.astype(np.float64) - stored_weight.restored
+    return dataclasses.replace(stored_weight, bias=(bias + mean @ difference).astype(np.float32))
 
 
 def quantize_graph(
-    model: onnx.ModelProto, ranges: Ranges, kept: frozenset[str] = frozenset(), *, weight_only: bool = False
+    model: onnx.ModelProto, ranges: Ranges, float_units: frozenset[str] = frozenset(), *, weight_only: bool = False
 ) -> onnx.ModelProto:
     """Insert Q/DQ nodes into a copy of `model`.
 
     Args:
         model: The float32 graph that the ranges belong to, rescaled.
         ranges: Of every activation that the policy names.
-        kept: Units that stay as they are, such as `blocks.3.mlp.fc2`.
+        float_units: Those that stay as they are, such as `blocks.3.mlp.fc2`.
         weight_only: Store the weights on the grid and leave activations alone.
 
     Raises:
@@ -76,7 +76,7 @@ def quantize_graph(
     products = [
         product
         for product in find_products(model, attention=ranges.attention)
-        if product.unit not in kept and not (weight_only and product.weight is None)
+        if product.unit not in float_units and not (weight_only and product.weight is None)
     ]
     inserter = _Inserter(quantized, ranges)
     for product in products:
@@ -106,9 +106,9 @@ class _Inserter:
             node.input[1] = self._store_weight(product)
 
     def _insert(self, product: Product, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
-        made = helper.make_node(kind, inputs, [f"{name}.out"], name, **attributes)
-        self._inserted.setdefault(product.node, []).append(made)
-        return made.output[0]
+        node = helper.make_node(kind, inputs, [f"{name}.out"], name, **attributes)
+        self._inserted.setdefault(product.node, []).append(node)
+        return node.output[0]
 
     def _constant(self, name: str, values: npt.NDArray[np.generic]) -> str:
         self._graph.initializer.append(numpy_helper.from_array(np.array(values, order="C"), name))
@@ -129,12 +129,12 @@ class _Inserter:
         weight = numpy_helper.to_array(self._constants[product.weight])
         bias = None if product.bias is None else numpy_helper.to_array(self._constants[product.bias])
         mean = np.array(self._ranges.means[product.activations[0]])
-        kept = store_weight(weight, bias, mean, self._ranges.grid)
+        stored_weight = store_weight(weight, bias, mean, self._ranges.grid)
         self._graph.initializer.remove(self._constants.pop(product.weight))
-        if product.bias is not None and kept.bias is not None:
-            self._constants[product.bias].CopyFrom(numpy_helper.from_array(kept.bias, product.bias))
+        if product.bias is not None and stored_weight.bias is not None:
+            self._constants[product.bias].CopyFrom(numpy_helper.from_array(stored_weight.bias, product.bias))
         base = product.weight
-        step, values = kept.scale.step, kept.values
+        step, values = stored_weight.scale.step, stored_weight.values
         zero = np.zeros(step.shape, values.dtype)
         inputs = [
             self._constant(base, values),

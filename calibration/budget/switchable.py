@@ -29,12 +29,12 @@ BLOCK = re.compile(r"blocks\.(\d+)[./]")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Fed:
-    """A constant of a block, as it is and as quantisation stores it; the same where it belongs to no unit."""
+class _ConstantPair:
+    """A constant of a block, as it is and as quantisation has it; the same where it belongs to no unit."""
 
     unit: str
     exact: Constant
-    stored: Constant
+    quantized: Constant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +44,12 @@ class _Part:
     session: OnnxGraph
     source: str  # the input that takes what the block before gave
     switches: dict[str, str]  # input → unit
-    fed: dict[str, _Fed]  # input → weights
+    fed: dict[str, _ConstantPair]  # input → weights
 
     def run(self, values: Array | Images, quantized: Set[str]) -> Array:
         feeds: dict[str, Constant] = {self.source: values}
         feeds |= {name: np.array(unit in quantized) for name, unit in self.switches.items()}
-        feeds |= {name: fed.stored if fed.unit in quantized else fed.exact for name, fed in self.fed.items()}
+        feeds |= {name: fed.quantized if fed.unit in quantized else fed.exact for name, fed in self.fed.items()}
         (result,) = self.session.run(feeds).values()
         return np.asarray(result, np.float32)
 
@@ -98,7 +98,7 @@ class _Switched:
         self._types = {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
         self._ranges, self._weight_only = ranges, weight_only
         self._switches: dict[str, str] = {}
-        self._fed: dict[str, _Fed] = {}
+        self._fed: dict[str, _ConstantPair] = {}
         self._sessions: dict[bytes, OnnxGraph] = {}
         by_node = {product.node: product for product in products}
         self._nodes: list[onnx.NodeProto] = []
@@ -112,10 +112,10 @@ class _Switched:
             weight, bias = self._array(product.weight), self._array(product.bias)
             assert weight is not None
             mean = np.array(self._ranges.means[product.activations[0]])
-            kept = store_weight(weight, bias, mean, self._ranges.grid)
-            self._fed[product.weight] = _Fed(product.unit, weight, kept.restored)
-            if product.bias is not None and bias is not None and kept.bias is not None:
-                self._fed[product.bias] = _Fed(product.unit, bias, kept.bias)
+            stored_weight = store_weight(weight, bias, mean, self._ranges.grid)
+            self._fed[product.weight] = _ConstantPair(product.unit, weight, stored_weight.restored)
+            if product.bias is not None and bias is not None and stored_weight.bias is not None:
+                self._fed[product.bias] = _ConstantPair(product.unit, bias, stored_weight.bias)
         if self._weight_only:
             return
         switch = f"switch:{product.unit}"
@@ -126,15 +126,15 @@ class _Switched:
     def _round(self, name: str, switch: str, prefix: str) -> str:
         """Insert Where(switch, DQ(Q(x)), x) and return its output."""
         scale = self._ranges.tensors[name].scale(self._ranges.grid)
-        step, zero, held, restored, chosen = (f"{prefix}:{what}" for what in ("step", "zero", "held", "dq", "chosen"))
+        step, zero, held, restored, choice = (f"{prefix}:{what}" for what in ("step", "zero", "held", "dq", "chosen"))
         self._constants[step] = numpy_helper.from_array(scale.step.reshape(()), step)
         self._constants[zero] = numpy_helper.from_array(np.array(scale.zero_point, DTYPES[scale.grid]), zero)
         self._nodes += [
             helper.make_node("QuantizeLinear", [name, step, zero], [held], held),
             helper.make_node("DequantizeLinear", [held, step, zero], [restored], restored),
-            helper.make_node("Where", [switch, restored, name], [chosen], chosen),
+            helper.make_node("Where", [switch, restored, name], [choice], choice),
         ]
-        return chosen
+        return choice
 
     def _array(self, name: str | None) -> Array | None:
         return None if name is None else np.array(numpy_helper.to_array(self._constants[name]), np.float32)
@@ -153,8 +153,8 @@ class _Switched:
 
     def _part(self, nodes: list[onnx.NodeProto], source: str, result: str) -> _Part:
         """Make one block's graph, its names by order of appearance so that equal structures are equal bytes."""
-        made = {name for node in nodes for name in node.output}
-        read = dict.fromkeys(name for node in nodes for name in node.input if name and name not in made)
+        outputs = {name for node in nodes for name in node.output}
+        read = dict.fromkeys(name for node in nodes for name in node.input if name and name not in outputs)
         plain = {name: f"v{index}" for index, name in enumerate([*read, *_outputs(nodes)])}
         unknown = set(read) - {source} - set(self._switches) - set(self._constants)
         assert not unknown, f"a block reads {sorted(unknown)} of another"
@@ -178,9 +178,9 @@ class _Switched:
         model = helper.make_model(graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version)
         return _Part(self._session(model.SerializeToString(deterministic=True)), plain[source], switches, fed)
 
-    def _constant(self, name: str) -> _Fed:
+    def _constant(self, name: str) -> _ConstantPair:
         values = np.array(numpy_helper.to_array(self._constants[name]))
-        return _Fed("", values, values)
+        return _ConstantPair("", values, values)
 
     def _session(self, content: bytes) -> OnnxGraph:
         if content not in self._sessions:

@@ -139,5 +139,5 @@ def _divergence(counts: npt.NDArray[np.float64], bins: int) -> float:
     p, q = reference / reference.sum(), coarsened / coarsened.sum()
     # Where the tail fell into an empty bin, q is 0: a tiny share stands for it, as in NVIDIA's smoothing.
     q = np.where((p > 0) & (q == 0), 1e-9, q)
-    seen = p > 0
-    return float((p[seen] * np.log(p[seen] / q[seen])).sum())
+    support = p > 0
+    return float((p[support] * np.log(p[support] / q[support])).sum())

@@ -67,9 +67,9 @@ def _migration(
     grid: Grid,
 ) -> Rescaling | None:
     # The widest tensor of the unit: where q alone reads a slice, k and v read the whole.
-    seen = channels[max((member.activations[0] for member in members), key=lambda name: channels[name].count)]
+    statistics = channels[max((member.activations[0] for member in members), key=lambda name: channels[name].count)]
     weight = np.concatenate([numpy_helper.to_array(weights[member.weight or ""]) for member in members], axis=1)
-    migration = choose_migration(np.stack(seen.rows), seen.low, seen.high, weight, grid)
+    migration = choose_migration(np.stack(statistics.rows), statistics.low, statistics.high, weight, grid)
     if migration is None:
         return None
     return Rescaling(strength=migration.strength, exponents=tuple(int(e) for e in migration.exponents))
@@ -92,12 +92,12 @@ def rescaled_statistics(
         if rescaling is not None:
             name = product.activations[0]
             factors = np.exp2(np.array(rescaling.exponents, np.float64))
-            seen = channels[name]
+            statistics = channels[name]
             changed[name] = dataclasses.replace(
-                seen,
-                low=(seen.low / factors).astype(np.float32),
-                high=(seen.high / factors).astype(np.float32),
-                total=seen.total / factors,
+                statistics,
+                low=(statistics.low / factors).astype(np.float32),
+                high=(statistics.high / factors).astype(np.float32),
+                total=statistics.total / factors,
             )
     return changed
 

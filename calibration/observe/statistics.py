@@ -87,7 +87,7 @@ def measure_channels(
     Raises:
         OutOfBoundsError: An activation that is not finite, with its tensor.
     """
-    found: dict[str, ChannelStatistics] = {}
+    statistics: dict[str, ChannelStatistics] = {}
     for done, name, values in _activations(model, tensors, feed, progress):
         axis = 1 if values.ndim == 4 else values.ndim - 1
         others = tuple(i for i in range(values.ndim) if i != axis)
@@ -97,25 +97,25 @@ def measure_channels(
                 f"{name} is not finite on the calibration images {done + 1} to {done + len(values)}: the "
                 "weights overflow"
             )
-        if name not in found:
+        if name not in statistics:
             channels = len(low)
-            found[name] = ChannelStatistics(low=low, high=high, total=np.zeros(channels), count=0, rows=[])
-        seen = found[name]
-        seen.low, seen.high = np.minimum(seen.low, low), np.maximum(seen.high, high)
-        seen.total += values.sum(axis=others, dtype=np.float64)
-        seen.count += values.size // len(low)
+            statistics[name] = ChannelStatistics(low=low, high=high, total=np.zeros(channels), count=0, rows=[])
+        entry = statistics[name]
+        entry.low, entry.high = np.minimum(entry.low, low), np.maximum(entry.high, high)
+        entry.total += values.sum(axis=others, dtype=np.float64)
+        entry.count += values.size // len(low)
         if values.ndim != 4:
-            seen.rows.extend(_sampled(values, done, len(feed.source)))
-    return found
+            entry.rows.extend(_sampled(values, done, len(feed.source)))
+    return statistics
 
 
 def _sampled(values: Array, done: int, images: int) -> Iterator[Array]:
     """Yield the rows that the images of one batch contribute: SAMPLED_ROWS over all images, seeded by the image."""
     for position, image in enumerate(values):
         number = done + position
-        wanted = (number + 1) * SAMPLED_ROWS // images - number * SAMPLED_ROWS // images
+        count = (number + 1) * SAMPLED_ROWS // images - number * SAMPLED_ROWS // images
         rows = image.reshape(-1, image.shape[-1])
-        for row in np.random.default_rng(number).integers(0, len(rows), wanted):
+        for row in np.random.default_rng(number).integers(0, len(rows), count):
             yield rows[row].copy()
 
 
@@ -123,10 +123,10 @@ def measure_histograms(
     model: onnx.ModelProto, extremes: dict[str, tuple[float, float]], feed: ImageFeed, progress: Advance
 ) -> dict[str, Histogram]:
     """Count the values of each tensor between its `extremes`, over all images."""
-    found = {name: Histogram(low, high) for name, (low, high) in extremes.items()}
+    histograms = {name: Histogram(low, high) for name, (low, high) in extremes.items()}
     for _, name, values in _activations(model, list(extremes), feed, progress):
-        found[name].add(values)
-    return found
+        histograms[name].add(values)
+    return histograms
 
 
 def _activations(

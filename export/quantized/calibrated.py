@@ -84,7 +84,7 @@ def _rescaled(
 
     Raises:
         ValueError, IndexError: The rescalings are those of another model.
-        OutOfBoundsError: It is not.
+        OutOfBoundsError: The rescaled model gives other logits.
     """
     if not rescalings:
         return source.model, ()
@@ -94,10 +94,10 @@ def _rescaled(
     return with_weights(source.model, graph_module(equalized, source.spec, source.preprocessing)), (stage,)
 
 
-def typed_graph(calibrated: CalibratedGraph, options: ExportOptions, kept: tuple[str, ...]) -> onnx.ModelProto:
-    """Return the graph with all but the `kept` linears quantised, in its types."""
+def typed_graph(calibrated: CalibratedGraph, options: ExportOptions, float_units: tuple[str, ...]) -> onnx.ModelProto:
+    """Return the graph with all linears but `float_units` quantised, in its types."""
     weight_only = options.quantization.weight_only
-    model = quantize_graph(calibrated.model, calibrated.ranges, frozenset(kept), weight_only=weight_only)
+    model = quantize_graph(calibrated.model, calibrated.ranges, frozenset(float_units), weight_only=weight_only)
     typed = cast_graph(finish(model), options.graph.rest)
     is_for_cpu = options.graph.grid is Grid.UINT8 and not weight_only
     return fuse_products(typed) if is_for_cpu else typed

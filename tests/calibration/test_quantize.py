@@ -186,7 +186,7 @@ def test_products_for_a_cpu_take_their_bias(tiny_loaded):
 def test_kept_units_stay_and_weight_only_leaves_activations(int8):
     _, made = int8
     kept = frozenset({"blocks.1.mlp.fc2", "blocks.0.attn.qkv"})
-    model = typed(made, kept=kept)
+    model = typed(made, float_units=kept)
     assert count_quantized(model) == 6
     plain = {i.name: i.data_type for i in model.graph.initializer}
     assert plain["blocks.1.mlp.fc2.weight_transposed"] == TensorProto.FLOAT16
