@@ -158,7 +158,7 @@ def require_attention(graph: GraphOptions, quantization: QuantizationOptions) ->
     """Refuse to quantise attention where the graph's precision is not for it.
 
     Raises:
-        InputError: It is asked for, and the graph is not FP8.
+        InputError: Attention is to be quantised, and the graph is not FP8.
     """
     if quantization.attention and graph.precision is not Precision.FP8:
         raise InputError("‹quantize_attention› is for ‹fp8›: in INT8 the maps of attention lose too much")

@@ -89,7 +89,7 @@ def _check_channels(loaded: LoadedModel, form: InputForm) -> None:
     """Refuse pixels as input of a model that does not take RGB.
 
     Raises:
-        InputError: It does not.
+        InputError: Pixels, and a model of other than three channels.
     """
     if form is InputForm.UINT8 and loaded.module.in_chans != 3:
         raise InputError(f"‹input› uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
@@ -140,9 +140,9 @@ def _prove(graph: TypedGraph, source: Float32Graph, options: GraphOptions, progr
 def _check_activations(activations: dict[str, float], arithmetic: Precision) -> None:
     over = {name: value for name, value in activations.items() if value > FP16_MAX}
     if arithmetic is Precision.FP16 and over:
-        shown = ", ".join(f"{name} reaches {value:.4g}" for name, value in _largest(over, 5).items())
+        examples = ", ".join(f"{name} reaches {value:.4g}" for name, value in _largest(over, 5).items())
         raise OutOfBoundsError(
-            f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {shown}; export with ‹bf16›"
+            f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {examples}; export with ‹bf16›"
         )
 
 
@@ -195,10 +195,10 @@ def _manifest(
 
 
 def _tool_versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in TOOLS:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             logger.debug("%s is not installed as a package", package)
-    return found
+    return versions

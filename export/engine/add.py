@@ -25,7 +25,7 @@ from deepvit.runtime.trt.machine import Machine, this_machine
 from .census import census_of, layers_from_inspector, require_engine, require_network
 from .fast_types import why_slow
 from .options import EngineOptions
-from .process import Built, build_engine
+from .process import Build, build_engine
 from .timing_cache import timing_cache_path
 from .worker import Job
 
@@ -66,10 +66,10 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagene
         cache = options.timing_cache or timing_cache_path(machine.versions[Backend.TENSORRT], machine)
     _check_strippable(options, machine)
     job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
-    built = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
-    stages = [] if images is None else [_prove(built, options, artifact.manifest, onnx, images)]
-    engine = _record(built, options, batch, machine)
-    return _write(artifact, engine, built.plan, stages)
+    build = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
+    stages = [] if images is None else [_prove(build, options, artifact.manifest, onnx, images)]
+    engine = _record(build, options, batch, machine)
+    return _write(artifact, engine, build.plan, stages)
 
 
 def _check_precision(manifest: Manifest, options: EngineOptions, machine: Machine) -> None:
@@ -126,17 +126,17 @@ def _check_strippable(options: EngineOptions, machine: Machine) -> None:
         )
 
 
-def _batch(manifest: Manifest, asked: BatchRange | None) -> BatchRange:
+def _batch(manifest: Manifest, batch: BatchRange | None) -> BatchRange:
     """Return the engine's batch sizes: what was asked for, within what the graph takes."""
     own = manifest.batch
-    if asked is None:
+    if batch is None:
         return own
     is_fixed = not isinstance(manifest.input.shape[0], str)
-    if is_fixed and (asked.min, asked.max) != (own.min, own.max):
-        raise InputError(f"‹batch› {asked}: the graph takes batches of {own.max} alone")
-    if not is_fixed and asked.max > own.max:
-        raise InputError(f"‹batch› {asked}: the graph was proved up to {own.max}; export again")
-    return asked
+    if is_fixed and (batch.min, batch.max) != (own.min, own.max):
+        raise InputError(f"‹batch› {batch}: the graph takes batches of {own.max} alone")
+    if not is_fixed and batch.max > own.max:
+        raise InputError(f"‹batch› {batch}: the graph was proved up to {own.max}; export again")
+    return batch
 
 
 def _images(manifest: Manifest, imagenet: str | None) -> Images:
@@ -144,36 +144,36 @@ def _images(manifest: Manifest, imagenet: str | None) -> Images:
     return manifest.input_from(parity_crops(imagenet, count, manifest.preprocess))
 
 
-def _prove(built: Built, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:
+def _prove(build: Build, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:
     """Hold the engine's layers and its answers against what it was built from."""
-    assert built.inspector is not None
-    assert built.logits is not None
-    require_engine(layers_from_inspector(built.inspector), built.network, manifest)
+    assert build.inspector is not None
+    assert build.logits is not None
+    require_engine(layers_from_inspector(build.inspector), build.network, manifest)
     session = OnnxRuntimeSession(onnx, name=artifacts.MODEL, arithmetic=Arithmetic.AS_DECLARED, batch=manifest.batch)
     with contextlib.closing(session):
         expected = session.run(images)
     return prove(
         f"engine-{options.backend.value}",
         f"onnx-{manifest.precision.value}",
-        built.logits.astype(np.float64),
+        build.logits.astype(np.float64),
         expected,
         ENGINE_BOUNDS.get(manifest.precision, FP32_BOUND),
         top1_enforced=not manifest.has_random_weights,
     )
 
 
-def _record(built: Built, options: EngineOptions, batch: BatchRange, machine: Machine) -> Engine:
+def _record(build: Build, options: EngineOptions, batch: BatchRange, machine: Machine) -> Engine:
     is_tuned_here = options.backend is Backend.TENSORRT
-    layers = None if built.inspector is None else layers_from_inspector(built.inspector)
+    layers = None if build.inspector is None else layers_from_inspector(build.inspector)
     return Engine(
         file=options.backend.plan,
         backend=options.backend,
-        version=built.version,
+        version=build.version,
         compute_capability=",".join(options.compute_capabilities or (machine.compute_capability or "",)),
         gpu=machine.gpu if is_tuned_here else None,
         driver=machine.driver if is_tuned_here else None,
         profile=batch,
-        census=census_of(built.network, layers),
+        census=census_of(build.network, layers),
         hardware_compatible=options.hardware_compatible,
         version_compatible=options.version_compatible,
         weight_stripped=options.weight_stripped,

@@ -63,8 +63,8 @@ def census_of(network: list[Layer], engine: list[Layer] | None) -> Census:
 
 
 def _count(layers: list[Layer]) -> dict[str, int]:
-    counted = collections.Counter(_label(layer) for layer in layers)
-    return dict(sorted(counted.items()))
+    counts = collections.Counter(_label(layer) for layer in layers)
+    return dict(sorted(counts.items()))
 
 
 def _label(layer: Layer) -> str:
@@ -78,7 +78,7 @@ def require_network(layers: list[Layer], manifest: Manifest) -> None:
 
     Raises:
         InputError: The manifest promises nothing.
-        OutOfBoundsError: They differ; with the layers' names.
+        OutOfBoundsError: Layers of other types than the manifest promises; they are named.
     """
     faults = network_breaches(layers, manifest)
     if faults:
@@ -91,7 +91,7 @@ def require_engine(layers: list[Layer], network: list[Layer], manifest: Manifest
     """Hold the built engine against the manifest.
 
     Raises:
-        OutOfBoundsError: They differ; with the layers' names.
+        OutOfBoundsError: Layers of other types than the manifest promises; they are named.
     """
     faults = engine_breaches(layers, network, manifest)
     if faults:
@@ -166,13 +166,13 @@ def _attributed(network: list[Layer], engine: list[Layer]) -> set[str]:
 
 def _attributed_layers(network: list[Layer], engine: list[Layer]) -> list[tuple[Layer, list[str]]]:
     """Return the engine's layers that compute GEMMs or convolutions of the network, with the names of those."""
-    wanted = {layer.name for layer in network if layer.kind in (GEMMS, CONVOLUTIONS)}
-    found = []
+    layer_names = {layer.name for layer in network if layer.kind in (GEMMS, CONVOLUTIONS)}
+    pairs = []
     for layer in engine:
-        names = sorted(wanted.intersection(re.split(r"[\s\[\]\x1e\x1f+,]+", layer.name)))
+        names = sorted(layer_names.intersection(re.split(r"[\s\[\]\x1e\x1f+,]+", layer.name)))
         if names:
-            found.append((layer, names))
-    return found
+            pairs.append((layer, names))
+    return pairs
 
 
 def layers_from_inspector(text: str) -> list[Layer]:
@@ -202,8 +202,8 @@ def _engine_layer(record: Any) -> Layer:
 
 def _types(tensors: Any) -> tuple[str, ...]:
     """Return the data types of the inspector's tensors; TensorRT 10 has them within the format, 11 beside it."""
-    found = []
+    types = []
     for tensor in tensors if isinstance(tensors, list) else []:
         text = str(tensor.get("Datatype") or tensor.get("DataType") or tensor.get("Format/Datatype") or "").upper()
-        found += [name for word, name in WORDS.items() if word in text][:1]
-    return tuple(found)
+        types += [name for word, name in WORDS.items() if word in text][:1]
+    return tuple(types)

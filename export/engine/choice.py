@@ -50,14 +50,14 @@ def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machin
         raise InputError(f"‹compute_capability› is for engines, of which ‹target› {target.value} builds none")
     build, skipped = [], []
     for backend in BACKENDS.get(target, ()):
-        named = compute_capabilities if backend is Backend.TENSORRT_RTX or target is Target.TENSORRT else ()
-        options = EngineOptions(backend=backend, compute_capabilities=named)
+        requested = compute_capabilities if backend is Backend.TENSORRT_RTX or target is Target.TENSORRT else ()
+        options = EngineOptions(backend=backend, compute_capabilities=requested)
         why = why_not_here(options, machine)
         if why is not None and target is Target.AUTO:
             skipped.append(why)
             continue
         capabilities = require_target(options, machine)
-        if target is Target.AUTO and not named and not RTX_CAPABILITIES.issuperset(capabilities):
+        if target is Target.AUTO and not requested and not RTX_CAPABILITIES.issuperset(capabilities):
             skipped.append(f"tensorrt-rtx does not build for compute capability {capabilities[0]}")
             continue
         build.append(options)

@@ -163,17 +163,17 @@ def _set_compute_capabilities(
     library: Library, config: "tensorrt_rtx.IBuilderConfig", capabilities: tuple[str, ...]
 ) -> None:
     """Name the GPUs that TensorRT-RTX builds for."""
-    known = {
+    members = {
         name: member for name, member in library.trt.ComputeCapability.__members__.items() if name.startswith("SM")
     }
-    wanted = [f"SM{capability.replace('.', '')}" for capability in capabilities]
-    unknown = [capability for capability, name in zip(capabilities, wanted, strict=True) if name not in known]
+    member_names = [f"SM{capability.replace('.', '')}" for capability in capabilities]
+    unknown = [capability for capability, name in zip(capabilities, member_names, strict=True) if name not in members]
     if unknown:
-        names = ", ".join(f"{name[2:-1]}.{name[-1]}" for name in known)
+        names = ", ".join(f"{name[2:-1]}.{name[-1]}" for name in members)
         raise InputError(f"TensorRT-RTX does not build for compute capability {', '.join(unknown)}, only for {names}")
-    config.num_compute_capabilities = len(wanted)
-    for index, name in enumerate(wanted):
-        if not config.set_compute_capability(known[name], index):
+    config.num_compute_capabilities = len(member_names)
+    for index, name in enumerate(member_names):
+        if not config.set_compute_capability(members[name], index):
             raise DeviceError(f"TensorRT-RTX does not take compute capability {capabilities[index]}")
 
 

@@ -29,7 +29,7 @@ STDERR_KEPT = 300
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Built:
+class Build:
     """What a build left; `inspector` and `logits` where the engine was run."""
 
     plan: bytes
@@ -41,7 +41,7 @@ class Built:
 
 def build_engine(
     onnx: bytes, job: Job, images: Images | None, bar: Share, on_parsed: Callable[[list[Layer]], None]
-) -> Built:
+) -> Build:
     """Build the engine of an ONNX file.
 
     Args:
@@ -72,13 +72,13 @@ def _build_in(
     images: Images | None,
     bar: Share,
     on_parsed: Callable[[list[Layer]], None],
-) -> Built:
+) -> Build:
     (folder / ONNX).write_bytes(onnx)
     (folder / JOB).write_text(job.to_json(), encoding="utf-8")
     if images is not None:
         np.save(folder / IMAGES, images)
     version = _run_worker(folder, bar, on_parsed)
-    return Built(
+    return Build(
         plan=(folder / PLAN).read_bytes(),
         version=version,
         network=_network(folder),
@@ -105,26 +105,26 @@ def _run_worker(folder: pathlib.Path, bar: Share, on_parsed: Callable[[list[Laye
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                said = _message(line)
-                if "phase" in said:
-                    bar(str(said["phase"]), float(said["share"]))
-                elif "parsed" in said:
-                    version = str(said["version"])
+                message = _message(line)
+                if "phase" in message:
+                    bar(str(message["phase"]), float(message["share"]))
+                elif "parsed" in message:
+                    version = str(message["version"])
                     on_parsed(_network(folder))
-                elif "error" in said:
-                    failed = ERRORS[said["error"]](said["message"])
+                elif "error" in message:
+                    failed = ERRORS[message["error"]](message["message"])
             process.wait()
         finally:
             process.kill()  # of no effect on one that has ended
         stderr.seek(0)
-        heard = stderr.read()
+        output = stderr.read()
     if failed is not None:
         raise failed
     if process.returncode > 0:
-        raise RuntimeError(f"the engine's process failed: {(heard.strip().splitlines() or ['no reason given'])[-1]}")
+        raise RuntimeError(f"the engine's process failed: {(output.strip().splitlines() or ['no reason given'])[-1]}")
     if process.returncode < 0:
-        raise DeviceError(_crashed(process.returncode, heard))
-    for line in heard.splitlines():
+        raise DeviceError(_crashed(process.returncode, output))
+    for line in output.splitlines():
         logger.warning("%s", line)
     return version
 
@@ -132,9 +132,9 @@ def _run_worker(folder: pathlib.Path, bar: Share, on_parsed: Callable[[list[Laye
 def _message(line: str) -> dict[str, str]:
     """Return one message of the worker; whatever else a library printed is not one."""
     with contextlib.suppress(ValueError):
-        found = json.loads(line)
-        if isinstance(found, dict):
-            return found
+        message = json.loads(line)
+        if isinstance(message, dict):
+            return message
     return {}
 
 
@@ -151,7 +151,7 @@ def _layer(record: dict[str, Any]) -> Layer:
 def _crashed(code: int, stderr: str) -> str:
     """Return in one line how the builder's process died."""
     last = " ".join(stderr.split())[-STDERR_KEPT:]
-    said = f": {last}" if last else ""
+    reason = f": {last}" if last else ""
     if code == -signal.SIGKILL:
-        return f"the engine's builder was killed, most likely because memory ran out; give it less ‹batch›{said}"
-    return f"the engine's builder crashed with {signal.Signals(-code).name}{said}"
+        return f"the engine's builder was killed, most likely because memory ran out; give it less ‹batch›{reason}"
+    return f"the engine's builder crashed with {signal.Signals(-code).name}{reason}"

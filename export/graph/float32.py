@@ -27,8 +27,8 @@ class Float32Graph:
 
     Attributes:
         loaded: The model.
-        folded: It, folded, in float64.
-        model: Its graph.
+        folded: The model in float64, its norms and scales folded into its weights.
+        model: The folded model's graph.
         spec: How the graph is written.
         preprocessing: Of the graph's input.
         float_images: The parity images (N, 3, H, W), as the model in PyTorch takes them.

@@ -43,7 +43,7 @@ def prove_rewrite(stage: str, against: str, rewritten: DeepViT, original: DeepVi
     """Hold a rewritten model against the original, both in float64, on a few of `images` (N, channels, H, W).
 
     Raises:
-        OutOfBoundsError: It gives other logits.
+        OutOfBoundsError: The rewritten model gives other logits.
     """
     wide = images[: float64_images(original.img_size)].astype(np.float64)
     got, expected = torch_logits(rewritten, wide), torch_logits(original, wide)

@@ -119,11 +119,11 @@ def name_by_module(model: ir.Model) -> None:
     `blocks.3.attn.qkv/MatMul` is what a precision report, a profile or an error can be read by.
     """
     graph = model.graph
-    used: collections.Counter[str] = collections.Counter()
+    uses: collections.Counter[str] = collections.Counter()
 
     def unique(name: str) -> str:
-        used[name] += 1
-        return name if used[name] == 1 else f"{name}_{used[name] - 1}"
+        uses[name] += 1
+        return name if uses[name] == 1 else f"{name}_{uses[name] - 1}"
 
     outputs = set(graph.outputs)
     renamed: set[ir.Value] = set()

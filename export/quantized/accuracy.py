@@ -90,7 +90,7 @@ def require_default(check: AccuracyCheck) -> None:
     Surely: the interval of the drop lies above it, so that the chance of a few images refuses nothing.
 
     Raises:
-        OutOfBoundsError: It does.
+        OutOfBoundsError: Even the lower end of the drop's interval is above DEFAULT_MAX_DROP.
     """
     if check.drop_interval is not None and check.drop_interval.low > DEFAULT_MAX_DROP:
         raise OutOfBoundsError(
@@ -99,12 +99,12 @@ def require_default(check: AccuracyCheck) -> None:
         )
 
 
-def budget_failure(budget: Budget, kept: tuple[str, ...], measured: str) -> OutOfBoundsError:
+def budget_failure(budget: Budget, float_units: tuple[str, ...], measured: str) -> OutOfBoundsError:
     """Return the error for a budget that no choice meets, with the best that was found."""
-    shown = f"{', '.join(kept[:4])}{', …' if len(kept) > 4 else ''}" if kept else "none"
+    examples = ", ".join([*float_units[:4], *(["…"] if len(float_units) > 4 else [])]) or "none"
     return OutOfBoundsError(
-        f"no choice of linears meets {budget.kind.value} {budget.limit:g}; the best found keeps {len(kept)} in FP16 "
-        f"({shown}): {measured}; loosen {budget.kind.option}, calibrate on more images, or give ‹fp16›; no "
+        f"no choice of linears meets {budget.kind.value} {budget.limit:g}; the best found keeps {len(float_units)} in "
+        f"FP16 ({examples}): {measured}; loosen {budget.kind.option}, calibrate on more images, or give ‹fp16›; no "
         "artifact was written"
     )
 

@@ -35,7 +35,7 @@ class BudgetSearch:
 
     Args:
         source: The float32 graph.
-        calibrated: It, calibrated.
+        calibrated: That graph with its rescalings and the ranges of its activations.
         weight_only: Whether activations stay as they are.
         is_labelled: Whether all images that will be added have labels.
         progress: Called with what begins.
@@ -62,9 +62,9 @@ class BudgetSearch:
         """Add images of `source`, at most MAX_IMAGES, from all over it."""
         order = list(range(len(source)))
         random.Random(SHUFFLE_SEED).shuffle(order)  # noqa: S311 - repeatable, not secret
-        chosen = Subset(source, tuple(order[:MAX_IMAGES]))
+        subset = Subset(source, tuple(order[:MAX_IMAGES]))
         channels = self._source.loaded.module.in_chans
-        for images, labels in labelled_batches(chosen, self._source.preprocessing, channels, BATCH):
+        for images, labels in labelled_batches(subset, self._source.preprocessing, channels, BATCH):
             self._images.append(images)
             self._labels.append(labels)
             self._exact.append(self._model.run(images))
@@ -89,8 +89,8 @@ class BudgetSearch:
         return table.ranking
 
     def _measure(self, quantized: frozenset[str]) -> PairedCounts:
-        kept = len(self._model.units) - len(quantized)
-        advance = self._progress(f"keeping {kept} of {len(self._model.units)} linears")
+        count = len(self._model.units) - len(quantized)
+        advance = self._progress(f"keeping {count} of {len(self._model.units)} linears")
         counts: PairedCounts | None = None
         for images, labels, exact in zip(self._images, self._labels, self._exact, strict=True):
             part = count_pairs(self._model.run(images, quantized), exact, labels if self._is_labelled else None)
@@ -105,7 +105,7 @@ class FittedGraph:
     """A typed graph, the linears that it keeps unquantised, and what it costs; None where nothing was measured."""
 
     model: onnx.ModelProto
-    kept: tuple[str, ...]
+    float_units: tuple[str, ...]
     check: AccuracyCheck | None
 
 
@@ -141,15 +141,15 @@ def fit_budget(
     search.add(Subset(labelled, images.indices))
     at_least = 0
     for attempt in ("first", "second"):
-        kept = search.fewest(budget, at_least)
-        if not kept.is_met:
-            raise budget_failure(budget, kept.units, f"{budget.describe(kept.counts)} on the search images")
-        model = typed_graph(calibrated, options, kept.units)
+        choice = search.fewest(budget, at_least)
+        if not choice.is_met:
+            raise budget_failure(budget, choice.units, f"{budget.describe(choice.counts)} on the search images")
+        model = typed_graph(calibrated, options, choice.units)
         record, counts = check.measure(model, held_out)
         if budget.is_met(counts):
-            return FittedGraph(model=model, kept=kept.units, check=record)
+            return FittedGraph(model=model, float_units=choice.units, check=record)
         if attempt == "first":
             halves = [Subset(held_out.source, tuple(range(i, len(held_out.source), 2))) for i in (0, 1)]
             search.add(halves[0])
-            held_out, at_least = dataclasses.replace(held_out, source=halves[1]), len(kept.units)
-    raise budget_failure(budget, kept.units, describe_check(record))
+            held_out, at_least = dataclasses.replace(held_out, source=halves[1]), len(choice.units)
+    raise budget_failure(budget, choice.units, describe_check(record))

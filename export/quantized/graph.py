@@ -50,10 +50,10 @@ def _everything(
     """
     model = typed_graph(calibrated, options, ())
     if source.is_random or check.held_out is None:
-        return FittedGraph(model=model, kept=(), check=None)
+        return FittedGraph(model=model, float_units=(), check=None)
     record, _ = check.measure(model, check.held_out)
     require_default(record)
-    return FittedGraph(model=model, kept=(), check=record)
+    return FittedGraph(model=model, float_units=(), check=record)
 
 
 def _record(ranges: Ranges, text: bytes, fitted: FittedGraph, quantization: QuantizationOptions) -> Calibration:
@@ -71,6 +71,6 @@ def _record(ranges: Ranges, text: bytes, fitted: FittedGraph, quantization: Quan
         weight_only=quantization.weight_only,
         attention=ranges.attention,
         budget=None if budget is None else f"{budget.kind.value} {budget.limit:g}",
-        kept=fitted.kept,
+        kept=fitted.float_units,
         check=fitted.check,
     )

@@ -113,9 +113,9 @@ def held_out_images(
         return None
     split = Split.VAL if has_split(dataset, "val") else Split.TRAIN if has_split(dataset, "train") else Split.FOLDER
     source, is_labelled = open_labelled(dataset, classes, split)
-    used = set(calibrated.indices) if calibrated is not None and calibrated.split is split else set()
-    if used:
-        source = Subset(source, tuple(index for index in range(len(source)) if index not in used))
+    calibration_indices = set(calibrated.indices) if calibrated is not None and calibrated.split is split else set()
+    if calibration_indices:
+        source = Subset(source, tuple(index for index in range(len(source)) if index not in calibration_indices))
     return HeldOut(spread(source, count), split, is_labelled) if len(source) else None
 
 

@@ -15,7 +15,7 @@ import deepvit.runtime.session
 from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.choice import choose_engines
 from deepvit.export.engine.options import EngineOptions, compute_capabilities_from_text
-from deepvit.export.engine.process import Built
+from deepvit.export.engine.process import Build
 from deepvit.export.engine.progress import BuildProgress
 from deepvit.export.engine.timing_cache import locked, read_timings, timing_cache_path, write_timings
 from deepvit.export.engine.worker import Job, job_from_json
@@ -62,7 +62,7 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
         path = tmp_path / "same.onnx"
         path.write_bytes(onnx)
         logits = open_session(path, arithmetic=Arithmetic.AS_DECLARED).run(images) * np.float32(1 + changes["error"])
-        return Built(
+        return Build(
             plan=built.plan, version=built.version, network=built.network, inspector=changes["inspector"], logits=logits
         )
 
