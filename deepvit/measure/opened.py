@@ -25,7 +25,7 @@ class Contestant:
 
     Attributes:
         name: What the result calls it.
-        session: It, opened.
+        session: What runs it.
         preprocessing: How images become its input.
         identity: What changes when its answers may: hash of weights or file, and what runs it.
         random_weights: Whether its weights are random.

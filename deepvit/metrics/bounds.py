@@ -52,7 +52,7 @@ def require(stage: ParityStage, bound: Bound) -> ParityStage:
     """Return `stage` when it holds its bound.
 
     Raises:
-        OutOfBoundsError: It does not.
+        OutOfBoundsError: The stage does not hold its bound; with every figure that is outside.
     """
     if found := breaches(stage, bound):
         raise OutOfBoundsError(
@@ -76,7 +76,7 @@ def prove(
         top1_enforced: False with random weights, whose top-1 is decided by rounding.
 
     Raises:
-        OutOfBoundsError: They are not.
+        OutOfBoundsError: The logits are further apart than the bound.
     """
     return require(compare_logits(stage, against, got, expected, top1_enforced=top1_enforced), bound)
 

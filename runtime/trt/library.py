@@ -144,7 +144,7 @@ def constructed(kind: Any, what: str, log: Any, *arguments: Any) -> Any:
     """Return `kind(*arguments)`, one of TensorRT's own classes; its factory may answer with null.
 
     Raises:
-        DeviceError: It did; with what it logged last.
+        DeviceError: The factory answered with null; with what TensorRT logged last.
     """
     try:
         return kind(*arguments)
@@ -158,7 +158,7 @@ def checked(value: T | None, what: str, log: Any) -> T:
     """Return what TensorRT gave, which it may refuse with null or false.
 
     Raises:
-        DeviceError: It did; with what it logged last.
+        DeviceError: TensorRT refused; with what it logged last.
     """
     if value is None or value is False:
         raise DeviceError(_refusal(what, log))

@@ -68,7 +68,7 @@ class OnnxMaps:
     """Maps of an artifact that was exported with --attention-maps, as its own precision computes them.
 
     Raises:
-        InputError: It was not.
+        InputError: An artifact without maps.
     """
 
     def __init__(self, artifact: Artifact, provider: str = "cpu") -> None:

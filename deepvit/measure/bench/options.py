@@ -21,13 +21,13 @@ def batch_sizes_from_text(text: str) -> tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """How it is measured.
+    """How a benchmark times its models.
 
     Attributes:
         batches: Images per run.
         rounds: How often every model has its turn, per batch size.
-        turn_s: Seconds of a turn, and at least `turn_runs` runs.
-        turn_runs: See there.
+        turn_s: Seconds that a turn lasts at least.
+        turn_runs: Runs that a turn has at least.
         warm_up_s: At most so many seconds until the latency is stable.
     """
 
