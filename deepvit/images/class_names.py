@@ -18,8 +18,8 @@ def read_labels(path: pathlib.Path, classes: int) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"‹labels› {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(labels) != classes or not all(label.strip() for label in labels):
-        named = sum(1 for label in labels if label.strip())
-        raise InputError(f"‹labels› {path} names {named} classes, one per line; expected {classes}")
+        count = sum(1 for label in labels if label.strip())
+        raise InputError(f"‹labels› {path} names {count} classes, one per line; expected {classes}")
     return labels
 
 

@@ -71,13 +71,13 @@ def _listed_folder(dataset: str, split: str) -> tuple[pathlib.Path, list[str]]:
 
 def _image_files(folder: pathlib.Path) -> list[str]:
     """Return the image files in class folders, else those in the folder itself, as sorted relative POSIX paths."""
-    found = sorted(
+    names = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
     )
-    nested = [name for name in found if "/" in name]
-    return nested or found
+    nested = [name for name in names if "/" in name]
+    return nested or names
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -138,8 +138,8 @@ def _devkit_labels(path: pathlib.Path, files: list[str], label_of: dict[str, int
     for name in files:
         match = re.search(r"ILSVRC2012_val_(\d{8})\.", name)
         number = int(match[1]) if match else 0
-        given = lines[number - 1] if 1 <= number <= len(lines) else ""
-        label = label_of.get(synset_of.get(int(given), "")) if given.isdigit() else None
+        line = lines[number - 1] if 1 <= number <= len(lines) else ""
+        label = label_of.get(synset_of.get(int(line), "")) if line.isdigit() else None
         if label is None:
             bad.append(name)
         else:

@@ -38,14 +38,14 @@ DEFAULT_MAX_DROP = 0.5  # points of top-1, of a trained model on labelled images
 
 def breaches(stage: ParityStage, bound: Bound) -> list[str]:
     """Return in words what of `bound` the stage does not hold; nothing where it holds."""
-    found = []
+    faults = []
     if bound.max_abs is not None and not stage.max_abs <= bound.max_abs:
-        found.append(f"max abs {stage.max_abs:.3g}, at most {bound.max_abs:g}")
+        faults.append(f"max abs {stage.max_abs:.3g}, at most {bound.max_abs:g}")
     if bound.sqnr_db is not None and stage.sqnr_db is not None and not stage.sqnr_db >= bound.sqnr_db:
-        found.append(f"SQNR {stage.sqnr_db:.1f} dB, at least {bound.sqnr_db:g}")
+        faults.append(f"SQNR {stage.sqnr_db:.1f} dB, at least {bound.sqnr_db:g}")
     if stage.top1_enforced and bound.top1_agreement is not None and not stage.top1_agreement >= bound.top1_agreement:
-        found.append(f"top-1 agreement {stage.top1_agreement:.2%}, at least {bound.top1_agreement:.1%}")
-    return found
+        faults.append(f"top-1 agreement {stage.top1_agreement:.2%}, at least {bound.top1_agreement:.1%}")
+    return faults
 
 
 def require(stage: ParityStage, bound: Bound) -> ParityStage:
@@ -54,9 +54,9 @@ def require(stage: ParityStage, bound: Bound) -> ParityStage:
     Raises:
         OutOfBoundsError: The stage does not hold its bound; with every figure that is outside.
     """
-    if found := breaches(stage, bound):
+    if faults := breaches(stage, bound):
         raise OutOfBoundsError(
-            f"parity of {stage.stage} against {stage.against} on {stage.images} images: {'; '.join(found)}; "
+            f"parity of {stage.stage} against {stage.against} on {stage.images} images: {'; '.join(faults)}; "
             "no artifact was written"
         )
     return stage

@@ -53,11 +53,11 @@ def count_pairs(
     logits: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None
 ) -> PairedCounts:
     """Count logits (N, classes) of a model against those of its reference, with labels (N,) where there are any."""
-    chosen, expected = logits.argmax(axis=1), reference.argmax(axis=1)
-    agree = int((chosen == expected).sum())
+    answers, expected = logits.argmax(axis=1), reference.argmax(axis=1)
+    agree = int((answers == expected).sum())
     if labels is None:
         return PairedCounts(len(logits), agree)
-    right, was_right = chosen == labels, expected == labels
+    right, was_right = answers == labels, expected == labels
     return PairedCounts(
         len(logits),
         agree,
