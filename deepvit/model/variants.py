@@ -186,10 +186,10 @@ def find_variant(name: str) -> Variant:
     Raises:
         UnknownVariantError: No such row; the message names the nearest ones.
     """
-    found = VARIANTS.get(name) or _BY_ALIAS.get(name)
-    if found is not None:
-        return found
-    known = [*VARIANTS, *_BY_ALIAS]
-    nearest = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    variant = VARIANTS.get(name) or _BY_ALIAS.get(name)
+    if variant is not None:
+        return variant
+    names = [*VARIANTS, *_BY_ALIAS]
+    nearest = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(VARIANTS)}"
     raise UnknownVariantError(f"unknown variant {name!r}; {hint}; list them with: ‹deepvit› models")

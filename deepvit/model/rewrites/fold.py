@@ -6,7 +6,7 @@ the model in place, reports what it touched, and does nothing the second time.
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -40,8 +40,8 @@ def _attentions(model: DeepViT) -> Iterator[Attention]:
     return (block.attn for block in _blocks(model))
 
 
-def _report(name: str, written: Iterable[tuple[torch.Tensor, torch.Tensor | None]]) -> FoldReport:
-    pairs = list(written)
+def _report(name: str, pairs: Sequence[tuple[torch.Tensor, torch.Tensor | None]]) -> FoldReport:
+    """Report the weights and biases that a fold has written."""
     return FoldReport(
         name=name,
         applied=len(pairs),
@@ -73,7 +73,7 @@ def fold_stem_norms(model: DeepViT) -> FoldReport:
 
     BN(W∗x) = (s·W)∗x + t with s = γ/√(σ²+ε), t = β − μ·s.
     """
-    stem, written = model.patch_embed, []
+    stem, pairs = model.patch_embed, []
     if isinstance(stem, CnnStem) and isinstance(stem.bn1, nn.BatchNorm2d):
         for conv_name, norm_name in (("conv1", "bn1"), ("conv2", "bn2")):
             conv = getattr(stem, conv_name)
@@ -81,8 +81,8 @@ def fold_stem_norms(model: DeepViT) -> FoldReport:
             new = _conv_with(conv, conv.weight.double() * scale.view(-1, 1, 1, 1), shift)
             setattr(stem, conv_name, new)
             setattr(stem, norm_name, nn.Identity())
-            written.append((new.weight, new.bias))
-    return _report("stem_norms", written)
+            pairs.append((new.weight, new.bias))
+    return _report("stem_norms", pairs)
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def fold_mix_norm(model: DeepViT) -> FoldReport:
 
     s·BN(Θ·A + b) = Θ'·A + b' with Θ' = s·diag(γ/√(σ²+ε))·Θ and b' = s·(γ/√(σ²+ε)·(b − μ) + β).
     """
-    written = []
+    pairs = []
     for attn in _attentions(model):
         if not isinstance(attn, ReAttention):
             continue
@@ -109,8 +109,8 @@ def fold_mix_norm(model: DeepViT) -> FoldReport:
             attn.reatten_scale * (scale * mix.bias.double() + shift),
         )
         attn.var_norm, attn.reatten_scale = nn.Identity(), 1.0
-        written.append((attn.reatten_matrix.weight, attn.reatten_matrix.bias))
-    return _report("mix_norm", written)
+        pairs.append((attn.reatten_matrix.weight, attn.reatten_matrix.bias))
+    return _report("mix_norm", pairs)
 
 
 @torch.no_grad()
@@ -119,7 +119,7 @@ def fold_scale_adjustment(model: DeepViT) -> FoldReport:
 
     LN(a·x; ε) = LN(x; ε/a²), and f(·)/a is f with its last linear's weight and bias divided by a.
     """
-    written = []
+    pairs = []
     for block in _blocks(model):
         a = block.scale_adjustment
         if a == 1.0:
@@ -129,15 +129,15 @@ def fold_scale_adjustment(model: DeepViT) -> FoldReport:
         for linear in (block.attn.proj, block.mlp.fc2):
             linear.weight.div_(a)
             linear.bias.div_(a)
-            written.append((linear.weight, linear.bias))
+            pairs.append((linear.weight, linear.bias))
         block.scale_adjustment = 1.0
-    return _report("scale_adjustment", written)
+    return _report("scale_adjustment", pairs)
 
 
 @torch.no_grad()
 def fold_attention_scale(model: DeepViT) -> FoldReport:
     """Fold the attention scale s into q: s·(W_q·x + b_q)·kᵀ = ((s·W_q)·x + s·b_q)·kᵀ."""
-    written = []
+    pairs = []
     for attn in _attentions(model):
         if attn.scale == 1.0:
             continue
@@ -145,21 +145,21 @@ def fold_attention_scale(model: DeepViT) -> FoldReport:
         for tensor in (attn.qkv.weight, attn.qkv.bias):
             tensor[:rows].mul_(attn.scale)
         attn.scale = 1.0
-        written.append((attn.qkv.weight[:rows], attn.qkv.bias[:rows]))
-    return _report("attention_scale", written)
+        pairs.append((attn.qkv.weight[:rows], attn.qkv.bias[:rows]))
+    return _report("attention_scale", pairs)
 
 
 @torch.no_grad()
 def fold_key_bias(model: DeepViT) -> FoldReport:
     """Drop the bias of k: q·(k + b_k)ᵀ adds q·b_k to a whole row, which softmax does not see."""
-    written = []
+    pairs = []
     for attn in _attentions(model):
         rows = attn.num_heads * attn.head_dim
         key_bias = attn.qkv.bias[rows : 2 * rows]
         if bool(key_bias.any()):
             key_bias.zero_()
-            written.append((attn.qkv.weight[rows : 2 * rows], key_bias))
-    return _report("key_bias", written)
+            pairs.append((attn.qkv.weight[rows : 2 * rows], key_bias))
+    return _report("key_bias", pairs)
 
 
 @torch.no_grad()
@@ -171,7 +171,7 @@ def fold_value_bias(model: DeepViT) -> FoldReport:
     this needs `fold_mix_norm` first; a block where that has not been done is left alone.
     """
     tokens = model.pos_embed.shape[1]
-    written = []
+    pairs = []
     for attn in _attentions(model):
         rows = attn.num_heads * attn.head_dim
         value_bias = attn.qkv.bias[2 * rows :]
@@ -183,8 +183,8 @@ def fold_value_bias(model: DeepViT) -> FoldReport:
             sums = attn.reatten_matrix.weight.flatten(1).sum(1) + tokens * attn.reatten_matrix.bias
         attn.proj.bias.add_(attn.proj.weight @ (value_bias * sums.repeat_interleave(attn.head_dim)))
         value_bias.zero_()
-        written.append((attn.proj.weight, attn.proj.bias))
-    return _report("value_bias", written)
+        pairs.append((attn.proj.weight, attn.proj.bias))
+    return _report("value_bias", pairs)
 
 
 @torch.no_grad()
@@ -193,7 +193,7 @@ def pad_head_dim(model: DeepViT) -> FoldReport:
 
     Needs `fold_attention_scale` or an explicit scale: the scale keeps belonging to the unpadded width.
     """
-    written = []
+    pairs = []
     for attn in _attentions(model):
         extra = -attn.head_dim % HEAD_DIM_MULTIPLE
         if not extra:
@@ -205,8 +205,8 @@ def pad_head_dim(model: DeepViT) -> FoldReport:
         attn.qkv = _linear_with(weight, bias)
         attn.proj = _linear_with(proj, attn.proj.bias)
         attn.head_dim = old + extra
-        written.append((weight, bias))
-    return _report("pad_head_dim", written)
+        pairs.append((weight, bias))
+    return _report("pad_head_dim", pairs)
 
 
 def _linear_with(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:

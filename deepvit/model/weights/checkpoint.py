@@ -89,9 +89,9 @@ def _load_pickle(path: pathlib.Path) -> object:
         with torch.serialization.safe_globals(list(ALLOWED_TYPES)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if named := re.search(r"GLOBAL (\S+)|global (\S+)", str(error)):
+        if match := re.search(r"GLOBAL (\S+)|global (\S+)", str(error)):
             raise CheckpointError(
-                f"checkpoint {path} refers to {(named[1] or named[2]).rstrip('.')}, which weights do not need and "
+                f"checkpoint {path} refers to {(match[1] or match[2]).rstrip('.')}, which weights do not need and "
                 "which could run code; nothing was run; save it again as a plain state dict"
             ) from error
         raise CheckpointError(_unreadable(path, error)) from error
@@ -223,14 +223,14 @@ def _first_conv(state: Mapping[str, torch.Tensor]) -> str:
 
 def _resize_position_embedding(model: DeepViT, state: dict[str, torch.Tensor]) -> None:
     """Resample `pos_embed` (1, 1 + n², dim) to the model's grid where it has another one."""
-    given = state.get("pos_embed")
-    if given is None or given.ndim != 3 or given.shape[1] == model.pos_embed.shape[1]:
+    embedding = state.get("pos_embed")
+    if embedding is None or embedding.ndim != 3 or embedding.shape[1] == model.pos_embed.shape[1]:
         return
-    old = int((given.shape[1] - 1) ** 0.5)
-    if old < 1 or old * old + 1 != given.shape[1]:
+    old = int((embedding.shape[1] - 1) ** 0.5)
+    if old < 1 or old * old + 1 != embedding.shape[1]:
         return  # not a square grid: reported as a wrong shape
     new = model.img_size // model.architecture.patch_size
-    state["pos_embed"] = resample_abs_pos_embed(given, (new, new), (old, old), num_prefix_tokens=1)
+    state["pos_embed"] = resample_abs_pos_embed(embedding, (new, new), (old, old), num_prefix_tokens=1)
 
 
 def mismatches(model: DeepViT, state: Mapping[str, torch.Tensor]) -> list[str]:
@@ -252,7 +252,7 @@ def mismatches(model: DeepViT, state: Mapping[str, torch.Tensor]) -> list[str]:
 
 def fitting_variants(state: Mapping[str, torch.Tensor]) -> list[str]:
     """Return the names of the variants whose state dict has exactly these entries and shapes, classes aside."""
-    found = []
+    names = []
     norm = MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE
     for candidate in VARIANTS.values():
         with torch.device("meta"):
@@ -263,8 +263,8 @@ def fitting_variants(state: Mapping[str, torch.Tensor]) -> list[str]:
                 mix_norm=norm,
             )
         if not mismatches(model, state):
-            found.append(candidate.name)
-    return found
+            names.append(candidate.name)
+    return names
 
 
 def _suggest(variant: Variant, state: Mapping[str, torch.Tensor]) -> str:

@@ -17,8 +17,8 @@ TRAINED_HERE = pathlib.Path(__file__).resolve().parent / "trained"
 
 def cache_dir() -> pathlib.Path:
     """Return the folder of fetched checkpoints: $DEEPVIT_CACHE, else deepvit/ in the user's cache folder."""
-    if chosen := os.environ.get("DEEPVIT_CACHE"):
-        return pathlib.Path(chosen)
+    if folder := os.environ.get("DEEPVIT_CACHE"):
+        return pathlib.Path(folder)
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(base) / "deepvit"
 
