@@ -66,7 +66,7 @@ class OnnxGraph:
         batch: BatchRange = ANY_BATCH,
     ) -> None:
         self.name = name
-        chosen = _provider(provider)
+        expected = _provider(provider)
         types = types_in(content) if provider.lower() == CPU else frozenset()
         self._is_rounded = arithmetic is Arithmetic.AS_DECLARED and not types.isdisjoint(REDUCED)
         options = ort.SessionOptions()
@@ -77,11 +77,11 @@ class OnnxGraph:
             # ONNX Runtime 1.31 fuses FP8 Q/DQ into an integer product that it then refuses: run them as they stand.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
-            given = _configure(options, provider.lower(), content, batch)
+            providers = _configure(options, provider.lower(), content, batch)
             self._session = ort.InferenceSession(
                 rounded_on_cpu(content) if self._is_rounded else content,
                 options,
-                providers=given,
+                providers=providers,
                 enable_fallback=0,  # a failure is an error, not a second try elsewhere
             )
         except ORT_ERRORS as error:
@@ -90,17 +90,17 @@ class OnnxGraph:
             raise InputError(
                 f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {_why(error)}"
             ) from error
-        if self._session.get_providers()[0] != chosen:
+        if self._session.get_providers()[0] != expected:
             missing = f"; {INSTALL[provider.lower()]}" if provider.lower() in INSTALL else ""
             raise MissingError(
-                f"ONNX Runtime fell back from {chosen} to {self._session.get_providers()[0]} for {name}: the "
+                f"ONNX Runtime fell back from {expected} to {self._session.get_providers()[0]} for {name}: the "
                 f"libraries of {provider} cannot be loaded here{missing}"
             )
 
     @property
     def description(self) -> str:
-        how = ", every tensor rounded to its declared type" if self._is_rounded else ""
-        return f"ONNX Runtime {ort.__version__} {self._session.get_providers()[0]}{how}"
+        note = ", every tensor rounded to its declared type" if self._is_rounded else ""
+        return f"ONNX Runtime {ort.__version__} {self._session.get_providers()[0]}{note}"
 
     @property
     def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:

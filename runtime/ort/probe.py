@@ -23,7 +23,7 @@ def probe(provider: str) -> str:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     session = OnnxGraph(bytes(model.SerializeToString()), name="the probe", provider=provider)
-    given = np.array([[-1, 0, 1, 2]], np.float32)
-    if not np.array_equal(session.run({"x": given})["y"], np.maximum(given, 0)):
+    values = np.array([[-1, 0, 1, 2]], np.float32)
+    if not np.array_equal(session.run({"x": values})["y"], np.maximum(values, 0)):
         raise InputError(f"{provider} runs, but gives wrong answers")
     return session.description

@@ -24,8 +24,8 @@ INSTALL = {
 
 def plugin_library() -> pathlib.Path | None:
     """Return TensorRT-RTX's plugin for ONNX Runtime where its package is installed."""
-    found = importlib.util.find_spec(PLUGIN_PACKAGE)
-    folders = [] if found is None else list(found.submodule_search_locations or [])
+    spec = importlib.util.find_spec(PLUGIN_PACKAGE)
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
     path = pathlib.Path(folders[0]) / PLUGIN_LIBRARY if folders else None
     return path if path is not None and path.is_file() else None
 

@@ -110,8 +110,8 @@ def _rounded_node(node: onnx.NodeProto, types: dict[str, int]) -> list[onnx.Node
     produced = [node]
     for position, name in enumerate(node.output):
         if (kind := types.get(name)) in REDUCED:
-            exact, stored = f"{name}.exact", f"{name}.stored"
+            exact, narrow = f"{name}.exact", f"{name}.stored"
             node.output[position] = exact
-            produced.append(helper.make_node("Cast", [exact], [stored], f"{name}.round", to=kind))
-            produced.append(helper.make_node("Cast", [stored], [name], f"{name}.widen", to=TensorProto.FLOAT))
+            produced.append(helper.make_node("Cast", [exact], [narrow], f"{name}.round", to=kind))
+            produced.append(helper.make_node("Cast", [narrow], [name], f"{name}.widen", to=TensorProto.FLOAT))
     return produced

@@ -73,10 +73,10 @@ class OnnxRuntimeSession:
 
 
 def _input_of(graph: OnnxGraph) -> Tensor:
-    found = ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in graph.inputs.items())
+    signature = ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in graph.inputs.items())
     name, (kind, shape) = next(iter(graph.inputs.items()), ("", ("", ())))
     if len(graph.inputs) != 1 or kind not in DTYPES or len(shape) != 4:
-        raise InputError(f"{graph.name} takes {found}; expected one input of 4-D float32 or uint8 images")
+        raise InputError(f"{graph.name} takes {signature}; expected one input of 4-D float32 or uint8 images")
     output_kind, output_shape = next(iter(graph.outputs.values()))
     if output_kind != "tensor(float)" or len(output_shape) != 2 or not isinstance(output_shape[1], int):
         raise InputError(f"{graph.name} gives {output_kind} {output_shape}; expected float32 logits (B, classes)")

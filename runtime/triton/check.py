@@ -36,17 +36,17 @@ def check_repository(folder: pathlib.Path) -> list[str]:
     """
     record = _read_record(folder)
     faults = _file_faults(folder, record)
-    found: dict[str, ModelConfig] = {}
+    configs: dict[str, ModelConfig] = {}
     for model in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            found[model.name] = _read_config(model)
+            configs[model.name] = _read_config(model)
         except InputError as error:
             faults.append(str(error))
             continue
-        faults += _model_faults(model, found[model.name])
-    for config in found.values():
-        faults += _ensemble_faults(config, found)
-    if record.ensemble not in found:
+        faults += _model_faults(model, configs[model.name])
+    for config in configs.values():
+        faults += _ensemble_faults(config, configs)
+    if record.ensemble not in configs:
         faults.append(f"{record.ensemble}: the ensemble is missing")
     return faults
 
@@ -144,14 +144,14 @@ def _ensemble_faults(config: ModelConfig, models: dict[str, ModelConfig]) -> lis
         if model is None:
             faults.append(f"{config.name}: step {step.model_name} is no model here")
             continue
-        taken = {tensor.name: tensor for tensor in model.input}
-        given = {tensor.name: tensor for tensor in model.output}
-        faults += [f"{config.name}: {model.name} is given no {name}" for name in taken.keys() - step.input_map.keys()]
+        inputs = {tensor.name: tensor for tensor in model.input}
+        outputs = {tensor.name: tensor for tensor in model.output}
+        faults += [f"{config.name}: {model.name} is given no {name}" for name in inputs.keys() - step.input_map.keys()]
         for name, source in step.input_map.items():
-            faults += _join_faults(config.name, model.name, name, taken.get(name), source, carried.get(source))
+            faults += _join_faults(config.name, model.name, name, inputs.get(name), source, carried.get(source))
         for name, target in step.output_map.items():
-            if name in given:
-                carried[target] = given[name]
+            if name in outputs:
+                carried[target] = outputs[name]
             else:
                 faults.append(f"{config.name}: {model.name} has no output {name!r}")
     if config.platform == "ensemble":
@@ -161,13 +161,13 @@ def _ensemble_faults(config: ModelConfig, models: dict[str, ModelConfig]) -> lis
 
 
 def _join_faults(
-    ensemble: str, model: str, name: str, taken: ModelConfig | None, source: str, given: ModelConfig | None
+    ensemble: str, model: str, name: str, sink: ModelConfig | None, source: str, producer: ModelConfig | None
 ) -> list[str]:
-    if taken is None:
+    if sink is None:
         return [f"{ensemble}: {model} has no input {name!r}"]
-    if given is None:
+    if producer is None:
         return [f"{ensemble}: {model} takes {source!r}, which nothing gives"]
-    if given.data_type != taken.data_type or list(given.dims) != list(taken.dims):
-        kinds = [f"{schema.DataType.Name(tensor.data_type)} {list(tensor.dims)}" for tensor in (taken, given)]
+    if producer.data_type != sink.data_type or list(producer.dims) != list(sink.dims):
+        kinds = [f"{schema.DataType.Name(tensor.data_type)} {list(tensor.dims)}" for tensor in (sink, producer)]
         return [f"{ensemble}: {model} takes {name} as {kinds[0]}, {source!r} is {kinds[1]}"]
     return []

@@ -70,12 +70,12 @@ def model_config(names: Names, manifest: Manifest, backend: TritonBackend, batch
         backend: What runs it.
         batch: The batch sizes that it takes there.
     """
-    taken, given = graph_input(manifest), graph_output(manifest)
-    config = _config(names.model(backend.value), batch.max, (taken,), (given,))
+    images, logits = graph_input(manifest), graph_output(manifest)
+    config = _config(names.model(backend.value), batch.max, (images,), (logits,))
     config.dynamic_batching.preferred_batch_size.append(batch.opt)
     config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_MICROSECONDS
     for size in sorted({1, batch.max}):  # the largest too: memory is then what it will be
-        _warm_up(config, [Sample(taken, layout.IMAGES)], size)
+        _warm_up(config, [Sample(images, layout.IMAGES)], size)
     if backend is TritonBackend.PYTHON:
         config.backend = "python"
         return _python(config, 1)
@@ -130,8 +130,8 @@ def _logits(manifest: Manifest) -> Spec:
 
 
 def _answer(manifest: Manifest) -> tuple[Spec, ...]:
-    shown = (min(layout.CLASSES_SHOWN, manifest.classes),)
-    best = Spec(layout.CLASSES, "int32", shown), Spec(layout.PROBABILITIES, "float32", shown)
+    shape = (min(layout.CLASSES_SHOWN, manifest.classes),)
+    best = Spec(layout.CLASSES, "int32", shape), Spec(layout.PROBABILITIES, "float32", shape)
     return (*best, _logits(manifest), _status())
 
 

@@ -10,9 +10,9 @@ CONTAINERS = {
 
 def release_for(tensorrt: str) -> str:
     """Return in words which Triton container loads a plan of this TensorRT version."""
-    known = CONTAINERS.get(tensorrt)
-    if known is not None:
-        return f"nvcr.io/nvidia/tritonserver:{known} carry TensorRT {tensorrt}"
+    releases = CONTAINERS.get(tensorrt)
+    if releases is not None:
+        return f"nvcr.io/nvidia/tritonserver:{releases} carry TensorRT {tensorrt}"
     return (
         f"the release whose container carries TensorRT {tensorrt}: that of the TensorRT container with the same tag; "
         "`docker run --rm nvcr.io/nvidia/tritonserver:YY.MM-py3 sh -c 'echo $TRT_VERSION'` tells"

@@ -101,17 +101,17 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
     return [*(names.model(backend.value) for backend in backends), names.preprocess, names.classify, names.ensemble]
 
 
-def _backends_of(artifact: Artifact, asked: tuple[TritonBackend, ...] | None) -> tuple[TritonBackend, ...]:
+def _backends_of(artifact: Artifact, requested: tuple[TritonBackend, ...] | None) -> tuple[TritonBackend, ...]:
     """Return the backends that the artifact has files for; of those asked for, all must be among them."""
-    found = {TritonBackend.PYTHON: ""}
-    found[TritonBackend.TENSORRT] = "" if _engine_of(artifact) else "it has no engine.plan that holds its weights"
+    obstacles = {TritonBackend.PYTHON: ""}
+    obstacles[TritonBackend.TENSORRT] = "" if _engine_of(artifact) else "it has no engine.plan that holds its weights"
     # Triton's ONNX Runtime backend cannot be told to leave FP8's Q/DQ unfused, without which it refuses the graph.
     is_fp8 = artifact.manifest.precision is Precision.FP8
-    found[TritonBackend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
-    for backend in asked or ():
-        if found[backend]:
-            raise InputError(f"‹backends› {backend.value}: {artifact.folder}: {found[backend]}")
-    return asked or tuple(backend for backend in TritonBackend if not found[backend])
+    obstacles[TritonBackend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
+    for backend in requested or ():
+        if obstacles[backend]:
+            raise InputError(f"‹backends› {backend.value}: {artifact.folder}: {obstacles[backend]}")
+    return requested or tuple(backend for backend in TritonBackend if not obstacles[backend])
 
 
 def _engine_of(artifact: Artifact) -> Engine | None:

@@ -110,5 +110,5 @@ def _none(result: tuple[Any, ...], what: str, kind: type[RuntimeError] = DeviceE
     error = result[0]
     if error != cudart.cudaError_t.cudaSuccess:
         _, text = cudart.cudaGetErrorString(error)
-        said = text.decode() if isinstance(text, bytes) else str(text)
-        raise kind(f"CUDA could not {what}: {said} ({error.name})")
+        reason = text.decode() if isinstance(text, bytes) else str(text)
+        raise kind(f"CUDA could not {what}: {reason} ({error.name})")

@@ -55,10 +55,10 @@ def misfits(engine: Engine, machine: Machine) -> list[str]:
 
 def _version_fits(engine: Engine, here: str) -> bool:
     """A plan loads in the very build that wrote it; a version-compatible one also in later ones of its major."""
-    built, have = numbers_of(engine.version), numbers_of(here)
+    builder, loader = numbers_of(engine.version), numbers_of(here)
     if engine.version_compatible:
-        return built[:1] == have[:1] and have >= built
-    return built == have
+        return builder[:1] == loader[:1] and loader >= builder
+    return builder == loader
 
 
 def _capability_fits(engine: Engine, here: str) -> bool:

@@ -81,8 +81,8 @@ def _missing(backend: Backend, error: BaseException) -> str:
 
 def _rtx_from_pypi() -> Any:
     """Load the bindings on the libraries that ONNX Runtime's plugin carries, of the same version."""
-    found = importlib.util.find_spec(RTX_LIBRARIES_IN)
-    folders = [] if found is None else list(found.submodule_search_locations or [])
+    spec = importlib.util.find_spec(RTX_LIBRARIES_IN)
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
     if not folders:
         raise MissingError(f"the libraries of tensorrt_rtx are not installed; {INSTALL[Backend.TENSORRT_RTX]}")
     for name in RTX_LIBRARIES:

@@ -54,12 +54,12 @@ def _first_gpu() -> list[str]:
         if re.fullmatch(r"\d+|GPU-[0-9a-f-]+", first):  # a MIG instance has no row of its own
             command += ["-i", first]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
+        process = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
     except (subprocess.SubprocessError, OSError) as error:
         raise LookupError(f"nvidia-smi failed: {error}") from error
-    rows = asked.stdout.strip().splitlines()
+    rows = process.stdout.strip().splitlines()
     row = [field.strip() for field in rows[0].split(",")] if rows else []
-    if asked.returncode != 0 or len(row) < 3:
-        said = " ".join((asked.stderr or asked.stdout).split())[:200] or "nothing"
-        raise LookupError(f"nvidia-smi said: {said}")
+    if process.returncode != 0 or len(row) < 3:
+        answer = " ".join((process.stderr or process.stdout).split())[:200] or "nothing"
+        raise LookupError(f"nvidia-smi said: {answer}")
     return row

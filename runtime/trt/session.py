@@ -87,11 +87,11 @@ class TensorRtSession:
         self.batch: BatchRange = engine.batch
         inputs = [b for b in engine.bindings if b.is_input]
         outputs = [b for b in engine.bindings if not b.is_input]
-        found = ", ".join(f"{b.name} {b.dtype} {b.shape}" for b in engine.bindings)
+        signature = ", ".join(f"{b.name} {b.dtype} {b.shape}" for b in engine.bindings)
         if len(inputs) != 1 or inputs[0].dtype.name not in DTYPES or len(inputs[0].shape) != 3:
-            raise InputError(f"{engine.name} has {found}; expected one input of 4-D float32 or uint8 images")
+            raise InputError(f"{engine.name} has {signature}; expected one input of 4-D float32 or uint8 images")
         if len(outputs) != 1 or outputs[0].dtype.name != "float32" or len(outputs[0].shape) != 1:
-            raise InputError(f"{engine.name} has {found}; expected one output of float32 logits (B, classes)")
+            raise InputError(f"{engine.name} has {signature}; expected one output of float32 logits (B, classes)")
         batch: int | str = "batch" if self.batch.min != self.batch.max else self.batch.max
         self.input = Tensor(name=inputs[0].name, shape=(batch, *inputs[0].shape), dtype=DTYPES[inputs[0].dtype.name])
         self.classes = outputs[0].shape[0]

@@ -18,8 +18,8 @@ class Golden:
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Golden":
-        with np.load(path, allow_pickle=False) as stored:
-            return cls(stored["images"], stored["logits"], float(stored["sqnr_db"]))
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["images"], arrays["logits"], float(arrays["sqnr_db"]))
 
     def save(self, path: pathlib.Path) -> None:
         np.savez(path, images=self.images, logits=self.logits, sqnr_db=np.float64(self.sqnr_db))

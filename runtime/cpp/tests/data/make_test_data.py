@@ -107,13 +107,13 @@ def answers(artifact: pathlib.Path, images: list[pathlib.Path]) -> list[dict[str
     """Return the crop's hash and the logits of every image, as the Python runtime computes them, one by one."""
     manifest = open_artifact(artifact).manifest
     session = open_session(artifact, threads=1)
-    found = []
+    records = []
     for image in images:
         crop = crop_image(image, manifest.preprocess)
         logits = session.run(manifest.input_from(crop[None]))[0]
         digest = hashlib.sha256(crop.tobytes()).hexdigest()
-        found.append({"image": image.name, "crop_sha256": digest, "logits": logits.tolist()})
-    return found
+        records.append({"image": image.name, "crop_sha256": digest, "logits": logits.tolist()})
+    return records
 
 
 def write_data(folder: pathlib.Path, count: int = IMAGES) -> None:
