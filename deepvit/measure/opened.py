@@ -105,7 +105,7 @@ class OpenedModel:
 
     @property
     def contestant(self) -> Contestant:
-        """It, as an evaluation takes it."""
+        """The model as an evaluation takes it."""
         return Contestant(
             name=self.name,
             session=self.session,

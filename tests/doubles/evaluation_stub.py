@@ -12,8 +12,8 @@ import numpy as np
 
 from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import Evaluator
-from deepvit.measure.evaluate.kept import kept_options
 from deepvit.measure.evaluate.options import EvaluationOptions, Keeping
+from deepvit.measure.evaluate.run_files import options_with_files
 from deepvit.measure.opened import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
@@ -93,7 +93,7 @@ class FailingOpener(StubOpener):
 def main(dataset, output, pause, *flags):
     opener = StubOpener(dataset, EvaluationOptions(batch_size=3, workers=0), float(pause))
     source, keeping = open_dataset(dataset, CLASSES), Keeping(resume="--resume" in flags, crops="--crops" in flags)
-    with kept_options(opener.options, opener.models(), opener.reference(), source, keeping) as options:
+    with options_with_files(opener.options, opener.models(), opener.reference(), source, keeping) as options:
         with dataclasses.replace(opener, options=options)() as evaluator:
             evaluator.run(evaluator.missing())
             results = [result.model_dump(exclude=TIMES) for result in evaluator.results("d")]

@@ -17,8 +17,8 @@ from PIL import Image
 from deepvit.images.imagenet import open_dataset
 from deepvit.images.real_labels import read_real_labels
 from deepvit.measure.evaluate.evaluator import Evaluator
-from deepvit.measure.evaluate.kept import kept_options
 from deepvit.measure.evaluate.options import EvaluationOptions, Keeping, Shards
+from deepvit.measure.evaluate.run_files import options_with_files
 from deepvit.measure.evaluate.shards import run_shards
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
@@ -246,7 +246,7 @@ def cache(tmp_path, monkeypatch):
 
 def _kept(dataset, reference, keeping, **options):
     source, given = open_dataset(str(dataset), CLASSES), EvaluationOptions(batch_size=7, workers=0, **options)
-    with kept_options(given, [contestant()], reference, source, keeping) as kept:
+    with options_with_files(given, [contestant()], reference, source, keeping) as kept:
         evaluator = Evaluator([contestant()], source, kept, reference)
         evaluator.run(evaluator.missing())
         results = evaluator.results("d")
@@ -295,12 +295,12 @@ def test_crops_are_decoded_once_and_again_when_an_image_changes(dataset, cache, 
 
 def test_the_same_evaluation_cannot_run_twice_at_once(dataset, cache):
     source = open_dataset(str(dataset), CLASSES)
-    with kept_options(EvaluationOptions(), [contestant()], None, source, Keeping()) as options:
+    with options_with_files(EvaluationOptions(), [contestant()], None, source, Keeping()) as options:
         pathlib.Path(options.journal).touch()
-        again = kept_options(EvaluationOptions(), [contestant()], None, source, Keeping())
+        again = options_with_files(EvaluationOptions(), [contestant()], None, source, Keeping())
         with pytest.raises(InputError, match=rf"is running \(process {os.getpid()}\)"):
             again.__enter__()
-        with kept_options(EvaluationOptions(batch_size=9), [contestant()], None, source, Keeping()):
+        with options_with_files(EvaluationOptions(batch_size=9), [contestant()], None, source, Keeping()):
             pass  # another one can
     assert not pathlib.Path(options.journal).exists()
 

@@ -129,7 +129,7 @@ def _serve(pipe: Connection, opener: Opener) -> None:
         start = time.perf_counter()
         session = opener()
         open_s = time.perf_counter() - start
-        logits = session.run(made_images(session, 1))
+        logits = session.run(noise_images(session, 1))
         pipe.send(OpeningReply(runs_on=session.description, open_s=open_s, dtype=session.input.dtype, logits=logits))
         while True:
             batch, seconds, least_runs = pipe.recv()
@@ -149,7 +149,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> TurnReply:
-    images = made_images(session, batch)
+    images = noise_images(session, batch)
     session.run(images)
     durations: list[float] = []
     while len(durations) < least_runs or sum(durations) < seconds:
@@ -159,7 +159,7 @@ def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> 
     return TurnReply(seconds=durations, peak_host_bytes=peak_host_bytes())
 
 
-def made_images(session: Session, batch: int) -> Images:
+def noise_images(session: Session, batch: int) -> Images:
     """Return noise as `session` takes it, the same for all sessions of the same input."""
     shape = (batch, *(side if isinstance(side, int) else 224 for side in session.input.shape[1:]))
     generator = np.random.default_rng(SEED)

@@ -15,9 +15,9 @@ from deepvit.runtime.errors import InputError
 
 from ..opened import OpenedModel, open_model, open_reference, preprocessing_breaches
 from .evaluator import Evaluator
-from .kept import kept_options
 from .options import EvaluationOptions, EvaluationRequest
 from .result import Evaluation
+from .run_files import options_with_files
 from .shards import run_shards
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
     real = None if request.real_labels is None else read_real_labels(request.real_labels, contest.source)
     contestants = [each.contestant for each in contest.models]
     reference = None if contest.reference is None else contest.reference.contestant
-    with kept_options(request.options, contestants, reference, contest.source, request.keeping) as options:
+    with options_with_files(request.options, contestants, reference, contest.source, request.keeping) as options:
         evaluator = contest.evaluator(options)
         missing = evaluator.missing()
         if request.keeping.resume:

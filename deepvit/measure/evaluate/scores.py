@@ -105,8 +105,8 @@ class Scores:
 
     def __init__(self, records: Records, labels: Labels, classes: int) -> None:
         self.records, self.labels, self.classes = records, labels, classes
-        self.chosen: npt.NDArray[np.int32] = records["top5"][:, 0].astype(np.int32)
-        self.is_right = self.chosen == labels
+        self.answers: npt.NDArray[np.int32] = records["top5"][:, 0].astype(np.int32)
+        self.is_right = self.answers == labels
         self.is_in_top5 = (records["top5"] == labels[:, None]).any(axis=1)
 
     @property
@@ -115,7 +115,7 @@ class Scores:
 
     @property
     def non_finite(self) -> int:
-        return int((self.chosen < 0).sum())
+        return int((self.answers < 0).sum())
 
     def top1(self) -> float:
         return percent(self.is_right)
@@ -125,7 +125,7 @@ class Scores:
 
     def agreement_with(self, reference: "Scores", name: str) -> Agreement:
         """Compare with the reference, whose images are the same."""
-        agree = self.chosen == reference.chosen
+        agree = self.answers == reference.answers
         lost, gained = reference.is_right & ~self.is_right, self.is_right & ~reference.is_right
         counts = PairedCounts(
             self.images,
@@ -191,7 +191,7 @@ class Scores:
 
     def real_top1(self, real: Sequence[Sequence[int]]) -> tuple[float | None, int]:
         """Return top-1 by sets of valid labels, one for each image, and of how many images; empty sets do not count."""
-        right = [label in valid for label, valid in zip(self.chosen.tolist(), real, strict=True) if valid]
+        right = [label in valid for label, valid in zip(self.answers.tolist(), real, strict=True) if valid]
         return (100 * sum(right) / len(right) if right else None), len(right)
 
 

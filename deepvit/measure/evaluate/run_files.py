@@ -1,4 +1,4 @@
-"""Where an evaluation keeps what it has found so far, so that another one can go on, or need not run the reference."""
+"""The files of an evaluation: what it has found so far, so that another can go on, or need not run the reference."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ FOLDER = "evaluation"
 
 
 @contextlib.contextmanager
-def kept_options(
+def options_with_files(
     options: EvaluationOptions,
     models: Sequence[Contestant],
     reference: Contestant | None,
