@@ -105,7 +105,7 @@ def require_fit(
     """Hold a ranges file against what it is to be used for: `tensors` are its activations, with their channels.
 
     Raises:
-        InputError: It was measured on another graph, for another grid, or lacks tensors.
+        InputError: The file was measured on another graph, for another grid, or lacks tensors.
     """
     if ranges.graph_sha256 != graph_sha256:
         raise InputError(

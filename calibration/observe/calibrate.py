@@ -32,7 +32,7 @@ class Observation:
     """What the first pass tells of a graph.
 
     Attributes:
-        graph_sha256: Of the graph.
+        graph_sha256: Of the graph before it is rescaled; see `graph_sha256`.
         options: How it is calibrated.
         products: The products that are quantised.
         channels: Statistics of each tensor that they read, by channel.

@@ -19,7 +19,7 @@ def quantize(source: Float32Graph, options: ExportOptions, inputs: CalibrationIn
 
     Raises:
         InputError: Ranges of another graph, or images that changed.
-        OutOfBoundsError: It costs too much, an activation is not finite, or rescaling changed the answer.
+        OutOfBoundsError: Quantisation costs too much, an activation is not finite, or rescaling changed the answer.
     """
     quantization = options.quantization
     calibrated = calibrate_graph(source, options.graph, quantization, inputs, progress)

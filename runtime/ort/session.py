@@ -19,14 +19,14 @@ class OnnxRuntimeSession:
     Args:
         content: The ONNX file's bytes.
         name: What errors call it.
-        provider: See `OnnxGraph`.
-        arithmetic: See `OnnxGraph`.
-        threads: See `OnnxGraph`.
+        provider: cpu, cuda, tensorrt, tensorrt-rtx, or another of ONNX Runtime's by its short name.
+        arithmetic: Of FP16 and BF16 graphs on the CPU.
+        threads: Threads of one run; as many as there are cores where None.
         batch: Batch sizes to accept in one run; larger batches are split.
 
     Raises:
         InputError: Not such a graph.
-        MissingError: See `OnnxGraph`.
+        MissingError: No such provider here, or it refused to run the graph.
     """
 
     def __init__(

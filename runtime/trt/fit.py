@@ -21,7 +21,7 @@ def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
     """Pass where `engine` can run on `machine`.
 
     Raises:
-        MissingError: It cannot; with both sides and the command that mends it.
+        MissingError: Another machine's engine; with both sides and the command that mends it.
     """
     faults = misfits(engine, machine)
     if faults:

@@ -31,7 +31,7 @@ def open_plan(
         path: The plan.
         artifact: The artifact that it is part of; None for a plan without a manifest beside it.
         trust_unverified: Load such a plan all the same.
-        allow_host_code: See `runtime.trt.EngineOnGpu`.
+        allow_host_code: Let the plan bring host code, which version-compatible plans need. It runs in this process.
 
     Raises:
         InputError: Not the bytes that were built, or nobody vouches for them, or host code is needed and not allowed.

@@ -31,7 +31,7 @@ def report_layers(
     """Compare an artifact with float32 at every block.
 
     Args:
-        artifact: The artifact.
+        artifact: One of reduced precision.
         reference: A float32 artifact of the same model; where None, one is exported from the weights.
         weights: Where those come from.
         imagenet: The images; the bundled ones where None.

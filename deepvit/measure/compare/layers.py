@@ -47,7 +47,7 @@ def compare_layers(artifact: Artifact, reference: bytes, images: Images) -> list
     """Compare the artifact's graph with a float32 one, both in ONNX Runtime on the CPU, at every block's output.
 
     Args:
-        artifact: The artifact.
+        artifact: One of reduced precision, whose blocks' outputs are compared.
         reference: The bytes of a float32 ONNX file of the same model, whose nodes have the same names.
         images: What both are run on, as the artifact's input says.
 

@@ -132,12 +132,12 @@ def cached_blocks(
 
     Args:
         folder: Below it, each cache has a folder of its own.
-        content_sha256: Of the source; see `runtime.imagenet.content_sha256`.
+        content_sha256: Of the source; see `deepvit.images.sources.content_sha256`.
         source: The images.
         preprocessings: How they are cropped.
         numbers: The blocks.
         size: Images of a block.
-        workers: See `decode_images`.
+        workers: Decoding processes; 0 decodes in this one; chosen by the number of images where None.
     """
     caches = [CropCache(folder / crops_key(content_sha256, each), len(source), each.crop) for each in preprocessings]
     try:
