@@ -7,7 +7,7 @@ import random
 from deepvit.images.decode import decode_images
 from deepvit.images.sources import ImageSource, Subset, list_sha256
 from deepvit.progress import Advance
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import Preprocessing
 
@@ -111,22 +111,19 @@ def choose_images(
         raise InputError(f"only {len(usable)} of {len(source)} images can be used; {_say_corrupt(corrupt, count)}")
     if corrupt:
         logger.warning(
-            "%d images of %d could not be decoded and were replaced: %s", len(corrupt), count, _names(list(corrupt))
+            "%d images of %d could not be decoded and were replaced: %s", len(corrupt), count, _names(corrupt)
         )
     indices = tuple(sorted(usable, key=source.name))
     return CalibrationImages(Subset(source, indices), indices, choice.split, choice.seed, tuple(sorted(corrupt)))
 
 
-def _names(names: list[str]) -> str:
-    names = sorted(names)
-    return ", ".join(names[:CORRUPT_SHOWN]) + (
-        f" and {len(names) - CORRUPT_SHOWN} more" if len(names) > CORRUPT_SHOWN else ""
-    )
+def _names(corrupt: dict[str, str]) -> str:
+    return first_of(sorted(corrupt), CORRUPT_SHOWN)
 
 
 def _say_corrupt(corrupt: dict[str, str], count: int) -> str:
     why = corrupt[min(corrupt)]
     return (
-        f"{len(corrupt)} of {count} calibration images cannot be decoded: {_names(list(corrupt))} ({why}); mend or "
+        f"{len(corrupt)} of {count} calibration images cannot be decoded: {_names(corrupt)} ({why}); mend or "
         "remove them, or give ‹skip_corrupt› to take others"
     )

@@ -5,6 +5,8 @@ program of the command line, as in "no engine; build it: ‹deepvit› build ART
 for its own users, as deepvit/commands/terminal/spelling.py does.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,3 +41,9 @@ class NonFiniteError(OutOfBoundsError):
     def __init__(self, message: str, logits: npt.NDArray[np.float32]) -> None:
         super().__init__(message)
         self.logits = logits
+
+
+def first_of(texts: Sequence[str], count: int, separator: str = ", ") -> str:
+    """Return the first `count` of `texts` in one line, and how many there are besides: `a, b and 3 more`."""
+    more = f" and {len(texts) - count} more" if len(texts) > count else ""
+    return separator.join(texts[:count]) + more

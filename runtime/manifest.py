@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from .errors import InputError
+from .errors import InputError, first_of
 from .preprocess import Crop, Preprocessing, model_input
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 PositiveInt = Annotated[int, pydantic.Field(ge=1)]
 Count = Annotated[int, pydantic.Field(ge=0)]
+FAULTS_SHOWN = 5
 
 
 class _Record(pydantic.BaseModel):
@@ -300,5 +301,5 @@ def parse_manifest(path: pathlib.Path, text: bytes) -> Manifest:
         return Manifest.model_validate_json(text)
     except pydantic.ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        shown = "; ".join(faults[:5]) + (f" and {len(faults) - 5} more" if len(faults) > 5 else "")
+        shown = first_of(faults, FAULTS_SHOWN, "; ")
         raise InputError(f"{path} is not a valid manifest (schema 1): {shown}") from error

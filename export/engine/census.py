@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.errors import InputError, OutOfBoundsError, first_of
 from deepvit.runtime.manifest import Census, Manifest, Precision
 
 SHOWN = 8
@@ -82,9 +82,8 @@ def require_network(layers: list[Layer], manifest: Manifest) -> None:
     """
     faults = network_breaches(layers, manifest)
     if faults:
-        raise OutOfBoundsError(
-            f"the network is not the {manifest.precision.value} model that was promised: {_shown(faults)}"
-        )
+        shown = first_of(faults, SHOWN, "; ")
+        raise OutOfBoundsError(f"the network is not the {manifest.precision.value} model that was promised: {shown}")
 
 
 def require_engine(layers: list[Layer], network: list[Layer], manifest: Manifest) -> None:
@@ -95,14 +94,8 @@ def require_engine(layers: list[Layer], network: list[Layer], manifest: Manifest
     """
     faults = engine_breaches(layers, network, manifest)
     if faults:
-        raise OutOfBoundsError(
-            f"the engine is not the {manifest.precision.value} model that was promised: {_shown(faults)}"
-        )
-
-
-def _shown(faults: list[str]) -> str:
-    more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-    return "; ".join(faults[:SHOWN]) + more
+        shown = first_of(faults, SHOWN, "; ")
+        raise OutOfBoundsError(f"the engine is not the {manifest.precision.value} model that was promised: {shown}")
 
 
 def network_breaches(layers: list[Layer], manifest: Manifest) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from deepvit.progress import Share
-from deepvit.runtime.errors import DeviceError, InputError
+from deepvit.runtime.errors import DeviceError, InputError, first_of
 from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import Library, checked, constructed
 
@@ -105,14 +105,13 @@ class EngineBuilder:
 
 
 def _parser_errors(parser: "tensorrt.OnnxParser") -> str:
-    """Return the parser's errors, each with its ONNX node."""
+    """Return the parser's first errors, each with its ONNX node."""
     errors = []
-    for index in range(min(parser.num_errors, ERRORS_SHOWN)):
+    for index in range(parser.num_errors):
         error: tensorrt.ParserError = parser.get_error(index)
         node = f"{error.node_name() or 'a node without a name'} ({error.node_operator() or 'the graph'})"
         errors.append(f"{node}: {' '.join(error.desc().split())}")
-    more = parser.num_errors - len(errors)
-    return "; ".join(errors) + (f" and {more} more" if more > 0 else "")
+    return first_of(errors, ERRORS_SHOWN, "; ")
 
 
 def _tensors(count: int, get: Callable[[int], Any]) -> "list[tensorrt.ITensor]":

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from deepvit.runtime.errors import OutOfBoundsError
+from deepvit.runtime.errors import OutOfBoundsError, first_of
 from deepvit.runtime.manifest import Precision
 
 from .trace import INPUT, OUTPUT, finish
@@ -17,6 +17,7 @@ from .trace import INPUT, OUTPUT, finish
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}
 ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})
 
+FAULTS_SHOWN = 8
 FP16_MAX = float(np.finfo(np.float16).max)  # 65504
 FP16_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴
 
@@ -64,7 +65,7 @@ def check_fp16_range(model: onnx.ModelProto) -> None:
         elif 0 < largest < FP16_SMALLEST_NORMAL and not _may_be_small(initializer.name):
             faults.append(f"{initializer.name} stays below {largest:.4g}, FP16's smallest normal is 6.1e-05")
     if faults:
-        shown = "; ".join(sorted(faults)[:8]) + (f" and {len(faults) - 8} more" if len(faults) > 8 else "")
+        shown = first_of(sorted(faults), FAULTS_SHOWN, "; ")
         raise OutOfBoundsError(f"weights do not fit FP16: {shown}; export with ‹bf16› or ‹fp32›")
 
 

@@ -21,6 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 
+from deepvit.runtime.errors import first_of
+
 from ..attention import MixNorm
 from ..errors import CheckpointError
 from ..network import DeepViT, create_deepvit
@@ -148,7 +150,7 @@ def _clean_state(path: pathlib.Path, raw: Mapping[object, object]) -> dict[str, 
         else:
             foreign.append(f"{key!s:.60} ({type(value).__name__})")
     if not state or foreign:
-        found = _shorten(sorted(foreign)) if foreign else "nothing"
+        found = first_of(sorted(foreign), NAMES_SHOWN) if foreign else "nothing"
         raise CheckpointError(f"checkpoint {path} is no state dict of tensors; it holds {found}")
     for prefix in WRAPPER_PREFIXES * 2:  # twice: compile and DistributedDataParallel wrap in either order
         if all(key.startswith(prefix) for key in state):
@@ -157,7 +159,8 @@ def _clean_state(path: pathlib.Path, raw: Mapping[object, object]) -> dict[str, 
     cleaned = {key: _as_float32(value) for key, value in state.items()}
     bad = sorted(k for k, v in cleaned.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
     if bad:
-        raise CheckpointError(f"checkpoint {path} has non-finite weights in {_shorten(bad)}; training diverged?")
+        shown = first_of(bad, NAMES_SHOWN)
+        raise CheckpointError(f"checkpoint {path} has non-finite weights in {shown}; training diverged?")
     return cleaned
 
 
@@ -247,7 +250,7 @@ def mismatches(model: DeepViT, state: Mapping[str, torch.Tensor]) -> list[str]:
         if own[k].shape != state[k].shape
     )
     kinds = (("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong))
-    return [f"{len(names)} {kind}: {_shorten(names)}" for kind, names in kinds if names]
+    return [f"{len(names)} {kind}: {first_of(names, NAMES_SHOWN)}" for kind, names in kinds if names]
 
 
 def fitting_variants(state: Mapping[str, torch.Tensor]) -> list[str]:
@@ -280,8 +283,3 @@ def _suggest(variant: Variant, state: Mapping[str, torch.Tensor]) -> str:
 
 def _shape(tensor: torch.Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "scalar"
-
-
-def _shorten(names: list[str]) -> str:
-    rest = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
