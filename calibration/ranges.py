@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, first_of, validation_faults
+from deepvit.runtime.files import read_bounded
 from deepvit.runtime.manifest import Grid, Sha256, Split
 
 from .grid import Scale, scale_of
@@ -77,20 +78,12 @@ def read_ranges(path: pathlib.Path) -> Ranges:
     Raises:
         InputError: Missing, or not such a file.
     """
-    try:
-        size = path.stat().st_size
-        text = path.read_bytes() if size <= MAX_BYTES else b""
-    except OSError as error:
-        raise InputError(f"‹ranges› {path} cannot be read: {error.strerror}") from error
-    if size > MAX_BYTES:
-        raise InputError(f"‹ranges› {path} has {size} bytes, a ranges file has at most {MAX_BYTES}")
+    text = read_bounded(path, MAX_BYTES, "a ranges file", name=f"‹ranges› {path}")
     try:
         return Ranges.model_validate_json(text)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-        raise InputError(f"‹ranges› {path} is not a ranges file (schema 1): {where}: {first['msg']}{more}") from error
+        shown = first_of(validation_faults(error), 1)
+        raise InputError(f"‹ranges› {path} is not a ranges file (schema 1): {shown}") from error
 
 
 def require_fit(

@@ -6,9 +6,13 @@ for its own users, as deepvit/commands/terminal/spelling.py does.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pydantic
 
 
 class InputError(ValueError):
@@ -47,3 +51,8 @@ def first_of(texts: Sequence[str], count: int, separator: str = ", ") -> str:
     """Return the first `count` of `texts` in one line, and how many there are besides: `a, b and 3 more`."""
     more = f" and {len(texts) - count} more" if len(texts) > count else ""
     return separator.join(texts[:count]) + more
+
+
+def validation_faults(error: "pydantic.ValidationError") -> list[str]:
+    """Return what pydantic refused in a file, one text each: where in it, and why."""
+    return [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()]

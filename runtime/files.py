@@ -1,4 +1,4 @@
-"""Folders for what can be made again: engines that ONNX Runtime builds, TensorRT's timings."""
+"""Files that are read, and folders for what can be made again: engines that ONNX Runtime builds, TensorRT's timings."""
 
 import os
 import pathlib
@@ -25,3 +25,20 @@ def cache_folder(*names: str) -> pathlib.Path:
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
         raise InputError(f"cache folder {folder} can be written by others, who could plant an engine; chmod 700 it")
     return folder
+
+
+def read_bounded(path: pathlib.Path, most: int, kind: str, *, name: str | None = None) -> bytes:
+    """Return the bytes of `path`, of which `kind`, "a manifest" say, has at most `most`.
+
+    Raises:
+        InputError: It cannot be read, or has more; `name`, or the path, says which file.
+    """
+    name = name or str(path)
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= most else b""
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
+    if size > most:
+        raise InputError(f"{name} has {size} bytes, {kind} has at most {most}")
+    return content

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from .errors import InputError, first_of
+from .errors import InputError, first_of, validation_faults
 from .preprocess import Crop, Preprocessing, model_input
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
@@ -300,6 +300,5 @@ def parse_manifest(path: pathlib.Path, text: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except pydantic.ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        shown = first_of(faults, FAULTS_SHOWN, "; ")
+        shown = first_of(validation_faults(error), FAULTS_SHOWN, "; ")
         raise InputError(f"{path} is not a valid manifest (schema 1): {shown}") from error

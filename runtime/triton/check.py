@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from ..artifact import record_file
-from ..errors import InputError
+from ..errors import InputError, validation_faults
 from ..manifest import FileRecord
 from . import layout
 from .schema import ModelConfig, parse_config, schema
@@ -62,9 +62,7 @@ def _read_record(folder: pathlib.Path) -> Record:
             f"{folder} is not a repository that `package` wrote: no readable {layout.RECORD} ({error.strerror})"
         ) from error
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        raise InputError(f"{path} is not valid: {where}: {first['msg']}") from error
+        raise InputError(f"{path} is not valid: {validation_faults(error)[0]}") from error
 
 
 def _file_faults(folder: pathlib.Path, record: Record) -> list[str]:

@@ -1,9 +1,9 @@
-"""Where the cache lies, and who may write to it."""
+"""Where the cache lies, who may write to it, and files that are larger than they may be."""
 
 import pytest
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.files import cache_folder
+from deepvit.runtime.files import cache_folder, read_bounded
 
 
 def test_where_it_lies(tmp_path, monkeypatch):
@@ -34,3 +34,15 @@ def test_a_file_in_its_way_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match="cannot be made: Not a directory; set DEEPVIT_CACHE"):
         cache_folder("a")
+
+
+def test_a_file_of_bounded_size(tmp_path):
+    path = tmp_path / "four"
+    path.write_bytes(b"1234")
+    assert read_bounded(path, 4, "a number") == b"1234"
+    with pytest.raises(InputError) as refused:
+        read_bounded(path, 3, "a number")
+    assert str(refused.value) == f"{path} has 4 bytes, a number has at most 3"
+    with pytest.raises(InputError) as refused:
+        read_bounded(tmp_path / "missing", 3, "a number", name="‹number› missing")
+    assert str(refused.value) == "‹number› missing cannot be read: No such file or directory"

@@ -11,6 +11,7 @@ import pydantic
 from deepvit.calibration.budget.result import Sensitivity
 from deepvit.runtime.artifact import MANIFEST, Artifact, open_artifact
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import read_bounded
 
 from ..attention.analysis import AttentionAnalysis
 from ..bench.result import Benchmark
@@ -94,15 +95,11 @@ def read_results(file: pathlib.Path) -> list[Result]:
     Raises:
         InputError: It cannot be read, or is something else.
     """
+    text = read_bounded(file, MAX_BYTES, "a result")
     try:
-        size = file.stat().st_size
-        content = _parsed(file.read_bytes()) if size <= MAX_BYTES else None
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+        content = _parsed(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not JSON") from error
-    if content is None:
-        raise InputError(f"{file} has {size} bytes, a result has at most {MAX_BYTES}")
     return [_result(file, each) for each in (content if isinstance(content, list) else [content])]
 
 
