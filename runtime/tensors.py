@@ -42,3 +42,9 @@ def check_logits(logits: Logits, who: str) -> Logits:
 def split_batches(images: Images, largest: int) -> list[Images]:
     """Cut `images` into runs of at most `largest`."""
     return [images[start : start + largest] for start in range(0, len(images), largest)]
+
+
+def padded_batch(images: Images, size: int) -> Images:
+    """Return `images` with its first image repeated behind them until there are `size`; itself where there are."""
+    missing = size - len(images)
+    return images if missing <= 0 else np.concatenate([images, images[:1].repeat(missing, axis=0)])

@@ -19,7 +19,7 @@ from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.preprocess import Preprocessing, model_input
-from deepvit.runtime.tensors import Images, split_batches
+from deepvit.runtime.tensors import Images, padded_batch, split_batches
 
 from .histogram import Histogram
 
@@ -138,7 +138,7 @@ def _activations(
     done, total = 0, len(feed.source)
     for batch in feed.batches():
         for part in split_batches(batch, fixed if isinstance(fixed, int) else len(batch)):
-            padded = _padded(part, fixed)
+            padded = padded_batch(part, fixed) if isinstance(fixed, int) else part
             results = session.run({INPUT: padded})
             for name in tensors:
                 values = np.asarray(results[name], np.float32)
@@ -147,11 +147,6 @@ def _activations(
         progress(done, total)
     if done != total:
         raise InputError(f"{done} calibration images were consumed, expected {total}")
-
-
-def _padded(part: Images, fixed: int | str) -> Images:
-    missing = fixed - len(part) if isinstance(fixed, int) else 0
-    return np.concatenate([part, part[:1].repeat(missing, axis=0)]) if missing else part
 
 
 def probed(model: onnx.ModelProto, tensors: list[str]) -> OnnxGraph:

@@ -5,6 +5,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.tensors import padded_batch
 
 from .trace import INPUT
 
@@ -36,9 +37,8 @@ def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: 
     found: dict[str, float] = {}
     for start in range(0, len(images), size):
         part = images[start : start + size]
-        if isinstance(fixed, int):
-            part = np.concatenate([part, part[:1].repeat(size - len(part), axis=0)])
-        for name, value in session.run({INPUT: part}).items():
+        padded = padded_batch(part, fixed) if isinstance(fixed, int) else part
+        for name, value in session.run({INPUT: padded}).items():
             reduce, _, tensor = name.partition(":")
             if reduce in REDUCTIONS:
                 found[tensor] = max(found.get(tensor, 0.0), abs(float(value)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..manifest import ANY_BATCH, BatchRange, Tensor
-from ..tensors import Images, Logits, check_images, check_logits, split_batches
+from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .arithmetic import Arithmetic
 from .graph import OnnxGraph
 
@@ -63,8 +63,7 @@ class OnnxRuntimeSession:
         """Run one batch, padded to the batch size of a graph that has only one, or to the least that it takes."""
         fixed = self.input.shape[0]
         least = fixed if isinstance(fixed, int) else self.batch.min
-        padded = images if len(images) >= least else np.concatenate([images, images[:1].repeat(least - len(images), 0)])
-        logits = self._graph.run({self.input.name: padded}, [self._output])[self._output]
+        logits = self._graph.run({self.input.name: padded_batch(images, least)}, [self._output])[self._output]
         return np.asarray(logits[: len(images)], np.float32)
 
     def close(self) -> None:

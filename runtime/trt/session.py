@@ -10,7 +10,7 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact
 from ..errors import InputError
 from ..manifest import Backend, BatchRange, Tensor
-from ..tensors import Images, Logits, check_images, check_logits, split_batches
+from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .fit import require_fit
 from .library import load_library
 from .machine import this_machine
@@ -112,8 +112,7 @@ class TensorRtSession:
 
     def _run_batch(self, images: Images) -> Logits:
         """Run one batch, padded where the profile does not reach so low."""
-        missing = self.batch.min - len(images)
-        padded = images if missing <= 0 else np.concatenate([images, images[:1].repeat(missing, 0)])
+        padded = padded_batch(images, self.batch.min)
         return np.asarray(self._engine.run({self.input.name: padded})[self._output][: len(images)], np.float32)
 
     def inspect(self) -> str:

@@ -12,7 +12,7 @@ from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.tensors import Images, padded_batch
 
 from .analysis import AttentionMaps
 
@@ -87,7 +87,7 @@ class OnnxMaps:
     def maps(self, image: Images) -> AttentionMaps:
         """See `MapSource.maps`."""
         input_name = next(iter(self._graph.inputs))
-        outputs = self._graph.run({input_name: np.repeat(image, self._least, axis=0)})
+        outputs = self._graph.run({input_name: padded_batch(image, self._least)})
         blocks = sum(name.startswith(f"{FEATURES}.") for name in outputs)
         before = np.stack([outputs[f"{BEFORE}.{index}"][0] for index in range(blocks)])
         reattends = tuple(f"{AFTER}.{index}" in outputs for index in range(blocks))
