@@ -6,17 +6,23 @@ import pathlib
 from .errors import InputError
 
 
+def cache_root() -> pathlib.Path:
+    """Return $DEEPVIT_CACHE, else deepvit/ in the user's cache folder; it may be missing."""
+    if chosen := os.environ.get("DEEPVIT_CACHE"):
+        return pathlib.Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "deepvit"
+
+
 def cache_folder(*names: str) -> pathlib.Path:
-    """Return folder `names` below $DEEPVIT_CACHE, or below deepvit/ in the user's cache folder, made if missing.
+    """Return folder `names` below `cache_root`, made if missing.
 
     What lies there is loaded as code, so that nobody else may write to it.
 
     Raises:
         InputError: It cannot be made, or others can write to it.
     """
-    chosen = os.environ.get("DEEPVIT_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    folder = (pathlib.Path(chosen) if chosen else pathlib.Path(base) / "deepvit").joinpath(*names)
+    folder = cache_root().joinpath(*names)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = folder.stat()

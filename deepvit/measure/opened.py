@@ -128,7 +128,7 @@ def open_model(
         preprocess_as: The variant whose preprocessing a file without a manifest takes.
 
     Raises:
-        InputError, ModelError: It cannot be opened, or nobody says how its images are preprocessed.
+        InputError: It cannot be opened, or nobody says how its images are preprocessed.
     """
     path = pathlib.Path(model)
     if VARIANT_NAME.fullmatch(model) and not path.exists():

@@ -60,9 +60,9 @@ def load_model(
         num_classes: Where not the variant's own; a checkpoint says it itself.
 
     Raises:
-        InputError: `checkpoint` and `pretrained`.
-        ModelError: Unknown variant, impossible size, or a checkpoint that cannot be used.
-        MissingPackageError: The published checkpoint cannot be fetched here.
+        InputError: `checkpoint` and `pretrained`, an unknown variant, an impossible size, or a checkpoint that cannot
+            be used.
+        MissingError: The published checkpoint cannot be fetched here.
     """
     if pretrained and checkpoint is not None:
         raise InputError("‹pretrained› and ‹checkpoint› both say where the weights come from; give one of them")

@@ -4,8 +4,9 @@ import torch
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import nn
 
+from deepvit.runtime.errors import InputError
+
 from .attention import Attention, MixNorm, ReAttention
-from .errors import ModelError
 from .variants import Architecture, Stem, Variant
 
 LAYER_NORM_EPS = 1e-6
@@ -97,7 +98,7 @@ class DeepViT(nn.Module):
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 (training only).
 
     Raises:
-        ModelError: An image size, class count or channel count that cannot be built.
+        InputError: An image size, class count or channel count that cannot be built.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class DeepViT(nn.Module):
     def forward_tokens(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last block's tokens (B, N + 1, dim), the class token first, before the final norm."""
         if images.shape[-2:] != (self.img_size, self.img_size):
-            raise ModelError(
+            raise InputError(
                 f"images are {images.shape[-2]}×{images.shape[-1]}, expected {self.img_size}×{self.img_size}"
             )
         x = self.patch_embed(images)
@@ -203,11 +204,11 @@ def create_deepvit(
 def _check_sizes(architecture: Architecture, img_size: int, num_classes: int, in_chans: int) -> None:
     patch = architecture.patch_size
     if img_size < patch or img_size % patch:
-        raise ModelError(f"img_size {img_size} is not a positive multiple of the patch size {patch}")
+        raise InputError(f"img_size {img_size} is not a positive multiple of the patch size {patch}")
     if num_classes < 1:
-        raise ModelError(f"num_classes {num_classes} is less than 1")
+        raise InputError(f"num_classes {num_classes} is less than 1")
     if in_chans < 1:
-        raise ModelError(f"in_chans {in_chans} is less than 1")
+        raise InputError(f"in_chans {in_chans} is less than 1")
 
 
 def _init_linear(module: nn.Module) -> None:

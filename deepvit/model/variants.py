@@ -10,7 +10,7 @@ import enum
 import math
 from typing import Literal
 
-from .errors import ModelError, UnknownVariantError
+from deepvit.runtime.errors import InputError
 
 
 class Stem(enum.Enum):
@@ -36,9 +36,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if self.embed_dim % self.num_heads:
-            raise ModelError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
+            raise InputError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
         if not 0 <= self.reattention_blocks <= self.depth:
-            raise ModelError(f"reattention_blocks {self.reattention_blocks} is not within 0..{self.depth}")
+            raise InputError(f"reattention_blocks {self.reattention_blocks} is not within 0..{self.depth}")
 
     @property
     def head_dim(self) -> int:
@@ -184,7 +184,7 @@ def find_variant(name: str) -> Variant:
     """Return the row called `name`, by its name here or in the original code.
 
     Raises:
-        UnknownVariantError: No such row; the message names the nearest ones.
+        InputError: No such row; the message names the nearest ones.
     """
     variant = VARIANTS.get(name) or _BY_ALIAS.get(name)
     if variant is not None:
@@ -192,4 +192,4 @@ def find_variant(name: str) -> Variant:
     names = [*VARIANTS, *_BY_ALIAS]
     nearest = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(VARIANTS)}"
-    raise UnknownVariantError(f"unknown variant {name!r}; {hint}; list them with: ‹deepvit› models")
+    raise InputError(f"unknown variant {name!r}; {hint}; list them with: ‹deepvit› models")

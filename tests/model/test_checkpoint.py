@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 import deepvit.model
 from deepvit.model.attention import MixNorm
-from deepvit.model.errors import CheckpointError, MissingPackageError, ModelError
 from deepvit.model.variants import Stem
 from deepvit.model.weights import published as pretrained
 from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
 from deepvit.model.weights.random import randomize
+from deepvit.runtime.errors import InputError, MissingError
 from tests.doubles.tiny_models import TINY
 
 ROW = TINY[Stem.CNN]
@@ -87,14 +87,14 @@ def test_classes_and_norm_come_from_the_checkpoint(tmp_path):
     torch.save(_state(num_classes=10, mix_norm=MixNorm.NONE), path)
     model = model_from_checkpoint(ROW, read_checkpoint(path))
     assert (model.num_classes, model.mix_norm) == (10, MixNorm.NONE)
-    with pytest.raises(CheckpointError, match="10 classes, ‹num_classes› says 7"):
+    with pytest.raises(InputError, match="10 classes, ‹num_classes› says 7"):
         model_from_checkpoint(ROW, read_checkpoint(path), num_classes=7)
 
 
 def test_position_embedding_is_resized_only_when_asked(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(_state(img_size=48), path)
-    with pytest.raises(CheckpointError, match="48×48 images: pass ‹img_size› 48"):
+    with pytest.raises(InputError, match="48×48 images: pass ‹img_size› 48"):
         model_from_checkpoint(ROW, read_checkpoint(path))
     model = model_from_checkpoint(ROW, read_checkpoint(path), img_size=64)
     assert model.pos_embed.shape == (1, 65, 18)
@@ -113,7 +113,7 @@ def test_position_embedding_is_resized_only_when_asked(tmp_path):
 def test_swapped_variants_name_the_right_one(tmp_path, given, asked):
     path = tmp_path / "weights.pth"
     torch.save(deepvit.model.create_deepvit(deepvit.model.VARIANTS[given]).state_dict(), path)
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(InputError) as caught:
         model_from_checkpoint(deepvit.model.VARIANTS[asked], read_checkpoint(path))
     assert f"it fits {given}: name that variant" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -126,7 +126,7 @@ def test_all_mismatches_in_one_message(tmp_path):
     state["extra.weight"] = torch.zeros(1)
     state["cls_token"] = torch.zeros(1, 1, 4)
     torch.save(state, path)
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(InputError) as caught:
         model_from_checkpoint(ROW, read_checkpoint(path))
     for part in ("1 missing: norm.weight", "1 unexpected: extra.weight", "cls_token (expected 1×1×18, got 1×1×4)"):
         assert part in str(caught.value)
@@ -147,7 +147,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path):
         (tmp_path / "raw.pth", lambda p: p.write_bytes(pickle.dumps(_RunsCode(marker)))),
     ):
         save(path)
-        with pytest.raises(CheckpointError, match=r"nothing was run|not a PyTorch checkpoint"):
+        with pytest.raises(InputError, match=r"nothing was run|not a PyTorch checkpoint"):
             read_checkpoint(path)
         assert not marker.exists()
     torch.load(tmp_path / "new.pth", weights_only=False)  # the negative control: it would have run
@@ -172,7 +172,7 @@ def test_mutated_checkpoints_are_refused_in_one_line(tmp_path):
         path.write_bytes(mutant)
         try:
             model_from_checkpoint(ROW, read_checkpoint(path))
-        except ModelError as error:
+        except InputError as error:
             refused += 1
             assert "\n" not in str(error)
     assert refused > 60
@@ -183,20 +183,20 @@ def test_other_bad_files(tmp_path):
     folder.mkdir()
     text.write_text("hello")
     for path, expected in ((missing, "does not exist"), (folder, "is a folder"), (text, "not a valid safetensors")):
-        with pytest.raises(CheckpointError, match=expected):
+        with pytest.raises(InputError, match=expected):
             read_checkpoint(path)
     bomb = tmp_path / "bomb.pth"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/0", bytes(50_000_000))
-    with pytest.raises(CheckpointError, match="would unpack to"):
+    with pytest.raises(InputError, match="would unpack to"):
         read_checkpoint(bomb)
     state = _state()
     state["head.bias"][0] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
-    with pytest.raises(CheckpointError, match=r"non-finite weights in head\.bias"):
+    with pytest.raises(InputError, match=r"non-finite weights in head\.bias"):
         read_checkpoint(tmp_path / "nan.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds a list"):
+    with pytest.raises(InputError, match="holds a list"):
         read_checkpoint(tmp_path / "list.pth")
 
 
@@ -223,7 +223,7 @@ def test_pretrained_is_fetched_once_and_checked_afterwards(tmp_path, monkeypatch
     assert asked == [row.drive_id]
     cached = tmp_path / "deepvit_s.pth.tar"
     cached.write_bytes(cached.read_bytes() + b"x")
-    with pytest.raises(CheckpointError, match="expected .* as first fetched"):
+    with pytest.raises(InputError, match="expected .* as first fetched"):
         pretrained.fetch_checkpoint(row)
 
 
@@ -235,8 +235,8 @@ def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch):
         raise ConnectionError("no route\nto host")
 
     _fake_gdown(monkeypatch, download)
-    with pytest.raises(MissingPackageError, match=re.escape("no route; download it by hand")):
+    with pytest.raises(MissingError, match=re.escape("no route; download it by hand")):
         pretrained.fetch_checkpoint(deepvit.model.VARIANTS["deepvit_l"])
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ModelError, match="no checkpoint of vit_16 is published"):
+    with pytest.raises(InputError, match="no checkpoint of vit_16 is published"):
         pretrained.fetch_checkpoint(deepvit.model.VARIANTS["vit_16"])

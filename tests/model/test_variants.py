@@ -5,7 +5,7 @@ import timm
 import torch
 
 import deepvit.model
-from deepvit.model.errors import ModelError, UnknownVariantError
+from deepvit.runtime.errors import InputError
 
 TOP1 = {
     "vit_16": 78.88, "vit_24": 79.35, "vit_32": 79.27, "deepvit_16": 79.10, "deepvit_24": 79.99, "deepvit_32": 80.90,
@@ -28,7 +28,7 @@ def test_original_names(alias, name):
 
 
 def test_unknown_names_get_the_nearest():
-    with pytest.raises(UnknownVariantError, match="nearest: deepvit_32"):
+    with pytest.raises(InputError, match="nearest: deepvit_32"):
         deepvit.model.find_variant("deepvit32")
 
 
@@ -50,10 +50,10 @@ def test_timm_pretrained_keeps_the_weights_and_takes_another_head():
 
 @pytest.mark.parametrize("options", [{"img_size": 230}, {"num_classes": 0}, {"in_chans": 0}, {"img_size": 0}])
 def test_impossible_sizes(options):
-    with pytest.raises(ModelError):
+    with pytest.raises(InputError):
         deepvit.model.create_deepvit(deepvit.model.VARIANTS["deepvit_16"], **options)
 
 
 def test_wrong_image_size_is_named(tiny_model):
-    with pytest.raises(ModelError, match="images are 40×40, expected 32×32"):
+    with pytest.raises(InputError, match="images are 40×40, expected 32×32"):
         tiny_model(torch.zeros(1, 3, 40, 40))

@@ -3,7 +3,7 @@
 import pytest
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.files import cache_folder, read_bounded
+from deepvit.runtime.files import cache_folder, cache_root, read_bounded
 
 
 def test_where_it_lies(tmp_path, monkeypatch):
@@ -14,6 +14,8 @@ def test_where_it_lies(tmp_path, monkeypatch):
     monkeypatch.delenv("DEEPVIT_CACHE")
     assert cache_folder("a") == tmp_path / "xdg" / "deepvit" / "a"
     monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_root() == tmp_path / "home" / ".cache" / "deepvit"
+    assert not cache_root().exists()
     folder = cache_folder("a")
     assert folder == tmp_path / "home" / ".cache" / "deepvit" / "a"
     assert folder.is_dir()

@@ -40,7 +40,7 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
     """Open a variant in PyTorch, or an artifact that was exported with its maps.
 
     Raises:
-        InputError, ModelError: Neither, or one without maps.
+        InputError: Neither, or one without maps.
     """
     path = pathlib.Path(model)
     if VARIANT_NAME.fullmatch(model) and not path.exists():

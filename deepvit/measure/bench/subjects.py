@@ -29,7 +29,7 @@ def subjects_of(
     Peers have the weights of the first model where those are at hand; else random ones, which are as fast.
 
     Raises:
-        InputError, ModelError: A model that is not there, or of a variant that nobody says.
+        InputError: A model that is not there, or of a variant that nobody says.
     """
     subjects = [_subject(name, sessions, weights, largest_batch) for name in models]
     if not peers:

@@ -45,7 +45,7 @@ def open_request(request: EvaluationRequest) -> Contest:
     """Open what a request names.
 
     Raises:
-        InputError, ModelError, MissingError, DeviceError: A model, reference or dataset that cannot be opened.
+        InputError, MissingError, DeviceError: A model, reference or dataset that cannot be opened.
     """
     models = tuple(
         open_model(name, request.sessions, request.weights, request.preprocess_as) for name in request.models

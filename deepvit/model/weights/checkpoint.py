@@ -21,10 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 
-from deepvit.runtime.errors import first_of
+from deepvit.runtime.errors import InputError, first_of
 
 from ..attention import MixNorm
-from ..errors import CheckpointError
 from ..network import DeepViT, create_deepvit
 from ..variants import VARIANTS, Variant
 
@@ -61,27 +60,27 @@ def read_checkpoint(path: pathlib.Path, ema: EmaChoice = EmaChoice.PREFER) -> Ch
         ema: Whether exponential moving averages are taken where the file has them.
 
     Raises:
-        CheckpointError: Not readable, not safe, not a checkpoint, or with non-finite weights.
+        InputError: Not readable, not safe, not a checkpoint, or with non-finite weights.
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"checkpoint {path} {what}; give a .pth.tar, .pth, .pt or .safetensors file")
+        raise InputError(f"checkpoint {path} {what}; give a .pth.tar, .pth, .pt or .safetensors file")
     try:
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+        raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from error
     content = load_safetensors(path) if path.suffix == ".safetensors" else _load_pickle(path)
     entry, state = _select_entry(path, content, ema)
     return Checkpoint(state=_clean_state(path, state), entry=entry, sha256=sha256, path=path)
 
 
 def load_safetensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
-    """Load a safetensors file, its faults as a CheckpointError."""
+    """Load a safetensors file, its faults as an InputError."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"checkpoint {path} is not a valid safetensors file: {_first_line(error)}") from error
+        raise InputError(f"checkpoint {path} is not a valid safetensors file: {_first_line(error)}") from error
 
 
 def _load_pickle(path: pathlib.Path) -> object:
@@ -92,14 +91,14 @@ def _load_pickle(path: pathlib.Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if match := re.search(r"GLOBAL (\S+)|global (\S+)", str(error)):
-            raise CheckpointError(
+            raise InputError(
                 f"checkpoint {path} refers to {(match[1] or match[2]).rstrip('.')}, which weights do not need and "
                 "which could run code; nothing was run; save it again as a plain state dict"
             ) from error
-        raise CheckpointError(_unreadable(path, error)) from error
+        raise InputError(_unreadable(path, error)) from error
     # What torch.load raises on truncated or mutated bytes depends on where the damage is.
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, MemoryError) as error:
-        raise CheckpointError(_unreadable(path, error)) from error
+        raise InputError(_unreadable(path, error)) from error
 
 
 def _unreadable(path: pathlib.Path, error: BaseException) -> str:
@@ -120,9 +119,9 @@ def _refuse_zip_bomb(path: pathlib.Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise CheckpointError(_unreadable(path, error)) from error
+        raise InputError(_unreadable(path, error)) from error
     if unpacked > path.stat().st_size:
-        raise CheckpointError(
+        raise InputError(
             f"checkpoint {path} would unpack to {unpacked} bytes from {path.stat().st_size}; expected an uncompressed "
             "PyTorch archive; save it again with torch.save"
         )
@@ -130,13 +129,13 @@ def _refuse_zip_bomb(path: pathlib.Path) -> None:
 
 def _select_entry(path: pathlib.Path, content: object, ema: EmaChoice) -> tuple[str, Mapping[object, object]]:
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, expected a state dict")
+        raise InputError(f"checkpoint {path} holds a {type(content).__name__}, expected a state dict")
     order = (*EMA_ENTRIES, *PLAIN_ENTRIES) if ema is EmaChoice.PREFER else PLAIN_ENTRIES
     for entry in order:
         if isinstance(content.get(entry), Mapping) and content[entry]:
             return entry, content[entry]
     if ema is EmaChoice.REFUSE and any(entry in content for entry in EMA_ENTRIES):
-        raise CheckpointError(f"checkpoint {path} holds averaged weights alone; leave out ‹no_ema› to take them")
+        raise InputError(f"checkpoint {path} holds averaged weights alone; leave out ‹no_ema› to take them")
     return "", content
 
 
@@ -151,7 +150,7 @@ def _clean_state(path: pathlib.Path, raw: Mapping[object, object]) -> dict[str, 
             foreign.append(f"{key!s:.60} ({type(value).__name__})")
     if not state or foreign:
         found = first_of(sorted(foreign), NAMES_SHOWN) if foreign else "nothing"
-        raise CheckpointError(f"checkpoint {path} is no state dict of tensors; it holds {found}")
+        raise InputError(f"checkpoint {path} is no state dict of tensors; it holds {found}")
     for prefix in WRAPPER_PREFIXES * 2:  # twice: compile and DistributedDataParallel wrap in either order
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -160,7 +159,7 @@ def _clean_state(path: pathlib.Path, raw: Mapping[object, object]) -> dict[str, 
     bad = sorted(k for k, v in cleaned.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
     if bad:
         shown = first_of(bad, NAMES_SHOWN)
-        raise CheckpointError(f"checkpoint {path} has non-finite weights in {shown}; training diverged?")
+        raise InputError(f"checkpoint {path} has non-finite weights in {shown}; training diverged?")
     return cleaned
 
 
@@ -188,7 +187,7 @@ def model_from_checkpoint(
         num_classes: The number of classes the caller relies on; anything else in the checkpoint is an error.
 
     Raises:
-        CheckpointError: Missing or unexpected entries or wrong shapes, all of them, and the variant that would fit.
+        InputError: Missing or unexpected entries or wrong shapes, all of them, and the variant that would fit.
     """
     state = dict(checkpoint.state)
     model = create_deepvit(
@@ -199,14 +198,14 @@ def model_from_checkpoint(
         mix_norm=MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE,
     )
     if num_classes is not None and model.num_classes != num_classes:
-        raise CheckpointError(
+        raise InputError(
             f"checkpoint {checkpoint.path} has {model.num_classes} classes, ‹num_classes› says {num_classes}"
         )
     if img_size is not None:
         _resize_position_embedding(model, state)
     faults = mismatches(model, state)
     if faults:
-        raise CheckpointError(
+        raise InputError(
             f"checkpoint {checkpoint.path} does not fit {variant.name}: {'; '.join(faults)}"
             + _suggest(variant, checkpoint.state)
         )

@@ -6,7 +6,9 @@ import logging
 import os
 import pathlib
 
-from ..errors import CheckpointError, MissingPackageError, ModelError
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.files import cache_root
+
 from ..variants import VARIANTS, Variant
 from .checkpoint import Checkpoint, EmaChoice, read_checkpoint
 
@@ -15,28 +17,19 @@ logger = logging.getLogger(__name__)
 TRAINED_HERE = pathlib.Path(__file__).resolve().parent / "trained"
 
 
-def cache_dir() -> pathlib.Path:
-    """Return the folder of fetched checkpoints: $DEEPVIT_CACHE, else deepvit/ in the user's cache folder."""
-    if folder := os.environ.get("DEEPVIT_CACHE"):
-        return pathlib.Path(folder)
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "deepvit"
-
-
 def fetch_checkpoint(variant: Variant, ema: EmaChoice = EmaChoice.PREFER) -> Checkpoint:
     """Return the published (or bundled) checkpoint of `variant`, downloading it when the cache lacks it.
 
     Raises:
-        ModelError: Nothing is published for this variant.
-        MissingPackageError: gdown is not installed, or the download failed.
-        CheckpointError: The cached file is not what was first fetched.
+        InputError: Nothing is published for this variant, or the cached file is not what was first fetched.
+        MissingError: gdown is not installed, or the download failed.
     """
     if variant.bundled_weights is not None:
         return read_checkpoint(TRAINED_HERE / variant.bundled_weights, ema)
     if variant.drive_id is None:
         published = ", ".join(v.name for v in VARIANTS.values() if v.drive_id)
-        raise ModelError(f"no checkpoint of {variant.name} is published, only of {published}; give one: ‹checkpoint›")
-    path = cache_dir() / f"{variant.name}.pth.tar"
+        raise InputError(f"no checkpoint of {variant.name} is published, only of {published}; give one: ‹checkpoint›")
+    path = cache_root() / f"{variant.name}.pth.tar"
     if not path.is_file():
         _download(variant.drive_id, path)
     _verify(path)
@@ -57,7 +50,7 @@ def _verify(path: pathlib.Path) -> None:
     with path.open("rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != expected:
-        raise CheckpointError(
+        raise InputError(
             f"cached checkpoint {path} has SHA-256 {got}, expected {expected} as first fetched; delete both files to "
             "fetch it again"
         )
@@ -65,7 +58,7 @@ def _verify(path: pathlib.Path) -> None:
 
 def _download(drive_id: str, path: pathlib.Path) -> None:
     if importlib.util.find_spec("gdown") is None:
-        raise MissingPackageError("fetching a published checkpoint needs gdown; pip install gdown")
+        raise MissingError("fetching a published checkpoint needs gdown; pip install gdown")
     import gdown  # only here: nothing else needs it
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,11 +67,11 @@ def _download(drive_id: str, path: pathlib.Path) -> None:
     try:
         got = gdown.download(id=drive_id, output=str(partial), quiet=False)
         if got is None or not partial.is_file():
-            raise MissingPackageError(_download_failed(drive_id, path, "no file came"))
+            raise MissingError(_download_failed(drive_id, path, "no file came"))
         partial.replace(path)
     # gdown raises its own errors and those of requests, which derives all of its own from OSError.
     except (OSError, RuntimeError, gdown.exceptions.DownloadError) as error:
-        raise MissingPackageError(_download_failed(drive_id, path, str(error).strip().split("\n")[0])) from error
+        raise MissingError(_download_failed(drive_id, path, str(error).strip().split("\n")[0])) from error
     finally:
         partial.unlink(missing_ok=True)
 
