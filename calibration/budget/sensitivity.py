@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.metrics.distance import sqnr_db
+from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.progress import Advance
 from deepvit.runtime.manifest import Grid
 from deepvit.runtime.tensors import Images, Logits
@@ -23,8 +23,9 @@ class _Distance:
 
     def add(self, logits: Logits, exact: Logits) -> None:
         self.kl += float(_kl(exact, logits).sum())
-        self.signal += float((exact.astype(np.float64) ** 2).sum())
-        self.noise += float(((exact.astype(np.float64) - logits) ** 2).sum())
+        signal, noise = squares(logits, exact)
+        self.signal += float(signal)
+        self.noise += float(noise)
 
     @property
     def sqnr_db(self) -> float | None:

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deepvit.metrics.distance import sqnr_db
+from deepvit.metrics.distance import sqnr_of
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.tensors import Logits
 
 from .conditions import Clocks, conditions_here, device_bytes, seen_clocks
 from .options import BenchmarkOptions
@@ -182,7 +181,7 @@ def _timed(
     worker = workers[subject.name]
     reply, expected = worker.opening, workers[base.name].opening
     is_same = subject.weights_sha256 is not None and subject.weights_sha256 == base.weights_sha256
-    is_comparable = is_same and reply.dtype == expected.dtype
+    is_comparable = is_same and reply.dtype == expected.dtype and reply.logits.shape == expected.logits.shape
     return Timed(
         name=subject.name,
         runs_on=reply.runs_on,
@@ -190,20 +189,13 @@ def _timed(
         bytes=subject.bytes,
         open_s=reply.open_s,
         first_answer_s=worker.first_answer_s,
-        sqnr_db=_distance(reply.logits, expected.logits) if is_comparable else None,
+        sqnr_db=sqnr_of(reply.logits, expected.logits) if is_comparable else None,
         timings=[
             _timing(batch, measured[subject.name, batch], measured[base.name, batch])
             for batch in options.batches
             if (subject.name, batch) in measured
         ],
     )
-
-
-def _distance(logits: Logits, expected: Logits) -> float | None:
-    if logits.shape != expected.shape:
-        return None
-    wide = expected.astype(np.float64)
-    return sqnr_db(float((wide**2).sum()), float(((logits - wide) ** 2).sum()))
 
 
 def _timing(batch: int, measurement: _Measured, base: _Measured) -> Timing:

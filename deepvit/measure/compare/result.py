@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pydantic
 
-from deepvit.metrics.distance import sqnr_db
+from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.runtime.manifest import ParityStage, Precision
 from deepvit.runtime.preprocess import decode_rgb
 from deepvit.runtime.tensors import Logits
@@ -77,7 +77,7 @@ def worst_images(
     """Yield the images whose logits (N, classes) lie furthest apart: first those whose class changed, then by SQNR."""
     wide = expected.astype(np.float64)
     difference = logits.astype(np.float64) - wide
-    signal, noise = (wide**2).sum(axis=1), (difference**2).sum(axis=1)
+    signal, noise = squares(logits, wide, axis=1)
     flipped = logits.argmax(axis=1) != expected.argmax(axis=1)
     ratio = np.where(noise > 0, signal / np.where(noise > 0, noise, 1), np.inf)
     for place in np.lexsort((np.arange(len(ratio)), ratio, ~flipped))[:WORST].tolist():

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from deepvit.metrics.distance import sqnr_db
+from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
 from deepvit.runtime.manifest import Interval
 from deepvit.runtime.tensors import Logits
@@ -75,12 +75,9 @@ def image_records(logits: Logits, reference: Logits | None) -> dict[str, npt.NDA
         return records
     comparable = (finite & np.isfinite(reference).all(axis=1))[:, None]
     expected = np.where(comparable, reference, 0).astype(np.float64)
-    difference = np.where(comparable, logits, 0).astype(np.float64) - expected
-    return records | {
-        "max_abs": np.abs(difference).max(axis=1),
-        "signal": (expected**2).sum(axis=1),
-        "noise": (difference**2).sum(axis=1),
-    }
+    got = np.where(comparable, logits, 0)
+    signal, noise = squares(got, expected, axis=1)
+    return records | {"max_abs": np.abs(got - expected).max(axis=1), "signal": signal, "noise": noise}
 
 
 def _ranked(logits: Logits) -> npt.NDArray[np.int64]:
