@@ -1,7 +1,9 @@
-"""Files that are read, and folders for what can be made again: engines that ONNX Runtime builds, TensorRT's timings."""
+"""Files that are read or replaced, and folders for what can be made again, as TensorRT's timings can."""
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 from .errors import InputError
 
@@ -48,3 +50,17 @@ def read_bounded(path: pathlib.Path, most: int, kind: str, *, name: str | None =
     if size > most:
         raise InputError(f"{name} has {size} bytes, {kind} has at most {most}")
     return content
+
+
+@contextlib.contextmanager
+def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Give a path beside `path` to write a file at, which becomes `path` in one step when the block ends well.
+
+    What was written is removed when it does not. Errors of the file system are raised as they are.
+    """
+    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield staged
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)

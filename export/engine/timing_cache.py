@@ -4,14 +4,12 @@ import contextlib
 import fcntl
 import hashlib
 import logging
-import os
 import pathlib
 import re
-import tempfile
 from collections.abc import Iterator
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.files import cache_folder
+from deepvit.runtime.files import cache_folder, replaced
 from deepvit.runtime.trt.machine import Machine
 
 logger = logging.getLogger(__name__)
@@ -61,14 +59,9 @@ def write_timings(path: pathlib.Path, timings: bytes) -> None:
     content = MAGIC + hashlib.sha256(timings).digest() + timings
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-            pathlib.Path(name).replace(path)
-        except BaseException:
-            pathlib.Path(name).unlink(missing_ok=True)
-            raise
+        with replaced(path) as staged:
+            staged.touch(0o600)
+            staged.write_bytes(content)
     except OSError as error:
         raise InputError(f"timing cache {path} cannot be written: {error.strerror}") from error
 

@@ -1,9 +1,9 @@
-"""Where the cache lies, who may write to it, and files that are larger than they may be."""
+"""Where the cache lies, who may write to it, and files that are larger than they may be or half written."""
 
 import pytest
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.files import cache_folder, cache_root, read_bounded
+from deepvit.runtime.files import cache_folder, cache_root, read_bounded, replaced
 
 
 def test_where_it_lies(tmp_path, monkeypatch):
@@ -48,3 +48,18 @@ def test_a_file_of_bounded_size(tmp_path):
     with pytest.raises(InputError) as refused:
         read_bounded(tmp_path / "missing", 3, "a number", name="‹number› missing")
     assert str(refused.value) == "‹number› missing cannot be read: No such file or directory"
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "page"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replaced(path) as staged:
+        staged.write_text("ha")
+        raise KeyboardInterrupt
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("page", "old")]
+    with replaced(path) as staged:
+        staged.write_text("new")
+        assert path.read_text() == "old"
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("page", "new")]
+    with pytest.raises(FileNotFoundError), replaced(tmp_path / "missing" / "page") as staged:
+        staged.write_text("new")

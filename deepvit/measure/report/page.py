@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from deepvit.export.quantized.accuracy import describe_check
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.files import replaced
 from deepvit.runtime.manifest import AccuracyCheck
 
 from ..bench.result import Benchmark, Timed, Timing
@@ -97,12 +98,10 @@ def write_report(path: pathlib.Path, page: str) -> None:
     Raises:
         InputError: It cannot be written.
     """
-    staged = path.with_name(f".{path.name}.part")
     try:
-        staged.write_text(page, encoding="utf-8")
-        staged.replace(path)
+        with replaced(path) as staged:
+            staged.write_text(page, encoding="utf-8")
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise InputError(f"‹output› {path} cannot be written: {error.strerror}") from error
 
 

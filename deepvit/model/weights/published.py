@@ -3,11 +3,10 @@
 import hashlib
 import importlib.util
 import logging
-import os
 import pathlib
 
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.files import cache_root
+from deepvit.runtime.files import cache_root, replaced
 
 from ..variants import VARIANTS, Variant
 from .checkpoint import Checkpoint, EmaChoice, read_checkpoint
@@ -62,18 +61,15 @@ def _download(drive_id: str, path: pathlib.Path) -> None:
     import gdown  # only here: nothing else needs it
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     logger.info("fetching %s from Google Drive", path.name)
     try:
-        got = gdown.download(id=drive_id, output=str(partial), quiet=False)
-        if got is None or not partial.is_file():
-            raise MissingError(_download_failed(drive_id, path, "no file came"))
-        partial.replace(path)
+        with replaced(path) as staged:
+            got = gdown.download(id=drive_id, output=str(staged), quiet=False)
+            if got is None or not staged.is_file():
+                raise MissingError(_download_failed(drive_id, path, "no file came"))
     # gdown raises its own errors and those of requests, which derives all of its own from OSError.
     except (OSError, RuntimeError, gdown.exceptions.DownloadError) as error:
         raise MissingError(_download_failed(drive_id, path, str(error).strip().split("\n")[0])) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _download_failed(drive_id: str, path: pathlib.Path, why: str) -> str:
