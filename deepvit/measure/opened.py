@@ -19,6 +19,11 @@ from .options import SessionOptions, WeightOptions
 VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
+def is_variant(model: str) -> bool:
+    """Whether a user who says `model` means a variant by its name; whatever lies at a path of that name goes before."""
+    return VARIANT_NAME.fullmatch(model) is not None and not pathlib.Path(model).exists()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contestant:
     """A model to be scored.
@@ -130,9 +135,9 @@ def open_model(
     Raises:
         InputError: It cannot be opened, or nobody says how its images are preprocessed.
     """
-    path = pathlib.Path(model)
-    if VARIANT_NAME.fullmatch(model) and not path.exists():
+    if is_variant(model):
         return open_torch(weights.load(model))
+    path = pathlib.Path(model)
     if is_in_artifact(path):
         manifest = artifact_of(path).manifest
         session = sessions.open(path)

@@ -15,7 +15,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session import artifact_of
 
-from ..opened import VARIANT_NAME
+from ..opened import is_variant
 from ..options import WeightOptions
 from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums
 from .maps import MapSource, OnnxMaps, TorchMaps
@@ -42,8 +42,7 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
     Raises:
         InputError: Neither, or one without maps.
     """
-    path = pathlib.Path(model)
-    if VARIANT_NAME.fullmatch(model) and not path.exists():
+    if is_variant(model):
         loaded = weights.load(model)
         return OpenedMaps(
             name=model,
@@ -52,7 +51,7 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
             channels=loaded.module.in_chans,
             random_weights=loaded.weights.source == "random",
         )
-    artifact = artifact_of(path)
+    artifact = artifact_of(pathlib.Path(model))
     manifest = artifact.manifest
     return OpenedMaps(
         name=model,

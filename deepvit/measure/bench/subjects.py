@@ -10,7 +10,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.session import artifact_of, engine_here, is_in_artifact
 
-from ..opened import VARIANT_NAME
+from ..opened import is_variant
 from ..options import SessionOptions, WeightOptions
 from .peers import NAMES, Peer, PeerOpener
 from .turns import Subject
@@ -59,8 +59,7 @@ def subjects_of(
 
 
 def _subject(name: str, sessions: SessionOptions, weights: WeightOptions, largest_batch: int) -> Subject:
-    path = pathlib.Path(name)
-    if VARIANT_NAME.fullmatch(name) and not path.exists():
+    if is_variant(name):
         batch = BatchRange(min=1, opt=1, max=largest_batch)
         opener = PeerOpener(
             peer=Peer.PYTORCH,
@@ -71,6 +70,7 @@ def _subject(name: str, sessions: SessionOptions, weights: WeightOptions, larges
         )
         sha256 = weights.load(name).weights.sha256
         return Subject(name=name, opener=opener, random_weights=weights.are_random, weights_sha256=sha256)
+    path = pathlib.Path(name)
     if not path.exists():
         raise InputError(f"{path} does not exist; export it: ‹deepvit› export deepvit_32 ‹fp16›")
     artifact = _artifact(path)

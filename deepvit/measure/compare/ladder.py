@@ -26,8 +26,8 @@ from deepvit.runtime.tensors import Images, Logits
 from ..evaluate.evaluator import run_unchecked
 from ..evaluate.result import Corrupt
 from ..opened import (
-    VARIANT_NAME,
     OpenedModel,
+    is_variant,
     load_weights_of,
     open_model,
     open_torch,
@@ -80,9 +80,9 @@ def open_reference_for(
     """
     if reference not in (None, "pytorch"):
         return open_model(str(reference), sessions, weights)
-    path = pathlib.Path(models[0])
-    if VARIANT_NAME.fullmatch(models[0]) and not path.exists():
+    if is_variant(models[0]):
         return open_model(models[0], sessions, weights)
+    path = pathlib.Path(models[0])
     if not is_in_artifact(path):
         raise InputError(f"{path} has no {MANIFEST} that names its weights; give ‹reference› an artifact of them")
     manifest = artifact_of(path).manifest
