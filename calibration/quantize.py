@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from deepvit.metrics.bounds import FP16_MAX
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import Grid
 
@@ -20,7 +21,6 @@ from .grid import DTYPES, Scale, stored, weight_scale
 from .policy import Product, find_products
 from .ranges import Ranges
 
-FP16_MAX = 65504.0
 MICROSOFT, PRODUCT = "com.microsoft", "MatMulIntegerToFloat"  # ONNX Runtime's own INT8 product
 
 

@@ -6,7 +6,7 @@ import logging
 
 from deepvit.calibration.ranges import RANGES
 from deepvit.images.samples import default_images, parity_crops
-from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, prove
+from deepvit.metrics.bounds import FP16_MAX, PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress, log_step
@@ -27,7 +27,7 @@ from deepvit.runtime.manifest import (
 from .graph import trace as onnx_graph
 from .graph.activation_range import largest_activations
 from .graph.batch_check import check_batches
-from .graph.cast import FP16_MAX, cast_graph
+from .graph.cast import cast_graph
 from .graph.float32 import Float32Graph, float32_graph, graph_preprocessing
 from .graph.maps import expose_maps
 from .graph.proof import graph_logits

@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from deepvit.images.decode import decode_images
+from deepvit.images.samples import LARGE_IMAGE
 from deepvit.images.sources import ImageSource
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, OutOfBoundsError
@@ -25,8 +26,6 @@ from .histogram import Histogram
 
 Array = npt.NDArray[np.float32]
 SAMPLED_ROWS = 256  # of each tensor, spread over the images: what migration strengths are tried on
-LARGE_IMAGE = 256
-INPUT = "images"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -134,12 +133,12 @@ def _activations(
 ) -> Iterator[tuple[int, str, Array]]:
     """Yield (images done before, tensor, values) for every tensor of every batch, and check that all were consumed."""
     session = probed(model, tensors)
-    fixed = session.inputs[INPUT][1][0]
+    input_name, (_, (fixed, *_)) = next(iter(session.inputs.items()))
     done, total = 0, len(feed.source)
     for batch in feed.batches():
         for part in split_batches(batch, fixed if isinstance(fixed, int) else len(batch)):
             padded = padded_batch(part, fixed) if isinstance(fixed, int) else part
-            results = session.run({INPUT: padded})
+            results = session.run({input_name: padded})
             for name in tensors:
                 values = np.asarray(results[name], np.float32)
                 yield done, name, values[: len(part)]

@@ -33,6 +33,7 @@ ENGINE_BOUNDS = PRECISION_BOUNDS | {Precision.INT8: Bound(sqnr_db=20.0), Precisi
 
 # Of thousands of images the largest difference is that of the strangest one: SQNR judges, and ties may fall otherwise.
 FLOAT32_BOUND = Bound(sqnr_db=80.0, top1_agreement=0.999)
+FP16_MAX = 65504.0  # the largest finite number of FP16
 DEFAULT_MAX_DROP = 0.5  # points of top-1, of a trained model on labelled images, where no budget is given
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from deepvit.metrics.bounds import FP16_MAX
 from deepvit.runtime.errors import OutOfBoundsError, first_of
 from deepvit.runtime.manifest import Precision
 
@@ -18,7 +19,6 @@ TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT
 ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})
 
 FAULTS_SHOWN = 8
-FP16_MAX = float(np.finfo(np.float16).max)  # 65504
 FP16_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴
 
 

@@ -13,10 +13,11 @@ import torch
 import deepvit.model
 from deepvit.export.graph.activation_range import largest_activations
 from deepvit.export.graph.batch_check import check_batches
-from deepvit.export.graph.cast import FP16_MAX, cast_graph, check_fp16_range
+from deepvit.export.graph.cast import cast_graph, check_fp16_range
 from deepvit.export.graph.module import GraphAttention, GraphBlock, GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import GraphOptions, Target
+from deepvit.metrics.bounds import FP16_MAX
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize

@@ -7,6 +7,7 @@ from deepvit.metrics.bounds import (
     ENGINE_BOUNDS,
     FLOAT32_BOUND,
     FOLD_BOUND,
+    FP16_MAX,
     FP32_BOUND,
     PRECISION_BOUNDS,
     bound_of,
@@ -66,3 +67,7 @@ def test_the_looser_bound_of_two_precisions_holds():
         == 10
     )
     assert bound_of(None, Precision.FP32, FLOAT32_BOUND).sqnr_db is None
+
+
+def test_the_end_of_fp16_is_numpys():
+    assert np.finfo(np.float16).max == FP16_MAX

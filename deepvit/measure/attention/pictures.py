@@ -56,10 +56,10 @@ def similarity_figure(analysis: AttentionAnalysis) -> "Figure":
         panels.append(("mixed maps", analysis.similarity_after, analysis.similar_blocks_after))
     axes = figure.subplots(1, len(panels) + 2, width_ratios=[1.25] * (len(panels) + 1) + [1.1])
     for panel, (name, matrix, similar) in zip(axes, panels, strict=False):
-        _draw_matrix(
+        draw_matrix(
             figure, panel, matrix, f"{name}: {similar} of {len(matrix) - 1} similar\n(≥ {analysis.threshold:g})"
         )
-    _draw_matrix(figure, axes[-2], analysis.features, "features\n")
+    draw_matrix(figure, axes[-2], analysis.features, "features\n")
     blocks = range(len(analysis.reattends))
     axes[-1].plot(blocks, analysis.heads_before, marker="o", markersize=3, label="softmaxed")
     if any(analysis.reattends):
@@ -76,12 +76,13 @@ def similarity_figure(analysis: AttentionAnalysis) -> "Figure":
     return figure
 
 
-def _draw_matrix(figure: "Figure", axes: "Axes", matrix: list[list[float]], title: str) -> None:
+def draw_matrix(figure: "Figure", axes: "Axes", matrix: list[list[float]], title: str, shrink: float = 0.75) -> None:
+    """Draw similarities between blocks, (P, P), with their colours beside them, `shrink` as high as the matrix."""
     values = np.array(matrix)
     drawn = axes.imshow(values, vmin=min(0.0, float(values.min())), vmax=1, cmap="viridis")
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("block")
-    figure.colorbar(drawn, ax=axes, shrink=0.75)
+    figure.colorbar(drawn, ax=axes, shrink=shrink)
 
 
 def blocks_figure(maps: AttentionMaps, crop: Crop, title: str) -> "Figure":

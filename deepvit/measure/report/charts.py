@@ -11,6 +11,7 @@ import numpy as np
 from deepvit.runtime.errors import MissingError
 
 from ..attention.analysis import AttentionAnalysis
+from ..attention.pictures import draw_matrix
 from ..bench.pictures import draw_speed
 from ..bench.result import Benchmark
 from ..evaluate.scores import ReliabilityBin
@@ -73,13 +74,9 @@ def attention_charts(analysis: AttentionAnalysis, number: int) -> Iterator[str]:
         with _styled():
             figure = new_figure((3.0, 2.6))
             axes = figure.add_subplot()
-            values = np.array(matrix)
-            drawn = axes.imshow(values, vmin=min(0.0, float(values.min())), vmax=1, cmap="viridis")
-            axes.set_title(name, fontsize=9)
-            axes.set_xlabel("block")
+            draw_matrix(figure, axes, matrix, name, shrink=0.8)
             axes.set_ylabel("block")
-            figure.colorbar(drawn, ax=axes, shrink=0.8)
-            neighbours = np.diagonal(values, offset=1)
+            neighbours = np.diagonal(np.array(matrix), offset=1)
             caption = f"Similarity of blocks, {name}; of neighbours {neighbours.min():.3f} to {neighbours.max():.3f}"
             yield _svg(figure, f"attention{number}-{place}", caption)
     with _styled():
