@@ -8,6 +8,7 @@ ContribOperators.md.
 import onnx
 from onnx import helper
 
+from .graph_links import makers, readers
 from .quantize import MICROSOFT, PRODUCT
 
 
@@ -19,11 +20,7 @@ def fuse_products(model: onnx.ModelProto) -> onnx.ModelProto:
     fused = onnx.ModelProto()
     fused.CopyFrom(model)
     graph = fused.graph
-    made_by = {name: node for node in graph.node for name in node.output}
-    users: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
+    made_by, users = makers(graph), readers(graph)
     removed = set()
     for node in graph.node:
         sources = [made_by.get(name) for name in node.input]

@@ -11,6 +11,8 @@ import re
 
 import onnx
 
+from .graph_links import readers
+
 
 class Operand(enum.Enum):
     """What an input of a product is."""
@@ -68,10 +70,7 @@ def find_products(model: onnx.ModelProto, *, attention: bool = False) -> list[Pr
     """Return what the policy quantises in `model`, in the graph's order; with `attention`, QK and AV too."""
     graph = model.graph
     constants = {initializer.name for initializer in graph.initializer}
-    users: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
+    users = readers(graph)
     products = []
     for node in graph.node:
         rule = next((rule for rule in POLICY if re.fullmatch(rule.products, node.name)), None)

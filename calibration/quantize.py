@@ -17,6 +17,7 @@ from deepvit.metrics.bounds import FP16_MAX
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import Grid
 
+from .graph_links import makers
 from .grid import DTYPES, Scale, stored, weight_scale
 from .policy import Product, find_products
 from .ranges import Ranges
@@ -154,7 +155,7 @@ class _Inserter:
 
 def count_quantized(model: onnx.ModelProto) -> int:
     """Return how many products read nothing but dequantised numbers."""
-    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    made_by = {name: node.op_type for name, node in makers(model.graph).items()}
     return sum(
         node.op_type == PRODUCT
         or (

@@ -5,6 +5,8 @@ import re
 import onnx
 from onnx import TensorProto, helper
 
+from deepvit.calibration.graph_links import makers, readers
+
 from .trace import BATCH, finish
 
 BEFORE, AFTER, FEATURES = "attention", "reattention", "features"  # outputs are called attention.0, attention.1, …
@@ -42,7 +44,7 @@ def _count_blocks(graph: onnx.GraphProto) -> int:
 def _softmax_output(graph: onnx.GraphProto, block: int) -> str:
     """Return the softmaxed maps as the rest of the graph reads them: after the cast, where there is one."""
     (softmax,) = _nodes(graph, rf"blocks\.{block}\.attn/Softmax")
-    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] == softmax.output[0]]
+    casts = [node for node in readers(graph).get(softmax.output[0], []) if node.op_type == "Cast"]
     return str((casts[0] if casts else softmax).output[0])
 
 
@@ -55,7 +57,7 @@ def _values_product(graph: onnx.GraphProto, block: int) -> onnx.NodeProto:
 
 def _undone(graph: onnx.GraphProto, name: str) -> str:
     """Return what was quantised and restored to `name`, or itself."""
-    made_by = {output: node for node in graph.node for output in node.output}
+    made_by = makers(graph)
     while name in made_by and made_by[name].op_type in ("QuantizeLinear", "DequantizeLinear"):
         name = made_by[name].input[0]
     return name
