@@ -12,7 +12,7 @@ from deepvit.runtime.trt.library import Library, checked, constructed
 
 from .census import Layer
 from .options import EngineOptions
-from .progress import BuildProgress
+from .phases import BuildProgress
 from .timing_cache import locked, read_timings, set_aside, write_timings
 
 if TYPE_CHECKING:

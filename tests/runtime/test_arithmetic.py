@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.tiny_models import pixels
 
 import deepvit.runtime.ort.graph as ort_graph
 from deepvit.export.options import ExportOptions, GraphOptions
@@ -15,6 +14,7 @@ from deepvit.runtime.manifest import Precision
 from deepvit.runtime.session import open_session
 from deepvit.runtime.triton.repository import GOLDEN_SQNR_DB
 from deepvit.runtime.triton.serving.golden import Golden
+from tests.doubles.tiny_models import pixels
 
 BF16_REFUSED = r"model\.onnx computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16 or --fp32"
 

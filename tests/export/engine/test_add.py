@@ -15,8 +15,8 @@ import deepvit.runtime.session
 from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.choice import choose_engines
 from deepvit.export.engine.options import EngineOptions, compute_capabilities_from_text
+from deepvit.export.engine.phases import BuildProgress
 from deepvit.export.engine.process import Build
-from deepvit.export.engine.progress import BuildProgress
 from deepvit.export.engine.timing_cache import locked, read_timings, timing_cache_path, write_timings
 from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import Target
