@@ -151,13 +151,12 @@ def test_weights_outside_fp16_are_named(tiny_model):
 
 
 def test_an_overflow_between_nodes_is_seen_on_a_cpu(tiny_model):
-    """ONNX Runtime alone hides it: its CPU kernels keep the overflowing value in float32."""
+    """ONNX Runtime alone may hide it: between most nodes its CPU provider keeps values in float32."""
     model = _planted(_export(tiny_model), "blocks.0.mlp.fc2.weight_transposed", 6e4)
     images = model_input(pixels((2, 32, 32, 3)), MEANS, 3)
     assert max(largest_activations(model, images).values()) > FP16_MAX
     typed = cast_graph(model, Precision.FP16)
     assert not np.isfinite(_run(typed, images)).all()
-    assert np.isfinite(_run(typed, images, Arithmetic.NATIVE)).all()
 
 
 def test_rounding_happens_at_every_tensor(tiny_model):
