@@ -17,7 +17,7 @@ from deepvit.images.samples import SAMPLES
 from deepvit.images.sources import FolderSource
 from deepvit.measure.evaluate.evaluator import Evaluator
 from deepvit.measure.evaluate.options import EvaluationOptions
-from deepvit.measure.opened import Contestant
+from deepvit.measure.models import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.tensors import Images, Logits

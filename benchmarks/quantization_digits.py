@@ -17,8 +17,8 @@ from deepvit.export.graph.float32 import Float32Graph, float32_graph
 from deepvit.export.graph.proof import graph_logits
 from deepvit.export.graph.trace import finish
 from deepvit.export.options import ExportOptions, GraphOptions
-from deepvit.export.quantized.accuracy import HeldOutCheck
 from deepvit.export.quantized.calibrated import calibrate_graph
+from deepvit.export.quantized.held_out_check import HeldOutCheck
 from deepvit.export.quantized.images import calibration_input
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import load_model

@@ -10,7 +10,7 @@ from deepvit.runtime.manifest import Calibration, Engine, Manifest
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
 
-from .quantized.accuracy import describe_check
+from .quantized.held_out_check import describe_check
 
 
 def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:

@@ -20,8 +20,8 @@ from deepvit.runtime.tensors import Images, Logits
 
 from ..graph.float32 import Float32Graph
 from ..options import ExportOptions
-from .accuracy import HeldOutCheck, budget_failure, describe_check
 from .calibrated import CalibratedGraph, typed_graph
+from .held_out_check import HeldOutCheck, budget_failure, describe_check
 from .images import open_labelled
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all

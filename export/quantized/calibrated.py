@@ -5,18 +5,13 @@ from collections.abc import Mapping
 
 import onnx
 
-from deepvit.calibration.images import CalibrationImages
-from deepvit.calibration.observe.calibrate import (
-    CalibrationOptions,
-    measure_ranges,
-    observe,
-    require_ranges_of,
-)
+from deepvit.calibration.observe.passes import CalibrationOptions, measure_ranges, observe, require_ranges_of
 from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.onnxruntime_products import fuse_products
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import Ranges, Rescaling
+from deepvit.calibration.selection import CalibrationImages
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError

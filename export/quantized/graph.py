@@ -8,9 +8,9 @@ from deepvit.runtime.manifest import Calibration
 from ..graph.float32 import Float32Graph
 from ..graph.typed import TypedGraph
 from ..options import ExportOptions
-from .accuracy import HeldOutCheck, require_default
 from .budget_search import FittedGraph, fit_budget
 from .calibrated import CalibratedGraph, calibrate_graph, typed_graph
+from .held_out_check import HeldOutCheck, require_default
 from .images import CalibrationInput
 
 

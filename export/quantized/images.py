@@ -4,9 +4,9 @@ import dataclasses
 import logging
 
 from deepvit.calibration.budget.budget import Budget, BudgetKind
-from deepvit.calibration.images import CalibrationImages, ImageChoice, choose_images
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
 from deepvit.calibration.ranges import Ranges, read_ranges
+from deepvit.calibration.selection import CalibrationImages, ImageChoice, choose_images
 from deepvit.images.imagenet import has_split, open_dataset, open_images
 from deepvit.images.samples import bundled_samples
 from deepvit.images.sources import ImageSource, Subset, spread

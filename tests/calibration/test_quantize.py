@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from deepvit.calibration.budget.switchable import SwitchableModel
-from deepvit.calibration.observe.calibrate import graph_sha256
+from deepvit.calibration.observe.passes import graph_sha256
 from deepvit.calibration.observe.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
 from deepvit.calibration.onnxruntime_products import fuse_products
 from deepvit.calibration.policy import activations_of, find_products, units_of

@@ -14,7 +14,7 @@ from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import Evaluator
 from deepvit.measure.evaluate.options import EvaluationOptions, Keeping
 from deepvit.measure.evaluate.run_files import options_with_files
-from deepvit.measure.opened import Contestant
+from deepvit.measure.models import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
 

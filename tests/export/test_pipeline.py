@@ -14,7 +14,7 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import Evaluator
 from deepvit.measure.evaluate.options import EvaluationOptions
-from deepvit.measure.opened import Contestant
+from deepvit.measure.models import Contestant
 from deepvit.measure.torch_session import TorchSession
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.variants import Stem

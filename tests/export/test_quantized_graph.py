@@ -112,7 +112,7 @@ def test_a_budget_that_cannot_be_met_names_the_best_and_leaves_nothing(digits, t
 
 def test_a_check_that_fails_sends_half_of_its_images_into_the_search(digits, tmp_path, monkeypatch):
     """The first check is made to fail: what the second one sees are the other half, and no fewer linears are kept."""
-    from deepvit.export.quantized.accuracy import HeldOutCheck
+    from deepvit.export.quantized.held_out_check import HeldOutCheck
 
     seen = []
     real = HeldOutCheck.measure

@@ -148,7 +148,7 @@ def test_non_finite_logits_are_an_error_elsewhere():
 def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path):
     from deepvit.export.options import ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
-    from deepvit.measure.opened import open_model
+    from deepvit.measure.models import open_model
     from deepvit.measure.options import SessionOptions, WeightOptions
     from deepvit.runtime.manifest import Precision
 

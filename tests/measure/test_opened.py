@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepvit.measure.opened import is_variant
+from deepvit.measure.models import is_variant
 
 
 @pytest.mark.parametrize("name", ["deepvit_32", "unknown"])  # whether there is such a variant, its table says

@@ -6,7 +6,7 @@ import pytest
 import deepvit.runtime.ort.graph as ort_graph
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
-from deepvit.measure.opened import SessionOptions
+from deepvit.measure.models import SessionOptions
 from deepvit.runtime import Arithmetic
 from deepvit.runtime.artifact import MODEL, open_artifact
 from deepvit.runtime.errors import MissingError

@@ -15,7 +15,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session import artifact_of
 
-from ..opened import is_variant
+from ..models import is_variant
 from ..options import WeightOptions
 from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums
 from .maps import MapSource, OnnxMaps, TorchMaps

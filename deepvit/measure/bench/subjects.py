@@ -10,7 +10,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.session import artifact_of, engine_here, is_in_artifact
 
-from ..opened import is_variant
+from ..models import is_variant
 from ..options import SessionOptions, WeightOptions
 from .peers import NAMES, Peer, PeerOpener
 from .turns import Subject

@@ -14,7 +14,7 @@ from deepvit.runtime.manifest import Precision
 from deepvit.runtime.session import artifact_of, engine_here
 from deepvit.runtime.tensors import Images
 
-from ..opened import load_weights_of
+from ..models import load_weights_of
 from ..options import WeightOptions
 from .layers import compare_engine_layers, compare_layers
 from .result import LayerReport

@@ -25,14 +25,7 @@ from deepvit.runtime.tensors import Images, Logits
 
 from ..evaluate.evaluator import run_unchecked
 from ..evaluate.result import Corrupt
-from ..opened import (
-    OpenedModel,
-    is_variant,
-    load_weights_of,
-    open_model,
-    open_torch,
-    preprocessing_breaches,
-)
+from ..models import OpenedModel, is_variant, load_weights_of, open_model, open_torch, preprocessing_breaches
 from ..options import SessionOptions, WeightOptions
 from .result import ComparedModel, Comparison, thumbnail, worst_images
 from .timm_inputs import timm_inputs

@@ -16,7 +16,7 @@ from deepvit.runtime.preprocess import Preprocessing, model_input
 from deepvit.runtime.session import Session
 from deepvit.runtime.tensors import Images, Logits
 
-from ..opened import Contestant
+from ..models import Contestant
 from .block_store import BlockStore
 from .blocks import Block, count_blocks, decoded_blocks
 from .crop_cache import cached_blocks

@@ -13,7 +13,7 @@ from deepvit.images.sources import ImageSource, spread
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 
-from ..opened import OpenedModel, open_model, open_reference, preprocessing_breaches
+from ..models import OpenedModel, open_model, open_reference, preprocessing_breaches
 from .evaluator import Evaluator
 from .options import EvaluationOptions, EvaluationRequest
 from .result import Evaluation

@@ -14,7 +14,7 @@ from deepvit.images.sources import ImageSource, content_sha256
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import cache_folder
 
-from ..opened import Contestant
+from ..models import Contestant
 from .block_store import remove_database
 from .crop_cache import crops_key
 from .options import EvaluationOptions, Keeping

@@ -11,7 +11,7 @@ from deepvit.images.sources import ImageSource, list_sha256
 from deepvit.metrics.paired import wilson_interval
 from deepvit.runtime.errors import InputError
 
-from ..opened import Contestant
+from ..models import Contestant
 from .blocks import Block
 from .result import Corrupt, Evaluation
 from .scores import Agreement, ClassScore, Scores, calibration_error

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-from deepvit.export.quantized.accuracy import describe_check
+from deepvit.export.quantized.held_out_check import describe_check
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import replaced

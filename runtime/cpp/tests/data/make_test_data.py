@@ -18,10 +18,10 @@ from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel
 from deepvit.model.variants import Architecture, Variant
 from deepvit.model.weights.random import randomize
-from deepvit.runtime import crop_image, open_artifact, open_session
-from deepvit.runtime.artifact import record_file
-from deepvit.runtime.manifest import BatchRange, InputForm, Precision, Weights
 
+from .... import crop_image, open_artifact, open_session
+from ....artifact import record_file
+from ....manifest import BatchRange, InputForm, Precision, Weights
 from .image_kinds import write_images
 
 IMAGES = 300

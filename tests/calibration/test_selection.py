@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from deepvit.calibration.images import ImageChoice, choose_images, seeded_order
 from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.selection import ImageChoice, choose_images, seeded_order
 from deepvit.export.quantized.images import calibration_input, held_out_images
 from deepvit.images.imagenet import open_images
 from deepvit.images.sources import FolderSource

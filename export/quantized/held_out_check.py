@@ -4,7 +4,7 @@ import onnx
 
 from deepvit.calibration.budget.budget import Budget
 from deepvit.calibration.budget.check import check_pairs
-from deepvit.calibration.images import CalibrationImages
+from deepvit.calibration.selection import CalibrationImages
 from deepvit.images.sources import list_sha256
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP
 from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval

@@ -8,10 +8,10 @@ import onnx
 from deepvit.progress import Progress
 from deepvit.runtime.manifest import Grid
 
-from ..images import CalibrationImages
 from ..options import Equalization
 from ..policy import Product, activations_of, find_products
 from ..ranges import Ranges, Rescaling, TensorRange, require_fit
+from ..selection import CalibrationImages
 from .histogram import Histogram, Method
 from .rescale import choose_rescalings, rescaled_statistics
 from .statistics import ChannelStatistics, ImageFeed, measure_channels, measure_histograms
