@@ -15,7 +15,7 @@ def test_labels(tmp_path):
     assert read_labels(path, 2) == ["cat", "dog"]
     for content in (b"cat\n", b"cat\n\n", b"\xff\xfe"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="--labels"):
+        with pytest.raises(InputError, match="‹labels›"):
             read_labels(path, 2)
 
 

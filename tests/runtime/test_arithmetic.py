@@ -16,7 +16,7 @@ from deepvit.runtime.triton.repository import GOLDEN_SQNR_DB
 from deepvit.runtime.triton.serving.golden import Golden
 from tests.doubles.tiny_models import pixels
 
-BF16_REFUSED = r"model\.onnx computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16 or --fp32"
+BF16_REFUSED = r"model\.onnx computes in BF16, which ONNX Runtime's CPU provider does not: export with ‹fp16› or ‹fp32›"
 
 
 @pytest.fixture(scope="module")
