@@ -11,7 +11,6 @@ import importlib.metadata
 import importlib.util
 import logging
 import pathlib
-import platform
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DeviceError, MissingError
@@ -115,11 +114,6 @@ def installed_version(backend: Backend) -> str | None:
         except importlib.metadata.PackageNotFoundError:
             continue
     return str(load_library(backend).version)  # a package that says its version only once it is loaded
-
-
-def can_run_on(system: str = platform.system()) -> bool:
-    """Return whether NVIDIA ships the libraries for this system."""
-    return system in ("Linux", "Windows")
 
 
 def logger_of(library: Library) -> "tensorrt.ILogger":

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pydantic
 
 Float = npt.NDArray[Any]  # of some floating type
-THRESHOLD = 0.9  # the paper's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class AttentionOptions:
     count: Annotated[int, Help("At most so many of them are analysed.", min=1, max=10_000)] = 16
     drawn: Annotated[int, Help("Of how many pictures are made.", min=0, max=1000)] = 4
     block: Annotated[int | None, Help("Whose heads are drawn; the last with re-attention.")] = None
-    threshold: Annotated[float, Help("From which similarity on a block is like the one before.")] = 0.9
+    threshold: Annotated[float, Help("From which similarity on a block is like the one before.")] = 0.9  # the paper's
     output: Annotated[pathlib.Path, Help("Folder for the pictures.")] = pathlib.Path("attention")
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ class _ImageSet:
     labels: npt.NDArray[np.int64]  # (n,), of the images that were evaluated
     valid: Sequence[Sequence[int]] | None  # their ReaL labels
     corrupt: list[Corrupt]
+    list_sha256: str
 
     def scores(self, prefix: str, classes: int) -> Scores:
         return Scores(_records(prefix, self.blocks), self.labels, classes)
@@ -95,6 +96,7 @@ def _image_set(blocks: Sequence[Arrays], run: Pass) -> _ImageSet:
         labels=np.concatenate([block[LABELS] for block in filled]).astype(np.int64),
         valid=None if run.real is None else [run.real[i] for i in range(len(run.source)) if i not in bad],
         corrupt=corrupt,
+        list_sha256=list_sha256(run.source),
     )
 
 
@@ -121,7 +123,7 @@ def _evaluation(
         runs_on=model.session.description,
         random_weights=model.random_weights,
         dataset=run.dataset,
-        list_sha256=list_sha256(run.source),
+        list_sha256=image_set.list_sha256,
         listed=len(run.source),
         evaluated=scores.images,
         corrupt=image_set.corrupt,
