@@ -34,32 +34,39 @@ class CModel:
     """An artifact opened by libdeepvit; `classes` is the number of its logits."""
 
     def __init__(self, artifact: pathlib.Path, onnxruntime_library: pathlib.Path, classes: int) -> None:
-        self._library = ctypes.CDLL(str(LIBRARY))
-        self._library.deepvit_last_error.restype = ctypes.c_char_p
-        self._library.deepvit_close.restype = None
+        self.library = ctypes.CDLL(str(LIBRARY))
+        self.library.deepvit_last_error.restype = ctypes.c_char_p
+        self.library.deepvit_close.restype = None
         self.classes = classes
         options = Options(struct_size=ctypes.sizeof(Options), onnxruntime_library=str(onnxruntime_library).encode())
-        self._model = ctypes.c_void_p()
-        self._check(
-            self._library.deepvit_open(str(artifact).encode(), ctypes.byref(options), ctypes.byref(self._model))
-        )
+        self.handle = ctypes.c_void_p()
+        self._check(self.library.deepvit_open(str(artifact).encode(), ctypes.byref(options), ctypes.byref(self.handle)))
 
     def classify(self, encoded: bytes) -> npt.NDArray[np.float32]:
         """Return the logits of one JPEG or PNG."""
-        logits = np.empty(self.classes, np.float32)
-        image = Encoded(encoded, len(encoded))
-        address = logits.ctypes.data_as(ctypes.c_void_p)
-        self._check(
-            self._library.deepvit_classify_encoded(
-                self._model, ctypes.byref(image), ctypes.c_size_t(1), address, ctypes.c_size_t(logits.size), None
-            )
-        )
+        status, logits = self.try_classify(encoded)
+        self._check(status)
         return logits
+
+    def try_classify(self, encoded: bytes) -> tuple[int, npt.NDArray[np.float32]]:
+        """Return the status and the logits of one image."""
+        return self.classify_all([encoded])[0]
+
+    def classify_all(self, encoded: list[bytes]) -> list[tuple[int, npt.NDArray[np.float32]]]:
+        """Return the status and the logits of each image, which are classified in one call."""
+        logits = np.empty((len(encoded), self.classes), np.float32)
+        statuses = (ctypes.c_int32 * len(encoded))()
+        images = (Encoded * len(encoded))(*((each, len(each)) for each in encoded))
+        address = logits.ctypes.data_as(ctypes.c_void_p)
+        self.library.deepvit_classify_encoded(
+            self.handle, images, ctypes.c_size_t(len(encoded)), address, ctypes.c_size_t(logits.size), statuses
+        )
+        return list(zip(statuses, logits, strict=True))
 
     def _check(self, status: int) -> None:
         if status != 0:
-            raise RuntimeError(f"status {status}: {self._library.deepvit_last_error().decode()}")
+            raise RuntimeError(f"status {status}: {self.library.deepvit_last_error().decode()}")
 
     def close(self) -> None:
         """Free the model."""
-        self._library.deepvit_close(self._model)
+        self.library.deepvit_close(self.handle)

@@ -20,12 +20,15 @@ from benchmarks.interleaved import machine, write_result
 
 from .figure import Figure, Row, measure
 from .figures import all_figures
+from .preload import start_again_with_faults
 
 WORK = pathlib.Path("build/torture")
 
 
 def main() -> int:
     options = _arguments()
+    options.work.mkdir(parents=True, exist_ok=True)
+    start_again_with_faults(options.work)
     os.environ["DEEPVIT_CACHE"] = str((options.work / "cache").absolute())
     (options.work / "cache").mkdir(parents=True, exist_ok=True, mode=0o700)
     figures = [each for each in all_figures() if not options.only or each.number in options.only]

@@ -70,7 +70,7 @@ class Row:
 
 def measure(figure: Figure, count: int, seed: int, work: pathlib.Path, say: Callable[[int], None]) -> Row:
     """Run `count` trials and the controls; what the journal in `work` has already is not run again."""
-    folder = work / figure.number.replace(" ", "-")
+    folder = work / figure.number.replace(", ", "-").replace(" ", "-")
     material = folder / "material"
     journal = Journal(folder / f"journal-{seed}.jsonl")
     started = time.monotonic()

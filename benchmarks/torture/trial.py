@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 SECONDS = 60.0  # after which a trial hangs
 MORE_BYTES = 4 << 30  # address space that a trial may have beyond what it is forked with
-EXIT_INTERNAL = 70
+EXIT_INTERNAL, EXIT_TERMINATED = 70, 143
 DOCUMENTED = frozenset({0, 1, 2, 3})  # exit codes that hostile input may end with
 
 
@@ -36,11 +36,11 @@ class Ended:
     def fault(self, allowed: frozenset[int] = DOCUMENTED) -> str:
         """Return what is wrong with an end that is none of `allowed`, or with a refusal that is not one line."""
         lines = [line for line in self.stderr.splitlines() if line.startswith("error: ")]
-        if self.code not in allowed:
+        if self.code is None or self.code not in allowed:
             return f"{self.label}: {self.stderr[-300:].strip()}"
         if "Traceback (most recent call last)" in self.stderr:
             return f"{self.label} with a traceback"
-        if self.code != 0 and len(lines) != 1:
+        if self.code > 0 and self.code != EXIT_TERMINATED and len(lines) != 1:
             return f"{self.label} with {len(lines)} error lines: {self.stderr[-300:].strip()}"
         return ""
 

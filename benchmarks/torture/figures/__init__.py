@@ -1,9 +1,10 @@
 """The figures, in the order of their numbers."""
 
 from ..figure import Figure
-from . import checkpoints, images, models, plans
+from . import checkpoints, datasets, images, kills, limits, models, native, plans, served
 
 
 def all_figures() -> list[Figure]:
     """Return every figure that this machine can measure."""
-    return [*models.FIGURES, *checkpoints.FIGURES, *plans.FIGURES, *images.FIGURES]
+    parts = (models, checkpoints, plans, images, kills, limits, datasets, native, served)
+    return [figure for part in parts for figure in part.FIGURES]
