@@ -20,8 +20,9 @@ DONE, KILLED = frozenset({0}), frozenset({0, -signal.SIGKILL})
 OUTPUT = "output"
 DATASET = "digits"
 CHECKED_IN = 10  # one trial of so many runs the command again, to its end, and compares
+EXPORT_FP16 = ("export", "digits_patch", "--fp16", "--pretrained", "--target", "onnx", "--parity-images", "4")
 COMMANDS: dict[str, tuple[str, ...]] = {  # what is killed; {material} has the digits and artifacts, {output} is the place
-    "export": ("export", "digits_patch", "--fp16", "--pretrained", "--target", "onnx", "--parity-images", "4", "--output", "{output}"),
+    "export": (*EXPORT_FP16, "--output", "{output}"),
     "int8": (
         *("export", "digits_patch", "--int8", "--pretrained", "--target", "onnx", "--parity-images", "4"),
         *("--imagenet", "{material}/digits", "--calibration-images", "32", "--check-images", "64", "--output", "{output}"),
