@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from tests.guards.negative_control import CTEST, Copy, Guard, guards
+from tests.contracts.guards.negative_control import CTEST, Copy, Guard, guards
 from tests.places import ROOT
 
 EXAMPLE = Guard(
@@ -47,5 +47,3 @@ def test_taking_out_a_guard_is_noticed_and_taking_out_nothing_is_not(tmp_path):
     assert copy.verdict_without(EXAMPLE).is_red
     same = dataclasses.replace(EXAMPLE, without=EXAMPLE.guard)
     assert not copy.verdict_without(same).is_red
-    missing = dataclasses.replace(EXAMPLE, test="tests/metrics/test_distance.py::test_that_there_is_not")
-    assert not copy.verdict_without(missing).is_red

@@ -1,4 +1,4 @@
-"""Take every guard out in turn, and see its test go red: `python -m tests.guards [FAULT …]`; about a minute for six.
+"""Take every guard out in turn, and see its test go red: `python -m tests.contracts.guards [FAULT …]`; about a minute for six.
 
 A table `*.toml` beside this lists them: which fault the guard is against, its exact text in its file, what stands there
 without it, and the test that must notice. Everything happens in a copy of the work tree.
@@ -7,7 +7,7 @@ without it, and the test that must notice. Everything happens in a copy of the w
 import sys
 import tempfile
 
-from tests.guards.negative_control import Copy, Guard, guards
+from tests.contracts.guards.negative_control import Copy, Guard, guards
 
 
 def main(faults: list[str]) -> int:
