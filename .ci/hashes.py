@@ -1,8 +1,7 @@
 """Write constraints-hashed.txt: every installed package at its version, with the SHA-256 of each of its files on PyPI.
 
 Run it in the environment that `make test` makes, after constraints.txt changed. Kept are files for CPython 3.11 and
-newer, or any Python, on Linux with glibc, and source archives. `pip install --require-hashes -r .ci/constraints-hashed.txt`
-then installs these files and no other.
+newer, or any Python, on Linux with glibc, and source archives; SECURITY.md has the line that installs them alone.
 """
 
 import concurrent.futures
