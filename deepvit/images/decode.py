@@ -8,7 +8,7 @@ import os
 from collections.abc import Generator, Sequence
 
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.preprocess import Crop, Preprocessing, decode_rgb, resize_and_crop
+from deepvit.runtime.preprocess import Crop, Preprocessing, crops_of
 from deepvit.runtime.processes import end_with_parent, without_interrupts
 
 from .sources import ImageSource
@@ -39,9 +39,12 @@ def decode_one(source: ImageSource, index: int, preprocessings: Sequence[Preproc
         encoded, label = source.read(index)
     except OSError as error:
         return Decoded(index, (), None, f"cannot be read: {error.strerror or error}")
+    except MemoryError:
+        return Decoded(index, (), None, "cannot be read: the file is larger than the memory")
+    except InputError as error:
+        return Decoded(index, (), None, str(error))
     try:
-        image = decode_rgb(encoded)
-        return Decoded(index, tuple(resize_and_crop(image, each) for each in preprocessings), label)
+        return Decoded(index, crops_of(encoded, preprocessings, source.policy), label)
     except InputError as error:
         return Decoded(index, (), label, str(error))
 

@@ -10,6 +10,7 @@ import pathlib
 import re
 
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from .sources import FolderSource, ImageSource
 
@@ -21,19 +22,19 @@ SPLITS = {"val": ("val", "validation", "ILSVRC/Data/CLS-LOC/val"), "train": ("tr
 VALIDATION_IMAGES = 50_000
 
 
-def open_images(dataset: str, split: str = "val") -> ImageSource:
+def open_images(dataset: str, split: str = "val", policy: DecodePolicy = FILES) -> ImageSource:
     """Open any folder of images, labelled or not, in sorted order; for parity and calibration.
 
     Raises:
         InputError: No such folder, or no images in it.
     """
     if _is_timm_dataset(dataset):
-        return _timm_source(dataset, split)
+        return _timm_source(dataset, split, policy)
     folder, files = _listed_folder(dataset, split)
-    return FolderSource(folder, tuple((name, None) for name in files))
+    return FolderSource(folder, tuple((name, None) for name in files), policy)
 
 
-def open_dataset(dataset: str, classes: int, split: str = "val") -> ImageSource:
+def open_dataset(dataset: str, classes: int, split: str = "val", policy: DecodePolicy = FILES) -> ImageSource:
     """Open a labelled dataset for a model of `classes` classes.
 
     Class folders that all bear ImageNet synset names are labelled by ImageNet's order, even when some are missing;
@@ -43,10 +44,10 @@ def open_dataset(dataset: str, classes: int, split: str = "val") -> ImageSource:
         InputError: No such folder, no images, no labels, or labels that cannot be those of the model.
     """
     if _is_timm_dataset(dataset):
-        return _timm_source(dataset, split)
+        return _timm_source(dataset, split, policy)
     folder, files = _listed_folder(dataset, split)
     labels = _labels_by_folder(folder, files, classes) if "/" in files[0] else _labels_by_truth(folder, files, classes)
-    return FolderSource(folder, tuple(zip(files, labels, strict=True)))
+    return FolderSource(folder, tuple(zip(files, labels, strict=True)), policy)
 
 
 def has_split(dataset: str, split: str) -> bool:
@@ -169,7 +170,7 @@ def _is_timm_dataset(dataset: str) -> bool:
     )
 
 
-def _timm_source(dataset: str, split: str) -> ImageSource:
+def _timm_source(dataset: str, split: str, policy: DecodePolicy) -> ImageSource:
     from .timm_dataset import TimmSource  # loads timm, hence torch; only for what the folders do not cover
 
-    return TimmSource(dataset, split)
+    return TimmSource(dataset, split, policy)

@@ -5,9 +5,15 @@ import hashlib
 import pathlib
 from typing import Protocol
 
+from deepvit.runtime.preprocess import FILES, DecodePolicy
+
 
 class ImageSource(Protocol):
     """Images by index. Picklable, so that worker processes can read."""
+
+    @property
+    def policy(self) -> DecodePolicy:
+        """Which of them are decoded."""
 
     def __len__(self) -> int: ...
 
@@ -27,6 +33,7 @@ class FolderSource:
 
     root: pathlib.Path
     files: tuple[tuple[str, int | None], ...]
+    policy: DecodePolicy = FILES
 
     def __len__(self) -> int:
         return len(self.files)
@@ -57,6 +64,10 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def policy(self) -> DecodePolicy:
+        return self.source.policy
+
     def name(self, index: int) -> str:
         return self.source.name(self.indices[index])
 
@@ -82,4 +93,4 @@ def list_sha256(source: ImageSource) -> str:
 def content_sha256(source: ImageSource) -> str:
     """Return the SHA-256 of every image's name and fingerprint: the key of what is kept of these images."""
     lines = (f"{source.name(i)}\0{source.fingerprint(i)}" for i in range(len(source)))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join([str(source.policy), *lines]).encode()).hexdigest()

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.preprocess import FILES, DecodePolicy, image_faults
 
 
 class TimmSource:
@@ -14,10 +15,11 @@ class TimmSource:
         dataset: A tar file, or timm's name with its scheme, and after a colon where the data lie: `hfds/imagenet-1k`,
             `torch/imagenet:/data`.
         split: "val" or "train".
+        policy: Which images are decoded.
     """
 
-    def __init__(self, dataset: str, split: str) -> None:
-        self.dataset, self.split = dataset, split
+    def __init__(self, dataset: str, split: str, policy: DecodePolicy = FILES) -> None:
+        self.dataset, self.split, self.policy = dataset, split, policy
         self._opened: Any = None
         reader = self._reader()
         if not hasattr(reader, "__getitem__"):
@@ -64,9 +66,12 @@ class TimmSource:
         return f"{status.st_size}:{status.st_mtime_ns}"
 
     def read(self, index: int) -> tuple[bytes, int | None]:
-        image, label = self._reader()[index]
-        if hasattr(image, "read"):
-            return image.read(), int(label)
-        encoded = io.BytesIO()  # a dataset that decodes by itself gives a PIL image: PNG keeps its pixels
-        image.save(encoded, "PNG")
-        return encoded.getvalue(), int(label)
+        reader = self._reader()
+        with image_faults(self.policy):
+            image, label = reader[index]
+            if hasattr(image, "read"):
+                return image.read(), int(label)
+            self.policy.require(*image.size)
+            encoded = io.BytesIO()  # a dataset that decodes by itself gives a PIL image: PNG keeps its pixels
+            image.save(encoded, "PNG")
+            return encoded.getvalue(), int(label)

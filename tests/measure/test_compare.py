@@ -12,7 +12,6 @@ from PIL import Image
 import deepvit.commands.app
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
-from deepvit.images import decode
 from deepvit.measure.compare.ladder import compare_models, open_reference_for
 from deepvit.measure.compare.timm_inputs import timm_inputs
 from deepvit.measure.options import SessionOptions, WeightOptions
@@ -69,7 +68,7 @@ def _in_code(owner, name, change):
         import deepvit.measure.evaluate.evaluator
 
         original = getattr(owner, name)
-        for module in (preprocess, decode, deepvit.measure.compare.ladder, deepvit.measure.evaluate.evaluator):
+        for module in (preprocess.crop, deepvit.measure.compare.ladder, deepvit.measure.evaluate.evaluator):
             if hasattr(module, name):
                 patch.setattr(module, name, change(original))
 
@@ -77,7 +76,7 @@ def _in_code(owner, name, change):
 
 
 def _swapped(original):
-    return lambda encoded: Image.fromarray(np.asarray(original(encoded))[..., ::-1].copy())
+    return lambda *given: Image.fromarray(np.asarray(original(*given))[..., ::-1].copy())
 
 
 def _twice_normalised(original):

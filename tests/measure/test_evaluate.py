@@ -101,11 +101,11 @@ def test_corrupt_images_are_counted_and_named(dataset):
 
 
 def test_several_models_decode_every_image_once_and_each_crops_its_own(dataset, monkeypatch):
-    from deepvit.images import decode
+    from deepvit.runtime.preprocess import crop
 
     decoded = []
-    real = decode.decode_rgb
-    monkeypatch.setattr(decode, "decode_rgb", lambda encoded: decoded.append(1) or real(encoded))
+    real = crop.decode_rgb
+    monkeypatch.setattr(crop, "decode_rgb", lambda *given: decoded.append(1) or real(*given))
     models = [contestant("a"), contestant("b", SMALLER, shift=1), contestant("c")]
     found = _results(dataset, models, contestant("r", SMALLER))
     assert len(decoded) == 30
@@ -273,11 +273,11 @@ def test_the_reference_runs_once_and_again_when_anything_changes(dataset, cache)
 
 
 def test_crops_are_decoded_once_and_again_when_an_image_changes(dataset, cache, monkeypatch):
-    from deepvit.images import decode
+    from deepvit.runtime.preprocess import crop
 
     decoded = []
-    real = decode.decode_rgb
-    monkeypatch.setattr(decode, "decode_rgb", lambda encoded: decoded.append(1) or real(encoded))
+    real = crop.decode_rgb
+    monkeypatch.setattr(crop, "decode_rgb", lambda *given: decoded.append(1) or real(*given))
     (dataset / "val" / "3" / "1.png").write_bytes(b"broken")
 
     def run():

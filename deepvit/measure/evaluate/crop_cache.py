@@ -26,7 +26,8 @@ CROPS, ROWS = "crops.u8", "rows.sqlite"
 
 def crops_key(content_sha256: str, preprocessing: Preprocessing) -> str:
     """Return what crops are kept by: the images, how they are cropped, and by which code."""
-    code = hashlib.sha256(pathlib.Path(preprocess.__file__).read_bytes()).hexdigest()
+    files = sorted(pathlib.Path(preprocess.__file__).parent.glob("*.py"))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     text = json.dumps([content_sha256, preprocessing.crop_fields(), code, PIL.__version__])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

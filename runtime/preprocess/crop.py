@@ -1,22 +1,21 @@
-"""The only preprocessing in Python: encoded image → RGB → resize, crop → model input. Pillow and numpy alone.
+"""RGB image → resized, cropped → model input.
 
 It gives the bytes of timm's evaluation transform (`timm.data.transforms_factory.transforms_imagenet_eval`, crop mode
 "center"), which the tests hold it to, with one exception: 16-bit greyscale keeps its upper eight bits, where
 Pillow's own conversion would clip everything above 255 to white. EXIF orientation is ignored, as timm does.
 """
 
-import io
 import math
 import pathlib
-import warnings
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from .errors import InputError
+from .decode import FILES, DecodePolicy, decode_rgb, image_faults
 
 Crop = npt.NDArray[np.uint8]
 INTERPOLATIONS = {
@@ -25,7 +24,6 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-MAX_PIXELS = 178_956_970  # Pillow's own limit for what it calls a decompression bomb; 512 MiB as RGB
 # Images that are normalised at once: few enough to stay in a CPU's cache, enough to let other threads work meanwhile.
 IMAGES_AT_ONCE = 4
 Channels = Annotated[tuple[float, float, float], pydantic.Field(description="red, green, blue; of pixels in [0, 1]")]
@@ -59,40 +57,6 @@ class Preprocessing(pydantic.BaseModel):
         return self.resize, self.crop, self.interpolation, self.color
 
 
-def decode_rgb(encoded: bytes | pathlib.Path) -> Image.Image:
-    """Decode one image file to RGB; the format is told from the bytes, not from the name.
-
-    Raises:
-        InputError: Not an image, truncated, too large, or of a pixel type that has no defined conversion.
-    """
-    source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters is an error: MAX_PIXELS below, or Pillow's own
-            with Image.open(source) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise InputError(f"image of {image.width}×{image.height} pixels, at most {MAX_PIXELS} are decoded")
-                return _to_rgb(image)
-    except UnidentifiedImageError as error:
-        raise InputError("not an image that Pillow can read") from error
-    # Pillow's decoders raise these on truncated and mutated files.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"image cannot be decoded: {str(error).splitlines()[0] if str(error) else 'damaged'}"
-        ) from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        image.load()
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise InputError(f"image of 32-bit pixels (mode {image.mode}), expected 8 or 16 bits per channel")
-    return image.convert("RGB")
-
-
 def resized_size(width: int, height: int, shorter: int) -> tuple[int, int]:
     """Return (width, height) with the shorter side `shorter` and the other truncated, as torchvision's Resize."""
     if width <= height:
@@ -103,8 +67,6 @@ def resized_size(width: int, height: int, shorter: int) -> tuple[int, int]:
 def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Crop:
     """Resize the shorter side and cut the centred square: RGB image → (crop, crop, 3) uint8."""
     size = resized_size(image.width, image.height, preprocessing.resize)
-    if max(size) > MAX_PIXELS // preprocessing.resize:
-        raise InputError(f"image of {image.width}×{image.height} pixels is too elongated to resize")
     resized = _resized(image, size, INTERPOLATIONS[preprocessing.interpolation])
     crop = preprocessing.crop
     # Where the image is smaller than the crop, torchvision pads with black before it cuts; Pillow's crop does both.
@@ -132,13 +94,23 @@ def _resized(image: Image.Image, size: tuple[int, int], interpolation: Image.Res
     return image.resize(first, interpolation).resize(size, interpolation)
 
 
-def crop_image(encoded: bytes | pathlib.Path, preprocessing: Preprocessing) -> Crop:
+def crop_image(encoded: bytes | pathlib.Path, preprocessing: Preprocessing, policy: DecodePolicy = FILES) -> Crop:
     """Decode, resize and crop one image: file or its bytes → (crop, crop, 3) uint8 RGB.
 
     Raises:
         InputError: The image cannot be used; see `decode_rgb`.
     """
-    return resize_and_crop(decode_rgb(encoded), preprocessing)
+    (crop,) = crops_of(encoded, [preprocessing], policy)
+    return crop
+
+
+def crops_of(
+    encoded: bytes | pathlib.Path, preprocessings: Sequence[Preprocessing], policy: DecodePolicy = FILES
+) -> tuple[Crop, ...]:
+    """Decode one image once, and crop it for each of `preprocessings`; see `crop_image`."""
+    image = decode_rgb(encoded, policy, [each.resize for each in preprocessings])
+    with image_faults(policy):  # there may be memory for the image and none for the resized one
+        return tuple(resize_and_crop(image, each) for each in preprocessings)
 
 
 def model_input(crops: Crop, preprocessing: Preprocessing, channels: int) -> npt.NDArray[np.float32] | Crop:

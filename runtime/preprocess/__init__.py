@@ -1,0 +1,30 @@
+"""The only preprocessing in Python: encoded image → RGB → resize, crop → model input. Pillow and numpy alone."""
+
+from .crop import (
+    INTERPOLATIONS,
+    Crop,
+    Preprocessing,
+    crop_image,
+    crops_of,
+    model_input,
+    resize_and_crop,
+    resized_size,
+)
+from .decode import FILES, FORMATS, SERVED, DecodePolicy, decode_rgb, image_faults
+
+__all__ = [
+    "FILES",
+    "FORMATS",
+    "INTERPOLATIONS",
+    "SERVED",
+    "Crop",
+    "DecodePolicy",
+    "Preprocessing",
+    "crop_image",
+    "crops_of",
+    "decode_rgb",
+    "image_faults",
+    "model_input",
+    "resize_and_crop",
+    "resized_size",
+]
