@@ -9,6 +9,7 @@ from deepvit.calibration.options import QuantizationOptions
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, InputForm, MixForm, Precision, QkvForm
 from deepvit.runtime.options import Help
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from .graph.spec import GraphSpec, Outputs
 
@@ -129,6 +130,7 @@ class ExportOptions:
     Attributes:
         graph: How it is written, and for what.
         imagenet: The dataset that calibrates and proves; the bundled photographs where None.
+        decoding: Which of its images are decoded.
         parity_images: How many of its images prove; by their size where None.
         quantization: How INT8 and FP8 come about.
         output: The artifact's folder; `artifact_folder` where None.
@@ -136,6 +138,7 @@ class ExportOptions:
 
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
     imagenet: Annotated[str | None, Help("Images that calibrate and prove the export; else the bundled ones.")] = None
+    decoding: DecodePolicy = FILES
     parity_images: Annotated[int | None, Help("How many of them.")] = None
     quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
     output: Annotated[pathlib.Path | None, Help("Folder; artifacts/VARIANT-PRECISION if not given.")] = None

@@ -69,7 +69,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         is_quantized = options.graph.precision in QUANTIZED
         inputs = quantization_input(loaded, options, progress) if is_quantized else None
         count = options.parity_images or default_images(loaded.module.img_size)
-        crops = parity_crops(options.imagenet, count, loaded.preprocessing())
+        crops = parity_crops(options.imagenet, count, loaded.preprocessing(), options.decoding)
         source = float32_graph(loaded, options.graph.spec, crops, progress)
         progress("checking batch sizes")
         check_batches(source.model, source.images, options.graph.batch)

@@ -43,7 +43,14 @@ def compare(
     count = options.count or DEFAULT_IMAGES
     with progress_bar("comparing", count) as advance:
         comparison = compare_models(
-            models, reference, sessions, weights, dataset=options.dataset, count=count, progress=advance
+            models,
+            reference,
+            sessions,
+            weights,
+            dataset=options.dataset,
+            count=count,
+            policy=options.decoding,
+            progress=advance,
         )
     names = default_labels(reference.session.classes)
     for line in describe_comparison(comparison, names):
@@ -73,7 +80,7 @@ def _compare_layers(
     artifact = artifact_of(pathlib.Path(models[0]))
     other = None if options.reference in (None, "pytorch") else pathlib.Path(str(options.reference))
     with steps() as step:
-        report = report_layers(artifact, other, weights, options.dataset, options.count, step)
+        report = report_layers(artifact, other, weights, options.dataset, options.count, step, options.decoding)
     if artifact.manifest.has_random_weights:
         note(RANDOM_WEIGHTS)
     for line in describe_layers(report):

@@ -32,7 +32,9 @@ def sensitivity(
     require_attention(options.graph, quantization)
     loaded = weights.load(variant)
     with steps() as step:
-        result = report_sensitivity(loaded, options.graph, quantization, options.imagenet, options.images, step)
+        result = report_sensitivity(
+            loaded, options.graph, quantization, options.imagenet, options.images, step, options.decoding
+        )
     if result.random_weights:
         note(RANDOM_WEIGHTS)
     for line in describe_sensitivity(result):

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.preprocess import Crop, Preprocessing
+from deepvit.runtime.preprocess import FILES, Crop, DecodePolicy, Preprocessing
 
 from .decode import decode_one
 from .imagenet import open_images
@@ -21,7 +21,12 @@ def bundled_samples() -> ImageSource:
     return FolderSource(SAMPLES, tuple((path.name, None) for path in sorted(SAMPLES.glob("*.jpg"))))
 
 
-def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing) -> Crop:
+def open_images_or_samples(dataset: str | None, policy: DecodePolicy = FILES) -> ImageSource:
+    """Open a folder of images, see `open_images`, or the bundled photographs where None."""
+    return bundled_samples() if dataset is None else open_images(dataset, policy=policy)
+
+
+def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing, policy: DecodePolicy = FILES) -> Crop:
     """Return at most `count` crops (N, H, W, 3) uint8, evenly spread over the dataset or the bundled samples.
 
     Images that cannot be decoded are left out with a warning.
@@ -29,7 +34,7 @@ def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing) 
     Raises:
         InputError: No dataset there, or no image of it can be used.
     """
-    source = spread(bundled_samples() if dataset is None else open_images(dataset), count)
+    source = spread(open_images_or_samples(dataset, policy), count)
     decoded = [decode_one(source, index, [preprocessing]) for index in range(len(source))]
     for item in decoded:
         if item.crop is None:

@@ -8,6 +8,7 @@ from deepvit.export.options import GraphOptions, Target
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.options import Help
 from deepvit.runtime.ort.arithmetic import Arithmetic
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class SensitivityOptions:
     """In what each linear is quantised, and on which images that is scored."""
 
     imagenet: Annotated[str | None, Help("Images that calibrate and score.")] = None
+    decoding: DecodePolicy = FILES
     precision: Annotated[Precision, Help("For FP8; else INT8.", name="fp8", value=Precision.FP8)] = Precision.INT8
     target: Annotated[Target, Help("auto, or cpu: unsigned activations.")] = Target.AUTO
     images: Annotated[int, Help("How many of the calibration images score.", min=1, max=4096)] = 32

@@ -20,6 +20,7 @@ from deepvit.metrics.distance import db_text
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from .figures import new_figure, save_figure
 
@@ -33,6 +34,7 @@ def report_sensitivity(
     dataset: str | None,
     images: int,
     progress: Progress,
+    policy: DecodePolicy = FILES,
 ) -> Sensitivity:
     """Calibrate `loaded` and measure each linear quantised alone and left out alone.
 
@@ -43,15 +45,16 @@ def report_sensitivity(
         dataset: Whose images calibrate; None for random weights.
         images: How many of the calibration images score.
         progress: Called with each step.
+        policy: Which images are decoded.
 
     Raises:
         InputError: Images that cannot be used.
         OutOfBoundsError: A rung of the parity ladder is outside its bound.
     """
-    inputs = calibration_input(loaded, quantization, dataset, progress)
+    inputs = calibration_input(loaded, quantization, dataset, progress, policy)
     if inputs.images is None:
         raise InputError("sensitivity is scored on images; give ‹imagenet› DIR")
-    crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing())
+    crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing(), policy)
     source = float32_graph(loaded, graph.spec, crops, progress)
     calibrated = calibrate_graph(source, graph, quantization, inputs, progress)
     model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=quantization.weight_only)

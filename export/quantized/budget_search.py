@@ -130,7 +130,7 @@ def fit_budget(
     if held_out is None:
         raise InputError("a budget is checked on images that did not calibrate, and none are left; add val/")
     classes = source.loaded.module.num_classes
-    labelled, is_labelled = open_labelled(options.imagenet or "", classes, images.split)
+    labelled, is_labelled = open_labelled(options.imagenet or "", classes, images.split, options.decoding)
     search = BudgetSearch(
         source,
         calibrated,

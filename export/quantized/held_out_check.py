@@ -37,7 +37,7 @@ class HeldOutCheck:
         progress: Progress,
     ) -> None:
         classes, count = source.loaded.module.num_classes, options.quantization.check_images
-        self.held_out = held_out_images(options.imagenet, classes, calibrated, count)
+        self.held_out = held_out_images(options.imagenet, classes, calibrated, count, options.decoding)
         self._source, self._precision, self._progress = source, options.graph.precision, progress
         self._reference: Session | None = None
 

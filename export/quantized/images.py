@@ -14,6 +14,7 @@ from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Split
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from ..options import ExportOptions
 
@@ -47,11 +48,15 @@ def quantization_input(loaded: LoadedModel, options: ExportOptions, progress: Pr
         if options.graph.batch.min == options.graph.batch.max:
             raise InputError("a budget is searched with batches of several sizes; give ‹batch› MIN:OPT:MAX")
         require_budget_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
-    return calibration_input(loaded, options.quantization, options.imagenet, progress)
+    return calibration_input(loaded, options.quantization, options.imagenet, progress, options.decoding)
 
 
 def calibration_input(
-    loaded: LoadedModel, options: QuantizationOptions, dataset: str | None, progress: Progress
+    loaded: LoadedModel,
+    options: QuantizationOptions,
+    dataset: str | None,
+    progress: Progress,
+    policy: DecodePolicy = FILES,
 ) -> CalibrationInput:
     """Choose and decode the images, or read the ranges file: what can be refused before a graph is exported.
 
@@ -72,7 +77,7 @@ def calibration_input(
         count = options.images or len(source)
     else:
         split = _split_of(dataset)
-        source = open_images(dataset, "val" if split is Split.VAL else "train")
+        source = open_images(dataset, "val" if split is Split.VAL else "train", policy)
         count = options.images or DEFAULT_IMAGES
     choice = ImageChoice(count=count, split=split, seed=options.seed, skip_corrupt=options.skip_corrupt)
     advance = progress(f"choosing {count} calibration images")
@@ -103,7 +108,11 @@ def _split_of(dataset: str) -> Split:
 
 
 def held_out_images(
-    dataset: str | None, classes: int, calibrated: CalibrationImages | None, count: int
+    dataset: str | None,
+    classes: int,
+    calibrated: CalibrationImages | None,
+    count: int,
+    policy: DecodePolicy = FILES,
 ) -> HeldOut | None:
     """Return at most `count` images that did not calibrate, evenly spread; None where there are none.
 
@@ -112,18 +121,18 @@ def held_out_images(
     if dataset is None or count == 0:
         return None
     split = Split.VAL if has_split(dataset, "val") else Split.TRAIN if has_split(dataset, "train") else Split.FOLDER
-    source, is_labelled = open_labelled(dataset, classes, split)
+    source, is_labelled = open_labelled(dataset, classes, split, policy)
     calibration_indices = set(calibrated.indices) if calibrated is not None and calibrated.split is split else set()
     if calibration_indices:
         source = Subset(source, tuple(index for index in range(len(source)) if index not in calibration_indices))
     return HeldOut(spread(source, count), split, is_labelled) if len(source) else None
 
 
-def open_labelled(dataset: str, classes: int, split: Split) -> tuple[ImageSource, bool]:
+def open_labelled(dataset: str, classes: int, split: Split, policy: DecodePolicy = FILES) -> tuple[ImageSource, bool]:
     """Open a split with labels where it has such that fit the model, else without."""
     name = "train" if split is Split.TRAIN else "val"
     try:
-        return open_dataset(dataset, classes, name), True
+        return open_dataset(dataset, classes, name, policy), True
     except InputError as error:
         logger.debug("no labels: %s", error)
-        return open_images(dataset, name), False
+        return open_images(dataset, name, policy), False

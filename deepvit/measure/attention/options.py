@@ -6,6 +6,7 @@ from typing import Annotated
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,7 @@ class AttentionOptions:
     Attributes:
         dataset: A folder of images; the bundled photographs where None.
         count: At most so many of them.
+        decoding: Which of them are decoded.
         drawn: Of how many pictures are made.
         block: Whose heads are drawn one by one; the last with re-attention where None.
         threshold: From which similarity on a block counts as similar to the one before.
@@ -23,6 +25,7 @@ class AttentionOptions:
 
     dataset: Annotated[str | None, Help("Any folder of images; else the bundled photographs.", name="images")] = None
     count: Annotated[int, Help("At most so many of them are analysed.", min=1, max=10_000)] = 16
+    decoding: DecodePolicy = FILES
     drawn: Annotated[int, Help("Of how many pictures are made.", min=0, max=1000)] = 4
     block: Annotated[int | None, Help("Whose heads are drawn; the last with re-attention.")] = None
     threshold: Annotated[float, Help("From which similarity on a block is like the one before.")] = 0.9  # the paper's

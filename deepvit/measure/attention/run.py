@@ -8,8 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from deepvit.images.decode import decode_one
-from deepvit.images.imagenet import open_images
-from deepvit.images.samples import bundled_samples
+from deepvit.images.samples import open_images_or_samples
 from deepvit.images.sources import spread
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
@@ -71,7 +70,8 @@ def analyse_attention(
         InputError: No usable image, a block that is not there, or a folder that cannot be written.
         MissingError: matplotlib is not installed.
     """
-    source = spread(bundled_samples() if options.dataset is None else open_images(options.dataset), options.count)
+    images = open_images_or_samples(options.dataset, options.decoding)
+    source = spread(images, options.count)
     sums: AttentionSums | None = None
     names: list[str] = []
     pictures: list[pathlib.Path] = []

@@ -11,6 +11,7 @@ from deepvit.progress import Progress
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Precision
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import artifact_of, engine_here
 from deepvit.runtime.tensors import Images
 
@@ -27,6 +28,7 @@ def report_layers(
     imagenet: str | None,
     count: int | None,
     progress: Progress,
+    policy: DecodePolicy = FILES,
 ) -> LayerReport:
     """Compare an artifact with float32 at every block.
 
@@ -37,6 +39,7 @@ def report_layers(
         imagenet: The images; the bundled ones where None.
         count: How many of them; by their size where None.
         progress: Called with each step as it begins.
+        policy: Which images are decoded.
 
     Raises:
         InputError: Not a reduced precision, not its reference, or no images.
@@ -44,7 +47,8 @@ def report_layers(
     manifest = artifact.manifest
     if manifest.precision is Precision.FP32:
         raise InputError(f"{artifact.folder} is float32 itself; give an fp16 or bf16 artifact")
-    crops = parity_crops(imagenet, count or default_images(manifest.preprocess.crop), manifest.preprocess)
+    count = count or default_images(manifest.preprocess.crop)
+    crops = parity_crops(imagenet, count, manifest.preprocess, policy)
     if isinstance(fixed := manifest.input.shape[0], int):  # the graph takes no other number
         crops = crops[np.arange(fixed) % len(crops)]
     images: Images = manifest.input_from(crops)

@@ -12,14 +12,13 @@ import numpy as np
 import PIL
 
 from deepvit.images.decode import decode_images
-from deepvit.images.imagenet import open_images
-from deepvit.images.samples import bundled_samples
+from deepvit.images.samples import open_images_or_samples
 from deepvit.images.sources import ImageSource, list_sha256, spread
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, Bound, bound_of, breaches
 from deepvit.metrics.distance import compare_logits
 from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.preprocess import Crop, model_input
+from deepvit.runtime.preprocess import FILES, Crop, DecodePolicy, model_input
 from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, is_in_artifact
 from deepvit.runtime.tensors import Images, Logits
 
@@ -97,6 +96,7 @@ def compare_models(
     *,
     dataset: str | None,
     count: int,
+    policy: DecodePolicy = FILES,
     progress: Callable[[int, int], None],
 ) -> Comparison:
     """Run images through the reference and through every stage of every model.
@@ -108,6 +108,7 @@ def compare_models(
         weights: Of variants.
         dataset: A folder of images, labelled or not; the bundled photographs where None.
         count: At most so many of them, spread over it.
+        policy: Which of them are decoded.
         progress: Images done, images in all.
 
     Raises:
@@ -116,7 +117,7 @@ def compare_models(
     ladders = [list(_rungs(name, sessions, weights)) for name in models]
     for ladder in ladders:
         _require_same_classes(ladder[0].model, reference)
-    source = spread(bundled_samples() if dataset is None else open_images(dataset), count)
+    source = spread(open_images_or_samples(dataset, policy), count)
     outputs = _Outputs()
     for places in _chunks(len(source)):
         _compare_chunk(source, places, ladders, reference, outputs)
@@ -177,7 +178,7 @@ def _compare_chunk(
         return
     encoded = [source.read(item.index)[0] for item in good]
     outputs.names += [source.name(item.index) for item in good]
-    outputs.thumbnails += [thumbnail(each) for each in encoded]
+    outputs.thumbnails += [thumbnail(each, source.policy) for each in encoded]
     reference_crops = np.stack([item.crops[0] for item in good])
     if reference.loaded is not None:
         normalised = timm_inputs(reference.loaded, encoded)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class ComparisonOptions:
     images: Annotated[str | None, Help("Any folder of images; else the bundled photographs.")] = None
     imagenet: Annotated[str | None, Help("A dataset's val/, as for eval; labels are not used.")] = None
     count: Annotated[int | None, Help("At most so many images; 64.", min=1, max=50_000)] = None
+    decoding: DecodePolicy = FILES
     reference: Annotated[str | None, Help("pytorch, or an artifact; else PyTorch where its weights are given.")] = None
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import pydantic
 
 from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.runtime.manifest import ParityStage, Precision
-from deepvit.runtime.preprocess import decode_rgb
+from deepvit.runtime.preprocess import FILES, DecodePolicy, decode_rgb
 from deepvit.runtime.tensors import Logits
 
 from ..evaluate.result import Corrupt
@@ -62,9 +62,9 @@ class Comparison(pydantic.BaseModel):
     models: list[ComparedModel]
 
 
-def thumbnail(encoded: bytes) -> bytes:
+def thumbnail(encoded: bytes, policy: DecodePolicy = FILES) -> bytes:
     """Return an image file as a small JPEG."""
-    image = decode_rgb(encoded)
+    image = decode_rgb(encoded, policy)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=80)

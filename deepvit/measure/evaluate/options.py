@@ -6,6 +6,7 @@ from typing import Annotated
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help, Without
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from ..options import SessionOptions, WeightOptions
 
@@ -84,6 +85,7 @@ class EvaluationRequest:
         models: As the user names them; see `open_model`.
         dataset: Labelled images.
         limit: So many images, spread over the dataset; all where None.
+        decoding: Which of them are decoded.
         options: How the pass is made.
         reference: none, pytorch, or another model.
         keeping: What is kept beyond the run.
@@ -100,6 +102,7 @@ class EvaluationRequest:
     ]
     dataset: Annotated[str, Help("Labelled images: val/<synset>/*.JPEG, or what timm reads.", name="imagenet")]
     limit: Annotated[int | None, Help("So many images, spread over the dataset.", min=1)] = None
+    decoding: DecodePolicy = FILES
     options: EvaluationOptions = dataclasses.field(default_factory=EvaluationOptions)
     reference: Annotated[str, Help("none, pytorch, or an artifact to agree with.")] = "none"
     keeping: Keeping = dataclasses.field(default_factory=Keeping)

@@ -54,7 +54,8 @@ def open_request(request: EvaluationRequest) -> Contest:
     if request.reference == "pytorch":
         for model in models[1:]:
             _require_same_weights(models[0], model)
-    source = spread(open_dataset(request.dataset, models[0].session.classes), request.limit)
+    dataset = open_dataset(request.dataset, models[0].session.classes, policy=request.decoding)
+    source = spread(dataset, request.limit)
     faults = tuple(() if reference is None else tuple(preprocessing_breaches(each, reference)) for each in models)
     return Contest(models=models, reference=reference, source=source, faults=faults)
 
