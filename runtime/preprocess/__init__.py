@@ -10,12 +10,13 @@ from .crop import (
     resize_and_crop,
     resized_size,
 )
-from .decode import FILES, FORMATS, SERVED, DecodePolicy, decode_rgb, image_faults
+from .decode import FILES, FORMATS, MOST_MEGAPIXELS, SERVED, DecodePolicy, decode_rgb, image_faults
 
 __all__ = [
     "FILES",
     "FORMATS",
     "INTERPOLATIONS",
+    "MOST_MEGAPIXELS",
     "SERVED",
     "Crop",
     "DecodePolicy",

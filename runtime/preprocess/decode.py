@@ -28,7 +28,7 @@ MAX_SIDE = 65_535  # JPEG's largest
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodePolicy:
-    """Which images are decoded; `kLimits` in runtime/cpp/src/image has the same numbers."""
+    """Which images are decoded; runtime/cpp/src/image/image.h has the same numbers."""
 
     formats: tuple[str, ...] = FORMATS
     max_megapixels: Annotated[

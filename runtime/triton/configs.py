@@ -45,18 +45,20 @@ def _without_batch(shape: Iterable[int | str]) -> tuple[int, ...]:
     return tuple(int(size) for size in list(shape)[1:])
 
 
-def preprocess_config(names: Names, manifest: Manifest, image_bytes: int) -> ModelConfig:
+def preprocess_config(names: Names, manifest: Manifest, image_bytes: int, max_megapixels: int) -> ModelConfig:
     """Encoded images → what the artifact takes, and which of them could not be decoded.
 
     Args:
         names: The models' names.
         manifest: The artifact's.
         image_bytes: Size of the golden image, which warms the model up.
+        max_megapixels: Larger images are refused.
     """
     outputs = (dataclasses.replace(graph_input(manifest), name=layout.IMAGES), _status())
     config = _config(names.preprocess, manifest.batch.max, (_image(),), outputs)
     config.backend = "python"
     config.input[0].allow_ragged_batch = True
+    config.parameters[layout.MAX_MEGAPIXELS].string_value = str(max_megapixels)
     _warm_up(config, [Sample(Spec(layout.IMAGE, "uint8", (image_bytes,)), layout.GOLDEN_IMAGE)])
     return _python(config, PREPROCESSING_INSTANCES)
 

@@ -12,9 +12,32 @@ NEEDS = {
     TritonBackend.PYTHON: "Triton's Python backend",
 }
 
+PROBING = f"""
+## Whether it serves
+
+Triton calls a Python model ready whose process has died, and fails its requests from then on; nothing restarts it.
+`python3 {layout.PROBE}` asks the running server for the golden image's classes, and every process of the preprocessing:
+exit status 0, or 1 and a line. Restart the server where it fails; in Kubernetes:
+
+    startupProbe:
+      exec: &probe {{command: [python3, /models/{layout.PROBE}]}}
+      timeoutSeconds: 15
+      failureThreshold: 60
+    readinessProbe: {{exec: *probe, timeoutSeconds: 15}}
+    livenessProbe: {{exec: *probe, timeoutSeconds: 15, periodSeconds: 30}}
+
+`python3 {layout.PROBE} http://127.0.0.1:8000 10` names the server and how many seconds all of it may take, which must be
+fewer than `timeoutSeconds`.
+"""
+
 
 def guide(
-    names: Names, manifest: Manifest, backends: list[TritonBackend], served: TritonBackend, engine: Engine | None
+    names: Names,
+    manifest: Manifest,
+    backends: list[TritonBackend],
+    served: TritonBackend,
+    engine: Engine | None,
+    max_megapixels: int,
 ) -> str:
     """Return the text of README.md."""
     models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in backends)
@@ -41,8 +64,7 @@ grows under load. A path with a space in it hangs Triton's Python backend. The P
 A model whose backend this server lacks does not come up; delete its folder, or leave it out when packaging with
 `‹backends›`. `{names.model("python")}` comes up only if it gives the golden image's logits. Whatever model serves the
 ensemble, `{names.classify}` asks it for them before its first answer, and refuses every request where they are others.
-Ready says nothing of a Python model whose process has died: probe with a request.
-
+{PROBING}
 ## `{names.ensemble}`
 
 | | tensor | type, shape | |
@@ -51,8 +73,9 @@ Ready says nothing of a Python model whose process has died: probe with a reques
 | out | `{layout.CLASSES}` | INT32 (B, {min(layout.CLASSES_SHOWN, manifest.classes)}) | most probable first |
 | out | `{layout.PROBABILITIES}` | FP32, as `{layout.CLASSES}` | softmax |
 | out | `{layout.LOGITS}` | FP32 (B, {manifest.classes}) | ask for it with class_count to get names |
-| out | `{layout.STATUS}` | INT32 (B, 1) | 0, or 4: the image could not be decoded, its classes are −1 |
+| out | `{layout.STATUS}` | INT32 (B, 1) | 0, or 4: the image cannot be decoded or is too large; its classes are −1 |
 
+Images of more than {max_megapixels} million pixels are not decoded: `{layout.MAX_MEGAPIXELS}` in `{names.preprocess}`.
 A request none of whose images can be decoded is an error, and so are logits that are not finite.
 
     import numpy as np, tritonclient.http as http

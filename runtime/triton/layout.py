@@ -9,12 +9,14 @@ RECORD = "repository.json"  # written last: every file's hash
 CONFIG = "config.pbtxt"
 LABELS = "labels.txt"
 GUIDE = "README.md"
+PROBE = "probe.py"  # asks the server for the golden image's classes
 REQUIREMENTS = "requirements.txt"  # what the Python models import, in the versions that they were packaged with
 VERSION = "1"
 WARMUP = "warmup"  # Triton's own name for the folder of warm-up data
 ARTIFACT = "artifact"  # in the Python model's version folder
 GOLDEN = "golden.npz"  # input, logits and how close they must come
 GOLDEN_IMAGE = "golden.jpg"
+MAX_MEGAPIXELS = "max_megapixels"  # the preprocessing model's parameter: larger images are refused
 CLASSES_SHOWN = 5  # most probable ones in the answer
 
 # Tensors, by the names that clients see.

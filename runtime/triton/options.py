@@ -7,6 +7,7 @@ from typing import Annotated
 
 from ..errors import InputError
 from ..options import Help
+from ..preprocess import MOST_MEGAPIXELS, SERVED, DecodePolicy
 
 
 class TritonBackend(enum.Enum):
@@ -39,6 +40,7 @@ class ServingOptions:
         name: Of the ensemble; the variant's where None.
         backends: What runs the model; all that the artifact has files for where None.
         served: Which of them the ensemble runs; the first where None.
+        max_megapixels: Larger images are refused, before they are decoded.
     """
 
     name: Annotated[str | None, Help("Of the ensemble; the variant's if not given.")] = None
@@ -49,6 +51,13 @@ class ServingOptions:
     served: Annotated[
         TritonBackend | None, Help("Which of them the ensemble runs; the first if not given.", name="serve")
     ] = None
+    max_megapixels: Annotated[
+        int, Help("Larger images are refused, before they are decoded.", min=1, max=MOST_MEGAPIXELS)
+    ] = SERVED.max_megapixels
+
+    @property
+    def decoding(self) -> DecodePolicy:
+        return dataclasses.replace(SERVED, max_megapixels=self.max_megapixels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
     served = options.served or backends[0]
     if served not in backends:
         raise InputError(f"‹serve› {served.value} is not among ‹backends› {','.join(b.value for b in backends)}")
-    plan = _Plan(artifact, names, backends, served, _golden_of(artifact, options.golden_image), options)
+    plan = _Plan(artifact, names, backends, served, _golden_of(artifact, options), options)
     with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in backends:
             _write_model(folder, plan, backend)
@@ -95,8 +95,9 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         (folder / names.ensemble / layout.VERSION / ".keep").touch()  # Triton wants the folder, others drop empty ones
         _write_labels(folder / names.ensemble, options.labels)
         _write_requirements(folder, backends)
-        text = guide(names, artifact.manifest, list(backends), served, plan.engine)
+        text = guide(names, artifact.manifest, list(backends), served, plan.engine, options.max_megapixels)
         (folder / layout.GUIDE).write_text(spelled(text), encoding="utf-8")
+        shutil.copyfile(RUNTIME / "triton" / layout.PROBE, folder / layout.PROBE)
         _write_record(folder, plan)
     return [*(names.model(backend.value) for backend in backends), names.preprocess, names.classify, names.ensemble]
 
@@ -121,10 +122,10 @@ def _engine_of(artifact: Artifact) -> Engine | None:
     return None
 
 
-def _golden_of(artifact: Artifact, image: bytes) -> Golden:
+def _golden_of(artifact: Artifact, options: RepositoryOptions) -> Golden:
     """Compute the golden logits, in ONNX Runtime on the CPU as the graph declares, of verified files."""
     manifest = artifact.manifest
-    crop = crop_image(image, manifest.preprocess)
+    crop = crop_image(options.golden_image, manifest.preprocess, options.decoding)
     images = manifest.input_from(crop[None])
     session = open_session(artifact.folder / MODEL, arithmetic=Arithmetic.AS_DECLARED)
     try:
@@ -165,13 +166,13 @@ def _triton_batch(batch: BatchRange) -> BatchRange:
 def _write_preprocess(folder: pathlib.Path, plan: _Plan) -> None:
     image, manifest = plan.options.golden_image, plan.artifact.manifest
     model = folder / plan.names.preprocess
-    _write_config(folder, configs.preprocess_config(plan.names, manifest, len(image)))
+    _write_config(folder, configs.preprocess_config(plan.names, manifest, len(image), plan.options.max_megapixels))
     version = model / layout.VERSION
     version.mkdir()
     _write_python(version, "preprocess")
     (version / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     (version / layout.GOLDEN_IMAGE).write_bytes(image)
-    digest = hashlib.sha256(crop_image(image, manifest.preprocess).tobytes()).hexdigest()
+    digest = hashlib.sha256(crop_image(image, manifest.preprocess, plan.options.decoding).tobytes()).hexdigest()
     (version / "golden.sha256").write_text(digest + "\n", encoding="ascii")
     _write_warmup(model, {layout.GOLDEN_IMAGE: image})
 

@@ -1,6 +1,7 @@
 """Images that anybody may have made: none starts a program, takes the memory, or ends a run of others."""
 
 import io
+import json
 import os
 import pathlib
 import pickle
@@ -29,8 +30,11 @@ from deepvit.runtime.preprocess import (
     decode,
     decode_rgb,
 )
+from tests.places import ROOT
 
 SMALL = Preprocessing(resize=50, crop=44, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1), layout="NCHW")
+# Also read by runtime/cpp/tests/test_mutants.cpp.
+TABLE = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "image_limit_cases.json").read_text())
 SCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n0 0 64 64 rectfill\nshowpage\n%%EOF\n"
 
 
@@ -115,6 +119,21 @@ def test_size_is_judged_before_anything_is_decoded(monkeypatch, kind):
         crop_image(encoded, SMALL)
 
 
+WORDS = {
+    "pixels": "million are decoded|million pixels",
+    "side": "are decoded on a side|million pixels",  # from 179 million pixels on Pillow is first to refuse
+    "elongated": "too elongated",
+    "empty": "",
+    "format": "not an image of JPEG, PNG$",
+}
+
+
+@pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: case["name"])
+def test_every_case_of_the_table(case):
+    with pytest.raises(InputError, match=WORDS[case["refused"]]):
+        crop_image(bytes.fromhex(case["hex"]), SMALL.model_copy(update={"resize": 248, "crop": 224}), SERVED)
+
+
 def test_a_refused_image_takes_no_memory(tmp_path):
     (tmp_path / "large.png").write_bytes(_png(9500, 9500))
     program = (
@@ -130,9 +149,8 @@ def test_a_refused_image_takes_no_memory(tmp_path):
     )
     command = [sys.executable, "-c", program, str(tmp_path / "large.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    fault, grown_kib = done.stdout.splitlines()
-    assert "9500×9500 pixels, at most 50 million" in fault
-    assert int(grown_kib) < 100_000
+    assert "9500×9500 pixels, at most 50 million" in done.stdout
+    assert int(done.stdout.splitlines()[-1]) < 100_000  # KiB
     assert not done.stderr
 
 
@@ -241,6 +259,7 @@ def test_a_dataset_that_decodes_by_itself_is_held_to_the_same(monkeypatch):
                 raise SystemError("decoder")
             return self.images[index], index
 
+    monkeypatch.setattr(Reader.images[0], "save", lambda *_given: pytest.fail("it was encoded"))
     monkeypatch.setattr(TimmSource, "_reader", lambda _self: Reader())
     source = TimmSource("hfds/stub", "val")
     found = [decode_one(source, index, [SMALL]) for index in range(3)]

@@ -118,7 +118,8 @@ deepvit_status deepvit_crop_encoded(const deepvit_model* model, const void* data
     require(model != nullptr && data != nullptr && crop != nullptr, "model, data or crop is null");
     const deepvit::Preprocessing& preprocessing = model->model.manifest().preprocess;
     require_room(capacity, deepvit::crop_bytes(preprocessing), "crop");
-    deepvit::crop_encoded({static_cast<const std::uint8_t*>(data), size}, preprocessing, crop);
+    const deepvit::Encoded encoded{static_cast<const std::uint8_t*>(data), size};
+    deepvit::crop_encoded(encoded, preprocessing, model->model.max_megapixels(), crop);
   });
 }
 

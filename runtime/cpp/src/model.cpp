@@ -50,7 +50,10 @@ bool is_finite(const float* values, std::size_t count) {
 }  // namespace
 
 Model::Model(const std::string& folder, const Options& options)
-    : artifact_(folder), backend_(open_backend(artifact_, options)), description_(backend_->description()) {
+    : artifact_(folder),
+      backend_(open_backend(artifact_, options)),
+      description_(backend_->description()),
+      max_megapixels_(options.max_megapixels) {
   options.log(DEEPVIT_LOG_INFO, folder + ": " + description_);
   if (manifest().has_random_weights) {
     options.log(DEEPVIT_LOG_WARNING, folder + ": random weights: its answers mean nothing");
@@ -110,7 +113,8 @@ void Model::classify_part(const deepvit_bytes* images, std::size_t first, std::s
   std::vector<std::uint8_t> input((end - first) * bytes);
   for (std::size_t i = first; i < end; ++i) {
     try {
-      crop_encoded({static_cast<const std::uint8_t*>(images[i].data), images[i].size}, preprocessing, crop.data());
+      const Encoded encoded{static_cast<const std::uint8_t*>(images[i].data), images[i].size};
+      crop_encoded(encoded, preprocessing, max_megapixels_, crop.data());
       input_from_crops(crop.data(), 1, preprocessing, input.data() + decoded.size() * bytes);
       decoded.push_back(i);
     } catch (const Failure& failure) {

@@ -42,6 +42,7 @@ class Model {
   const Manifest& manifest() const { return artifact_.manifest(); }
   const std::string& description() const { return description_; }
   BatchRange batch() const { return backend_->batch(); }
+  int max_megapixels() const { return max_megapixels_; }
 
   // Any number of images, split at the backend's largest batch and padded to its least. Throws DEEPVIT_NOT_FINITE
   // once all logits are written.
@@ -61,6 +62,7 @@ class Model {
   Artifact artifact_;
   std::unique_ptr<Backend> backend_;
   std::string description_;
+  int max_megapixels_;
 };
 
 }  // namespace deepvit

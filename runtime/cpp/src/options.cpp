@@ -42,11 +42,13 @@ Options options_from(const deepvit_options* given) {
   Options options;
   if (given == nullptr) return options;
   const deepvit_options known = copied(*given);
-  if (known.reserved != 0) throw invalid_argument("options.reserved must be 0");
   options.backend = within("options.backend", known.backend, DEEPVIT_BACKEND_TENSORRT_RTX);
   options.threads = within("options.threads", known.threads, kMostThreads);
   options.device = within("options.device", known.device, kMostThreads);
   if (within("options.contexts", known.contexts, kMostContexts) != 0) options.contexts = known.contexts;
+  if (within("options.max_megapixels", known.max_megapixels, kMostMegapixels) != 0) {
+    options.max_megapixels = known.max_megapixels;
+  }
   options.allow_host_code = known.allow_host_code != 0;
   options.onnxruntime_library = text_from(known.onnxruntime_library);
   options.tensorrt_library = text_from(known.tensorrt_library);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "deepvit/deepvit.h"
+#include "image/image.h"
 
 namespace deepvit {
 
@@ -15,6 +16,7 @@ struct Options {
   int threads = 0;   // 0: as many as there are cores
   int contexts = 2;  // one computes while the other's thread prepares
   int device = 0;
+  int max_megapixels = kMegapixels;
   bool allow_host_code = false;
   std::string onnxruntime_library;  // empty: by the loader's search path
   std::string tensorrt_library;

@@ -81,7 +81,7 @@ TEST_CASE("options out of range are refused") {
   for (auto change : std::vector<void (*)(deepvit_options&)>{
            [](deepvit_options& o) { o.backend = 9; }, [](deepvit_options& o) { o.backend = -1; },
            [](deepvit_options& o) { o.threads = -1; }, [](deepvit_options& o) { o.contexts = 1 << 30; },
-           [](deepvit_options& o) { o.reserved = 1; }}) {
+           [](deepvit_options& o) { o.max_megapixels = 179; }}) {
     deepvit_options options = support::options();
     change(options);
     CHECK(support::open_status(support::artifact("small"), options).status == DEEPVIT_INVALID_ARGUMENT);

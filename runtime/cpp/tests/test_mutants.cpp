@@ -1,5 +1,6 @@
-// Damaged input of every kind: a status and a line of text each, and nothing else.
+// Hostile and damaged input of every kind: a status and a line of text each, and nothing else.
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <map>
@@ -51,11 +52,70 @@ std::string mutated(std::string bytes, std::mt19937& random) {
   return bytes;
 }
 
+#ifdef DEEPVIT_SANITIZED
+constexpr long kGrowthKib = 1 << 20;  // sanitizers keep freed memory to themselves
+#else
+constexpr long kGrowthKib = 100'000;
+#endif
+
+std::string bytes_from(const std::string& hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  }
+  return bytes;
+}
+
 bool is_one_line(const std::string& text) { return !text.empty() && text.find('\n') == std::string::npos; }
 
 }  // namespace
 
 TEST_SUITE_BEGIN("mutants");
+
+// First, while the peak of memory is still low.
+TEST_CASE("images that the Python runtime refuses by their headers are refused here, and for the same reason") {
+  const std::map<std::string, std::string> words{{"pixels", "million are decoded"},
+                                                 {"side", "are decoded on a side"},
+                                                 {"elongated", "too elongated"},
+                                                 {"empty", ""},
+                                                 {"format", "neither a JPEG nor a PNG"}};
+  const auto table = nlohmann::json::parse(support::contents(IMAGE_LIMIT_CASES));
+  const deepvit::Model model(support::artifact("small"), support::options());
+  const auto good = support::image(support::expected()["small"][0]["image"]);
+  rusage before{};
+  getrusage(RUSAGE_SELF, &before);
+  REQUIRE(table["cases"].size() >= 20);
+  for (const auto& row : table["cases"]) {
+    CAPTURE(row["name"].get<std::string>());
+    const std::string image = bytes_from(row["hex"]);
+    const auto answers = model.classify({{image.data(), image.size()}, {good.data(), good.size()}});
+    CHECK(answers[0].status == DEEPVIT_INVALID_IMAGE);
+    CHECK(answers[1].status == DEEPVIT_OK);
+    try {
+      model.crop(image.data(), image.size());
+      FAIL("decoded");
+    } catch (const deepvit::Error& error) {
+      CHECK(error.status() == DEEPVIT_INVALID_IMAGE);
+      CHECK_MESSAGE(std::string(error.what()).find(words.at(row["refused"])) != std::string::npos, error.what());
+    }
+  }
+  rusage after{};
+  getrusage(RUSAGE_SELF, &after);
+  MESSAGE("peak grown by " << after.ru_maxrss - before.ru_maxrss << " KiB");
+  CHECK(after.ru_maxrss - before.ru_maxrss < kGrowthKib);
+}
+
+TEST_CASE("the largest image is an option") {
+  const auto table = nlohmann::json::parse(support::contents(IMAGE_LIMIT_CASES));
+  const auto row = std::find_if(table["cases"].begin(), table["cases"].end(),
+                                [](const auto& each) { return each["name"] == "png-7143x7000"; });
+  REQUIRE(row != table["cases"].end());
+  const std::string image = bytes_from((*row)["hex"]);
+  deepvit_options options = support::options();
+  options.max_megapixels = 51;
+  const deepvit::Model model(support::artifact("small"), options);
+  CHECK_THROWS_WITH(model.crop(image.data(), image.size()), doctest::Contains("truncated"));
+}
 
 TEST_CASE("5,000 damaged images") {
   const auto rows = support::expected()["small"];

@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
@@ -27,6 +29,7 @@ constexpr char kUsage[] =
     "  --labels FILE        a name per class, one per line\n"
     "  --json               an object per line: classes, logits, and the SHA-256 of the crop\n"
     "  --backend NAME       auto, onnxruntime, tensorrt or tensorrt-rtx\n"
+    "  --max-megapixels N   larger images are refused; 50, at most 178\n"
     "  --threads N          of ONNX Runtime; as many as there are cores\n"
     "  --onnxruntime FILE   libonnxruntime.so.1, where the loader does not find it\n"
     "  --tensorrt FILE      libnvinfer.so or libtensorrt_rtx.so, likewise\n"
@@ -81,6 +84,8 @@ void set_option(Arguments& parsed, const std::string& option, const Value& value
     parsed.is_json = true;
   else if (option == "--backend")
     parsed.options.backend = backend_from(value());
+  else if (option == "--max-megapixels")
+    parsed.options.max_megapixels = number_from(option, value(), 1);
   else if (option == "--threads")
     parsed.options.threads = number_from(option, value(), 1);
   else if (option == "--onnxruntime")
@@ -132,7 +137,10 @@ std::vector<std::string> labels_from(const std::string& path, std::size_t classe
   return labels;
 }
 
+// Nothing where there is no such file: a folder cannot be read, and a pipe or a device may have no end.
 std::optional<std::string> contents_of(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;
   std::ifstream file(path, std::ios::binary);
   std::string contents{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file.good() && !file.eof()) return std::nullopt;
@@ -200,9 +208,9 @@ int complain(const std::string& message, int code) {
 
 int classify_one(const deepvit::Model& model, const Arguments& arguments, const std::vector<std::string>& labels,
                  const std::string& image) {
-  const auto encoded = contents_of(image);
-  if (!encoded) return complain(image + " cannot be read", 2);
   try {
+    const auto encoded = contents_of(image);
+    if (!encoded) return complain(image + " cannot be read; expected a JPEG or PNG file", 2);
     const auto crop = model.crop(encoded->data(), encoded->size());
     const auto logits = model.run(model.input_from_crops(crop).data(), 1);
     const auto best = best_of(logits, arguments.top);
@@ -215,6 +223,8 @@ int classify_one(const deepvit::Model& model, const Arguments& arguments, const 
     return 0;
   } catch (const deepvit::Error& error) {
     return complain(image + ": " + error.what(), exit_code_of(error.status()));
+  } catch (const std::bad_alloc&) {
+    return complain(image + ": not enough memory", 2);
   }
 }
 

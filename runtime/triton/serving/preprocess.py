@@ -1,6 +1,8 @@
 """Triton model: encoded images → what the artifact takes."""
 
+import dataclasses
 import hashlib
+import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import triton_python_backend_utils as pb
 
 from ...errors import InputError
 from ...manifest import parse_manifest
-from ...preprocess import crop_image
+from ...preprocess import SERVED, crop_image
 from .tensors import array_from, tensor_from
 from .version_folder import version_folder
 
@@ -24,7 +26,10 @@ class TritonPythonModel:
         folder = version_folder(args)
         manifest = parse_manifest(folder / "manifest.json", (folder / "manifest.json").read_bytes())
         self._manifest = manifest
-        crop = crop_image((folder / "golden.jpg").read_bytes(), manifest.preprocess)
+        parameters = json.loads(args["model_config"])["parameters"]
+        limit = int(parameters["max_megapixels"]["string_value"])
+        self._policy = dataclasses.replace(SERVED, max_megapixels=limit)
+        crop = crop_image((folder / "golden.jpg").read_bytes(), manifest.preprocess, self._policy)
         got, expected = hashlib.sha256(crop.tobytes()).hexdigest(), (folder / "golden.sha256").read_text().strip()
         if got != expected:
             raise pb.TritonModelException(
@@ -55,5 +60,5 @@ class TritonPythonModel:
         return np.uint8 if self._manifest.preprocess.layout == "NHWC" else np.float32
 
     def _preprocess(self, encoded: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        crop = crop_image(encoded.tobytes(), self._manifest.preprocess)
+        crop = crop_image(encoded.tobytes(), self._manifest.preprocess, self._policy)
         return self._manifest.input_from(crop[None])[0]

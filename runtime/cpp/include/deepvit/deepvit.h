@@ -56,7 +56,7 @@ typedef struct deepvit_options {
   int32_t contexts;                /* TensorRT runs under way at once, each with its own buffers; 2 */
   int32_t device;                  /* the GPU's number */
   int32_t allow_host_code;         /* not 0: a version-compatible plan may run the host code that it brings */
-  int32_t reserved;                /* 0 */
+  int32_t max_megapixels;          /* larger images are refused, before they are decoded; 50, at most 178 */
   const char* onnxruntime_library; /* path; libonnxruntime.so.1 by the loader's search path */
   const char* tensorrt_library;    /* path; libnvinfer.so, libnvinfer_lean.so or libtensorrt_rtx.so likewise */
   const char* cuda_library;        /* path; libcudart.so likewise */

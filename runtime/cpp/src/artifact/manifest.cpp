@@ -10,7 +10,7 @@
 namespace deepvit {
 namespace {
 
-constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess.py
+constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess/crop.py
 constexpr std::int64_t kMostClasses = 1'000'000;  // bounds what a hostile manifest makes callers allocate
 constexpr std::int64_t kLargestBatch = 65'536;
 

@@ -8,9 +8,9 @@ bool is_jpeg(Encoded encoded) { return encoded.size >= 3 && std::memcmp(encoded.
 
 bool is_png(Encoded encoded) { return encoded.size >= 8 && std::memcmp(encoded.data, "\x89PNG\r\n\x1a\n", 8) == 0; }
 
-Image decode_rgb(Encoded encoded) {
-  if (is_jpeg(encoded)) return decode_jpeg(encoded);
-  if (is_png(encoded)) return decode_png(encoded);
+Image decode_rgb(Encoded encoded, const Limits& limits) {
+  if (is_jpeg(encoded)) return decode_jpeg(encoded, limits);
+  if (is_png(encoded)) return decode_png(encoded, limits);
   throw invalid_image("neither a JPEG nor a PNG");
 }
 

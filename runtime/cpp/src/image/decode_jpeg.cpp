@@ -90,7 +90,7 @@ void rgb_from_cmyk(const std::uint8_t* from, std::uint8_t* to, int width) {
 // passes over it.
 class Decoder {
  public:
-  explicit Decoder(Encoded encoded) : source_(source_of(encoded)) {
+  Decoder(Encoded encoded, const Limits& limits) : limits_(limits), source_(source_of(encoded)) {
     jpeg_.err = jpeg_std_error(&errors_.base);
     errors_.base.error_exit = fail;
     errors_.base.emit_message = ignore_message;
@@ -106,7 +106,7 @@ class Decoder {
     if (jpeg_.num_components != 1 && jpeg_.num_components != 3 && jpeg_.num_components != 4) {
       throw invalid_image("JPEG of " + std::to_string(jpeg_.num_components) + " components, expected 1, 3 or 4");
     }
-    require_decodable(jpeg_.image_width, jpeg_.image_height);
+    require_decodable(jpeg_.image_width, jpeg_.image_height, limits_);
     image_.width = static_cast<int>(jpeg_.image_width);
     image_.height = static_cast<int>(jpeg_.image_height);
     image_.rgb.resize(static_cast<std::size_t>(image_.width) * static_cast<std::size_t>(image_.height) * 3);
@@ -141,6 +141,7 @@ class Decoder {
 
   [[noreturn]] void refuse() const { throw invalid_image(std::string("JPEG cannot be decoded: ") + errors_.message); }
 
+  Limits limits_;
   jpeg_decompress_struct jpeg_{};
   jpeg_source_mgr source_;
   jpeg_progress_mgr progress_{};
@@ -151,6 +152,6 @@ class Decoder {
 
 }  // namespace
 
-Image decode_jpeg(Encoded encoded) { return Decoder(encoded).decode(); }
+Image decode_jpeg(Encoded encoded, const Limits& limits) { return Decoder(encoded, limits).decode(); }
 
 }  // namespace deepvit

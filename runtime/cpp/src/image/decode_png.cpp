@@ -31,7 +31,7 @@ void read_bytes(png_structp png, png_bytep to, std::size_t count) {
 // setjmp; nothing in those frames has a destructor.
 class Reader {
  public:
-  explicit Reader(Encoded encoded) : rest_(encoded) {
+  Reader(Encoded encoded, const Limits& limits) : limits_(limits), rest_(encoded) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &message_, fail, ignore_warning);
     info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
     if (info_ == nullptr) {
@@ -40,7 +40,7 @@ class Reader {
     }
     png_set_read_fn(png_, &rest_, read_bytes);
     png_set_chunk_malloc_max(png_, kLargestChunk);
-    png_set_user_limits(png_, static_cast<png_uint_32>(kMostPixels), static_cast<png_uint_32>(kMostPixels));
+    png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // require_decodable says it better
   }
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
@@ -50,7 +50,7 @@ class Reader {
     read_header();
     const png_uint_32 width = png_get_image_width(png_, info_);
     const png_uint_32 height = png_get_image_height(png_, info_);
-    require_decodable(width, height);
+    require_decodable(width, height, limits_);
     image_.width = static_cast<int>(width);
     image_.height = static_cast<int>(height);
     image_.rgb.resize(static_cast<std::size_t>(width) * height * 3);
@@ -82,6 +82,7 @@ class Reader {
 
   [[noreturn]] void refuse() const { throw invalid_image("PNG cannot be decoded: " + message_); }
 
+  Limits limits_;
   Encoded rest_;
   std::string message_;
   png_structp png_ = nullptr;
@@ -92,6 +93,6 @@ class Reader {
 
 }  // namespace
 
-Image decode_png(Encoded encoded) { return Reader(encoded).decode(); }
+Image decode_png(Encoded encoded, const Limits& limits) { return Reader(encoded, limits).decode(); }
 
 }  // namespace deepvit

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <new>
 
 #include "image/resample.h"
 
@@ -14,15 +15,11 @@ struct Size {
   int width, height;
 };
 
-// The shorter side becomes `shorter`, the other is truncated, as in torchvision's Resize.
+// The shorter side becomes `shorter`, the other is truncated, as in torchvision's Resize; `require_decodable` bounds
+// it.
 Size resized_size(const Image& image, int shorter) {
   const auto longer = [&](int from_long, int from_short) {
-    const double length = static_cast<double>(static_cast<std::int64_t>(shorter) * from_long) / from_short;
-    if (static_cast<std::uint64_t>(length) > kMostPixels / static_cast<std::uint64_t>(shorter)) {
-      throw invalid_image("image of " + std::to_string(image.width) + "×" + std::to_string(image.height) +
-                          " pixels is too elongated to resize");
-    }
-    return static_cast<int>(length);
+    return static_cast<int>(static_cast<double>(static_cast<std::int64_t>(shorter) * from_long) / from_short);
   };
   if (image.width <= image.height) return {shorter, longer(image.height, image.width)};
   return {longer(image.width, image.height), shorter};
@@ -59,6 +56,17 @@ void resize_and_crop(const Image& image, const Preprocessing& preprocessing, std
   for (int y = 0; y < part.height; ++y) {
     std::uint8_t* to = crop + static_cast<std::size_t>(down.to + y) * row_bytes + 3 * across.to;
     std::memcpy(to, part.row(y), static_cast<std::size_t>(part.width) * 3);
+  }
+}
+
+void crop_encoded(Encoded encoded, const Preprocessing& preprocessing, int megapixels, std::uint8_t* crop) {
+  Limits limits;
+  limits.megapixels = static_cast<std::uint64_t>(megapixels);
+  limits.resize = static_cast<std::uint64_t>(preprocessing.resize);
+  try {
+    resize_and_crop(decode_rgb(encoded, limits), preprocessing, crop);
+  } catch (const std::bad_alloc&) {
+    throw invalid_image("image cannot be decoded: not enough memory");
   }
 }
 

@@ -1,4 +1,4 @@
-// Encoded image → crop → model input, the bytes that runtime/preprocess.py gives.
+// Encoded image → crop → model input, the bytes that runtime/preprocess gives.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,8 @@ namespace deepvit {
 // than the crop, it is padded with black. Throws DEEPVIT_INVALID_IMAGE.
 void resize_and_crop(const Image& image, const Preprocessing& preprocessing, std::uint8_t* crop);
 
-inline void crop_encoded(Encoded encoded, const Preprocessing& preprocessing, std::uint8_t* crop) {
-  resize_and_crop(decode_rgb(encoded), preprocessing, crop);
-}
+// Likewise from a file's bytes. Where there is not enough memory for the image, that is its fault, and no other's.
+void crop_encoded(Encoded encoded, const Preprocessing& preprocessing, int megapixels, std::uint8_t* crop);
 
 inline std::size_t crop_bytes(const Preprocessing& p) {
   return static_cast<std::size_t>(p.crop) * static_cast<std::size_t>(p.crop) * 3;

@@ -156,7 +156,8 @@ Image vertical(const Image& image, const Axis& axis, int offset, Part columns) {
 }
 
 // Both passes round to eight bits, so that their order is seen in the result. This is Pillow 13's, which
-// runtime/preprocess.py fixes: the height first where it is reduced by more than twice as many pixels as the width.
+// runtime/preprocess/crop.py fixes: the height first where it is reduced by more than twice as many pixels as the
+// width.
 bool is_vertical_first(const Image& image, int width, int height) {
   return height < image.height && 2 * (image.width - width) < image.height - height;
 }
