@@ -26,8 +26,8 @@ exit status 0, or 1 and a line. Restart the server where it fails; in Kubernetes
     readinessProbe: {{exec: *probe, timeoutSeconds: 15}}
     livenessProbe: {{exec: *probe, timeoutSeconds: 15, periodSeconds: 30}}
 
-`python3 {layout.PROBE} http://127.0.0.1:8000 10` names the server and how many seconds all of it may take, which must be
-fewer than `timeoutSeconds`.
+`python3 {layout.PROBE} http://127.0.0.1:8000 10` names the server and the seconds that all of it may take, fewer than
+`timeoutSeconds`.
 """
 
 

@@ -97,12 +97,20 @@ class Server:
 
     def resident_bytes(self) -> int:
         """Memory of the server and of its Python models' processes."""
-        found = subprocess.run(["ps", "-o", "pid=,ppid=,rss=", "-A"], capture_output=True, text=True, check=True)
-        rows = [tuple(map(int, line.split())) for line in found.stdout.splitlines()]
+        return sum(kilobytes for _, kilobytes, _ in self._family()) * 1024
+
+    def processes(self) -> list[tuple[int, str]]:
+        """Number and command of the server's process and of its Python models'."""
+        return [(pid, command) for pid, _, command in self._family()]
+
+    def _family(self) -> list[tuple[int, int, str]]:
+        columns = "pid=,ppid=,rss=,args="
+        found = subprocess.run(["ps", "-ww", "-o", columns, "-A"], capture_output=True, text=True, check=True)
+        rows = [line.split(maxsplit=3) for line in found.stdout.splitlines()]
         family = {self.process.pid}
         for _ in range(3):
-            family |= {pid for pid, parent, _ in rows if parent in family}
-        return sum(kilobytes for pid, _, kilobytes in rows if pid in family) * 1024
+            family |= {int(pid) for pid, parent, *_ in rows if int(parent) in family}
+        return [(int(pid), int(size), command) for pid, _, size, command in rows if int(pid) in family]
 
     def stop(self) -> None:
         if self.process.poll() is None:

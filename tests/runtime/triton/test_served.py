@@ -2,12 +2,19 @@
 
 import collections
 import concurrent.futures
+import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from deepvit.runtime import crop_image, model_input, open_artifact
@@ -103,6 +110,38 @@ def test_images_of_one_request_that_cannot_be_decoded_fail_alone(served, rows):
         np.testing.assert_allclose(answer.as_numpy("logits")[row], logits, atol=LOGIT_TOLERANCE)
     with pytest.raises(InferenceServerException, match="neither|cannot be decoded|not an image"):
         served.http().infer("small", request(tritonclient.http, [broken]))
+
+
+def test_large_images_are_refused_at_once_and_their_neighbours_are_answered(served, rows):
+    large = []
+    for side in (9500, 13_000):
+        stream = io.BytesIO()
+        Image.new("1", (side, side)).save(stream, "PNG")
+        large.append(stream.getvalue())
+    start = time.monotonic()
+    answer = served.http().infer("small", request(tritonclient.http, [large[0], rows[0][0], large[1]]))
+    assert time.monotonic() - start < 1  # decoding them takes 3.8
+    assert answer.as_numpy("status")[:, 0].tolist() == [4, 0, 4]
+    np.testing.assert_allclose(answer.as_numpy("logits")[1], rows[1][0], atol=LOGIT_TOLERANCE)
+    with pytest.raises(InferenceServerException, match="at most 50 million"):
+        served.http().infer("small", request(tritonclient.http, [large[0]]))
+
+
+def test_a_dead_process_is_seen_by_the_probe(start, packaged, cpp_data, tmp_path):
+    repository = packaged(cpp_data / "artifacts" / "small", tmp_path / "repository", backends=(TritonBackend.PYTHON,))
+    for model in ("small_preprocess", "small_python", "small_classify"):
+        with start(repository) as server:
+            assert probed(repository, server) == (0, "")
+            os.kill(next(pid for pid, command in server.processes() if f"/{model}/" in command), signal.SIGKILL)
+            code, said = probed(repository, server)
+            assert (code, said[:11]) == (1, "not ready: ")
+            assert server.http().is_server_ready()  # all that Triton says of it
+
+
+def probed(repository, server):
+    command = [sys.executable, str(repository / "probe.py"), f"http://127.0.0.1:{server.http_port}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
 
 
 def test_under_load_batches_form_corrupt_requests_fail_alone_and_memory_stays(served, rows):
