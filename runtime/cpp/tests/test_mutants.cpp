@@ -1,8 +1,10 @@
 // Hostile and damaged input of every kind: a status and a line of text each, and nothing else.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <random>
 
@@ -116,6 +118,30 @@ TEST_CASE("the largest image is an option") {
   const deepvit::Model model(support::artifact("small"), options);
   CHECK_THROWS_WITH(model.crop(image.data(), image.size()), doctest::Contains("PNG cannot be decoded"));
 }
+
+#ifndef DEEPVIT_SANITIZED
+TEST_CASE("an image for which there is no memory fails alone") {
+  const std::string large = bytes_from(
+      "89504e470d0a1a0a0000000d4948445200001b5800001b58080200000016f92cd8"
+      "0000000b49444154789c636080020000090001fb52b8a9");
+  const auto good = support::image(support::expected()["small"][0]["image"]);
+  const deepvit::Model model(support::artifact("small"), support::options());
+  REQUIRE(model.classify({{good.data(), good.size()}})[0].status == DEEPVIT_OK);  // takes the memory that this needs
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  std::ifstream pages("/proc/self/statm");
+  rlim_t used = 0;
+  pages >> used;
+  const rlimit little{used * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (64u << 20), before.rlim_max};
+  setrlimit(RLIMIT_AS, &little);
+  const auto answers = model.classify({{large.data(), large.size()}, {good.data(), good.size()}});
+  std::string message = deepvit_last_error();
+  setrlimit(RLIMIT_AS, &before);
+  CHECK(answers[0].status == DEEPVIT_INVALID_IMAGE);
+  CHECK_MESSAGE(message.find("not enough memory") != std::string::npos, message);
+  CHECK(answers[1].status == DEEPVIT_OK);
+}
+#endif
 
 TEST_CASE("5,000 damaged images") {
   const auto rows = support::expected()["small"];
