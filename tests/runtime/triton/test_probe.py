@@ -103,7 +103,7 @@ def test_a_wrong_answer_is_not(repository, model, answer):
 
 
 def test_one_dead_process_of_two_is_seen(repository):
-    with serving(lambda model, number: 500 if number == 2 else GOOD[model]) as (url, _):
+    with serving(lambda model, number: 500 if (model, number) == ("small_preprocess", 2) else GOOD[model]) as (url, _):
         code, said = probed(repository, url)
     assert (code, "stub is dead" in said) == (1, True)
 
