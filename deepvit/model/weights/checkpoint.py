@@ -1,38 +1,32 @@
 """Checkpoint files → models: every format that the original code wrote, and what people make of it.
 
-A file is read with `weights_only=True` and the closed list `ALLOWED_TYPES`; what does not fit a model is reported
+A file is read without running any code in it, see `pickled` and `tensor_file`; what does not fit a model is reported
 whole, in one message. Format sources: the original implementation's `timm/utils/checkpoint_saver.py` and
 `clean_checkpoint.py`.
 """
 
-import argparse
-import collections
 import dataclasses
 import enum
 import hashlib
+import os
 import pathlib
-import pickle
-import re
-import zipfile
 from collections.abc import Mapping
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 
 from deepvit.runtime.errors import InputError, first_of
+from deepvit.runtime.files import open_bounded
 
 from ..attention import MixNorm
 from ..network import DeepViT, create_deepvit
 from ..variants import VARIANTS, Variant
+from .pickled import PickleReader
+from .pickled_child import NAMES_SHOWN
+from .tensor_file import parse_tensors
 
-# What a training checkpoint may hold beyond tensors and plain containers.
-ALLOWED_TYPES = (argparse.Namespace, collections.OrderedDict, collections.defaultdict, dict)
-EMA_ENTRIES = ("state_dict_ema", "model_ema")
-PLAIN_ENTRIES = ("state_dict", "model")
+MOST_BYTES = 8 << 30
 WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel, torch.compile, Lightning
-NAMES_SHOWN = 8  # of each kind of mismatch; a deepvit_32 has 616 entries
 
 
 class EmaChoice(enum.Enum):
@@ -60,97 +54,27 @@ def read_checkpoint(path: pathlib.Path, ema: EmaChoice = EmaChoice.PREFER) -> Ch
         ema: Whether exponential moving averages are taken where the file has them.
 
     Raises:
-        InputError: Not readable, not safe, not a checkpoint, or with non-finite weights.
+        InputError: Not readable, not safe, not a checkpoint, or with weights that are not finite, floating-point ones.
+        MissingError: The process that reads pickles cannot run here.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"checkpoint {path} {what}; give a .pth.tar, .pth, .pt or .safetensors file")
-    try:
-        with path.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"checkpoint {path} cannot be read: {error.strerror}") from error
-    content = load_safetensors(path) if path.suffix == ".safetensors" else _load_pickle(path)
-    entry, state = _select_entry(path, content, ema)
-    return Checkpoint(state=_clean_state(path, state), entry=entry, sha256=sha256, path=path)
-
-
-def load_safetensors(path: pathlib.Path) -> dict[str, torch.Tensor]:
-    """Load a safetensors file, its faults as an InputError."""
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"checkpoint {path} is not a valid safetensors file: {_first_line(error)}") from error
-
-
-def _load_pickle(path: pathlib.Path) -> object:
-    if zipfile.is_zipfile(path):
-        _refuse_zip_bomb(path)
-    try:
-        with torch.serialization.safe_globals(list(ALLOWED_TYPES)):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if match := re.search(r"GLOBAL (\S+)|global (\S+)", str(error)):
-            raise InputError(
-                f"checkpoint {path} refers to {(match[1] or match[2]).rstrip('.')}, which weights do not need and "
-                "which could run code; nothing was run; save it again as a plain state dict"
-            ) from error
-        raise InputError(_unreadable(path, error)) from error
-    # What torch.load raises on truncated or mutated bytes depends on where the damage is.
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, MemoryError) as error:
-        raise InputError(_unreadable(path, error)) from error
-
-
-def _unreadable(path: pathlib.Path, error: BaseException) -> str:
-    return (
-        f"checkpoint {path} ({path.stat().st_size} bytes) is truncated or not a PyTorch checkpoint: "
-        f"{_first_line(error)}; download or save it again"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _refuse_zip_bomb(path: pathlib.Path) -> None:
-    """PyTorch stores its archives uncompressed, so contents larger than the file were put there to hurt."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InputError(_unreadable(path, error)) from error
-    if unpacked > path.stat().st_size:
-        raise InputError(
-            f"checkpoint {path} would unpack to {unpacked} bytes from {path.stat().st_size}; expected an uncompressed "
-            "PyTorch archive; save it again with torch.save"
-        )
-
-
-def _select_entry(path: pathlib.Path, content: object, ema: EmaChoice) -> tuple[str, Mapping[object, object]]:
-    if not isinstance(content, Mapping):
-        raise InputError(f"checkpoint {path} holds a {type(content).__name__}, expected a state dict")
-    order = (*EMA_ENTRIES, *PLAIN_ENTRIES) if ema is EmaChoice.PREFER else PLAIN_ENTRIES
-    for entry in order:
-        if isinstance(content.get(entry), Mapping) and content[entry]:
-            return entry, content[entry]
-    if ema is EmaChoice.REFUSE and any(entry in content for entry in EMA_ENTRIES):
-        raise InputError(f"checkpoint {path} holds averaged weights alone; leave out ‹no_ema› to take them")
-    return "", content
-
-
-def _clean_state(path: pathlib.Path, raw: Mapping[object, object]) -> dict[str, torch.Tensor]:
-    """Strip wrapper prefixes and auxiliary BatchNorm, check that every entry is a finite tensor, return float32."""
-    state: dict[str, torch.Tensor] = {}
-    foreign: list[str] = []
-    for key, value in raw.items():
-        if isinstance(key, str) and isinstance(value, torch.Tensor):
-            state[key] = value
+    name = f"checkpoint {path}"
+    if not path.exists():
+        raise InputError(f"{name} does not exist; give a .pth.tar, .pth, .pt or .safetensors file")
+    with open_bounded(path, MOST_BYTES, "a checkpoint", name=name) as stream:
+        if path.suffix == ".safetensors":
+            content = bytearray(os.fstat(stream.fileno()).st_size)
+            read = stream.readinto(content)
+            sha256 = hashlib.sha256(content).hexdigest()
+            entry, state = "", parse_tensors(content[:read], name)
         else:
-            foreign.append(f"{key!s:.60} ({type(value).__name__})")
-    if not state or foreign:
-        found = first_of(sorted(foreign), NAMES_SHOWN) if foreign else "nothing"
-        raise InputError(f"checkpoint {path} is no state dict of tensors; it holds {found}")
+            with PickleReader(stream, name, prefers_ema=ema is EmaChoice.PREFER) as reader:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                entry, state = reader.result()
+    return Checkpoint(state=_clean_state(name, state), entry=entry, sha256=sha256, path=path)
+
+
+def _clean_state(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Strip wrapper prefixes and auxiliary BatchNorm, check that every value can be a weight, return float32."""
     for prefix in WRAPPER_PREFIXES * 2:  # twice: compile and DistributedDataParallel wrap in either order
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -158,8 +82,10 @@ def _clean_state(path: pathlib.Path, raw: Mapping[object, object]) -> dict[str, 
     cleaned = {key: _as_float32(value) for key, value in state.items()}
     bad = sorted(k for k, v in cleaned.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
     if bad:
-        shown = first_of(bad, NAMES_SHOWN)
-        raise InputError(f"checkpoint {path} has non-finite weights in {shown}; training diverged?")
+        raise InputError(f"{name} has non-finite weights in {first_of(bad, NAMES_SHOWN)}; training diverged?")
+    negative = sorted(k for k, v in cleaned.items() if k.endswith("running_var") and bool((v < 0).any()))
+    if negative:
+        raise InputError(f"{name} has negative variances in {first_of(negative, NAMES_SHOWN)}; is the file damaged?")
     return cleaned
 
 
