@@ -16,6 +16,7 @@ from .pickled_child import COUNTER, EXPECTED, FLOATS, INTEGERS, MOST_DIMENSIONS,
 
 DTYPES = {name: dtype for dtype, name in (FLOATS | INTEGERS).items()}
 MOST_HEADER_BYTES = 16 << 20
+MOST_VALUES = 1 << 40
 METADATA = "__metadata__"
 
 
@@ -75,7 +76,8 @@ def _strangeness(name: str, entry: object, data: int) -> str | None:
     dtype, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES or (dtype[0] in "IU" and not name.endswith(COUNTER)):
         return f"{dtype!s:.20}"
-    if not _is_sizes(shape) or len(shape) > MOST_DIMENSIONS:
+    # With sizes of 0 taken as 1, as PyTorch does in computing strides.
+    if not _is_sizes(shape) or len(shape) > MOST_DIMENSIONS or math.prod(max(1, size) for size in shape) > MOST_VALUES:
         return f"shape {shape!s:.60}"
     expected = math.prod(shape) * DTYPES[dtype].itemsize
     if not _is_sizes(span) or len(span) != 2 or span[1] > data or span[1] - span[0] != expected:
