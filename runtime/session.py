@@ -6,6 +6,7 @@ from typing import Protocol
 
 from .artifact import MANIFEST, MODEL, Artifact, open_artifact
 from .errors import InputError
+from .files import read_bounded
 from .manifest import ANY_BATCH, BatchRange, Tensor
 from .ort.arithmetic import Arithmetic
 from .tensors import Images, Logits
@@ -13,6 +14,7 @@ from .trt.fit import misfits
 from .trt.machine import this_machine
 
 logger = logging.getLogger(__name__)
+MOST_MODEL_BYTES = (2 << 30) - 1  # of any protobuf
 PLAN_SUFFIXES = (".plan", ".engine")
 
 
@@ -79,19 +81,12 @@ def open_session(
         name = MODEL if path.is_dir() else path.name
         content, place, batch = artifact.read(name), str(artifact.folder / name), artifact.manifest.batch
     else:
-        content, place, batch = _read(path), str(path), ANY_BATCH
+        content, place, batch = read_bounded(path, MOST_MODEL_BYTES, "an ONNX model"), str(path), ANY_BATCH
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
     return OnnxRuntimeSession(
         content, name=place, provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=batch
     )
-
-
-def _read(path: pathlib.Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool) -> Session:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deepvit.progress import Share
 from deepvit.runtime.errors import DeviceError, InputError, first_of
 from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.ort.self_contained import require_self_contained
 from deepvit.runtime.trt.library import Library, checked, constructed
 
 from .census import Layer
@@ -33,11 +34,12 @@ class EngineBuilder:
         log: TensorRT's log.
 
     Raises:
-        InputError: TensorRT cannot take the graph; with the names of the ONNX nodes.
+        InputError: TensorRT cannot take the graph, with the names of the ONNX nodes; or it needs another file.
         DeviceError: TensorRT refused to start.
     """
 
     def __init__(self, library: Library, onnx: bytes, log: Any) -> None:
+        require_self_contained(onnx, "the graph")
         trt = library.trt
         self._library, self._log = library, log
         self._onnx = onnx  # the network refers to the weights in it

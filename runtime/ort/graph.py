@@ -13,6 +13,7 @@ from ..manifest import ANY_BATCH, BatchRange
 from .arithmetic import Arithmetic
 from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from .rounding import BFLOAT16, FLOAT8, REDUCED, rounded_on_cpu, types_in
+from .self_contained import require_self_contained
 
 # ONNX Runtime 1.31 sends events of every session to its maker, also on Linux; it reads this when it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -66,6 +67,7 @@ class OnnxGraph:
         batch: BatchRange = ANY_BATCH,
     ) -> None:
         self.name = name
+        require_self_contained(content, name)
         expected = _provider(provider)
         types = types_in(content) if provider.lower() == CPU else frozenset()
         self._is_rounded = arithmetic is Arithmetic.AS_DECLARED and not types.isdisjoint(REDUCED)

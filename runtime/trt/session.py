@@ -9,7 +9,9 @@ import numpy as np
 
 from ..artifact import MANIFEST, MODEL, Artifact
 from ..errors import InputError
+from ..files import read_bounded
 from ..manifest import Backend, BatchRange, Tensor
+from ..ort.self_contained import require_self_contained
 from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .fit import require_fit
 from .library import load_library
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .engine import EngineOnGpu
 
 logger = logging.getLogger(__name__)
+MOST_PLAN_BYTES = 8 << 30
 DTYPES: dict[str, Literal["float32", "uint8"]] = {"float32": "float32", "uint8": "uint8"}
 
 
@@ -49,19 +52,18 @@ def open_plan(
         )
     require_fit(record, this_machine(), str(artifact.folder))
     weights = artifact.read(MODEL) if record.weight_stripped else None
+    if weights is not None:
+        require_self_contained(weights, str(artifact.folder / MODEL))
     return TensorRtSession(_load(plan, record.backend, str(path), allow_host_code, weights))
 
 
 def _open_unverified(path: pathlib.Path, trust_unverified: bool, allow_host_code: bool) -> "TensorRtSession":
-    try:
-        plan = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not trust_unverified:
         raise InputError(
             f"{path} has no {MANIFEST} beside it: nobody says what it is, and a plan is executable code; keep it in "
             "its artifact's folder, or add ‹trust_unverified› if you know where it comes from"
         )
+    plan = read_bounded(path, MOST_PLAN_BYTES, "a plan")
     logger.warning("%s is not verified; its SHA-256 is %s", path, hashlib.sha256(plan).hexdigest())
     backend = Backend.TENSORRT_RTX if path.name.endswith(Backend.TENSORRT_RTX.plan) else Backend.TENSORRT
     return TensorRtSession(_load(plan, backend, str(path), allow_host_code, None))

@@ -137,7 +137,7 @@ def _entry(dtype="F32", shape=(1,), span=(0, 4)):
         (_safetensors({"a": 1}), "no dtype, shape and data_offsets"),
         (_safetensors({"a": _entry(shape=[1] * 65)}, bytes(4)), "shape"),
         (_safetensors({"a": _entry(shape=[0, 2**62, 2**62], span=(0, 0))}), r"shape \[0, 46"),
-        (_safetensors({"a": _entry(shape=[2**62, 2**62])}, bytes(4)), "bytes at"),
+        (_safetensors({"a": _entry(shape=[2**62, 2**62])}, bytes(4)), "shape"),
         (_safetensors({"a": _entry(shape=[True])}, bytes(4)), "shape"),
         (_safetensors({"a": _entry(shape=[-1])}, bytes(4)), "shape"),
         (_safetensors({"a": _entry(span=(0, 400))}, bytes(4)), "bytes at"),
