@@ -1,7 +1,45 @@
 // Nothing is loaded that is not what was exported; each refusal has its status.
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
+#include <cstddef>
+#include <vector>
+
+#include "artifact/self_contained.h"
+#include "artifact/sha256.h"
+#include "error.h"
 #include "support.h"
+
+namespace {
+
+// Protobuf by hand: a number, and bytes under the fields of `path`, the outermost first.
+std::string number(std::uint64_t value) {
+  std::string bytes;
+  for (; value > 127; value >>= 7) bytes.push_back(static_cast<char>((value & 127U) | 128U));
+  bytes.push_back(static_cast<char>(value));
+  return bytes;
+}
+
+std::string within(const std::vector<int>& path, std::string bytes) {
+  for (auto field = path.rbegin(); field != path.rend(); ++field) {
+    bytes = number(static_cast<std::uint64_t>(*field) << 3 | 2) + number(bytes.size()) + bytes;
+  }
+  return bytes;
+}
+
+std::string refusal(const std::string& model) {
+  try {
+    deepvit::require_self_contained(reinterpret_cast<const std::byte*>(model.data()), model.size(), "m");
+  } catch (const deepvit::Failure& failure) {
+    CHECK(failure.status == DEEPVIT_INVALID_ARTIFACT);
+    return failure.what();
+  }
+  return {};
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
 
 TEST_SUITE_BEGIN("artifact");
 
@@ -47,6 +85,63 @@ TEST_CASE("a folder without a manifest, or with a folder in its place, is no art
   std::filesystem::create_directory(copy.path() / "manifest.json");
   CHECK(support::open_status(copy.path().string()).status == DEEPVIT_INVALID_ARTIFACT);
   CHECK(support::open_status((copy.path() / "model.onnx").string()).status == DEEPVIT_INVALID_ARTIFACT);
+}
+
+TEST_CASE("values in another file are refused wherever in the model the tensor is") {
+  const std::vector<std::vector<int>> tensors = {
+      {7, 5},                    // an initialiser
+      {7, 15, 1},                // a sparse one's values
+      {7, 15, 2},                // and indices
+      {7, 1, 5, 5},              // an attribute
+      {7, 1, 5, 10},             // a list of tensors
+      {7, 1, 5, 22, 1},          // a sparse attribute
+      {7, 1, 5, 23, 2},          // a list of them
+      {7, 1, 5, 6, 5},           // a branch
+      {7, 1, 5, 11, 1, 5, 5},    // a list of graphs
+      {7, 1, 5, 6, 1, 5, 6, 5},  // a branch in a loop
+      {25, 7, 5, 5},             // a function
+      {25, 11, 5},               // a function's attribute
+      {20, 1, 5},                // training
+      {20, 2, 1, 5, 5},
+  };
+  const std::string entry = within({1}, "location") + within({2}, "w.bin");
+  for (const auto& path : tensors) {
+    for (const std::string& external : {number(14 << 3) + number(1), within({13}, entry), within({13}, "")}) {
+      CHECK(has(refusal(within(path, within({8}, "w") + external)), "another file"));
+    }
+    CHECK(refusal(within(path, within({8}, "w") + number(14 << 3) + number(0))).empty());
+  }
+  CHECK(has(refusal(within({7, 1, 4}, "EPContext")), "holds an engine"));
+  CHECK(has(refusal(std::string("\x20\0\0\0ORTM", 8)), "own format"));
+  CHECK(has(refusal(within(std::vector<int>(1, 7), within({1, 5, 6, 1, 5, 6, 1, 5, 6}, "\x3b"))), "damaged"));
+  std::vector<int> deep = {7};
+  for (int i = 0; i < 40; ++i) deep.insert(deep.end(), {1, 5, 6});
+  CHECK(has(refusal(within(deep, "")), "nests more than 100 deep"));
+}
+
+TEST_CASE("a model with its weights elsewhere does not open, its hash being right") {
+  const support::Copy copy("small");
+  const std::string external = within({7, 5}, within({8}, "w") + within({13}, within({1}, "location")));
+  const std::string model = support::contents(copy.path() / "model.onnx") + external;
+  support::write(copy.path() / "model.onnx", model);
+  auto manifest = copy.manifest();
+  manifest["files"]["model.onnx"] = {{"bytes", model.size()},
+                                     {"sha256", deepvit::sha256_of(model.data(), model.size())}};
+  copy.set_manifest(manifest);
+  const auto opened = support::open_status(copy.path().string());
+  CHECK(opened.status == DEEPVIT_INVALID_ARTIFACT);
+  CHECK(has(opened.message, "keeps the values of a tensor in another file"));
+}
+
+TEST_CASE("a pipe in the place of a file is refused at once") {
+  for (const char* name : {"model.onnx", "manifest.json"}) {
+    const support::Copy copy("small");
+    std::filesystem::remove(copy.path() / name);
+    REQUIRE(::mkfifo((copy.path() / name).c_str(), 0600) == 0);
+    const auto opened = support::open_status(copy.path().string());
+    CHECK(opened.status == DEEPVIT_INVALID_ARTIFACT);
+    CHECK(has(opened.message, "not a file"));
+  }
 }
 
 TEST_CASE("a library that is not there is what this machine lacks") {

@@ -1,5 +1,9 @@
 #include "artifact/artifact.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -19,22 +23,33 @@ struct CloseFile {
 };
 using File = std::unique_ptr<std::FILE, CloseFile>;
 
-// The whole of a regular file that has `expected` bytes; the size is looked at first, so that nothing huge is read.
+// Opened without waiting for the other end of a pipe; with a regular file it makes no difference.
+File open_at_once(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) return nullptr;
+  File file(::fdopen(descriptor, "rb"));
+  if (!file) ::close(descriptor);
+  return file;
+}
+
+// The whole of a regular file that has `least` to `most` bytes; the size is looked at first, so that nothing huge is
+// read, and at the opened file, so that nobody exchanges it in between.
 Bytes read_file(const std::string& path, std::uint64_t least, std::uint64_t most) {
-  std::error_code fault;
-  const auto status = std::filesystem::status(path, fault);
-  if (fault || !std::filesystem::is_regular_file(status)) {
-    throw invalid_artifact(path + " cannot be read: " + (fault ? fault.message() : "not a file") + "; export again");
+  const File file = open_at_once(path);
+  struct stat status{};
+  const bool is_open = file != nullptr && ::fstat(::fileno(file.get()), &status) == 0;
+  if (!is_open || !S_ISREG(status.st_mode)) {
+    throw invalid_artifact(path + " cannot be read: " + (is_open ? "not a file" : std::strerror(errno)) +
+                           "; export again");
   }
-  const std::uint64_t size = std::filesystem::file_size(path, fault);
-  if (fault || size < least || size > most) {
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size < least || size > most) {
     const std::string expected = least == most ? std::to_string(most) : "at most " + std::to_string(most);
     throw invalid_artifact(path + " has " + std::to_string(size) + " bytes, expected " + expected + "; export again");
   }
-  const File file(std::fopen(path.c_str(), "rb"));
   Bytes bytes(size);
-  if (!file || std::fread(bytes.data(), 1, size, file.get()) != size) {
-    throw invalid_artifact(path + " cannot be read: " + std::strerror(errno) + "; export again");
+  if (std::fread(bytes.data(), 1, size, file.get()) != size) {
+    throw invalid_artifact(path + " cannot be read: it has become shorter meanwhile; export again");
   }
   return bytes;
 }

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "artifact/self_contained.h"
 #include "backend/backend.h"
 #include "backend/shared_library.h"
 #include "error.h"
@@ -80,6 +81,7 @@ class OnnxRuntime final : public Backend {
         name_(artifact.path("model.onnx")),
         memory_(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault)) {
     const Bytes model = artifact.read("model.onnx");
+    require_self_contained(model.data(), model.size(), name_);
     try {
       session_ = Ort::Session(environment(), model.data(), model.size(), session_options(manifest_, options));
     } catch (const Ort::Exception& error) {
