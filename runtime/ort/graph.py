@@ -51,6 +51,10 @@ class OnnxGraph:
         threads: Threads of one run; as many as there are cores where None.
         batch: The batch sizes that engines are built for, by the providers that build any.
 
+    Attributes:
+        inputs: Name → ONNX Runtime's type, such as tensor(float), and shape with names for dynamic dimensions.
+        outputs: As `inputs`.
+
     Raises:
         InputError: Not a model that ONNX Runtime can load.
         MissingError: No such provider here, or it refused to run the graph, as the CPU's does BF16 natively.
@@ -86,6 +90,8 @@ class OnnxGraph:
                 providers=providers,
                 enable_fallback=0,  # a failure is an error, not a second try elsewhere
             )
+            self.inputs = _signature(self._session.get_inputs())
+            self.outputs = _signature(self._session.get_outputs())
         except ORT_ERRORS as error:
             if isinstance(error, ort_errors.NotImplemented) and BFLOAT16 in types and not self._is_rounded:
                 raise MissingError(_no_bfloat16(name)) from error
@@ -104,28 +110,22 @@ class OnnxGraph:
         note = ", every tensor rounded to its declared type" if self._is_rounded else ""
         return f"ONNX Runtime {ort.__version__} {self._session.get_providers()[0]}{note}"
 
-    @property
-    def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
-        """Name → ONNX Runtime's type, such as tensor(float), and shape with names for dynamic dimensions."""
-        return {i.name: (i.type, tuple(_dimension(d) for d in i.shape)) for i in self._session.get_inputs()}
-
-    @property
-    def outputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
-        """As `inputs`."""
-        return {o.name: (o.type, tuple(_dimension(d) for d in o.shape)) for o in self._session.get_outputs()}
-
     def run(self, feeds: dict[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Return `outputs`, or every one, by name.
 
         Raises:
             InputError: ONNX Runtime refused the inputs.
         """
-        names = [output.name for output in self._session.get_outputs()] if outputs is None else list(outputs)
+        names = list(self.outputs if outputs is None else outputs)
         try:
             return dict(zip(names, self._session.run(names, feeds), strict=True))
         except ORT_ERRORS as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
             raise InputError(f"{self.name} failed on {shapes}: {_why(error)}") from error
+
+
+def _signature(values: Sequence[ort.NodeArg]) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+    return {value.name: (value.type, tuple(_dimension(size) for size in value.shape)) for value in values}
 
 
 def _dimension(value: int | str | None) -> int | str:

@@ -54,9 +54,9 @@ def types_in(content: bytes) -> frozenset[int]:
     """Return the data types of the graph's constants and casts; none for what is no ONNX model at all."""
     try:
         graph = load_model(content).graph
-    except InputError:
+        casts = {attribute.i for node in graph.node for attribute in node.attribute if attribute.name == "to"}
+    except (InputError, UnicodeDecodeError):  # the latter of an attribute's name
         return frozenset()
-    casts = {attribute.i for node in graph.node for attribute in node.attribute if attribute.name == "to"}
     return frozenset(casts | {initializer.data_type for initializer in graph.initializer})
 
 
@@ -64,9 +64,20 @@ def rounded_on_cpu(content: bytes) -> bytes:
     """Return the graph with float32 arithmetic and explicit rounding, as bytes.
 
     Raises:
-        InputError: Not an ONNX model, or without the types of its values, which tell what to round.
+        InputError: Not an ONNX model, a damaged one, or without the types of its values, which tell what to round.
     """
     model = load_model(content)
+    try:
+        _round(model)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the onnx package's helpers trip over in a graph that nobody checked
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(f"the graph's values cannot be rounded: {reason}; export it again") from error
+    return bytes(model.SerializeToString())
+
+
+def _round(model: onnx.ModelProto) -> None:
     graph = model.graph
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
@@ -84,7 +95,6 @@ def rounded_on_cpu(content: bytes) -> bytes:
         nodes.extend([node] if within_products.issuperset(node.output) else _rounded_node(node, types))
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
-    return bytes(model.SerializeToString())
 
 
 def _read_by_quantized_products(graph: onnx.GraphProto) -> set[str]:

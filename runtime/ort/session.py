@@ -63,7 +63,11 @@ class OnnxRuntimeSession:
         """Run one batch, padded to the batch size of a graph that has only one, or to the least that it takes."""
         fixed = self.input.shape[0]
         least = fixed if isinstance(fixed, int) else self.batch.min
-        logits = self._graph.run({self.input.name: padded_batch(images, least)}, [self._output])[self._output]
+        padded = padded_batch(images, least)
+        logits = self._graph.run({self.input.name: padded}, [self._output])[self._output]
+        declared = (len(padded), self.classes)
+        if logits.shape != declared:  # ONNX Runtime lets a graph give other shapes than it declares
+            raise InputError(f"{self.name} gave logits of shape {logits.shape}, declared {declared}; export it again")
         return np.asarray(logits[: len(images)], np.float32)
 
     def close(self) -> None:
@@ -76,7 +80,7 @@ def _input_of(graph: OnnxGraph) -> Tensor:
     name, (kind, shape) = next(iter(graph.inputs.items()), ("", ("", ())))
     if len(graph.inputs) != 1 or kind not in DTYPES or len(shape) != 4:
         raise InputError(f"{graph.name} takes {signature}; expected one input of 4-D float32 or uint8 images")
-    output_kind, output_shape = next(iter(graph.outputs.values()))
+    output_kind, output_shape = next(iter(graph.outputs.values()), ("nothing", ()))
     if output_kind != "tensor(float)" or len(output_shape) != 2 or not isinstance(output_shape[1], int):
         raise InputError(f"{graph.name} gives {output_kind} {output_shape}; expected float32 logits (B, classes)")
     return Tensor(name=name, shape=shape, dtype=DTYPES[kind])
