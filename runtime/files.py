@@ -1,11 +1,11 @@
 """Files that are read or replaced, and folders for what can be made again, as TensorRT's timings can."""
 
 import contextlib
+import io
 import os
 import pathlib
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from .errors import InputError
 
@@ -38,7 +38,7 @@ def cache_folder(*names: str) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def open_bounded(path: pathlib.Path, most: int, kind: str, *, name: str | None = None) -> Iterator[BinaryIO]:
+def open_bounded(path: pathlib.Path, most: int, kind: str, *, name: str | None = None) -> Iterator[io.BufferedReader]:
     """Give the opened `path`, a regular file, of which `kind`, "a manifest" say, has at most `most` bytes.
 
     Raises:

@@ -1,9 +1,11 @@
 """Checkpoints made to hang, to take all memory or to pass for weights; each is refused in one line, soon and small."""
 
 import json
+import os
 import resource
 import struct
 import sys
+import tarfile
 import time
 
 import pytest
@@ -169,3 +171,19 @@ def test_safetensors_of_every_kind():
     tensors = parse_tensors(_safetensors({"__metadata__": {"format": "pt"}} | header, data), "a file")
     assert (tensors["a"].item(), tensors["b"].item(), tensors["c.num_batches_tracked"].item()) == (1.5, 2.5, 7)
     assert tensors["d"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["pipe.pth", "pipe.safetensors"])
+def test_a_pipe_is_no_checkpoint(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is no regular file but a pipe"):
+        read_checkpoint(tmp_path / name)
+
+
+def test_archives_of_code_and_of_old_are_named(tmp_path):
+    script, archive = tmp_path / "script.pt", tmp_path / "old.pth"
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(script))
+    assert "is a TorchScript archive, which holds code; save the module's state_dict() instead" in _refusal(script)
+    with tarfile.open(archive, "w") as tar:
+        tar.add(script, "storages")
+    assert "is a tar archive, as PyTorch 0.1 wrote them" in _refusal(archive)

@@ -1,5 +1,8 @@
 """Where the cache lies, who may write to it, and files that are larger than they may be or half written."""
 
+import os
+import pathlib
+
 import pytest
 
 from deepvit.runtime.errors import InputError
@@ -63,3 +66,32 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("page", "new")]
     with pytest.raises(FileNotFoundError), replaced(tmp_path / "missing" / "page") as staged:
         staged.write_text("new")
+
+
+def test_whatever_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, why in (
+        (tmp_path / "pipe", "pipe is no regular file but a pipe, socket or device; give a file"),
+        (pathlib.Path("/dev/zero"), "/dev/zero is no regular file"),
+        (pathlib.Path("/dev/full"), "/dev/full is no regular file"),
+        (tmp_path, "cannot be read: Is a directory"),
+        (tmp_path / "none", "cannot be read: No such file or directory"),
+        (tmp_path / "a\0b", "cannot be read: embedded null byte"),
+        (tmp_path / ("x" * 5000), "cannot be read: File name too long"),
+    ):
+        with pytest.raises(InputError, match=why):
+            read_bounded(path, 10, "a file")
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_as_far_as_it_reached(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    fstat, seen = os.fstat, []
+
+    def growing(descriptor):
+        seen.append(fstat(descriptor))
+        path.write_bytes(b"0123456789" * 1000)
+        return seen[0]
+
+    monkeypatch.setattr(os, "fstat", growing)
+    assert read_bounded(path, 10, "a file") == b"0123456789"

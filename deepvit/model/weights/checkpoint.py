@@ -63,9 +63,9 @@ def read_checkpoint(path: pathlib.Path, ema: EmaChoice = EmaChoice.PREFER) -> Ch
     with open_bounded(path, MOST_BYTES, "a checkpoint", name=name) as stream:
         if path.suffix == ".safetensors":
             content = bytearray(os.fstat(stream.fileno()).st_size)
-            read = stream.readinto(content)
+            del content[stream.readinto(content) :]  # of a file that has become shorter
             sha256 = hashlib.sha256(content).hexdigest()
-            entry, state = "", parse_tensors(content[:read], name)
+            entry, state = "", parse_tensors(content, name)
         else:
             with PickleReader(stream, name, prefers_ema=ema is EmaChoice.PREFER) as reader:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -18,7 +18,7 @@ from deepvit.runtime.processes import without_interrupts
 from . import pickled_child
 from .tensor_file import parse_tensors
 
-WALL_SECONDS, BYTES_PER_SECOND = 60, 5_000_000  # at least so fast, however slow the disk
+WALL_SECONDS, BYTES_PER_SECOND = 120, 5_000_000  # at least so fast, however slow the disk
 ADVICE = "weights do not need that; save it again as a plain state dict"
 
 

@@ -84,13 +84,13 @@ def _refuse_archives(path: str, size: int) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
             is_script = any(name.endswith("/constants.pkl") for name in archive.namelist())
+        if is_script:
+            raise RefusedError("is a TorchScript archive, which holds code; save the module's state_dict() instead")
         if unpacked > size:  # PyTorch stores its archives uncompressed: these contents were put there to hurt
             raise RefusedError(
                 f"would unpack to {unpacked} bytes from {size}; expected an uncompressed PyTorch archive; save it "
                 "again with torch.save"
             )
-        if is_script:
-            raise RefusedError("is a TorchScript archive, which holds code; save the module's state_dict() instead")
     elif tarfile.is_tarfile(path):
         raise RefusedError(
             "is a tar archive, as PyTorch 0.1 wrote them; load it there and save it again with torch.save"
@@ -188,7 +188,7 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], descriptor: int) -> None:
         stream.write(len(text).to_bytes(8, "little") + text)
         for _, tensor in ordered:
             values = tensor.detach().resolve_neg().contiguous()
-            stream.write(memoryview(values.reshape(-1).view(torch.uint8).numpy()))
+            values.reshape(-1).view(torch.uint8).numpy().tofile(stream)
 
 
 def main(ema: str, descriptor: str) -> None:

@@ -36,7 +36,7 @@ def parse_tensors(content: bytearray | mmap.mmap, name: str) -> dict[str, torch.
             f"{name} is not a valid safetensors file: a header of {length} bytes in {len(content)}; download or save "
             "it again"
         )
-    header = _header(content[8 : 8 + length], name)
+    header = _header(bytes(content[8 : 8 + length]), name)
     data = len(content) - 8 - length
     strange = [f"{key:.60} ({why})" for key, entry in header.items() if (why := _strangeness(key, entry, data))]
     if strange:
