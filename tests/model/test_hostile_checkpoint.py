@@ -187,3 +187,14 @@ def test_archives_of_code_and_of_old_are_named(tmp_path):
     with tarfile.open(archive, "w") as tar:
         tar.add(script, "storages")
     assert "is a tar archive, as PyTorch 0.1 wrote them" in _refusal(archive)
+
+
+def test_a_pickle_that_takes_all_memory_gets_none(tmp_path):
+    """A legacy checkpoint whose one storage claims 6 GB, which its reader makes before it looks for the values."""
+    path = tmp_path / "large.pth"
+    torch.save({"head.bias": torch.ones(1234567)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    claimed, size = (b"J" + struct.pack("<i", count) for count in (1_500_000_000, 1234567))
+    assert size in content[:1000]
+    path.write_bytes(content[:1000].replace(size, claimed))
+    assert "can't allocate memory" in _refusal(path)
