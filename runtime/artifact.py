@@ -1,18 +1,13 @@
-"""The artifact folder: its manifest, how it is written as a whole or not at all, and how it is opened verified."""
+"""The artifact folder: its manifest, how it is opened verified, and how it is written."""
 
-import collections.abc
 import contextlib
-import ctypes
-import errno
 import hashlib
-import os
 import pathlib
-import re
-import shutil
-import tempfile
+from collections.abc import Callable
 
-from .errors import InputError, MissingError
+from .errors import InputError
 from .manifest import Engine, FileRecord, Manifest, parse_manifest
+from .staging import staged_folder
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -93,108 +88,8 @@ def record_file(path: pathlib.Path) -> FileRecord:
     return FileRecord(bytes=path.stat().st_size, sha256=digest)
 
 
-def staged_artifact(output: pathlib.Path) -> contextlib.AbstractContextManager[pathlib.Path]:
+def staged_artifact(
+    output: pathlib.Path, require: Callable[[], None] | None = None
+) -> contextlib.AbstractContextManager[pathlib.Path]:
     """Give a folder to write an artifact into; see `staged_folder`."""
-    return staged_folder(output, marker=MANIFEST, option="‹output›")
-
-
-@contextlib.contextmanager
-def staged_folder(output: pathlib.Path, *, marker: str, option: str) -> collections.abc.Iterator[pathlib.Path]:
-    """Give a folder to write into, which becomes `output` in one step when the block ends well.
-
-    A process killed at any moment leaves `output` as it was; what it had staged beside it is removed by the next
-    one to the same place. An earlier folder of the same kind at `output` is exchanged for the new one, nothing else is
-    replaced.
-
-    Args:
-        output: Where the folder shall be.
-        marker: The file that every folder of this kind has.
-        option: What named `output` on the command line, for errors.
-
-    Raises:
-        InputError: `output` cannot be written, or is something else than such a folder.
-        MissingError: The disk is full.
-    """
-    output = pathlib.Path(os.path.abspath(output))
-    _refuse_foreign(output, marker, option)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(output)
-        staging = pathlib.Path(tempfile.mkdtemp(prefix=f".{output.name}.{os.getpid()}.", dir=output.parent))
-    except OSError as error:
-        raise _write_error(output, option, error) from error
-    try:
-        yield staging
-        if not (staging / marker).is_file():
-            raise AssertionError(f"a folder was staged without its {marker}")
-        staging.chmod(0o777 & ~_umask())
-        _sync(staging)
-        _exchange(staging, output)
-    except OSError as error:
-        raise _write_error(output, option, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _refuse_foreign(output: pathlib.Path, marker: str, option: str) -> None:
-    if output.is_dir():
-        if any(output.iterdir()) and not (output / marker).is_file():
-            raise InputError(f"{output} is a folder of something else; name another one with {option}")
-    elif output.exists() or output.is_symlink():
-        raise InputError(f"{output} is not a folder; name another one with {option}")
-
-
-def _remove_leftovers(output: pathlib.Path) -> None:
-    """Remove what killed exports to the same place left staged."""
-    pattern = re.compile(rf"\.{re.escape(output.name)}\.(\d+)\.[a-z0-9_]{{8}}")
-    for path in output.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match and path.is_dir() and not _is_running(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync(folder: pathlib.Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _exchange(staging: pathlib.Path, output: pathlib.Path) -> None:
-    """Put `staging` in the place of `output`; an artifact that is there ends up at `staging`, to be removed."""
-    if not output.exists() or not any(output.iterdir()):
-        staging.rename(output)
-        return
-    exchange_flag, at_cwd = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 and renameat2(at_cwd, os.fsencode(staging), at_cwd, os.fsencode(output), exchange_flag) == 0:
-        return
-    # A file system without exchange: two renames, between which a kill leaves the old artifact under its staged name.
-    old = staging.with_name(staging.name + ".old")
-    output.rename(old)
-    staging.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_error(output: pathlib.Path, option: str, error: OSError) -> InputError | MissingError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MissingError(f"no room on the disk to write {output}; free some or name another place with {option}")
-    return InputError(f"{output} cannot be written: {error.strerror or error}; name another place with {option}")
+    return staged_folder(output, marker=MANIFEST, option="‹output›", require=require)

@@ -1,13 +1,15 @@
-"""Files that are read or replaced, and folders for what can be made again, as TensorRT's timings can."""
+"""Files that are read, locked or replaced, and folders for what can be made again, as TensorRT's timings can."""
 
 import contextlib
+import errno
+import fcntl
 import io
 import os
 import pathlib
 import stat
 from collections.abc import Iterator
 
-from .errors import InputError
+from .errors import InputError, MissingError
 
 
 def cache_root() -> pathlib.Path:
@@ -88,3 +90,55 @@ def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def beside(path: pathlib.Path, ending: str) -> pathlib.Path:
+    """Return the hidden path beside `path` that is named after it, as much of its name as leaves room, and `ending`."""
+    name = os.fsdecode(os.fsencode(path.name)[:200])
+    return path.with_name(f".{name}.{ending}")
+
+
+@contextlib.contextmanager
+def held_lock(path: pathlib.Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock file `path`, which is there only as long; the kernel lets go of it however the process ends.
+
+    It holds between all who see the same file, whatever numbers their processes have.
+
+    Raises:
+        BlockingIOError: Another holds it, and `wait` is false.
+        OSError: The file cannot be made.
+    """
+    descriptor = _locked(path, wait=wait)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone, and makes another
+        os.close(descriptor)
+
+
+def _locked(path: pathlib.Path, *, wait: bool) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if _is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # who held it before has removed it, so that others would lock another file
+
+
+def _is_at(path: pathlib.Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def write_error(path: pathlib.Path, option: str | None, error: OSError) -> InputError | MissingError:
+    """Return what the user is told where `path`, which `option` named, cannot be written."""
+    place = f"name another place{f' with {option}' if option else ''}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MissingError(f"no room on the disk to write {path}; free some or {place}")
+    return InputError(f"{path} cannot be written: {error.strerror or error}; {place}")

@@ -7,9 +7,9 @@ import multiprocessing
 import os
 from collections.abc import Generator, Sequence
 
+from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import Crop, Preprocessing, crops_of
-from deepvit.runtime.processes import end_with_parent, without_interrupts
 
 from .sources import ImageSource
 

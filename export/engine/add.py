@@ -18,6 +18,7 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.staging import sole_work
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagenet: str | None = None) -> Artifact:
     """Build an engine for the artifact in `folder` and add it; one of the same library is replaced.
 
-    The artifact changes in one step, or not at all.
+    The artifact changes in one step, or not at all; one that another process replaced meanwhile stays as that left it.
 
     Args:
         folder: The artifact.
@@ -44,12 +45,19 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagene
         imagenet: The images that prove the engine; the bundled ones where None.
 
     Raises:
-        InputError: Not an artifact, or its graph or an option is not for this library.
+        InputError: Not an artifact, or its graph or an option is not for this library; or another process builds an
+            engine for it, or replaced it meanwhile.
         MissingError: The library or the GPU is not here.
         DeviceError: The builder gave up.
         OutOfBoundsError: The engine is not what was promised, by its layers or by its answers.
     """
-    artifact = open_artifact(folder)
+    busy = f"{folder}: another process is building an engine for it; wait for that, then build again"
+    with sole_work(folder, "build", busy):
+        return _add_engine(open_artifact(folder), options, bar, imagenet)
+
+
+def _add_engine(artifact: Artifact, options: EngineOptions, bar: Share, imagenet: str | None) -> Artifact:
+    folder = artifact.folder
     if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{folder} gives its attention maps, which no engine does; export it without ‹attention_maps›")
     machine = this_machine()
@@ -184,10 +192,13 @@ def _record(build: Build, options: EngineOptions, batch: BatchRange, machine: Ma
 def _write(artifact: Artifact, engine: Engine, plan: bytes, stages: list[ParityStage]) -> Artifact:
     """Put the plan and the new manifest in the place of the old, with the artifact's other files."""
     old = artifact.manifest
-    with artifacts.staged_artifact(artifact.folder) as staging:
-        for name in old.files:
+    with artifacts.staged_artifact(artifact.folder, require=lambda: _require_same(artifact)) as staging:
+        _require_same(artifact)
+        for name, record in old.files.items():
             if name != engine.file:
                 _link(artifact.folder / name, staging / name)
+                if artifacts.record_file(staging / name) != record:
+                    raise InputError(f"{artifact.folder / name} is not what its manifest says; export again")
         (staging / engine.file).write_bytes(plan)
         files = dict(old.files) | {engine.file: artifacts.record_file(staging / engine.file)}
         stale = f"engine-{engine.backend.value}"
@@ -200,6 +211,16 @@ def _write(artifact: Artifact, engine: Engine, plan: bytes, stages: list[ParityS
         )
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(artifact.folder)
+
+
+def _require_same(artifact: Artifact) -> None:
+    """Refuse to write over an artifact that is not the one that was opened.
+
+    Raises:
+        InputError: It was replaced, or is gone.
+    """
+    if open_artifact(artifact.folder).manifest != artifact.manifest:
+        raise InputError(f"{artifact.folder}: the artifact was replaced while its engine was built; build again")
 
 
 def _link(source: pathlib.Path, target: pathlib.Path) -> None:

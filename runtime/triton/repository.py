@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..artifact import MANIFEST, MODEL, Artifact, record_file, staged_folder
+from ..artifact import MANIFEST, MODEL, Artifact, record_file
 from ..errors import InputError
 from ..manifest import Backend, BatchRange, Engine, Precision
 from ..ort.arithmetic import Arithmetic
 from ..preprocess import crop_image
 from ..session import open_session
+from ..staging import staged_folder
 from . import configs, layout
 from .guide import guide
 from .layout import Names

@@ -8,9 +8,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.progress import Advance
 from deepvit.runtime.errors import MissingError
-from deepvit.runtime.processes import end_with_parent, without_interrupts
 
 from .evaluator import Evaluator
 from .options import Shards

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import threading
@@ -19,10 +20,11 @@ from deepvit.export.engine.phases import BuildProgress
 from deepvit.export.engine.process import Build
 from deepvit.export.engine.timing_cache import locked, read_timings, timing_cache_path, write_timings
 from deepvit.export.engine.worker import Job, job_from_json
-from deepvit.export.options import Target
+from deepvit.export.options import ExportOptions, GraphOptions, Target
+from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits, HardwareCompatibility
+from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits, HardwareCompatibility, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
@@ -82,6 +84,71 @@ def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
     assert open_artifact(artifact).read("engine.rtx.plan")
     again = add_engine(artifact, dataclasses.replace(RTX, batch=BatchRange(min=2, opt=2, max=3)), quiet).manifest
     assert [e.profile.max for e in again.engines] == [3]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """A function: what happens between the build of an engine and its commit."""
+
+    def set_up(happens):
+        def build(*arguments):
+            built = deepvit.export.engine.process.build_engine(*arguments)
+            monkeypatch.setattr(deepvit.export.engine.add, "build_engine", deepvit.export.engine.process.build_engine)
+            happens()
+            return built
+
+        monkeypatch.setattr(deepvit.export.engine.add, "build_engine", build)
+
+    return set_up
+
+
+def test_an_artifact_that_was_replaced_meanwhile_is_kept(artifact, on_rig, meanwhile, tiny_loaded, tmp_path):
+    newer = tmp_path / "newer"
+    export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(precision=Precision.FP32), output=newer))
+    expected = files_of(newer)
+
+    def replace():
+        shutil.rmtree(artifact)
+        newer.rename(artifact)
+
+    meanwhile(replace)
+    with pytest.raises(InputError, match=r"artifact was replaced while its engine was built; build again"):
+        add_engine(artifact, RTX, quiet)
+    assert files_of(artifact) == expected
+    assert os.listdir(tmp_path) == ["artifact"]
+
+
+def test_a_file_that_was_changed_meanwhile_is_not_committed(artifact, on_rig, meanwhile, tmp_path):
+    meanwhile(lambda: (artifact / "model.onnx").write_bytes(b"another graph"))
+    with pytest.raises(InputError, match="model.onnx is not what its manifest says"):
+        add_engine(artifact, RTX, quiet)
+    assert sorted(files_of(artifact)) == ["manifest.json", "model.onnx"]
+    assert os.listdir(tmp_path) == ["artifact"]
+
+
+def test_two_builds_at_once_lose_no_engine(artifact, on_rig, meanwhile, tmp_path):
+    refused = []
+
+    def another():
+        with pytest.raises(InputError) as error:
+            add_engine(artifact, RTX, quiet)
+        refused.append(str(error.value))
+
+    meanwhile(another)
+    add_engine(artifact, RTX, quiet)
+    (line,) = refused
+    assert "another process is building an engine for it" in line
+    assert open_artifact(artifact).read("engine.rtx.plan")
+    assert os.listdir(tmp_path) == ["artifact"]
+
+
+def test_an_artifact_behind_a_link_gets_its_engine(artifact, on_rig, tmp_path):
+    current = tmp_path / "current"
+    current.symlink_to("artifact")
+    add_engine(current, RTX, quiet)
+    assert current.is_symlink()
+    assert open_artifact(artifact).read("engine.rtx.plan")
+    assert sorted(os.listdir(tmp_path)) == ["artifact", "current"]
 
 
 def test_an_engine_of_one_channel_is_proved(grey_artifact, tmp_path, on_gpu):
