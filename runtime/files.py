@@ -6,6 +6,9 @@ import fcntl
 import io
 import os
 import pathlib
+import re
+import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 
@@ -21,22 +24,36 @@ def cache_root() -> pathlib.Path:
 
 
 def cache_folder(*names: str) -> pathlib.Path:
-    """Return folder `names` below `cache_root`, made if missing.
+    """Return folder `names` below `cache_root`, made if missing; links are resolved.
 
-    What lies there is loaded as code, so that nobody else may write to it.
+    What lies there is believed, and some of it is loaded as code, so that nobody else may write to any folder from the
+    root down: who can write to one can put another in the place of those below.
 
     Raises:
-        InputError: It cannot be made, or others can write to it.
+        InputError: It cannot be made, belongs to another user, or others can write to it.
     """
-    folder = cache_root().joinpath(*names)
+    folder = pathlib.Path(os.path.realpath(cache_root()))
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = folder.stat()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_own(folder)
+        for name in names:
+            folder = pathlib.Path(os.path.realpath(folder / name))
+            _make_own(folder)
     except OSError as error:
         raise InputError(f"cache folder {folder} cannot be made: {error.strerror}; set DEEPVIT_CACHE") from error
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
-        raise InputError(f"cache folder {folder} can be written by others, who could plant an engine; chmod 700 it")
     return folder
+
+
+def _make_own(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True, mode=0o700)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
+    status = folder.stat()
+    if hasattr(os, "getuid") and status.st_uid != os.getuid():
+        raise InputError(f"cache folder {folder} belongs to another user (number {status.st_uid}); set DEEPVIT_CACHE")
+    if status.st_mode & 0o022:
+        raise InputError(f"cache folder {folder} can be written by others, who could plant an engine; chmod 700 it")
 
 
 @contextlib.contextmanager
@@ -82,14 +99,55 @@ def read_bounded(path: pathlib.Path, most: int, kind: str, *, name: str | None =
 def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Give a path beside `path` to write a file at, which becomes `path` in one step when the block ends well.
 
-    What was written is removed when it does not. Errors of the file system are raised as they are.
+    What was written is removed when it does not, by the next one to the same place where this process is killed. Where
+    `path` is a link, the file that it leads to is replaced. What is no file, a pipe say, or is where this process
+    prints cannot be replaced: it is given itself. Errors of the file system are raised as they are.
     """
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    if _is_written_in_place(path):
+        yield path
+        return
+    path = pathlib.Path(os.path.realpath(path))
+    _remove_parts(path)
+    staged = beside(path, f"{secrets.token_hex(8)}.part")  # a name that nobody can have planted
+    with held_lock(staged, wait=True):
+        if path.exists():
+            shutil.copymode(path, staged)
         yield staged
+        sync(staged)
         staged.replace(path)
+
+
+def _is_written_in_place(path: pathlib.Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return not stat.S_ISREG(status.st_mode) or any(os.path.samestat(status, each) for each in _printed_to())
+
+
+def _printed_to() -> Iterator[os.stat_result]:
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):  # it is closed
+            yield os.fstat(descriptor)
+
+
+def _remove_parts(path: pathlib.Path) -> None:
+    """Remove what killed processes wrote of the same file: what nobody holds the lock of."""
+    pattern = re.compile(rf"{re.escape(beside(path, '').name)}[0-9a-f]{{16}}\.part")
+    with contextlib.suppress(OSError):  # a folder that cannot be listed can be written to
+        for each in path.parent.iterdir():
+            if pattern.fullmatch(each.name):
+                with contextlib.suppress(OSError), held_lock(each, wait=False):
+                    each.unlink()
+
+
+def sync(path: pathlib.Path) -> None:
+    """Wait until a file or folder is on the disk, which may be full."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        staged.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def beside(path: pathlib.Path, ending: str) -> pathlib.Path:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from .errors import InputError
-from .files import beside, held_lock, write_error
+from .files import beside, held_lock, sync, write_error
 
 STAGING = ".staging"
 LOCK, CONTENT = "lock", "content"  # in a staging folder: what says that it is in use, and what becomes the output
@@ -45,7 +45,8 @@ def staged_folder(
             yield staging
             if not (staging / marker).is_file():
                 raise AssertionError(f"a folder was staged without its {marker}")
-            _sync(staging)
+            for path in (*staging.rglob("*"), staging):
+                sync(path)
             with held_lock(beside(output, "lock"), wait=True):
                 _refuse_foreign(output, marker, option)
                 if require is not None:
@@ -110,15 +111,6 @@ def _own_folder(output: pathlib.Path) -> Iterator[pathlib.Path]:
         stack.callback(shutil.rmtree, staging, ignore_errors=True)
         (staging / CONTENT).mkdir()
         yield staging / CONTENT
-
-
-def _sync(folder: pathlib.Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _exchange(staging: pathlib.Path, output: pathlib.Path) -> None:

@@ -4,6 +4,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.files import replaced, write_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,12 +31,16 @@ def plain(text: str) -> str:
 
 
 def save_figure(figure: "Figure", path: pathlib.Path, option: str) -> None:
-    """Write a figure to a PNG, SVG or PDF file.
+    """Write a figure to a PNG, SVG or PDF file, whole or not at all.
 
     Raises:
         InputError: It cannot be written; `option` is what named it.
+        MissingError: The disk is full.
     """
     try:
-        figure.savefig(path, dpi=DPI)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{option} {path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        with replaced(path) as staged:
+            figure.savefig(staged, dpi=DPI, format=path.suffix.removeprefix(".") or "png")
+    except OSError as error:
+        raise write_error(path, option, error) from error
+    except ValueError as error:
+        raise InputError(f"{option} {path} cannot be written: {error}") from error

@@ -69,9 +69,7 @@ def _add_engine(artifact: Artifact, options: EngineOptions, bar: Share, imagenet
         options.backend is Backend.TENSORRT or machine.compute_capability in options.compute_capabilities
     )
     images = _images(artifact.manifest, imagenet) if runs_here else None
-    cache = None
-    if options.backend is Backend.TENSORRT:
-        cache = options.timing_cache or timing_cache_path(machine.versions[Backend.TENSORRT], machine)
+    cache = options.timing_cache or _default_timings(machine) if options.backend is Backend.TENSORRT else None
     _check_strippable(options, machine)
     job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
     build = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
@@ -145,6 +143,15 @@ def _batch(manifest: Manifest, batch: BatchRange | None) -> BatchRange:
     if not is_fixed and batch.max > own.max:
         raise InputError(f"‹batch› {batch}: the graph was proved up to {own.max}; export again")
     return batch
+
+
+def _default_timings(machine: Machine) -> pathlib.Path | None:
+    """Return where timings are kept, which nobody asked for: None, and a warning, where that cannot be used."""
+    try:
+        return timing_cache_path(machine.versions[Backend.TENSORRT], machine)
+    except InputError as error:
+        logger.warning("the build's timings are not kept: %s", error)
+        return None
 
 
 def _images(manifest: Manifest, imagenet: str | None) -> Images:

@@ -1,7 +1,6 @@
 """TensorRT's measured kernel times on disk: one file per TensorRT version, GPU and driver, whole or not at all."""
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import pathlib
@@ -9,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.files import cache_folder, replaced
+from deepvit.runtime.files import cache_folder, held_lock, replaced, write_error
 from deepvit.runtime.trt.machine import Machine
 
 logger = logging.getLogger(__name__)
@@ -55,15 +54,16 @@ def write_timings(path: pathlib.Path, timings: bytes) -> None:
 
     Raises:
         InputError: It cannot be written.
+        MissingError: The disk is full.
     """
     content = MAGIC + hashlib.sha256(timings).digest() + timings
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as staged:
-            staged.touch(0o600)
+            staged.chmod(0o600)
             staged.write_bytes(content)
     except OSError as error:
-        raise InputError(f"timing cache {path} cannot be written: {error.strerror}") from error
+        raise write_error(path, "‹timing_cache›", error) from error
 
 
 @contextlib.contextmanager
@@ -73,11 +73,10 @@ def locked(path: pathlib.Path) -> Iterator[None]:
     Raises:
         InputError: The lock file cannot be made.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("wb")
-    except OSError as error:
-        raise InputError(f"timing cache {path} cannot be locked: {error.strerror}") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held_lock(path.with_name(path.name + ".lock"), wait=True))
+        except OSError as error:
+            raise write_error(path, "‹timing_cache›", error) from error
         yield

@@ -2,11 +2,16 @@
 
 import os
 import pathlib
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 
-from deepvit.runtime.errors import InputError
-from deepvit.runtime.files import cache_folder, cache_root, read_bounded, replaced
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.files import cache_folder, cache_root, held_lock, read_bounded, replaced, write_error
+from tests.places import ROOT
 
 
 def test_where_it_lies(tmp_path, monkeypatch):
@@ -32,6 +37,36 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path, monkeypatch, mod
     cache_folder("engines").chmod(mode)
     with pytest.raises(InputError, match="engines can be written by others"):
         cache_folder("engines")
+
+
+@pytest.mark.parametrize("names", [(), ("a",)])
+def test_folders_above_are_held_to_the_same(tmp_path, monkeypatch, names):
+    """Who can write to the root can move what lies in it away."""
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "root"))
+    cache_folder("a", "b")
+    tmp_path.joinpath("root", *names).chmod(0o777)
+    with pytest.raises(InputError, match=r"can be written by others, .* chmod 700 it"):
+        cache_folder("a", "b")
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "root"))
+    cache_folder("a")
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(InputError, match=r"root belongs to another user .*set DEEPVIT_CACHE"):
+        cache_folder("a")
+
+
+def test_links_to_a_folder_are_resolved(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "link"))
+    (tmp_path / "link").symlink_to("place")
+    assert cache_folder("a") == tmp_path / "place" / "a"
+    (tmp_path / "place" / "b").symlink_to(tmp_path / "shared")
+    (tmp_path / "shared").mkdir()
+    assert cache_folder("b") == tmp_path / "shared"
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(InputError, match="shared can be written by others"):
+        cache_folder("b")
 
 
 def test_a_file_in_its_way_is_refused(tmp_path, monkeypatch):
@@ -95,3 +130,111 @@ def test_a_file_that_grows_while_it_is_read_is_read_as_far_as_it_reached(tmp_pat
 
     monkeypatch.setattr(os, "fstat", growing)
     assert read_bounded(path, 10, "a file") == b"0123456789"
+
+
+def test_a_link_is_followed_and_the_mode_stays(tmp_path):
+    (tmp_path / "v1").write_text("old")
+    (tmp_path / "v1").chmod(0o640)
+    (tmp_path / "page").symlink_to("v1")
+    with replaced(tmp_path / "page") as staged:
+        staged.write_text("new")
+    assert (tmp_path / "page").is_symlink()
+    assert (tmp_path / "v1").read_text() == "new"
+    assert (tmp_path / "v1").stat().st_mode & 0o777 == 0o640
+
+
+def test_nobody_can_know_where_it_is_written(tmp_path):
+    """A link that was planted there would be written through."""
+    names = []
+    for _ in range(2):
+        with replaced(tmp_path / "page") as staged:
+            assert staged.parent == tmp_path
+            names.append(staged.name)
+            staged.write_text("new")
+    assert names[0] != names[1]
+    assert not any(str(os.getpid()) == part for name in names for part in name.split("."))
+
+
+def test_a_pipe_is_written_as_it_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    with replaced(tmp_path / "pipe") as staged:
+        staged.write_text("result")
+    reader.join()
+    assert read == ["result"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_where_this_process_prints_is_not_replaced(tmp_path):
+    code = (
+        "import pathlib; from deepvit.runtime.files import replaced\n"
+        "with replaced(pathlib.Path('/dev/stdout')) as staged:\n    staged.write_text('result')\n"
+    )
+    with (tmp_path / "printed").open("w") as stdout:
+        before = os.fstat(stdout.fileno()).st_ino
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=stdout, check=True)
+    assert (tmp_path / "printed").read_text() == "result"
+    assert (tmp_path / "printed").stat().st_ino == before
+    got = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert got.stdout == "result"
+
+
+def test_what_a_killed_process_wrote_of_a_file_is_removed(tmp_path):
+    code = (
+        "import os, pathlib, signal, sys; from deepvit.runtime.files import replaced\n"
+        "with replaced(pathlib.Path(sys.argv[1])) as staged:\n"
+        "    staged.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / "page"
+    killed = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 1
+    with replaced(path) as ours, replaced(path) as others:
+        others.write_text("others")
+        ours.write_text("ours")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("page", "ours")]
+
+
+def test_a_lock_is_held_alone_and_leaves_nothing(tmp_path):
+    path = tmp_path / "lock"
+    with held_lock(path, wait=False), pytest.raises(BlockingIOError), held_lock(path, wait=False):
+        raise AssertionError("it was held twice")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "elsewhere").touch()
+    path.symlink_to("elsewhere")
+    with pytest.raises(OSError, match="symbolic links"), held_lock(path, wait=False):
+        raise AssertionError("a link was followed")
+
+
+def test_who_waits_for_a_lock_that_is_removed_makes_another(tmp_path):
+    """Two would hold it else: one the file that is gone, and one who came later the new file."""
+    path, holders, most = tmp_path / "lock", [], []
+
+    def work():
+        for _ in range(200):
+            with held_lock(path, wait=True):
+                holders.append(1)
+                most.append(len(holders))
+                holders.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert len(most) == 800
+
+
+def test_what_the_user_is_told(tmp_path):
+    full, denied = OSError(28, "No space left on device"), OSError(13, "Permission denied")
+    assert isinstance(write_error(tmp_path, "‹output›", full), MissingError)
+    assert str(write_error(pathlib.Path("a"), "‹output›", full)).endswith(
+        "free some or name another place with ‹output›"
+    )
+    assert isinstance(write_error(tmp_path, None, denied), InputError)
+    assert str(write_error(pathlib.Path("a"), None, denied)) == (
+        "a cannot be written: Permission denied; name another place"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import rich.console
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import replaced, write_error
 
 from .spelling import program, spelled
 
@@ -34,17 +35,19 @@ def check_json(path: pathlib.Path | None) -> None:
 
 
 def write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
-    """Write `text()` where --json asked for it.
+    """Write `text()` where --json asked for it, whole or not at all.
 
     Raises:
         InputError: It cannot be written.
+        MissingError: The disk is full.
     """
     if path is None:
         return
     try:
-        path.write_text(spelled(text()).rstrip("\n") + "\n", encoding="utf-8")
+        with replaced(path) as staged:
+            staged.write_text(spelled(text()).rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--json {path} cannot be written: {error.strerror}") from error
+        raise write_error(path, "--json", error) from error
 
 
 def print_next(command: str) -> None:

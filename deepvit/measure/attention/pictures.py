@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import write_error
 from deepvit.runtime.preprocess import Crop
 
 from ..figures import new_figure, plain, save_figure
@@ -196,7 +196,7 @@ def write_figures(folder: pathlib.Path, figures: Sequence[tuple[str, "Figure"]])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"‹output› {folder} cannot be written: {error.strerror or error}") from error
+        raise write_error(folder, "‹output›", error) from error
     paths = []
     for name, figure in figures:
         paths.append(folder / f"{name}.png")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from deepvit.export.quantized.held_out_check import describe_check
 from deepvit.metrics.distance import db_text
-from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.files import replaced
+from deepvit.runtime.errors import MissingError
+from deepvit.runtime.files import replaced, write_error
 from deepvit.runtime.manifest import AccuracyCheck
 
 from ..bench.result import Benchmark, Timed, Timing
@@ -97,12 +97,13 @@ def write_report(path: pathlib.Path, page: str) -> None:
 
     Raises:
         InputError: It cannot be written.
+        MissingError: The disk is full.
     """
     try:
         with replaced(path) as staged:
             staged.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"‹output› {path} cannot be written: {error.strerror}") from error
+        raise write_error(path, "‹output›", error) from error
 
 
 def _subtitle(collected: Collected) -> str:

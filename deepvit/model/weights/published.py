@@ -6,7 +6,7 @@ import logging
 import pathlib
 
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.files import cache_root, replaced
+from deepvit.runtime.files import cache_folder, replaced, write_error
 
 from ..variants import VARIANTS, Variant
 from .checkpoint import Checkpoint, EmaChoice, read_checkpoint
@@ -28,12 +28,17 @@ def fetch_checkpoint(variant: Variant, ema: EmaChoice = EmaChoice.PREFER) -> Che
     if variant.drive_id is None:
         published = ", ".join(v.name for v in VARIANTS.values() if v.drive_id)
         raise InputError(f"no checkpoint of {variant.name} is published, only of {published}; give one: ‹checkpoint›")
-    path = cache_root() / f"{variant.name}.pth.tar"
+    path = cache_folder() / f"{variant.name}.pth.tar"
     if not path.is_file():
         _download(variant.drive_id, path)
     _verify(path)
     checkpoint = read_checkpoint(path, ema)
-    _recorded(path).write_text(checkpoint.sha256 + "\n", encoding="ascii")
+    if not _recorded(path).is_file():
+        try:
+            with replaced(_recorded(path)) as staged:
+                staged.write_text(checkpoint.sha256 + "\n", encoding="ascii")
+        except OSError as error:
+            raise write_error(_recorded(path), None, error) from error
     return checkpoint
 
 
@@ -60,7 +65,6 @@ def _download(drive_id: str, path: pathlib.Path) -> None:
         raise MissingError("fetching a published checkpoint needs gdown; pip install gdown")
     import gdown  # only here: nothing else needs it
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     logger.info("fetching %s from Google Drive", path.name)
     try:
         with replaced(path) as staged:
