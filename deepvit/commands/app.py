@@ -5,11 +5,9 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 wrong usage or input; 3 som
 """
 
 import logging
-import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -28,11 +26,13 @@ from .models import models
 from .package import package
 from .report import report
 from .sensitivity import sensitivity
+from .terminal.ending import fail, fail_if_interrupted, fail_if_starved
 from .terminal.groups import with_options
-from .terminal.progress import JsonHandler, LineFormatter, event, is_json, log_as_json
-from .terminal.spelling import program, spelled
+from .terminal.progress import JsonHandler, LineFormatter, is_json, log_as_json
+from .terminal.signals import EXIT_INTERRUPTED, listen
+from .terminal.spelling import program
 
-EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_TERMINATED = 70, 130, 143
+EXIT_INTERNAL = 70
 COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, example
     models: ("models", ""),
     doctor: ("doctor", "--json doctor.json"),
@@ -60,23 +60,10 @@ for command, (name, example) in COMMANDS.items():
     app.command(name, epilog=f"Example: {program()} {name} {example}".rstrip())(with_options(command))
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    line = " ".join(spelled(message).split())
-    if is_json():
-        event("error", message=line, exit_code=code)
-    else:
-        print(f"error: {line}", file=sys.stderr)
-    sys.exit(code)
-
-
 def _log_warnings() -> None:
     handler: logging.Handler = JsonHandler() if is_json() else logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=is_json())
-
-
-def _terminate(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(EXIT_TERMINATED)  # unwinds, so that what was staged is removed
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -88,25 +75,28 @@ def main(argv: list[str] | None = None) -> None:
     arguments = [argument for argument in arguments if argument not in ("--debug", "--log-json")] or ["--help"]
     _log_warnings()
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     try:
         code = app(args=arguments, prog_name=program().removeprefix("python "), standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
             raise KeyboardInterrupt
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
-    except KeyboardInterrupt:
-        goes_on = "eval" in arguments[:1]
-        remark = "the same command with --resume goes on" if goes_on else "nothing was written"
-        _fail(f"interrupted; {remark}", EXIT_INTERRUPTED)
-    except TyperException as error:
-        _fail(f"{error.format_message().rstrip('.')}; see --help", InputError.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
+        fail_if_interrupted(arguments, as_json=is_json())
         if debug:
             raise
-        code = getattr(error, "exit_code", None)  # what the packages refuse knows its own
-        if code is not None:
-            _fail(str(error), code)
-        _fail(f"internal: {type(error).__name__}: {error}; run it again with --debug and report it", EXIT_INTERNAL)
+        fail_if_starved(error, as_json=is_json())
+        fail(*_line_and_code(error), as_json=is_json())
+
+
+def _line_and_code(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, TyperException):
+        return f"{error.format_message().rstrip('.')}; see --help", InputError.exit_code
+    code = getattr(error, "exit_code", None)  # what the packages refuse knows its own
+    if code is not None:
+        return str(error), code
+    return f"internal: {type(error).__name__}: {error}; run it again with --debug and report it", EXIT_INTERNAL

@@ -24,21 +24,23 @@ def command_of(*arguments):
 
 
 def run(*arguments, cwd=ROOT, **options):
-    return subprocess.run(
-        command_of(*arguments), cwd=cwd, capture_output=True, text=True, timeout=SECONDS, check=False, **options
-    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(command_of(*arguments), cwd=cwd, text=True, timeout=SECONDS, check=False, **options)
 
 
 def run_here(arguments):
     """Run within this process, where torch is loaded already; return the exit code."""
     import deepvit.commands.app
 
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
+    hook = sys.unraisablehook
     try:
         with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
             deepvit.commands.app.main(list(arguments))
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        sys.unraisablehook = hook
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return ended.value.code
 
 

@@ -9,7 +9,13 @@ import sys
 
 import pytest
 
-from tests.commands.command_line import SECONDS, assert_ends_as_interrupted, command_of, signalled
+from tests.commands.command_line import (
+    SECONDS,
+    assert_ends_as_interrupted,
+    command_of,
+    signalled,
+    without_progress,
+)
 
 COPIES = 40  # of the digits' 596 images: a minute of batches of one, of which the first progress is seen after a second
 
@@ -55,6 +61,77 @@ def test_ended_exports_leave_no_artifact_and_the_next_succeeds(tmp_path, sent, c
     result = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert result.returncode == 0, result.stderr
     assert os.listdir(tmp_path) == ["a"]
+
+
+# A program that is sent a signal while it imports the module that comes at a certain place, or has a certain name.
+LOADED = """
+import _signal, sys
+place, kind, number, *sys.argv = sys.argv[1:]
+
+class Dying:
+    def __del__(self):
+        _signal.raise_signal(int(number))
+
+class Finder:
+    count = 0
+
+    def find_spec(self, name, path=None, target=None):
+        Finder.count += 1
+        if place not in (str(Finder.count), name):
+            return
+        sys.meta_path.remove(self)
+        if kind == "in a destructor":
+            Dying()
+        elif kind == "as a failed import":
+            try:
+                _signal.raise_signal(int(number))
+            except BaseException as error:
+                raise ImportError("initialization failed") from error
+        else:
+            _signal.raise_signal(int(number))
+
+sys.meta_path.insert(0, Finder())
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+exec(compile(open(sys.argv[0]).read(), sys.argv[0], "exec"))
+"""
+LISTENS = 10  # modules until the program listens, its own among them; those before take a few milliseconds
+
+
+def signalled_while_loading(place, kind, number, folder):
+    arguments = [str(place), kind, str(int(number)), *command_of("export", "digits_cnn", "--output", folder / "a")[1:]]
+    return subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def assert_interrupted(result):
+    assert result.returncode == 130, result.stderr
+    assert without_progress(result.stderr) == ["error: interrupted; nothing was written"]
+
+
+@pytest.mark.parametrize("place", [LISTENS, 20, 50, 100, 200, 300, 450, 600, 900, 1200, 1600, 2000])
+def test_an_interrupt_while_it_loads_is_one_line(tmp_path, place):
+    assert_interrupted(signalled_while_loading(place, "", signal.SIGINT, tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["typer", "torch", "onnxruntime"])
+@pytest.mark.parametrize("kind", ["as a failed import", "in a destructor"])
+def test_an_interrupt_that_a_library_takes_for_another_thing_is_one(tmp_path, place, kind):
+    assert_interrupted(signalled_while_loading(place, kind, signal.SIGINT, tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("place", "kind"), [(LISTENS, ""), (300, ""), ("onnxruntime", "as a failed import")])
+def test_a_termination_while_it_loads_says_nothing(tmp_path, place, kind):
+    result = signalled_while_loading(place, kind, signal.SIGTERM, tmp_path)
+    assert (result.returncode, without_progress(result.stderr)) == (143, [])
+    assert os.listdir(tmp_path) == []
 
 
 SAYS = "print('error: interrupted', file=sys.stderr)"

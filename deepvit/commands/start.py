@@ -1,0 +1,23 @@
+"""The first thing that runs: hears Ctrl-C and SIGTERM while the rest is still being loaded."""
+
+import sys
+
+from .terminal.signals import deafen, listen
+
+
+def main() -> None:
+    """Run the command line; loading it is part of it."""
+    listen()
+    try:
+        from .app import main as run
+
+        run()
+    except (Exception, KeyboardInterrupt) as error:  # what loading raises: `run` says its own errors, and exits
+        from .terminal.ending import fail_if_interrupted, fail_if_starved
+
+        as_json = "--log-json" in sys.argv
+        fail_if_interrupted(sys.argv[1:], as_json=as_json)
+        fail_if_starved(error, as_json=as_json)
+        raise
+    finally:
+        deafen()
