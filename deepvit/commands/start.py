@@ -4,10 +4,14 @@ import sys
 
 from .terminal.signals import deafen, listen
 
+# Of the process that removes what a killed worker of ours left behind, which prints that it did.
+UNTOLD = "ignore::UserWarning:multiprocessing.resource_tracker"
+
 
 def main() -> None:
     """Run the command line; loading it is part of it."""
     listen()
+    sys.warnoptions.append(UNTOLD)  # handed on to every Python that this one starts
     try:
         from .app import main as run
 

@@ -16,6 +16,7 @@ from tests.commands.command_line import (
     signalled,
     without_progress,
 )
+from tests.places import ROOT
 
 COPIES = 40  # of the digits' 596 images: a minute of batches of one, of which the first progress is seen after a second
 
@@ -165,3 +166,22 @@ def test_a_program_that_does_not_handle_the_interrupt_is_seen(ending):
 def test_a_program_that_ends_before_the_signal_is_seen():
     with pytest.raises(AssertionError, match="ended before"):
         signalled([sys.executable, "-c", "0"], lambda line: False, signal.SIGINT)
+
+
+LEAVES_A_LOCK = """
+import contextlib, multiprocessing, os, signal, sys
+sys.argv = ["cli.py", "--help"]
+from deepvit.commands.start import main
+with contextlib.suppress(SystemExit):
+    main()
+lock = multiprocessing.get_context("spawn").Lock()  # as tqdm makes one where PyTorch is loaded
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_leaves_is_removed_without_a_word():
+    """Python's tracker of resources removes it; that it had to is nothing a user can do anything about."""
+    result = subprocess.run(
+        [sys.executable, "-c", LEAVES_A_LOCK], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (-signal.SIGKILL, "")
