@@ -13,6 +13,7 @@ from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.files import require_room
 from deepvit.runtime.manifest import (
     FileRecord,
     FoldRecord,
@@ -39,6 +40,8 @@ from .quantized.images import CalibrationInput, quantization_input
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
+WEIGHT_BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.BF16: 2, Precision.INT8: 1, Precision.FP8: 1}
+BESIDE_WEIGHTS = 1.2  # how much larger an artifact is, at most, for its graph and its manifest
 ACTIVATIONS_KEPT = 3  # the largest, in the manifest
 
 
@@ -61,10 +64,11 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
     Raises:
         InputError: An output, dataset or option that cannot be used.
         OutOfBoundsError: A stage of the parity ladder is outside its bound, or the precision does not hold the model.
-        MissingError: ONNX Runtime is not installed, or the disk is full.
+        MissingError: ONNX Runtime is not installed, or the disk has no room.
     """
     _check_channels(loaded, options.graph.input_form)
     folder = options.artifact_folder(loaded.variant.name)
+    require_room(folder, _expected_bytes(loaded, options.graph.precision), "‹output›")
     with artifacts.staged_artifact(folder) as staging:
         is_quantized = options.graph.precision in QUANTIZED
         inputs = quantization_input(loaded, options, progress) if is_quantized else None
@@ -83,6 +87,11 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         manifest = _manifest(loaded, options.graph, source.folds, graph, proof, artifacts.record_files(staging))
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(folder)
+
+
+def _expected_bytes(loaded: LoadedModel, precision: Precision) -> int:
+    weights = sum(parameter.numel() for parameter in loaded.module.parameters())
+    return int(weights * WEIGHT_BYTES[precision] * BESIDE_WEIGHTS)
 
 
 def _check_channels(loaded: LoadedModel, form: InputForm) -> None:

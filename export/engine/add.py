@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import shutil
+import tempfile
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.files import require_room
 from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
@@ -65,6 +67,8 @@ def _add_engine(artifact: Artifact, options: EngineOptions, bar: Share, imagenet
     _check_precision(artifact.manifest, options, machine)
     batch = _batch(artifact.manifest, options.batch)
     onnx = artifact.read(artifacts.MODEL)
+    require_room(folder, len(onnx), None)  # the plan has about the size of the graph
+    require_room(pathlib.Path(tempfile.gettempdir()), 2 * len(onnx), "TMPDIR")
     runs_here = machine.has_gpu and (
         options.backend is Backend.TENSORRT or machine.compute_capability in options.compute_capabilities
     )

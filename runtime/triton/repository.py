@@ -13,6 +13,7 @@ import numpy as np
 
 from ..artifact import MANIFEST, MODEL, Artifact, record_file
 from ..errors import InputError
+from ..files import require_room
 from ..manifest import Backend, BatchRange, Engine, Precision
 from ..ort.arithmetic import Arithmetic
 from ..preprocess import crop_image
@@ -75,6 +76,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
 
     Raises:
         InputError: The artifact lacks what is asked for, or `options.output` cannot be written.
+        MissingError: The disk has no room.
     """
     if any(character.isspace() for character in str(options.output.absolute())):
         raise InputError(f"‹triton› {options.output}: a path with a space hangs Triton's Python backend; name another")
@@ -85,6 +87,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
     served = options.served or backends[0]
     if served not in backends:
         raise InputError(f"‹serve› {served.value} is not among ‹backends› {','.join(b.value for b in backends)}")
+    require_room(options.output, _expected_bytes(artifact, backends), "‹triton›")
     plan = _Plan(artifact, names, backends, served, _golden_of(artifact, options), options)
     with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in backends:
@@ -101,6 +104,17 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         shutil.copyfile(RUNTIME / "triton" / layout.PROBE, folder / layout.PROBE)
         _write_record(folder, plan)
     return [*(names.model(backend.value) for backend in backends), names.preprocess, names.classify, names.ensemble]
+
+
+def _expected_bytes(artifact: Artifact, backends: tuple[TritonBackend, ...]) -> int:
+    """Return what the files of the artifact take in the repository, which are nearly all of it."""
+    files, engine = artifact.manifest.files, _engine_of(artifact)
+    by_backend = {
+        TritonBackend.PYTHON: sum(record.bytes for record in files.values()),
+        TritonBackend.ONNXRUNTIME: files[MODEL].bytes,
+        TritonBackend.TENSORRT: files[engine.file].bytes if engine is not None else 0,
+    }
+    return sum(by_backend[backend] for backend in backends)
 
 
 def _backends_of(artifact: Artifact, requested: tuple[TritonBackend, ...] | None) -> tuple[TritonBackend, ...]:

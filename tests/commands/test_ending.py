@@ -2,12 +2,22 @@
 
 import pathlib
 import resource
+import shutil
 
 import pytest
 
 from deepvit.commands.terminal.ending import fail_if_starved
+from deepvit.export.engine.add import add_engine
+from deepvit.export.engine.options import EngineOptions
+from deepvit.export.options import ExportOptions, GraphOptions
+from deepvit.export.pipeline import export_artifact
+from deepvit.measure.evaluate.crop_cache import CropCache
 from deepvit.measure.figures import new_figure, save_figure
+from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import Backend
+from deepvit.runtime.triton.options import RepositoryOptions
+from deepvit.runtime.triton.repository import write_repository
 from tests.commands.command_line import refused, run
 
 FULL = pathlib.Path("/dev/full")  # every write to it finds no room
@@ -111,3 +121,38 @@ def test_a_figure_is_whole_or_not_there(tmp_path):
     save_figure(new_figure((2, 2)), path, "‹plot›")
     assert "<svg" in path.read_text()
     assert [each.name for each in tmp_path.iterdir()] == ["plot.svg"]
+
+
+@pytest.fixture
+def little_room(monkeypatch):
+    """A thousand bytes on every disk."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(GB, 0, 1000))
+
+
+def test_an_export_that_would_not_fit_is_not_begun(tiny_loaded, tmp_path, little_room):
+    with pytest.raises(MissingError, match=r"/a needs about [\d.]+ MB, 0.001 MB are free there; .* ‹output›"):
+        export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / "a"), _not_begun)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_would_not_fit_is_not_begun(tiny_artifact, on_rig, little_room):
+    options = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9",))
+    with pytest.raises(MissingError, match=r"tiny-fp16 needs about [\d.]+ MB, 0.001 MB are free there; free some$"):
+        add_engine(tiny_artifact, options, _not_begun)
+
+
+def test_a_package_that_would_not_fit_is_not_begun(tiny_artifact, tmp_path, little_room):
+    options = RepositoryOptions(output=tmp_path / "repository", labels=[], golden_image=b"not decoded")
+    with pytest.raises(MissingError, match=r"repository needs about [\d.]+ MB, .* ‹triton›"):
+        write_repository(open_artifact(tiny_artifact), options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_crops_that_would_not_fit_are_not_begun(tmp_path, little_room):
+    with pytest.raises(MissingError, match=r"crops.u8 needs about 7.53 GB, .* leave ‹cache_crops› out"):
+        CropCache(tmp_path / "crops", images=50_000, crop=224)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _not_begun(*said):
+    raise AssertionError(f"it was begun: {said}")

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import pytest
 
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.files import cache_folder, cache_root, held_lock, read_bounded, replaced, write_error
+from deepvit.runtime.files import cache_folder, cache_root, held_lock, read_bounded, replaced, require_room, write_error
 from tests.places import ROOT
 
 
@@ -238,3 +239,20 @@ def test_what_the_user_is_told(tmp_path):
     assert str(write_error(pathlib.Path("a"), None, denied)) == (
         "a cannot be written: Permission denied; name another place"
     )
+
+
+@pytest.fixture
+def little_room(monkeypatch):
+    """12 MB on every disk."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 12_000_000))
+
+
+def test_work_that_would_not_fit_is_refused(tmp_path, little_room):
+    require_room(tmp_path / "no" / "folder", 12_000_000, "‹output›")
+    with pytest.raises(MissingError) as refused:
+        require_room(tmp_path / "no" / "folder", 170_000_000, "‹output›")
+    assert str(refused.value) == (
+        f"{tmp_path}/no/folder needs about 170 MB, 12 MB are free there; free some or name another place with ‹output›"
+    )
+    (tmp_path / "crops").write_bytes(b"x" * 2_000_000)
+    require_room(tmp_path / "crops", 13_000_000, "DEEPVIT_CACHE")  # of which two are there already

@@ -15,6 +15,7 @@ import PIL
 from deepvit.images.sources import ImageSource
 from deepvit.runtime import preprocess
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.files import require_room
 from deepvit.runtime.preprocess import Crop, Preprocessing
 
 from .block_store import connect, sqlite_error
@@ -42,9 +43,11 @@ class CropCache:
 
     Raises:
         InputError: The folder cannot be used.
+        MissingError: The disk has no room for all crops.
     """
 
     def __init__(self, folder: pathlib.Path, images: int, crop: int) -> None:
+        require_room(folder / CROPS, images * crop * crop * 3, "DEEPVIT_CACHE, or leave ‹cache_crops› out")
         self.path = folder / CROPS
         self._shape = (images, crop, crop, 3)
         self.crop_shape = self._shape[1:]
