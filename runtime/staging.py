@@ -103,12 +103,12 @@ def _own_folder(output: pathlib.Path) -> Iterator[pathlib.Path]:
     with contextlib.ExitStack() as stack:
         while True:
             staging = pathlib.Path(tempfile.mkdtemp(prefix=beside(output, "").name, suffix=STAGING, dir=output.parent))
+            stack.callback(shutil.rmtree, staging, ignore_errors=True)
             try:
                 stack.enter_context(held_lock(staging / LOCK, wait=False))
                 break
             except (BlockingIOError, FileNotFoundError):
                 continue  # another took it for a leftover before it was locked
-        stack.callback(shutil.rmtree, staging, ignore_errors=True)
         (staging / CONTENT).mkdir()
         yield staging / CONTENT
 

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from deepvit.commands.terminal.console import write_json
 from deepvit.commands.terminal.ending import fail_if_starved
 from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.options import EngineOptions
@@ -106,6 +107,16 @@ def test_a_full_disk_behind_stdout():
 def test_a_full_disk_behind_a_result(exported):
     for arguments in (["models", "--json", FULL], ["report", exported, "--output", FULL]):
         assert "no room on the disk to write /dev/full" in refused(3, *arguments), arguments
+
+
+def test_a_result_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    inode = path.stat().st_ino
+    write_json(path, lambda: "new")
+    assert path.read_text() == "new\n"
+    assert path.stat().st_ino != inode  # another file, of which nobody saw a part
+    assert [each.name for each in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_a_full_disk_behind_a_figure():

@@ -6,11 +6,15 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 
 import pytest
 
 from deepvit.runtime.artifact import MANIFEST, MODEL, staged_artifact
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import held_lock
+from deepvit.runtime.staging import LOCK
 from tests.places import ROOT
 
 HOLDER = """
@@ -116,4 +120,48 @@ def test_a_folder_of_something_else_that_appears_meanwhile_is_kept(tmp_path):
     with pytest.raises(InputError, match="folder of something else"):
         meanwhile()
     assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_who_commits_waits_for_another_who_does(tmp_path):
+    committed, order = threading.Event(), []
+
+    def other():
+        stage(tmp_path / "out", "theirs")
+        order.append("theirs")
+        committed.set()
+
+    def require():
+        thread.start()
+        assert not committed.wait(0.3)
+        order.append("ours")
+
+    thread = threading.Thread(target=other)
+    with staged_artifact(tmp_path / "out", require) as folder:
+        (folder / MANIFEST).write_text("ours")
+    thread.join()
+    assert order == ["ours", "theirs"]
+    assert (tmp_path / "out" / MANIFEST).read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("taken", ["removed", "locked"])
+def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch, taken):
+    """Between its making and its lock another process may see it, which nobody holds yet."""
+    make, made = tempfile.mkdtemp, []
+
+    with contextlib.ExitStack() as others:
+
+        def interfered(**options):
+            path = pathlib.Path(make(**options))
+            made.append(path)
+            if len(made) == 1 and taken == "removed":
+                path.rmdir()
+            elif len(made) == 1:
+                others.enter_context(held_lock(path / LOCK, wait=False))
+            return str(path)
+
+        monkeypatch.setattr(tempfile, "mkdtemp", interfered)
+        stage(tmp_path / "out")
+    assert len(made) == 2
     assert os.listdir(tmp_path) == ["out"]

@@ -118,6 +118,30 @@ def test_an_artifact_that_was_replaced_meanwhile_is_kept(artifact, on_rig, meanw
     assert os.listdir(tmp_path) == ["artifact"]
 
 
+def test_an_artifact_that_is_replaced_at_the_last_moment_is_kept(artifact, on_rig, monkeypatch):
+    """After it was looked at the first time, before the commit: its files are the same, its manifest is not."""
+    link = deepvit.export.engine.add._link
+    text = (artifact / "manifest.json").read_text().replace('"tiny_cnn"', '"other_cnn"')
+
+    def replace(source, target):
+        link(source, target)
+        (artifact / "manifest.json").write_text(text)
+
+    monkeypatch.setattr(deepvit.export.engine.add, "_link", replace)
+    with pytest.raises(InputError, match="artifact was replaced while its engine was built"):
+        add_engine(artifact, RTX, quiet)
+    assert (artifact / "manifest.json").read_text() == text
+
+
+def test_a_cache_that_others_can_write_to_costs_only_the_timings(artifact, on_gpu, tmp_path, caplog):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    assert add_engine(artifact, EngineOptions(), quiet).manifest.engines
+    assert caplog.text.count("the build's timings are not kept: cache folder") == 1
+    assert [job.timing_cache for job in on_gpu["jobs"]] == [None]
+    assert os.listdir(tmp_path / "cache") == []
+
+
 def test_a_file_that_was_changed_meanwhile_is_not_committed(artifact, on_rig, meanwhile, tmp_path):
     meanwhile(lambda: (artifact / "model.onnx").write_bytes(b"another graph"))
     with pytest.raises(InputError, match="model.onnx is not what its manifest says"):
