@@ -185,7 +185,7 @@ def test_archives_of_code_and_of_old_are_named(tmp_path):
     torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(script))
     assert "is a TorchScript archive, which holds code; save the module's state_dict() instead" in _refusal(script)
     with tarfile.open(archive, "w") as tar:
-        tar.add(script, "storages")
+        tar.add(__file__, "storages")
     assert "is a tar archive, as PyTorch 0.1 wrote them" in _refusal(archive)
 
 
