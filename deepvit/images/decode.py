@@ -11,7 +11,7 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import Crop, Preprocessing, crops_of
 
 from .processes import end_with_parent, without_interrupts
-from .sources import ImageSource
+from .sources import ImageSource, image_sha256
 
 CHUNK = 16  # images that a worker takes at once: large enough to make passing messages cheap
 CHUNKS_AHEAD_PER_WORKER = 3  # bounds memory: at 224 pixels a chunk is 2.4 MB
@@ -20,12 +20,13 @@ MIN_IMAGES_FOR_WORKERS = 200  # below that, starting processes costs more than d
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """One image: a crop for each preprocessing and the label, or why there are none."""
+    """One image: a crop for each preprocessing and the label, or why there are none; `sha256` of what was read."""
 
     index: int
     crops: tuple[Crop, ...]
     label: int | None
     error: str = ""
+    sha256: bytes = b""  # image_sha256; empty where it cannot be read
 
     @property
     def crop(self) -> Crop | None:
@@ -43,10 +44,11 @@ def decode_one(source: ImageSource, index: int, preprocessings: Sequence[Preproc
         return Decoded(index, (), None, "cannot be read: the file is larger than the memory")
     except InputError as error:
         return Decoded(index, (), None, str(error))
+    sha256 = image_sha256(encoded, label)
     try:
-        return Decoded(index, crops_of(encoded, preprocessings, source.policy), label)
+        return Decoded(index, crops_of(encoded, preprocessings, source.policy), label, sha256=sha256)
     except InputError as error:
-        return Decoded(index, (), label, str(error))
+        return Decoded(index, (), label, str(error), sha256)
 
 
 _worker: tuple[ImageSource, Sequence[Preprocessing]] | None = None

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Iterable
 from typing import Protocol
 
 from deepvit.runtime.preprocess import FILES, DecodePolicy
@@ -21,7 +22,10 @@ class ImageSource(Protocol):
         """Return what the image is called in lists and reports."""
 
     def fingerprint(self, index: int) -> str:
-        """Return what changes when the image or its label does, without reading it: label, size and time of change."""
+        """Return what mostly changes when the image or its label does, without reading it: label, size and time.
+
+        Two images can have the same; `image_sha256` tells them apart.
+        """
 
     def read(self, index: int) -> tuple[bytes, int | None]:
         """Return the encoded image and its label; OSError where the file cannot be read."""
@@ -87,10 +91,32 @@ def spread(source: ImageSource, limit: int | None) -> ImageSource:
 
 def list_sha256(source: ImageSource) -> str:
     """Return the SHA-256 of the images' names in order."""
-    return hashlib.sha256("\n".join(source.name(i) for i in range(len(source))).encode()).hexdigest()
+    return _sha256_of_lines(source.name(i) for i in range(len(source)))
 
 
-def content_sha256(source: ImageSource) -> str:
-    """Return the SHA-256 of every image's name and fingerprint: the key of what is kept of these images."""
+def fingerprint_sha256(source: ImageSource) -> str:
+    """Return the SHA-256 of every image's name and fingerprint: where to look for what is kept of these images.
+
+    Other images can have the same, so that whatever is found there must be checked against their `image_sha256`.
+    """
     lines = (f"{source.name(i)}\0{source.fingerprint(i)}" for i in range(len(source)))
-    return hashlib.sha256("\n".join([str(source.policy), *lines]).encode()).hexdigest()
+    return _sha256_of_lines([str(source.policy), *lines])
+
+
+def _sha256_of_lines(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def image_sha256(encoded: bytes, label: int | None) -> bytes:
+    """Return the SHA-256 (32 bytes) of an image's label and encoded bytes: what it is, whatever it is called."""
+    digest = hashlib.sha256(f"{label}:".encode())
+    digest.update(encoded)
+    return digest.digest()
+
+
+def read_image_sha256(source: ImageSource, index: int) -> bytes:
+    """Return `image_sha256` of an image as it is now, empty where it cannot be read."""
+    try:
+        return image_sha256(*source.read(index))
+    except OSError:
+        return b""

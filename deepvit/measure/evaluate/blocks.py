@@ -1,16 +1,22 @@
 """The image list in blocks of consecutive images: what is run at once, kept at once, and given to one process."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import itertools
-from collections.abc import Generator, Sequence
+import os
+from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from deepvit.images.decode import Decoded, decode_images
-from deepvit.images.sources import ImageSource
+from deepvit.images.sources import ImageSource, read_image_sha256
 from deepvit.runtime.preprocess import Crop, Preprocessing
+
+MAX_READERS = 8  # threads that read and hash files, which is much faster than decoding
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +29,8 @@ class Block:
         labels: (n,), −1 where an image has none.
         crops: For each preprocessing (n, H, W, 3) uint8.
         errors: Place in the list and fault of each image that cannot be used.
+        contents: (n,) their `image_sha256`.
+        sha256: Of all images of the block, usable or not; see `images_sha256`.
     """
 
     number: int
@@ -30,6 +38,8 @@ class Block:
     labels: npt.NDArray[np.int64]
     crops: tuple[Crop, ...]
     errors: tuple[tuple[int, str], ...]
+    contents: tuple[bytes, ...]
+    sha256: bytes
 
 
 def block_range(number: int, size: int, images: int) -> range:
@@ -40,6 +50,11 @@ def block_range(number: int, size: int, images: int) -> range:
 def count_blocks(images: int, size: int) -> int:
     """Return how many blocks a list has."""
     return -(-images // size)
+
+
+def images_sha256(contents: Iterable[bytes]) -> bytes:
+    """Return the hash (32 bytes) of a block's images by their `image_sha256`, empty ones included."""
+    return hashlib.sha256(b"".join(each or bytes(32) for each in contents)).digest()
 
 
 def decoded_blocks(
@@ -54,10 +69,11 @@ def decoded_blocks(
     indices = list(itertools.chain.from_iterable(ranges))
     with contextlib.closing(decode_images(source, preprocessings, workers, indices)) as decoded:
         for number, places in zip(numbers, ranges, strict=True):
-            yield _block(number, list(itertools.islice(decoded, len(places))), preprocessings)
+            yield block_of(number, list(itertools.islice(decoded, len(places))), preprocessings)
 
 
-def _block(number: int, items: Sequence[Decoded], preprocessings: Sequence[Preprocessing]) -> Block:
+def block_of(number: int, items: Sequence[Decoded], preprocessings: Sequence[Preprocessing]) -> Block:
+    """Return the block of `items`, which are all its images in the order of the list."""
     good = [item for item in items if item.crops]
     return Block(
         number=number,
@@ -68,4 +84,21 @@ def _block(number: int, items: Sequence[Decoded], preprocessings: Sequence[Prepr
             for k, p in enumerate(preprocessings)
         ),
         errors=tuple((item.index, item.error) for item in items if not item.crops),
+        contents=tuple(item.sha256 for item in good),
+        sha256=images_sha256(item.sha256 for item in items),
     )
+
+
+def read_blocks_sha256(
+    source: ImageSource, numbers: Sequence[int], size: int
+) -> Generator[tuple[int, bytes], None, None]:
+    """Yield each block's number and `Block.sha256`, by reading all its images but decoding none."""
+    with readers() as pool:
+        for number in numbers:
+            places = block_range(number, size, len(source))
+            yield number, images_sha256(pool.map(functools.partial(read_image_sha256, source), places))
+
+
+def readers(workers: int | None = None) -> concurrent.futures.ThreadPoolExecutor:
+    """Return threads that read files: as many as `workers`, or the machine, can use."""
+    return concurrent.futures.ThreadPoolExecutor(max(1, min(MAX_READERS, workers or os.cpu_count() or 1)))

@@ -1,40 +1,55 @@
-"""Decoded crops on disk, uint8, so that the next evaluation of the same images need not decode."""
+"""Decoded crops on disk, uint8, so that the next evaluation of the same images need not decode.
 
+A crop is believed where the image's file still has the content that it was decoded from, and the crop the bytes that
+were written. The files are read for that, which costs a tenth of decoding them; names, sizes and times are not enough:
+two data sets that `cp -p` or an archive made can have all of them in common.
+"""
+
+import collections
+import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import PIL
 
-from deepvit.images.sources import ImageSource
+from deepvit.images.decode import Decoded, decode_one
+from deepvit.images.sources import ImageSource, image_sha256
 from deepvit.runtime import preprocess
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.preprocess import Crop, Preprocessing
 
-from .block_store import connect, sqlite_error
-from .blocks import Block, block_range, decoded_blocks
+from .blocks import Block, block_of, block_range, decoded_blocks, readers
+from .database import move_aside, open_database, sqlite_error
 
-BLOCKS_PER_SYNC = 64  # a row is noted only when its pixels are on the disk, and waiting for that takes time
+logger = logging.getLogger(__name__)
 CROPS, ROWS = "crops.u8", "rows.sqlite"
+TABLE = "CREATE TABLE crops (place INTEGER PRIMARY KEY, image BLOB, sha256 BLOB)"
+Rows = Mapping[int, tuple[object, object]]  # place → (image, sha256)
+IMAGES_AHEAD = 256  # that are read while the models run: 40 MB of crops
 
 
-def crops_key(content_sha256: str, preprocessing: Preprocessing) -> str:
-    """Return what crops are kept by: the images, how they are cropped, and by which code."""
+def crops_key(fingerprint_sha256: str, preprocessing: Preprocessing) -> str:
+    """Return what crops are kept by: the images as they are listed, how they are cropped, and by which code."""
     files = sorted(pathlib.Path(preprocess.__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    text = json.dumps([content_sha256, preprocessing.crop_fields(), code, PIL.__version__])
+    text = json.dumps([TABLE, fingerprint_sha256, preprocessing.crop_fields(), code, PIL.__version__])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class CropCache:
-    """The crops of one image list for one preprocessing: a file of N·crop·crop·3 bytes, and which rows are in it.
+    """The crops of one image list for one preprocessing: a file of N·crop·crop·3 bytes, and a row for each in it.
+
+    A row has the image's `image_sha256`, and a hash of the crop, the image, the place and the folder's name, which is
+    the key. Images that cannot be decoded have none: they are tried again.
 
     Args:
         folder: Where they lie; made if missing.
@@ -49,83 +64,78 @@ class CropCache:
     def __init__(self, folder: pathlib.Path, images: int, crop: int) -> None:
         require_room(folder / CROPS, images * crop * crop * 3, "DEEPVIT_CACHE, or leave ‹cache_crops› out")
         self.path = folder / CROPS
-        self._shape = (images, crop, crop, 3)
-        self.crop_shape = self._shape[1:]
+        self._shape = (crop, crop, 3)
         self._row_bytes = crop * crop * 3
-        self._pending: list[tuple[int, int, str]] = []
-        self._blocks_pending = 0
-        self._mapped: Crop | None = None
+        self._bytes = images * self._row_bytes
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            move_aside(self.path)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.truncate(self._file, images * self._row_bytes)  # sparse until it is written
-            self._rows = connect(folder / ROWS)
-            with self._rows:
-                self._rows.execute("CREATE TABLE IF NOT EXISTS rows (place INTEGER PRIMARY KEY, label INT, error TEXT)")
-        except sqlite3.Error as error:
-            raise sqlite_error(folder / ROWS, error) from error
+            os.truncate(self._file, self._bytes)  # sparse until it is written
         except OSError as error:
             raise InputError(f"crops cannot be kept in {folder}: {error.strerror}; set DEEPVIT_CACHE") from error
+        self._rows = open_database(folder / ROWS, TABLE)
 
-    def read(self, places: range) -> list[tuple[int, int, str]] | None:
-        """Return (place, label, error) of every image of `places`, or None where one is not there."""
+    def rows(self, places: range) -> Rows:
+        """Return place → (image, sha256) of the rows of `places`, sound or not."""
         try:
-            query = "SELECT place, label, error FROM rows WHERE place >= ? AND place < ? ORDER BY place"
+            query = "SELECT place, image, sha256 FROM crops WHERE place >= ? AND place < ?"
             rows = self._rows.execute(query, (places.start, places.stop)).fetchall()
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise sqlite_error(self.path.with_name(ROWS), error) from error
-        return rows if len(rows) == len(places) else None
+        except sqlite3.DatabaseError:
+            return {}  # a damaged page, found after the file was opened
+        return {place: (image, sha256) for place, image, sha256 in rows}
 
-    def crops(self, places: npt.NDArray[np.int64]) -> Crop:
-        """Return the crops (n, H, W, 3) uint8 of images whose rows are there."""
-        if self._mapped is None:
-            self._mapped = np.memmap(self.path, np.uint8, "r", shape=self._shape)
-        first, last = int(places[0]), int(places[-1])
-        is_whole = last - first + 1 == len(places)
-        return self._mapped[first : last + 1] if is_whole else self._mapped[places]
+    def crop(self, place: int, row: tuple[object, object] | None, image: bytes) -> Crop | None:
+        """Return the crop (H, W, 3) uint8 of an image by its `image_sha256`; None where it is not there, or damaged."""
+        if row is None or row[0] != image:
+            return None
+        try:
+            pixels = os.pread(self._file, self._row_bytes, place * self._row_bytes)
+        except OSError:
+            return None
+        if len(pixels) != self._row_bytes or row[1] != self._sha256(place, image, pixels):
+            return None
+        return np.frombuffer(pixels, np.uint8).reshape(self._shape)
 
     def write(self, block: Block, crops: Crop) -> None:
-        """Add a block's crops.
+        """Add a block's crops (n, H, W, 3).
 
         Raises:
             MissingError: The disk is full.
         """
+        rows = []
         try:
-            for place, crop in zip(block.indices.tolist(), crops, strict=True):
-                os.pwrite(self._file, crop.tobytes(), place * self._row_bytes)
+            for place, image, crop in zip(block.indices.tolist(), block.contents, crops, strict=True):
+                pixels = crop.tobytes()
+                os.pwrite(self._file, pixels, place * self._row_bytes)
+                rows.append((place, image, self._sha256(place, image, pixels)))
         except OSError as error:
             raise MissingError(
-                f"{self.path} cannot be written: {error.strerror}; it takes "
-                f"{self._shape[0] * self._row_bytes / 1e9:.1f} GB; free some, set DEEPVIT_CACHE "
-                "to another folder, or leave ‹cache_crops› out"
+                f"{self.path} cannot be written: {error.strerror}; it takes {self._bytes / 1e9:.1f} GB; "
+                "free some, set DEEPVIT_CACHE to another folder, or leave ‹cache_crops› out"
             ) from error
-        labels = block.labels.tolist()
-        self._pending += [(place, label, "") for place, label in zip(block.indices.tolist(), labels, strict=True)]
-        self._pending += [(place, -1, error) for place, error in block.errors]
-        self._blocks_pending += 1
-        if self._blocks_pending >= BLOCKS_PER_SYNC:
-            self.sync()
-
-    def sync(self) -> None:
-        """Bring the pixels to the disk, then note the rows."""
-        os.fsync(self._file)
         try:
             with self._rows:
-                self._rows.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", self._pending)
+                self._rows.executemany("INSERT OR REPLACE INTO crops VALUES (?, ?, ?)", rows)
         except sqlite3.Error as error:
             raise sqlite_error(self.path.with_name(ROWS), error) from error
-        self._pending, self._blocks_pending = [], 0
+
+    def _sha256(self, place: int, image: bytes, pixels: bytes) -> bytes:
+        digest = hashlib.sha256(f"{self.path.parent.name}\0{place}\0{image.hex()}\0".encode())
+        digest.update(pixels)
+        return digest.digest()
 
     def close(self) -> None:
-        """Note what is written, and close the files."""
-        self.sync()
+        """Close the files."""
         os.close(self._file)
         self._rows.close()
 
 
 def cached_blocks(
     folder: pathlib.Path,
-    content_sha256: str,
+    fingerprint_sha256: str,
     source: ImageSource,
     preprocessings: Sequence[Preprocessing],
     numbers: Sequence[int],
@@ -136,41 +146,86 @@ def cached_blocks(
 
     Args:
         folder: Below it, each cache has a folder of its own.
-        content_sha256: Of the source; see `deepvit.images.sources.content_sha256`.
+        fingerprint_sha256: Of the source; see `deepvit.images.sources.fingerprint_sha256`.
         source: The images.
         preprocessings: How they are cropped.
         numbers: The blocks.
         size: Images of a block.
         workers: Decoding processes; 0 decodes in this one; chosen by the number of images where None.
     """
-    caches = [CropCache(folder / crops_key(content_sha256, each), len(source), each.crop) for each in preprocessings]
-    try:
-        ranges = {number: block_range(number, size, len(source)) for number in numbers}
-        missing = [n for n in numbers if any(cache.read(ranges[n]) is None for cache in caches)]
-        is_missing = set(missing)
-        with contextlib.closing(decoded_blocks(source, preprocessings, missing, size, workers)) as decoded:
-            for number in numbers:
-                if number not in is_missing:
-                    yield _cached_block(number, caches, ranges[number])
-                    continue
-                block = next(decoded)
+    with contextlib.ExitStack() as stack:
+        caches = []
+        for each in preprocessings:
+            cache = CropCache(folder / crops_key(fingerprint_sha256, each), len(source), each.crop)
+            stack.callback(cache.close)
+            caches.append(cache)
+        is_kept = {n: all(cache.rows(block_range(n, size, len(source))) for cache in caches) for n in numbers}
+        missing = [number for number in numbers if not is_kept[number]]
+        decoded = stack.enter_context(
+            contextlib.closing(decoded_blocks(source, preprocessings, missing, size, workers))
+        )
+        kept = _Kept(source, preprocessings, caches)
+        read = stack.enter_context(contextlib.closing(kept.blocks([n for n in numbers if is_kept[n]], size, workers)))
+        for number in numbers:
+            block, is_new = next(read) if is_kept[number] else (next(decoded), True)
+            if is_new:
                 for cache, crops in zip(caches, block.crops, strict=True):
                     cache.write(block, crops)
-                yield block
-    finally:
-        for cache in caches:
-            cache.close()
+            yield block
+        if kept.refused:
+            logger.warning("%d kept crops were damaged or of other images; they were decoded anew", kept.refused)
 
 
-def _cached_block(number: int, caches: Sequence[CropCache], places: range) -> Block:
-    rows = caches[0].read(places)
-    assert rows is not None
-    good = [(place, label) for place, label, error in rows if not error]
-    indices = np.array([place for place, _ in good], np.int64)
-    return Block(
-        number=number,
-        indices=indices,
-        labels=np.array([label for _, label in good], np.int64),
-        crops=tuple(cache.crops(indices) if good else np.empty((0, *cache.crop_shape), np.uint8) for cache in caches),
-        errors=tuple((place, error) for place, _, error in rows if error),
-    )
+class _Kept:
+    """Blocks from caches, image by image in threads; what a cache has not, or not soundly, is decoded there."""
+
+    def __init__(
+        self, source: ImageSource, preprocessings: Sequence[Preprocessing], caches: Sequence[CropCache]
+    ) -> None:
+        self.source, self.preprocessings, self.caches = source, preprocessings, caches
+        self.refused = 0  # images whose crops were there and not believed
+
+    def blocks(
+        self, numbers: Sequence[int], size: int, workers: int | None
+    ) -> Generator[tuple[Block, bool], None, None]:
+        """Yield each block, and whether some of it was decoded."""
+        ahead: collections.deque[tuple[int, list[concurrent.futures.Future[_Read]]]] = collections.deque()
+        with readers(workers) as pool:
+            try:
+                for number in numbers:
+                    places = block_range(number, size, len(self.source))
+                    rows = [cache.rows(places) for cache in self.caches]
+                    ahead.append((number, [pool.submit(self._read, place, rows) for place in places]))
+                    if len(ahead) * size > IMAGES_AHEAD:
+                        yield self._block(*ahead.popleft())
+                while ahead:
+                    yield self._block(*ahead.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _block(self, number: int, reads: "Sequence[concurrent.futures.Future[_Read]]") -> tuple[Block, bool]:
+        done = [each.result() for each in reads]
+        self.refused += sum(each.is_refused for each in done)
+        block = block_of(number, [each.image for each in done], self.preprocessings)
+        return block, any(each.is_decoded for each in done)
+
+    def _read(self, place: int, rows: Sequence[Rows]) -> "_Read":
+        try:
+            sha256 = image_sha256(*(read := self.source.read(place)))
+        except OSError:
+            return _Read(decode_one(self.source, place, self.preprocessings), is_decoded=True, is_refused=False)
+        crops = [cache.crop(place, each.get(place), sha256) for cache, each in zip(self.caches, rows, strict=True)]
+        sound = tuple(crop for crop in crops if crop is not None)
+        if len(sound) == len(crops):
+            return _Read(Decoded(place, sound, read[1], sha256=sha256), is_decoded=False, is_refused=False)
+        image = decode_one(self.source, place, self.preprocessings)
+        return _Read(image, is_decoded=True, is_refused=any(place in each for each in rows))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """An image, whether it was decoded now, and whether crops of it were there all the same."""
+
+    image: Decoded
+    is_decoded: bool
+    is_refused: bool

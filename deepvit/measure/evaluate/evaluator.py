@@ -3,13 +3,14 @@
 import collections
 import concurrent.futures
 import contextlib
+import logging
 import time
 from collections.abc import Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.images.sources import ImageSource, content_sha256
+from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, NonFiniteError
 from deepvit.runtime.preprocess import Preprocessing, model_input
@@ -18,13 +19,14 @@ from deepvit.runtime.tensors import Images, Logits
 
 from ..models import Contestant
 from .block_store import BlockStore
-from .blocks import Block, count_blocks, decoded_blocks
+from .blocks import Block, count_blocks, decoded_blocks, read_blocks_sha256
 from .crop_cache import cached_blocks
 from .options import EvaluationOptions
 from .result import Evaluation
 from .scores import image_records
 from .summary import REFERENCE, Pass, block_head, summarize
 
+logger = logging.getLogger(__name__)
 PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run
 
 
@@ -55,7 +57,9 @@ class Evaluator:
         self._croppings = _distinct_croppings(self._all)
         self._journal = BlockStore(options.journal)
         self._reference_logits = BlockStore(options.reference_logits)
-        self._content: str | None = None
+        self._fingerprint: str | None = None
+        self._sound: set[int] = set()  # blocks in the journal that are known to be of these images
+        self._logits_refused = 0
         self.seconds = 0.0
         self._run_here = 0
 
@@ -64,13 +68,33 @@ class Evaluator:
         return count_blocks(len(self.source), self.options.batch_size)
 
     def missing(self) -> list[int]:
-        """Return the blocks that are not in the journal."""
-        numbers = self._journal.numbers()
+        """Return the blocks that are not in the journal.
+
+        Those that are there damaged, or of other images than the list now has, are taken out of it. All images of
+        blocks that are there are read for that, and none decoded.
+        """
+        self._remove_unsound()
+        numbers = self._numbers()
         return [number for number in range(self.blocks) if number not in numbers]
+
+    def _remove_unsound(self) -> None:
+        unknown = sorted(self._numbers() - self._sound)
+        removed = 0
+        for number, images in read_blocks_sha256(self.source, unknown, self.options.batch_size):
+            if self._journal.read(number, images) is None:
+                self._journal.remove(number)
+                removed += 1
+            else:
+                self._sound.add(number)
+        if removed:
+            logger.warning("%d blocks of this evaluation were damaged or of other images; they are run anew", removed)
+
+    def _numbers(self) -> set[int]:
+        return self._journal.numbers() & set(range(self.blocks))
 
     def images_done(self) -> int:
         """Return how many images the blocks in the journal have."""
-        numbers = self._journal.numbers()
+        numbers = self._numbers()
         has_last = self.blocks - 1 in numbers
         short = self.blocks * self.options.batch_size - len(self.source)
         return len(numbers) * self.options.batch_size - (short if has_last else 0)
@@ -86,13 +110,21 @@ class Evaluator:
         with contextlib.closing(self._prepared(numbers)) as prepared:  # however it ends, its processes end with it
             for block, inputs in prepared:
                 self._check_labels(block)
-                self._journal.write(block.number, self._score(block, inputs))
+                self._journal.write(block.number, block.sha256, self._score(block, inputs))
+                self._sound.add(block.number)
                 images = len(block.labels) + len(block.errors)
                 self._run_here += images
                 done += images
                 if progress is not None:
                     progress(done, len(self.source))
         self.seconds += time.perf_counter() - start
+        if self._logits_refused:
+            logger.warning(
+                "%d blocks of kept logits of %s were damaged or of other images; it was run anew on them",
+                self._logits_refused,
+                "the reference" if self.reference is None else self.reference.name,
+            )
+            self._logits_refused = 0
 
     def note_time(self, seconds: float, images: int) -> None:
         """Add what other processes took, and how many images they ran or found corrupt."""
@@ -103,10 +135,10 @@ class Evaluator:
         options = self.options
         if options.crops is None:
             return decoded_blocks(self.source, self._croppings, numbers, options.batch_size, options.workers)
-        if self._content is None:
-            self._content = content_sha256(self.source)
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_sha256(self.source)
         return cached_blocks(
-            options.crops, self._content, self.source, self._croppings, numbers, options.batch_size, options.workers
+            options.crops, self._fingerprint, self.source, self._croppings, numbers, options.batch_size, options.workers
         )
 
     def _prepared(self, numbers: Sequence[int]) -> Generator[tuple[Block, list[Images]], None, None]:
@@ -154,11 +186,14 @@ class Evaluator:
 
     def _expected(self, block: Block, reference: Contestant, images: Images) -> Logits:
         """Return the reference's logits (n, classes), from its file where they are there."""
-        arrays = self._reference_logits.read(block.number)
-        if arrays is None:
-            arrays = {"logits": run_unchecked(reference.session, images)}
-            self._reference_logits.write(block.number, arrays)
-        return arrays["logits"].astype(np.float32)
+        kept = self._reference_logits.read(block.number, block.sha256)
+        logits = None if kept is None else kept.get("logits")
+        if logits is not None and logits.shape == (len(block.labels), reference.session.classes):
+            return logits.astype(np.float32)
+        self._logits_refused += self._reference_logits.has(block.number)
+        found = run_unchecked(reference.session, images)
+        self._reference_logits.write(block.number, block.sha256, {"logits": found})
+        return found
 
     def _check_labels(self, block: Block) -> None:
         classes = self._all[0].session.classes
@@ -174,10 +209,14 @@ class Evaluator:
         """Sum up the whole journal, model by model; see `summarize`.
 
         Raises:
-            InputError: No image could be used.
+            InputError: No image could be used, or the journal was damaged since it was written.
         """
         blocks = [block for number in range(self.blocks) if (block := self._journal.read(number)) is not None]
-        assert len(blocks) == self.blocks, "every block must have been run"
+        if len(blocks) < self.blocks:
+            raise InputError(
+                f"{self.options.journal}: {self.blocks - len(blocks)} of {self.blocks} blocks were lost or damaged "
+                "while the evaluation ran; run it again with ‹resume›"
+            )
         rate = self._run_here / self.seconds if self._run_here else None
         run = Pass(dataset=dataset, source=self.source, real=real, seconds=self.seconds, images_per_second=rate)
         return summarize(blocks, self.models, self.reference, run)

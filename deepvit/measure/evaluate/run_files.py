@@ -10,13 +10,13 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from deepvit.images.sources import ImageSource, content_sha256
+from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import cache_folder
 
 from ..models import Contestant
-from .block_store import remove_database
 from .crop_cache import crops_key
+from .database import remove_database
 from .options import EvaluationOptions, Keeping
 
 logger = logging.getLogger(__name__)
@@ -47,12 +47,12 @@ def options_with_files(
         logger.warning("this evaluation cannot be resumed: %s", error)
         yield options
         return
-    content = content_sha256(source)
-    run = _key([[each.key for each in models], reference and reference.key, content, options.batch_size])
+    listed = fingerprint_sha256(source)
+    run = _key([[each.key for each in models], reference and reference.key, listed, options.batch_size])
     journal = folder / f"run-{run}.sqlite"
     logits = None
     if reference is not None:
-        crops = crops_key(content, reference.preprocessing)
+        crops = crops_key(listed, reference.preprocessing)
         logits = folder / f"logits-{_key([reference.key, crops, options.batch_size])}.sqlite"
     with _locked(folder / f"run-{run}.lock"):
         if not keeping.resume:

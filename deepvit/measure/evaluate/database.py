@@ -1,0 +1,96 @@
+"""SQLite files of what can be found again: opened sound, or begun anew."""
+
+import logging
+import pathlib
+import sqlite3
+import time
+
+from deepvit.runtime.errors import InputError, MissingError
+
+logger = logging.getLogger(__name__)
+BUSY_S = 120  # how long a process waits while another one writes
+BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def open_database(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
+    """Open a database of one table that survives a kill at any moment, and costs no wait for the disk at every write.
+
+    Args:
+        path: The file, made if missing; one that is damaged, or something else, is removed with a warning and made
+            anew. In memory where None.
+        table: The CREATE statement of its table.
+
+    Raises:
+        InputError: The file cannot be written, or is in use.
+        MissingError: The disk is full.
+    """
+    try:
+        return _opened(path, table)
+    except sqlite3.Error as error:
+        if path is None or not path.exists() or _code(error) in (*BUSY, sqlite3.SQLITE_FULL):
+            raise sqlite_error(path, error) from error
+        fault = error
+    try:
+        remove_database(path)
+        connection = _opened(path, table)
+    except OSError as error:
+        raise sqlite_error(path, fault) from error
+    except sqlite3.Error as error:
+        raise sqlite_error(path, error) from error
+    logger.warning("%s was damaged (%s); what it kept is found anew", path, fault)
+    return connection
+
+
+def _opened(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:" if path is None else path, timeout=BUSY_S)
+    connection.text_factory = bytes  # whatever lies there, it can be read
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with connection:
+            connection.execute(table.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
+        if (said := connection.execute("PRAGMA quick_check(1)").fetchone()) != (b"ok",):
+            raise sqlite3.DatabaseError(f"it says {said}")
+        if connection.execute("SELECT sql FROM sqlite_master").fetchall() != [(table.encode(),)]:
+            raise sqlite3.DatabaseError("it has other tables")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def sqlite_error(path: pathlib.Path | None, error: sqlite3.Error) -> InputError | MissingError:
+    """Return our error for one of SQLite's."""
+    if _code(error) == sqlite3.SQLITE_FULL or "full" in str(error):
+        return MissingError(f"no room on the disk to write {path}; free some, or set DEEPVIT_CACHE to another folder")
+    if _code(error) in BUSY:
+        return InputError(f"{path} is in use by another process; wait for it, or set DEEPVIT_CACHE to another folder")
+    return InputError(f"{path} cannot be used ({error}); delete it, or set DEEPVIT_CACHE to another folder")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; −1 where the error is not its own."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return -1 if code is None else int(code) & 0xFF
+
+
+def remove_database(path: pathlib.Path) -> None:
+    """Remove a database and what SQLite keeps beside it; what is not a file is moved aside.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        move_aside(path.with_name(path.name + suffix))
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def move_aside(path: pathlib.Path) -> None:
+    """Give what lies at `path` and is no file, a folder say, another name, so that a file can be made there.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    if path.exists() and not path.is_file():
+        aside = path.rename(path.with_name(f"{path.name}.{time.time_ns()}.aside"))
+        logger.warning("%s is not a file; it is now %s", path, aside.name)
