@@ -5,20 +5,22 @@ ILSVRC2012 devkit or Kaggle's `LOC_val_solution.csv`, and by `timm.data.create_d
 scheme (`hfds/…`, `tfds/…`, `wds/…`, `torch/…`).
 """
 
-import csv
+import itertools
+import os
 import pathlib
 import re
+from collections.abc import Sequence
 
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
-from .sources import FolderSource, ImageSource
+from .sources import FolderSource, ImageSource, printable
+from .validation_lists import DEVKIT_TRUTH, KAGGLE_TRUTH, devkit_labels, kaggle_labels
 
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 SYNSETS_FILE = pathlib.Path(__file__).with_name("imagenet_synsets.txt")  # ImageNet-1k's classes in label order
-DEVKIT_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
-KAGGLE_TRUTH = "LOC_val_solution.csv"
 SPLITS = {"val": ("val", "validation", "ILSVRC/Data/CLS-LOC/val"), "train": ("train", "ILSVRC/Data/CLS-LOC/train")}
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 VALIDATION_IMAGES = 50_000
 
 
@@ -46,6 +48,8 @@ def open_dataset(dataset: str, classes: int, split: str = "val", policy: DecodeP
     if _is_timm_dataset(dataset):
         return _timm_source(dataset, split, policy)
     folder, files = _listed_folder(dataset, split)
+    if folder == pathlib.Path(dataset):
+        _refuse_other_splits(folder, files, split)
     labels = _labels_by_folder(folder, files, classes) if "/" in files[0] else _labels_by_truth(folder, files, classes)
     return FolderSource(folder, tuple(zip(files, labels, strict=True)), policy)
 
@@ -54,49 +58,127 @@ def has_split(dataset: str, split: str) -> bool:
     """Return whether the dataset has a folder for `split`, or is one of timm's, which all have both."""
     if _is_timm_dataset(dataset):
         return not dataset.endswith(".tar")
-    return any((pathlib.Path(dataset) / name).is_dir() for name in SPLITS[split])
+    return any(_is_folder(pathlib.Path(dataset) / name) for name in SPLITS[split])
+
+
+def _is_folder(path: pathlib.Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, or no right to look
+        return False
 
 
 def _listed_folder(dataset: str, split: str) -> tuple[pathlib.Path, list[str]]:
     """Return the split's folder and the image files in it."""
     root = pathlib.Path(dataset)
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise InputError(f"dataset {root} {what}; expected a folder with {split}/<synset>/*.JPEG")
-    folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), root)
+    if not _is_folder(root):
+        try:
+            what = "is not a folder" if root.exists() else "does not exist"
+        except OSError as error:
+            what = f"cannot be opened: {error.strerror}"
+        raise InputError(f"dataset {printable(dataset)} {what}; expected a folder with {split}/<synset>/*.JPEG")
+    folder = next((root / name for name in SPLITS[split] if _is_folder(root / name)), root)
     files = _image_files(folder)
     if not files:
-        raise InputError(f"no images in {folder}; expected {split}/<synset>/*.JPEG or image files")
+        raise InputError(f"no images in {printable(str(folder))}; expected {split}/<synset>/*.JPEG or image files")
     return folder, files
 
 
+def _refuse_other_splits(folder: pathlib.Path, files: Sequence[str], split: str) -> None:
+    """Refuse a folder that has no split of this name but others, whose images would be taken for it.
+
+    Class folders may be called "train" or "test" too, where others are beside them.
+
+    Raises:
+        InputError: Class folders are below folders with names of splits, or all images lie in such.
+    """
+    folders = [file.split("/")[:-1] for file in files]
+    above = {part for parts in folders for part in parts[:-1] if part.lower() in SPLIT_NAMES}
+    last = {parts[-1] for parts in folders if parts}
+    found = above or (last if all(name.lower() in SPLIT_NAMES for name in last) else set())
+    if found:
+        names = first_of([f"{printable(name)}/" for name in sorted(found)], 5)
+        raise InputError(
+            f"{printable(str(folder))} has {names} but no {split}/; expected {split}/<synset>/*.JPEG, in small letters; "
+            "to take the images of another folder, name that folder"
+        )
+
+
 def _image_files(folder: pathlib.Path) -> list[str]:
-    """Return the image files in class folders, else those in the folder itself, as sorted relative POSIX paths."""
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-    )
+    """Return the image files in class folders, else those in the folder itself, as sorted relative POSIX paths.
+
+    Links to folders are followed, as timm does. Links to nothing are listed too, so that reading them fails by name.
+
+    Raises:
+        InputError: A folder that cannot be read, or that links lead to a second time.
+    """
+    names: list[str] = []
+    seen: dict[tuple[int, int], str] = {}
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        path = folder / below
+        try:
+            status = path.stat()
+            entries = list(os.scandir(path))
+        except OSError as error:
+            raise InputError(f"folder {printable(str(path))} cannot be read: {error.strerror}") from error
+        first = seen.setdefault((status.st_dev, status.st_ino), below)
+        if first != below:
+            raise InputError(
+                f"{printable(str(path))} is the same folder as {printable(str(folder / first))}; remove the link"
+            )
+        pending += [f"{below}{entry.name}/" for entry in entries if _leads_to_folder(entry)]
+        names += [f"{below}{entry.name}" for entry in entries if _is_image_file(entry)]
     nested = [name for name in names if "/" in name]
-    return nested or names
+    return sorted(nested or names)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, say
+        return False
+
+
+def _is_image_file(entry: os.DirEntry[str]) -> bool:
+    suffix = pathlib.PurePath(entry.name).suffix.lower()
+    if suffix not in EXTENSIONS or entry.name.startswith("."):
+        return False
+    try:
+        return entry.is_file() or (entry.is_symlink() and not pathlib.Path(entry).exists())
+    except OSError:
+        return True  # so that reading it says why
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return what timm sorts class folders by: numbers by their value, letters without regard to case."""
     parts = re.split(r"(\d+)", name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if place % 2 else (1, 0, part) for place, part in enumerate(parts)]
+
+
+def _in_natural_order(folder: pathlib.Path, names: set[str]) -> list[str]:
+    ordered = sorted(names, key=lambda name: (_natural_key(name), name))
+    for one, other in itertools.pairwise(ordered):
+        if _natural_key(one) == _natural_key(other):
+            equal = [printable(name) for name in ordered if _natural_key(name) == _natural_key(one)]
+            raise InputError(
+                f"{printable(str(folder))}: class folders {first_of(equal, 5)} differ in zeros or letter case alone, "
+                "so that they have no order as labels; rename them"
+            )
+    return ordered
 
 
 def _labels_by_folder(folder: pathlib.Path, files: list[str], classes: int) -> list[int]:
     names = [name.rsplit("/", 1)[0] for name in files]
-    folders = sorted(set(names), key=_natural_key)
     synsets = SYNSETS_FILE.read_text(encoding="ascii").split()
-    if classes == len(synsets) and set(folders) <= set(synsets):
-        folders = synsets
+    is_imagenet = classes == len(synsets) and set(names) <= set(synsets)
+    folders = synsets if is_imagenet else _in_natural_order(folder, set(names))
     if len(folders) != classes:
-        shown = ", ".join(folders[:3])
+        shown = ", ".join(printable(name) for name in folders[:3])
         raise InputError(
-            f"{folder} has {len(folders)} class folders ({shown}{', …' if len(folders) > 3 else ''}), the model has "
-            f"{classes} classes; expected one folder per class, or ImageNet synsets"
+            f"{printable(str(folder))} has {len(folders)} class folders ({shown}{', …' if len(folders) > 3 else ''}), "
+            f"the model has {classes} classes; expected one folder per class, or ImageNet synsets"
         )
     label_of = {name: label for label, name in enumerate(folders)}
     return [label_of[name] for name in names]
@@ -111,63 +193,21 @@ def _labels_by_truth(folder: pathlib.Path, files: list[str], classes: int) -> li
             if path.is_file():
                 if classes != len(synsets):
                     raise InputError(f"{path} labels ImageNet's {len(synsets)} classes, the model has {classes}")
-                read = _kaggle_labels if path.name == KAGGLE_TRUTH else _devkit_labels
+                read = kaggle_labels if path.name == KAGGLE_TRUTH else devkit_labels
                 return read(path, files, {name: label for label, name in enumerate(synsets)})
     raise InputError(
-        f"{folder} has images but no labels; expected class folders, or the devkit's {DEVKIT_TRUTH} or Kaggle's "
-        f"{KAGGLE_TRUTH} beside it"
+        f"{printable(str(folder))} has images but no labels; expected class folders, or the devkit's "
+        f"{DEVKIT_TRUTH} or Kaggle's {KAGGLE_TRUTH} beside it"
     )
-
-
-def _kaggle_labels(path: pathlib.Path, files: list[str], label_of: dict[str, int]) -> list[int]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = {row["ImageId"]: row["PredictionString"].split(" ")[0] for row in csv.DictReader(stream)}
-    unknown = sorted(name for name in files if rows.get(pathlib.PurePosixPath(name).stem) not in label_of)
-    if unknown:
-        raise InputError(f"{path} has no synset for {len(unknown)} images, the first is {unknown[0]}")
-    return [label_of[rows[pathlib.PurePosixPath(name).stem]] for name in files]
-
-
-def _devkit_labels(path: pathlib.Path, files: list[str], label_of: dict[str, int]) -> list[int]:
-    """Label by the devkit: line i is the ILSVRC2012_ID (1…1000) of ILSVRC2012_val_{i:08}; meta.mat names its synset."""
-    lines = path.read_text(encoding="ascii", errors="replace").split()
-    meta = path.with_name("meta.mat")
-    if not meta.is_file():
-        raise InputError(f"{path} needs the devkit's meta.mat beside it, which says which synset an ILSVRC2012_ID is")
-    synset_of = _devkit_synsets(meta)
-    labels, bad = [], []
-    for name in files:
-        match = re.search(r"ILSVRC2012_val_(\d{8})\.", name)
-        number = int(match[1]) if match else 0
-        line = lines[number - 1] if 1 <= number <= len(lines) else ""
-        label = label_of.get(synset_of.get(int(line), "")) if line.isdigit() else None
-        if label is None:
-            bad.append(name)
-        else:
-            labels.append(label)
-    if bad:
-        raise InputError(f"{path} ({len(lines)} lines) has no valid label for {len(bad)} images, the first is {bad[0]}")
-    return labels
-
-
-def _devkit_synsets(meta: pathlib.Path) -> dict[int, str]:
-    """Read ILSVRC2012_ID → WordNet ID from the devkit's meta.mat."""
-    try:
-        from scipy.io import loadmat  # only this layout needs it
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise MissingError("reading the devkit's meta.mat needs scipy; pip install scipy") from error
-    try:
-        synsets = loadmat(meta, squeeze_me=True, struct_as_record=True)["synsets"]
-        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
-    except (MatReadError, ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(f"{meta} is not the devkit's meta.mat: {error}") from error
 
 
 def _is_timm_dataset(dataset: str) -> bool:
-    return bool(re.match(r"(hfds|hfids|tfds|wds|torch)/", dataset)) or (
-        dataset.endswith(".tar") and pathlib.Path(dataset).is_file()
-    )
+    if re.match(r"(hfds|hfids|tfds|wds|torch)/", dataset):
+        return True
+    try:
+        return dataset.endswith(".tar") and pathlib.Path(dataset).is_file()
+    except OSError:
+        return False
 
 
 def _timm_source(dataset: str, split: str, policy: DecodePolicy) -> ImageSource:

@@ -48,4 +48,4 @@ def read_real_labels(path: pathlib.Path, source: ImageSource) -> list[list[int]]
 
 
 def _is_label_list(labels: object) -> bool:
-    return isinstance(labels, list) and all(isinstance(label, int) and 0 <= label < 1000 for label in labels)
+    return isinstance(labels, list) and all(type(label) is int and 0 <= label < 1000 for label in labels)

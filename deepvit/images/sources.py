@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Protocol
 
+from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 
@@ -43,7 +44,7 @@ class FolderSource:
         return len(self.files)
 
     def name(self, index: int) -> str:
-        return self.files[index][0]
+        return printable(self.files[index][0])
 
     def fingerprint(self, index: int) -> str:
         name, label = self.files[index]
@@ -82,6 +83,11 @@ class Subset:
         return self.source.read(self.indices[index])
 
 
+def printable(name: str) -> str:
+    """Return a name as a terminal and a report can show it: in escapes where it has control characters or no UTF-8."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+
+
 def spread(source: ImageSource, limit: int | None) -> ImageSource:
     """Return `limit` images evenly spread over the source, hence over its classes; all where None or more."""
     if limit is None or limit >= len(source):
@@ -118,5 +124,5 @@ def read_image_sha256(source: ImageSource, index: int) -> bytes:
     """Return `image_sha256` of an image as it is now, empty where it cannot be read."""
     try:
         return image_sha256(*source.read(index))
-    except OSError:
+    except (OSError, InputError, MemoryError):
         return b""
