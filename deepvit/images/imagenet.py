@@ -99,8 +99,8 @@ def _refuse_other_splits(folder: pathlib.Path, files: Sequence[str], split: str)
     if found:
         names = first_of([f"{printable(name)}/" for name in sorted(found)], 5)
         raise InputError(
-            f"{printable(str(folder))} has {names} but no {split}/; expected {split}/<synset>/*.JPEG, in small letters; "
-            "to take the images of another folder, name that folder"
+            f"{printable(str(folder))} has {names} but no {split}/; expected {split}/<synset>/*.JPEG, in small letters;"
+            " or name the folder itself whose images are meant"
         )
 
 

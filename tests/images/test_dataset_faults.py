@@ -13,9 +13,11 @@ from deepvit.images.imagenet import DEVKIT_TRUTH, KAGGLE_TRUTH, has_split, open_
 from deepvit.images.real_labels import read_real_labels
 from deepvit.images.sources import FolderSource, fingerprint_sha256, image_sha256, list_sha256, read_image_sha256
 from deepvit.runtime.errors import InputError
-from tests.images.test_imagenet import SYNSETS, TINY
+from deepvit.runtime.preprocess import Preprocessing
 from tests.places import ROOT
 
+TINY = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
+SYNSETS = ("n01440764", "n01443537", "n15075141")  # labels 0, 1 and 999
 LONG = "a/" * 2500 + "a"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from .database import open_database, sqlite_error
+from ..database import open_database, sqlite_error
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 TABLE = "CREATE TABLE blocks (number INTEGER PRIMARY KEY, images BLOB, arrays BLOB, sha256 BLOB)"

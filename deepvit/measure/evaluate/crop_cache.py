@@ -27,8 +27,8 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.preprocess import Crop, Preprocessing
 
+from ..database import move_aside, open_database, sqlite_error
 from .blocks import Block, block_of, block_range, decoded_blocks, readers
-from .database import move_aside, open_database, sqlite_error
 
 logger = logging.getLogger(__name__)
 CROPS, ROWS = "crops.u8", "rows.sqlite"

@@ -14,9 +14,9 @@ from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import cache_folder
 
+from ..database import remove_database
 from ..models import Contestant
 from .crop_cache import crops_key
-from .database import remove_database
 from .options import EvaluationOptions, Keeping
 
 logger = logging.getLogger(__name__)
