@@ -68,14 +68,17 @@ def count_pairs(
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """Return Wilson's 95% interval of a proportion, in percent.
+    """Return Wilson's 95% interval of a proportion, in percent; where all or none succeed it ends at 100 or 0 exactly.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
     p, z2 = successes / trials, Z_95**2
     centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z_95 * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
-    return Interval(low=100 * max(0.0, centre - half), high=100 * min(1.0, centre + half))
+    return Interval(
+        low=0.0 if successes == 0 else 100 * (centre - half),
+        high=100.0 if successes == trials else 100 * (centre + half),
+    )
 
 
 def drop_interval(counts: PairedCounts) -> Interval:

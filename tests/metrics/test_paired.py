@@ -45,3 +45,9 @@ def test_counts_of_logits():
     assert counts.agreement == 40.0
     assert count_pairs(got, reference, None) == PairedCounts(5, 2)
     assert count_pairs(got, reference, None).drop is None
+
+
+def test_an_interval_ends_exactly_where_all_or_none_succeed():
+    for trials in (*range(1, 700), 10_000, 50_000):
+        assert wilson_interval(trials, trials).high == 100
+        assert wilson_interval(0, trials).low == 0

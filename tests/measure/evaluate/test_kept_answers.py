@@ -1,7 +1,10 @@
 """What is kept of an evaluation gives the true figures, or is found anew: crops, the reference's logits, the journal."""
 
+import fcntl
+import io
 import os
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from deepvit.images.imagenet import open_dataset
 from deepvit.measure.evaluate.evaluator import Evaluator
 from deepvit.measure.evaluate.options import EvaluationOptions, Keeping
 from deepvit.measure.evaluate.run_files import options_with_files
+from deepvit.runtime.errors import InputError
 from tests.doubles.evaluation_stub import CLASSES, TIMES, contestant
 
 SIDE = 40  # of images, so that what tells them apart lies thousands of bytes from either end of the file
@@ -159,3 +163,107 @@ def _noting(runs, run):
         run(evaluator, numbers, *others)
 
     return noted
+
+
+def _tables(cache, pattern):
+    (path,) = cache.glob(pattern)
+    connection = sqlite3.connect(path)
+    yield connection
+    connection.commit()
+    connection.close()
+
+
+def _forged(cache, pattern):
+    """Give two blocks wrong answers, whatever they keep, and a third garbage."""
+    for connection in _tables(cache, pattern):
+        for number, content in connection.execute("SELECT number, arrays FROM blocks LIMIT 2").fetchall():
+            arrays = dict(np.load(io.BytesIO(content)))
+            forged = {name: np.roll(each, 1, -1) if each.ndim == 2 else each for name, each in arrays.items()}
+            stream = io.BytesIO()
+            np.savez(stream, **forged)
+            connection.execute("UPDATE blocks SET arrays = ? WHERE number = ?", (stream.getvalue(), number))
+        connection.execute("UPDATE blocks SET arrays = ? WHERE number = 2", (b"PK\3\4garbage",))
+
+
+def test_a_forged_journal_is_not_believed(dataset, cache, caplog):
+    expected = _run(dataset)
+    _interrupted(dataset)
+    _forged(cache, "run-*.sqlite")
+    assert _run(dataset, resume=True) == expected
+    assert "3 blocks of this evaluation were damaged" in caplog.text
+
+
+def test_forged_logits_are_not_believed(dataset, cache, caplog):
+    reference = contestant("r", noise=0.5)
+    expected = _run(dataset, reference)
+    _forged(cache, "logits-*.sqlite")
+    assert _run(dataset, reference) == expected
+    assert "3 blocks of kept logits of r were damaged" in caplog.text
+
+
+def test_blocks_that_the_list_has_not_are_passed_over(dataset, cache):
+    expected = _run(dataset)
+    _interrupted(dataset)
+    for connection in _tables(cache, "run-*.sqlite"):
+        for number in (-1, 5, 10**15):
+            connection.execute(
+                "INSERT INTO blocks SELECT ?, images, arrays, sha256 FROM blocks WHERE number = 0", [number]
+            )
+    assert _run(dataset, resume=True) == expected
+
+
+def _garbage(path):
+    path.write_bytes(b"no database" * 1000)
+
+
+@pytest.mark.parametrize("damage", [_garbage, _truncated, _a_folder])
+@pytest.mark.parametrize("pattern", ["run-*.sqlite", "logits-*.sqlite", "crops/*/rows.sqlite"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_damaged_databases_are_begun_anew(dataset, cache, damage, pattern, resume, caplog):
+    reference = contestant("r", noise=0.5)
+    expected = _run(dataset, reference, crops=True)
+    _interrupted(dataset, reference=reference, crops=True)
+    (path,) = cache.glob(pattern)
+    damage(path)
+    assert _run(dataset, reference, resume=resume, crops=True) == expected
+    if resume or "run-" not in pattern:  # else it is not read
+        assert "is found anew" in caplog.text
+    assert _run(dataset, reference, crops=True) == expected
+
+
+def test_a_journal_that_is_damaged_while_it_is_written(dataset, cache):
+    evaluator = Evaluator(
+        [contestant()], open_dataset(str(dataset), CLASSES), EvaluationOptions(batch_size=7, workers=0)
+    )
+    evaluator.run(evaluator.missing()[1:])
+    with pytest.raises(InputError, match="1 of 5 blocks were lost or damaged while the evaluation ran"):
+        evaluator.results("d")
+
+
+def test_a_lock_that_was_removed_meanwhile_is_no_lock(dataset, cache, monkeypatch):
+    lock, others = fcntl.flock, []
+
+    def flock(file, how):
+        lock(file, how)
+        if not others:  # its holder ends and removes it, and another takes a new one of the same name
+            (path,) = cache.glob("run-*.lock")
+            path.unlink()
+            others.append(path.open("w"))
+            lock(others[0], how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match="the same evaluation is running"):
+        _run(dataset)
+    others[0].close()
+    assert _run(dataset)["top1"] == 100
+
+
+def test_a_folder_at_the_place_of_the_lock(dataset, cache):
+    _interrupted(dataset)
+    source = open_dataset(str(dataset), CLASSES)
+    with options_with_files(EvaluationOptions(), [contestant()], None, source, Keeping()) as options:
+        lock = options.journal.with_suffix(".lock")
+        assert lock.is_file()
+    lock.mkdir()
+    with options_with_files(EvaluationOptions(), [contestant()], None, source, Keeping()):
+        assert lock.is_file()
