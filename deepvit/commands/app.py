@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 wrong usage or input; 3 som
 70 an error of ours; 130 interrupted.
 """
 
+import errno
 import logging
 import sys
 import warnings
@@ -99,4 +100,6 @@ def _line_and_code(error: BaseException) -> tuple[str, int]:
     code = getattr(error, "exit_code", None)  # what the packages refuse knows its own
     if code is not None:
         return str(error), code
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # whichever option it came from
+        return f"a path is too long: {str(error.filename)[:60]}…; expected one that exists", InputError.exit_code
     return f"internal: {type(error).__name__}: {error}; run it again with --debug and report it", EXIT_INTERNAL

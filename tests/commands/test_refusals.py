@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands.command_line import refused_here
+from tests.commands.command_line import refused_here, run_here
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,33 @@ from tests.commands.command_line import refused_here
 )
 def test_wrong_usage(arguments, expected, capsys):
     assert expected in refused_here(2, arguments, capsys)
+
+
+LONG = "a/" * 2500 + "a"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["eval", "digits_cnn", "--imagenet", LONG],
+        ["eval", "digits_cnn", "--imagenet", LONG + ".tar"],
+        ["eval", LONG, "--imagenet", "."],
+        ["eval", "a" * 5000, "--imagenet", "."],
+        ["eval", "digits_cnn", "--imagenet", ".", "--json", LONG],
+        ["compare", LONG],
+        ["compare", "digits_cnn", "--images", LONG],
+        ["report", LONG],
+        ["bench", LONG],
+        ["inspect", LONG],
+        ["export", "digits_cnn", "--pretrained", "--int8", "--imagenet", LONG],
+        ["export", "digits_cnn", "--checkpoint", LONG],
+        ["export", "digits_cnn", "--output", LONG],
+    ],
+    ids=lambda arguments: " ".join(each[:12] for each in arguments),
+)
+def test_a_path_of_five_thousand_characters(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_here(arguments) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "internal" not in last

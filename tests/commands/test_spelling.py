@@ -6,7 +6,7 @@ import pytest
 
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.commands.terminal.progress import LineFormatter
-from deepvit.commands.terminal.spelling import program, spelled
+from deepvit.commands.terminal.spelling import program, shown, spelled
 from deepvit.runtime.errors import InputError
 
 TEXT = "‹calibration_images› 0 with ‹deepvit› export ‹fp8›; ‹A›, ‹› and a‹ are nobody's"
@@ -31,3 +31,11 @@ def test_the_library_names_parameters():
         QuantizationOptions(images=0)
     assert str(refused.value) == "‹calibration_images› 0: expected 1 to 100000"
     assert spelled(str(refused.value)) == "--calibration-images 0: expected 1 to 100000"
+
+
+def test_what_would_steer_a_terminal_is_shown_in_escapes():
+    assert shown("a\x1b]0;title\x07\r\x9b2J\u202eb\udcff") == r"a\x1b]0;title\x07\r\x9b2J\u202eb\udcff"
+    plain = "‹A› é × 中 👩\u200d🚀\tb\nc"
+    assert shown(plain) == plain
+    record = logging.LogRecord("a", logging.WARNING, "", 1, "left out: %s", ("\x1b[2J",), None)
+    assert LineFormatter().format(record) == r"left out: \x1b[2J"

@@ -10,7 +10,7 @@ import rich.console
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import replaced, write_error
 
-from .spelling import program, spelled
+from .spelling import program, shown, spelled
 
 
 class _Out(rich.console.Console):
@@ -18,7 +18,7 @@ class _Out(rich.console.Console):
 
     def print(self, *objects: Any, **style: Any) -> None:
         """Print lines and tables."""
-        super().print(*(spelled(each) if isinstance(each, str) else each for each in objects), **style)
+        super().print(*(shown(each) if isinstance(each, str) else each for each in objects), **style)
 
 
 out = _Out(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)

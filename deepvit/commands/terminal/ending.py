@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from .signals import EXIT_INTERRUPTED, deafen, heard
-from .spelling import spelled
+from .spelling import shown
 
 EXIT_MISSING = 3
 NO_MEMORY = (  # what libraries say when they get none, in lower case
@@ -27,7 +27,7 @@ NO_MEMORY = (  # what libraries say when they get none, in lower case
 def fail(message: str, code: int, *, as_json: bool) -> NoReturn:
     """Say in one line why, and exit."""
     deafen()
-    line = " ".join(spelled(message).split())
+    line = " ".join(shown(message).split())
     if as_json:
         content = {"event": "error", "time": round(time.time(), 3), "message": line, "exit_code": code}
         line = json.dumps(content)

@@ -12,7 +12,7 @@ import rich.console
 
 from deepvit.progress import Advance, Progress
 
-from .spelling import spelled
+from .spelling import shown, spelled
 
 LINE_EVERY_S = 10.0  # plain lines about progress come no more often
 JSON_EVERY_S = 1.0
@@ -53,14 +53,14 @@ def note(text: str) -> None:
     if is_json():
         event("note", message=spelled(text))
     else:
-        err.print(spelled(text))
+        err.print(shown(text))
 
 
 class LineFormatter(logging.Formatter):
     """Warnings of the packages as lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return spelled(record.getMessage())
+        return shown(record.getMessage())
 
 
 class JsonHandler(logging.Handler):

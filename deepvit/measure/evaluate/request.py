@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from deepvit.images.decode import default_workers
 from deepvit.images.imagenet import open_dataset
 from deepvit.images.real_labels import read_real_labels
-from deepvit.images.sources import ImageSource, spread
+from deepvit.images.sources import ImageSource, printable, spread
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 
@@ -89,7 +89,7 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
             run_shards(evaluator, opener, request.shards, progress)
         else:
             evaluator.run(missing, progress)
-        results = evaluator.results(request.dataset, real)
+        results = evaluator.results(printable(request.dataset), real)
         evaluator.close()
     return results
 
