@@ -2,10 +2,13 @@
 
 import io
 import pathlib
+import threading
 from typing import Any
 
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import FILES, DecodePolicy, image_faults
+
+from .sources import printable
 
 
 class TimmSource:
@@ -21,6 +24,7 @@ class TimmSource:
     def __init__(self, dataset: str, split: str, policy: DecodePolicy = FILES) -> None:
         self.dataset, self.split, self.policy = dataset, split, policy
         self._opened: Any = None
+        self._one_at_a_time = threading.Lock()  # a tar file has one place to read from
         reader = self._reader()
         if not hasattr(reader, "__getitem__"):
             raise InputError(
@@ -31,7 +35,10 @@ class TimmSource:
             raise InputError(f"dataset {dataset} has no images in its {split} split")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_one_at_a_time"} | {"_opened": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _one_at_a_time=threading.Lock())
 
     def _reader(self) -> Any:
         if self._opened is None:
@@ -55,7 +62,7 @@ class TimmSource:
 
     def name(self, index: int) -> str:
         reader = self._reader()
-        return str(reader.filename(index)) if hasattr(reader, "filename") else f"{self.dataset}#{index}"
+        return printable(str(reader.filename(index)) if hasattr(reader, "filename") else f"{self.dataset}#{index}")
 
     def fingerprint(self, index: int) -> str:  # noqa: ARG002 - one file holds all
         """Return that of the whole tar file; other datasets are taken to stay as they are."""
@@ -66,9 +73,8 @@ class TimmSource:
         return f"{status.st_size}:{status.st_mtime_ns}"
 
     def read(self, index: int) -> tuple[bytes, int | None]:
-        reader = self._reader()
-        with image_faults(self.policy):
-            image, label = reader[index]
+        with self._one_at_a_time, image_faults(self.policy):
+            image, label = self._reader()[index]
             if hasattr(image, "read"):
                 return image.read(), int(label)
             self.policy.require(*image.size)

@@ -1,9 +1,12 @@
 """Data sets that are not what they seem are refused by name: other splits, folders without an order, damaged lists."""
 
+import io
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
+import tarfile
 
 import pytest
 from PIL import Image
@@ -12,6 +15,7 @@ from deepvit.images.decode import decode_images
 from deepvit.images.imagenet import DEVKIT_TRUTH, KAGGLE_TRUTH, has_split, open_dataset, open_images
 from deepvit.images.real_labels import read_real_labels
 from deepvit.images.sources import FolderSource, fingerprint_sha256, image_sha256, list_sha256, read_image_sha256
+from deepvit.measure.evaluate.blocks import readers
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 from tests.places import ROOT
@@ -229,3 +233,24 @@ def test_real_labels_that_are_no_numbers(tmp_path):
 def test_an_image_is_its_content_and_its_label(tmp_path):
     assert image_sha256(b"a", 1) == image_sha256(b"a", 1)
     assert len({image_sha256(b"a", 1), image_sha256(b"b", 1), image_sha256(b"a", 2), image_sha256(b"a", None)}) == 4
+
+
+def test_a_tar_file_is_read_in_threads_as_it_is_by_one(tmp_path):
+    with tarfile.open(tmp_path / "val.tar", "w") as archive:
+        for place in range(200):
+            content = bytes([place]) * 3000
+            member = tarfile.TarInfo(f"{place % 2}/{place:03}.jpg")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    source = open_dataset(str(tmp_path / "val.tar"), 2)
+    alone = [source.read(place) for place in range(200)]
+    assert {label for _, label in alone} == {0, 1}
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with readers(8) as pool:
+            assert list(pool.map(source.read, range(200))) == alone
+    finally:
+        sys.setswitchinterval(switching)
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy.read(7) == alone[7]
