@@ -173,6 +173,7 @@ def _manifest(
     is_uint8 = options.input_form is InputForm.UINT8
     dynamic: int | str = onnx_graph.BATCH if batch.min != batch.max else batch.max
     return Manifest(
+        schema=1,
         variant=loaded.variant.name,
         classes=module.num_classes,
         weights=loaded.weights,

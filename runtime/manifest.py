@@ -1,6 +1,7 @@
 """manifest.json: what an artifact is, as one validated record that Python, C++ and Triton read."""
 
 import enum
+import json
 import pathlib
 from typing import Annotated, Any, Literal
 
@@ -13,8 +14,15 @@ from .preprocess import Crop, Preprocessing, model_input
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
-PositiveInt = Annotated[int, pydantic.Field(ge=1)]
-Count = Annotated[int, pydantic.Field(ge=0)]
+LARGEST_INT = 2**63 - 1  # what C++ counts with
+PositiveInt = Annotated[int, pydantic.Field(ge=1, le=LARGEST_INT)]
+Count = Annotated[int, pydantic.Field(ge=0, le=LARGEST_INT)]
+# These bound what a hostile manifest makes its readers allocate.
+Classes = Annotated[int, pydantic.Field(ge=1, le=1_000_000)]
+BatchSize = Annotated[int, pydantic.Field(ge=1, le=65_536)]
+Dimension = Annotated[int, pydantic.Field(ge=1, le=2**31 - 1)]
+MOST_CHANNELS = 1024
+GOLDEN_LOGITS = 64  # how many of the golden image's logits a manifest keeps at most
 FAULTS_SHOWN = 5
 
 
@@ -98,14 +106,14 @@ class Weights(_Record):
     source: Literal["checkpoint", "random"]
     sha256: Sha256
     entry: str | None = None  # which entry of the checkpoint: state_dict_ema, state_dict, …
-    seed: int | None = None  # of random weights
+    seed: Annotated[int, pydantic.Field(ge=-LARGEST_INT, le=LARGEST_INT)] | None = None  # of random weights
 
 
 class Tensor(_Record):
     """One graph input or output; a string in `shape` is a dynamic dimension."""
 
     name: str
-    shape: tuple[PositiveInt | str, ...]
+    shape: tuple[Dimension | str, ...]
     dtype: Literal["float32", "uint8"]
 
     @property
@@ -118,9 +126,9 @@ class Tensor(_Record):
 class BatchRange(_Record):
     """Batch sizes that the artifact takes, and the one that engines are tuned for."""
 
-    min: PositiveInt
-    opt: PositiveInt
-    max: PositiveInt
+    min: BatchSize
+    opt: BatchSize
+    max: BatchSize
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> "BatchRange":
@@ -139,7 +147,7 @@ class FoldRecord(_Record):
     """One exact rewrite: in how many modules, and the largest entries that it wrote."""
 
     name: str
-    applied: int
+    applied: Count
     max_abs_weight: float
     max_abs_bias: float
 
@@ -200,9 +208,9 @@ class Calibration(_Record):
     ranges_sha256: Sha256
     grid: Grid
     split: Split
-    seed: int
+    seed: Annotated[int, pydantic.Field(ge=-LARGEST_INT, le=LARGEST_INT)]
     replaced: tuple[str, ...] = ()  # images that could not be decoded
-    rescaled: int = 0  # sites where activations were rescaled into weights
+    rescaled: Count = 0  # sites where activations were rescaled into weights
     weight_only: bool = False
     attention: bool = False
     budget: str | None = None  # "max-drop 0.3"
@@ -221,9 +229,9 @@ class HardwareCompatibility(enum.Enum):
 class Census(_Record):
     """How many layers of which type and data type: "MATRIX_MULTIPLY HALF": 225."""
 
-    network: dict[str, int]  # as parsed, before the build
-    engine: dict[str, int] | None = None  # as built, by the engine inspector; None where no GPU could load it
-    gemms_attributed: int | None = None  # how many of the network's GEMMs and convolutions the inspector names
+    network: dict[str, Count]  # as parsed, before the build
+    engine: dict[str, Count] | None = None  # as built, by the engine inspector; None where no GPU could load it
+    gemms_attributed: Count | None = None  # how many of the network's GEMMs and convolutions the inspector names
 
 
 class BuildLimits(_Partial):
@@ -238,8 +246,8 @@ class Engine(_Record):
 
     file: FileName
     backend: Backend
-    version: Annotated[str, pydantic.Field(pattern=r"^[0-9]+(\.[0-9]+)+")]
-    compute_capability: Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.[0-9](,[0-9]+\.[0-9])*$")]
+    version: Annotated[str, pydantic.Field(pattern=r"^[0-9]+(\.[0-9]+)+", max_length=100)]
+    compute_capability: Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.[0-9](,[0-9]+\.[0-9])*$", max_length=100)]
     gpu: str | None  # the GPU that it was tuned on; None where it was built without one
     driver: str | None
     profile: BatchRange
@@ -248,6 +256,16 @@ class Engine(_Record):
     version_compatible: bool = False  # loads in later TensorRT versions of the same major, by host code in the plan
     weight_stripped: bool = False  # its weights come from model.onnx when it is loaded
     options: BuildLimits = BuildLimits()
+
+
+class GoldenAnswer(_Record):
+    """What the graph answered at export for `runtime.preprocess.golden_image`: any session of it must come close.
+
+    Computed in ONNX Runtime on the CPU with every tensor rounded to its declared type.
+    """
+
+    logits: Annotated[tuple[float, ...], pydantic.Field(min_length=1, max_length=GOLDEN_LOGITS)]  # of the first classes
+    sqnr_db: float  # how close
 
 
 class FileRecord(_Record):
@@ -261,9 +279,9 @@ class Manifest(_Record):
     """manifest.json, schema 1."""
 
     # `schema` itself is taken by pydantic; the JSON says "schema".
-    schema_version: Annotated[Literal[1], pydantic.Field(alias="schema")] = 1
+    schema_version: Annotated[int, pydantic.Field(alias="schema", ge=1, le=1)]
     variant: str
-    classes: PositiveInt
+    classes: Classes
     weights: Weights
     precision: Precision
     input: Tensor
@@ -272,12 +290,43 @@ class Manifest(_Record):
     preprocess: Preprocessing
     folds: tuple[FoldRecord, ...]
     graph: GraphForm = GraphForm()
-    parity: tuple[ParityStage, ...]
+    parity: Annotated[tuple[ParityStage, ...], pydantic.Field(min_length=1)]
     largest_activation: dict[str, float] = {}  # of fp16 and bf16 graphs: tensor → max |x| on the parity images
     calibration: Calibration | None = None
     engines: tuple[Engine, ...] = ()
     files: dict[FileName, FileRecord]
     tools: dict[str, str]
+    golden: GoldenAnswer | None = None  # None: exported before there was one
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        """What the parts say of one another."""
+        faults = [fault for fault in (self._input_fault(), self._output_fault()) if fault]
+        if "model.onnx" not in self.files:
+            faults.append("files has no model.onnx")
+        if self.golden is not None and len(self.golden.logits) != min(self.classes, GOLDEN_LOGITS):
+            faults.append(f"golden has {len(self.golden.logits)} logits, expected {min(self.classes, GOLDEN_LOGITS)}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _input_fault(self) -> str:
+        crop, shape, is_pixels = self.preprocess.crop, self.input.shape, self.preprocess.layout == "NHWC"
+        channels = shape[1] if len(shape) == 4 and not is_pixels else 3
+        expected = (crop, crop, 3) if is_pixels else (channels, crop, crop)
+        if shape[1:] != expected or self.input.dtype != ("uint8" if is_pixels else "float32"):
+            return f"input is {self.input.dtype} {shape}, which is not what preprocess makes: {crop} × {crop} pixels"
+        if not isinstance(channels, int) or channels > MOST_CHANNELS:
+            return f"input has {channels} channels, expected a number up to {MOST_CHANNELS}"
+        if isinstance(shape[0], int) and (self.batch.min, self.batch.max) != (shape[0], shape[0]):
+            return f"input is of {shape[0]} images, batch is {self.batch}"
+        return ""
+
+    def _output_fault(self) -> str:
+        expected = (self.input.shape[0] if self.input.shape else "batch", self.classes)
+        if self.output.shape == expected and self.output.dtype == "float32":
+            return ""
+        return f"output is {self.output.dtype} {self.output.shape}, expected float32 {expected}"
 
     @property
     def has_random_weights(self) -> bool:
@@ -296,9 +345,25 @@ class Manifest(_Record):
 
 
 def parse_manifest(path: pathlib.Path, text: bytes) -> Manifest:
-    """Parse manifest.json, all of its faults as one InputError."""
+    """Parse manifest.json, all of its faults as one InputError.
+
+    Nothing is converted, since C++ would not: true is no 1, "44" and 44.0 are no 44. The C++ runtime has the same rules
+    (cpp/src/artifact/schema.cpp); cpp/tests/data/manifest_cases.json holds both to them.
+    """
     try:
-        return Manifest.model_validate_json(text)
+        json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        return Manifest.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         shown = first_of(validation_faults(error), FAULTS_SHOWN, "; ")
         raise InputError(f"{path} is not a valid manifest (schema 1): {shown}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a valid manifest (schema 1): {error}; export again") from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice in an object: who reads it may take the first or the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)} stands there twice")
+    return found

@@ -5,7 +5,6 @@ It gives the bytes of timm's evaluation transform (`timm.data.transforms_factory
 Pillow's own conversion would clip everything above 255 to white. EXIF orientation is ignored, as timm does.
 """
 
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -26,12 +25,21 @@ INTERPOLATIONS = {
 }
 # Images that are normalised at once: few enough to stay in a CPU's cache, enough to let other threads work meanwhile.
 IMAGES_AT_ONCE = 4
+# Outside these, 1 / std or a pixel's value leaves float32, or nearly.
+LEAST_STD = 1e-6
+LARGEST_STATISTIC = 1e6
 Channels = Annotated[tuple[float, float, float], pydantic.Field(description="red, green, blue; of pixels in [0, 1]")]
 
 
+def _bounded(mean: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not all(abs(value) <= LARGEST_STATISTIC for value in mean):  # false for NaN
+        raise ValueError(f"mean must be within ±{LARGEST_STATISTIC:g}, got {mean}")
+    return mean
+
+
 def _positive(std: tuple[float, float, float]) -> tuple[float, float, float]:
-    if not all(value > 0 and math.isfinite(value) for value in std):
-        raise ValueError(f"std must be positive, got {std}")
+    if not all(LEAST_STD <= value <= LARGEST_STATISTIC for value in std):
+        raise ValueError(f"std must be positive, from {LEAST_STD:g} to {LARGEST_STATISTIC:g}, got {std}")
     return std
 
 
@@ -43,7 +51,7 @@ class Preprocessing(pydantic.BaseModel):
     resize: Annotated[int, pydantic.Field(ge=1, le=16384)]  # the shorter side, in pixels
     crop: Annotated[int, pydantic.Field(ge=1, le=16384)]  # side of the centred square, in pixels
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
-    mean: Channels
+    mean: Annotated[Channels, pydantic.AfterValidator(_bounded)]
     std: Annotated[Channels, pydantic.AfterValidator(_positive)]
     layout: Literal["NCHW", "NHWC"]  # NCHW: float32, normalised; NHWC: uint8 crops, normalised inside the graph
     color: Literal["RGB"] = "RGB"

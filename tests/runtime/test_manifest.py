@@ -1,0 +1,54 @@
+"""The manifest: what is valid, by the table that C++ is held to as well; what earlier versions wrote; one line of fault."""
+
+import copy
+import json
+import pathlib
+
+import pytest
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import parse_manifest
+from tests.places import ROOT
+
+TABLE = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "manifest_cases.json").read_text())
+
+
+def _parent(manifest, pointer):
+    """Return what holds the place of a JSON pointer, and the key there."""
+    *parts, last = pointer.split("/")[1:]
+    for part in parts:
+        manifest = manifest[int(part) if isinstance(manifest, list) else part]
+    return manifest, int(last) if isinstance(manifest, list) else last
+
+
+def _text(case):
+    if "raw" in case:
+        return case["raw"] * case.get("times", 1)
+    manifest = copy.deepcopy(TABLE["manifest"])
+    for pointer, value in case.get("set", {}).items():
+        holder, key = _parent(manifest, pointer)
+        holder[key] = value
+    for pointer in case.get("remove", []):
+        holder, key = _parent(manifest, pointer)
+        del holder[key]
+    text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    before, after = case.get("text", ("", ""))
+    assert before in text
+    return text.replace(before, after, 1)
+
+
+@pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: case["name"])
+def test_every_case_of_the_table(case):
+    text = _text(case).encode()
+    if case["accepted"]:
+        manifest = parse_manifest(pathlib.Path("manifest.json"), text)
+        assert parse_manifest(pathlib.Path("manifest.json"), manifest.to_json().encode()) == manifest
+        return
+    with pytest.raises(InputError, match="^manifest.json is not a valid manifest") as caught:
+        parse_manifest(pathlib.Path("manifest.json"), text)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_table_has_enough_of_both():
+    accepted = [case["accepted"] for case in TABLE["cases"]]
+    assert (accepted.count(True), accepted.count(False)) >= (15, 100)
