@@ -1,8 +1,11 @@
 """The export: model → folds → graph → precision → parity ladder → artifact, each step proved against the last."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import logging
+
+import onnx
 
 from deepvit.calibration.ranges import RANGES
 from deepvit.images.samples import default_images, parity_crops
@@ -15,9 +18,13 @@ from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.manifest import (
+    GOLDEN_LOGITS,
+    GOLDEN_SQNR_DB,
     FileRecord,
     FoldRecord,
+    GoldenAnswer,
     GraphForm,
+    Identity,
     InputForm,
     Manifest,
     ParityStage,
@@ -83,8 +90,12 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
         if graph.calibration is not None:
             (staging / RANGES).write_bytes(graph.ranges_text)
+        identity = _identity(loaded, options.graph)
+        onnx_graph.identify(model, identity)
         (staging / artifacts.MODEL).write_bytes(onnx_graph.to_bytes(model))
-        manifest = _manifest(loaded, options.graph, source.folds, graph, proof, artifacts.record_files(staging))
+        golden = golden_answer(identity, model)
+        files = artifacts.record_files(staging)
+        manifest = _manifest(loaded, options.graph, identity, source.folds, graph, proof, golden, files)
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(folder)
 
@@ -159,20 +170,11 @@ def _largest(activations: dict[str, float], count: int) -> dict[str, float]:
     return dict(sorted(activations.items(), key=lambda item: (-item[1], item[0]))[:count])
 
 
-def _manifest(
-    loaded: LoadedModel,
-    options: GraphOptions,
-    folds: tuple[FoldReport, ...],
-    graph: TypedGraph,
-    proof: _Proof,
-    files: dict[str, FileRecord],
-) -> Manifest:
-    module, spec, batch = loaded.module, options.spec, options.batch
-    counts = onnx_graph.count_gemms(graph.model)
-    size = module.img_size
+def _identity(loaded: LoadedModel, options: GraphOptions) -> Identity:
+    module, batch, size = loaded.module, options.batch, loaded.module.img_size
     is_uint8 = options.input_form is InputForm.UINT8
     dynamic: int | str = onnx_graph.BATCH if batch.min != batch.max else batch.max
-    return Manifest(
+    return Identity(
         schema=1,
         variant=loaded.variant.name,
         classes=module.num_classes,
@@ -184,14 +186,45 @@ def _manifest(
             dtype="uint8" if is_uint8 else "float32",
         ),
         output=Tensor(name=onnx_graph.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
-        batch=batch,
-        preprocess=graph_preprocessing(loaded, spec.input_form),
+        preprocess=graph_preprocessing(loaded, options.spec.input_form),
+    )
+
+
+def golden_answer(identity: Identity, model: onnx.ModelProto) -> GoldenAnswer:
+    """Return what the finished graph answers for the golden image.
+
+    Raises:
+        OutOfBoundsError: Logits that are not finite.
+    """
+    images = identity.golden_input
+    logits = graph_logits(model, images, "the finished graph, of the golden image,")[0, :GOLDEN_LOGITS]
+    return GoldenAnswer(
+        input_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
+        logits=tuple(float(f"{logit:.9g}") for logit in logits),  # nine digits tell every float32
+        sqnr_db=GOLDEN_SQNR_DB[identity.precision],
+    )
+
+
+def _manifest(
+    loaded: LoadedModel,
+    options: GraphOptions,
+    identity: Identity,
+    folds: tuple[FoldReport, ...],
+    graph: TypedGraph,
+    proof: _Proof,
+    golden: GoldenAnswer,
+    files: dict[str, FileRecord],
+) -> Manifest:
+    spec, counts = options.spec, onnx_graph.count_gemms(graph.model)
+    return Manifest(
+        **{("schema" if name == "schema_version" else name): value for name, value in identity},
+        batch=options.batch,
         folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in folds),
         graph=GraphForm(
             opset=spec.opset,
             mix=spec.mix,
             qkv=spec.qkv,
-            attention_maps=len(module.blocks) if spec.outputs is Outputs.MAPS else None,
+            attention_maps=len(loaded.module.blocks) if spec.outputs is Outputs.MAPS else None,
             gemms=counts.gemms,
             convolutions=counts.convolutions,
             quantized_gemms=counts.quantized_gemms or None,
@@ -201,6 +234,7 @@ def _manifest(
         largest_activation=_largest(proof.activations, ACTIVATIONS_KEPT),
         files=files,
         tools=_tool_versions(),
+        golden=golden,
     )
 
 

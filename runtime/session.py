@@ -1,21 +1,27 @@
 """One way to run a model, whatever runs it; one file per backend beside this one."""
 
+import contextlib
+import hashlib
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Protocol
 
+import numpy as np
+
 from .artifact import MANIFEST, MODEL, Artifact, open_artifact
-from .errors import InputError
+from .errors import InputError, first_of
 from .files import read_bounded
-from .manifest import ANY_BATCH, BatchRange, Tensor
+from .manifest import ANY_BATCH, IDENTITY, BatchRange, Tensor
 from .ort.arithmetic import Arithmetic
-from .tensors import Images, Logits
+from .tensors import Images, Logits, sqnr_db
 from .trt.fit import misfits
 from .trt.machine import this_machine
 
 logger = logging.getLogger(__name__)
 MOST_MODEL_BYTES = (2 << 30) - 1  # of any protobuf
 PLAN_SUFFIXES = (".plan", ".engine")
+DIFFERENCES_SHOWN = 3
 
 
 class Session(Protocol):
@@ -50,7 +56,7 @@ def open_session(
     allow_host_code: bool = False,
     threads: int | None = None,
 ) -> Session:
-    """Open an artifact folder, or one file of it, verified against its manifest.
+    """Open an artifact folder, or one file of it, verified against its manifest and proved on the golden image.
 
     Args:
         path: The folder, its model.onnx, or a plan in it. Of a folder, the engine that fits this machine is taken, else
@@ -81,12 +87,71 @@ def open_session(
         name = MODEL if path.is_dir() else path.name
         content, place, batch = artifact.read(name), str(artifact.folder / name), artifact.manifest.batch
     else:
+        artifact = None
         content, place, batch = read_bounded(path, MOST_MODEL_BYTES, "an ONNX model"), str(path), ANY_BATCH
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
-    return OnnxRuntimeSession(
+    session = OnnxRuntimeSession(
         content, name=place, provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=batch
     )
+    if artifact is None:
+        return session
+    with _closed_on_failure(session):
+        _require_same_graph(artifact, place, session.metadata)
+        _prove(session, artifact, place)
+    return session
+
+
+@contextlib.contextmanager
+def _closed_on_failure(session: Session) -> Iterator[None]:
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(session.close)
+        yield
+        on_failure.pop_all()
+
+
+def _require_same_graph(artifact: Artifact, place: str, metadata: dict[str, str]) -> None:
+    """Hold what the manifest says of the graph against what the graph does; neither may say nothing where one speaks.
+
+    Raises:
+        InputError: They differ.
+    """
+    manifest, said = artifact.manifest, metadata.get(IDENTITY)
+    if said is None and manifest.golden is None:  # of an earlier version
+        return
+    if said is None or manifest.golden is None:
+        silent = f"{place} does not say what it is" if said is None else f"{artifact.folder / MANIFEST} has no golden"
+        raise InputError(f"{silent}, the other of both does: they are not of one export; export again")
+    differences = manifest.differences(said)
+    if differences:
+        shown = first_of(differences, DIFFERENCES_SHOWN, "; ")
+        raise InputError(f"{place} is not what {MANIFEST} says: {shown}; export again")
+
+
+def _prove(session: Session, artifact: Artifact, place: str) -> None:
+    """Hold preprocessing and session against the golden image and logits; those that the manifest has, if any.
+
+    Raises:
+        InputError: Other preprocessing, or another model.
+        OutOfBoundsError: The logits are not finite.
+    """
+    golden = artifact.manifest.golden
+    if golden is None:
+        return
+    images = artifact.manifest.golden_input
+    if hashlib.sha256(images.tobytes()).hexdigest() != golden.input_sha256:
+        raise InputError(
+            f"{artifact.folder / MANIFEST}: preprocess makes another input of the golden image than at export: it was "
+            "changed, or Pillow resizes otherwise here; export again"
+        )
+    expected = np.asarray(golden.logits)
+    got = session.run(images)[0, : len(expected)]
+    ratio_db = sqnr_db(got, expected) if got.shape == expected.shape else float("-inf")
+    if not ratio_db >= golden.sqnr_db:
+        raise InputError(
+            f"{place} gives logits for the golden image that are {ratio_db:.1f} dB from those of the export, expected "
+            f"at least {golden.sqnr_db:.1f} dB: it is another model, or computes otherwise here; export or build again"
+        )
 
 
 def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool) -> Session:
@@ -94,7 +159,11 @@ def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: 
 
     if artifact is None and not path.is_file():
         raise InputError(f"{path} does not exist; build it: ‹deepvit› build ARTIFACT")
-    return open_plan(path, artifact, trust_unverified=trust_unverified, allow_host_code=allow_host_code)
+    session = open_plan(path, artifact, trust_unverified=trust_unverified, allow_host_code=allow_host_code)
+    if artifact is not None:
+        with _closed_on_failure(session):
+            _prove(session, artifact, str(path))
+    return session
 
 
 def engine_here(artifact: Artifact, *, allow_host_code: bool) -> str | None:

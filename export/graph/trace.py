@@ -16,7 +16,7 @@ import torch
 
 from deepvit.calibration.quantize import PRODUCT, count_quantized
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange
+from deepvit.runtime.manifest import IDENTITY, BatchRange, Identity
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter says which module a node comes from
@@ -93,6 +93,12 @@ def with_weights(model: onnx.ModelProto, module: torch.nn.Module) -> onnx.ModelP
             array = weight.float().numpy().reshape(tuple(initializer.dims))
             initializer.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
     return changed
+
+
+def identify(model: onnx.ModelProto, identity: Identity) -> None:
+    """Write into the graph's metadata what it is, and nothing else, so that a manifest can be held against it."""
+    del model.metadata_props[:]
+    model.metadata_props.add(key=IDENTITY, value=identity.metadata)
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:

@@ -51,6 +51,11 @@ class OnnxRuntimeSession:
     def description(self) -> str:
         return self._graph.description
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """See `OnnxGraph.metadata`."""
+        return self._graph.metadata
+
     def run(self, images: Images) -> Logits:
         """See `runtime.session.Session.run`."""
         check_images(images, self.input)

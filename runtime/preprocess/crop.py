@@ -28,6 +28,7 @@ IMAGES_AT_ONCE = 4
 # Outside these, 1 / std or a pixel's value leaves float32, or nearly.
 LEAST_STD = 1e-6
 LARGEST_STATISTIC = 1e6
+LARGEST_GOLDEN = 1024  # the golden image of a larger crop is that of this one
 Channels = Annotated[tuple[float, float, float], pydantic.Field(description="red, green, blue; of pixels in [0, 1]")]
 
 
@@ -140,3 +141,18 @@ def model_input(crops: Crop, preprocessing: Preprocessing, channels: int) -> npt
         np.subtract(part, mean, out=part)
         np.divide(part, std, out=part)
     return images if channels == 3 else np.ascontiguousarray(images[:, np.arange(channels) % 3])
+
+
+def golden_image(crop: int) -> Image.Image:
+    """Return the image that every artifact's session is proved on when it is opened, for crops of `crop` pixels.
+
+    It is neither square nor of the crop's size, and has slow slopes, waves as short as three pixels and hard edges,
+    each channel its own, so that another resize, crop, interpolation, mean or std moves input and logits. Integers
+    alone: C++ makes the same (cpp/src/image/golden.h).
+    """
+    side = min(crop, LARGEST_GOLDEN)
+    width, height = side + side // 2, side + side // 4
+    y, x, c = np.ogrid[:height, :width, :3]
+    slopes = 40 * (c + 1) * x // width + 20 * (3 - c) * y // height  # to 139
+    waves = ((13 + c) * x * x + (15 - 2 * c) * y * y) // side % 112
+    return Image.fromarray((slopes + waves).astype(np.uint8))

@@ -14,7 +14,7 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact, record_file
 from ..errors import InputError
 from ..files import require_room
-from ..manifest import Backend, BatchRange, Engine, Precision
+from ..manifest import GOLDEN_SQNR_DB, Backend, BatchRange, Engine, Precision
 from ..ort.arithmetic import Arithmetic
 from ..preprocess import crop_image
 from ..session import open_session
@@ -40,14 +40,6 @@ __all__ = ["TritonPythonModel"]
 '''
 REQUIRED = ("numpy", "pillow", "pydantic")
 REQUIRED_BY_PYTHON = ("ml_dtypes", "onnx", "onnxruntime")
-# How close a model must come to the golden logits, which ONNX Runtime computed on a CPU. Another model is near 0 dB.
-GOLDEN_SQNR_DB = {
-    Precision.FP32: 60.0,
-    Precision.FP16: 35.0,
-    Precision.BF16: 20.0,
-    Precision.INT8: 20.0,
-    Precision.FP8: 15.0,
-}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,8 @@ from deepvit.measure.models import SessionOptions
 from deepvit.runtime import Arithmetic
 from deepvit.runtime.artifact import MODEL, open_artifact
 from deepvit.runtime.errors import MissingError
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.manifest import GOLDEN_SQNR_DB, Precision
 from deepvit.runtime.session import open_session
-from deepvit.runtime.triton.repository import GOLDEN_SQNR_DB
 from deepvit.runtime.triton.serving.golden import Golden
 from tests.doubles.tiny_models import pixels
 

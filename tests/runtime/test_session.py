@@ -1,17 +1,21 @@
 """Sessions: splitting, shapes, providers, damaged graphs."""
 
+import json
 import random
+import shutil
 
 import numpy as np
+import onnx
 import pytest
 
 from deepvit.measure.torch_session import TorchSession
-from deepvit.runtime.artifact import MODEL
+from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session import open_session
+from tests.doubles.changed_artifact import rehash_artifact, replace_weights
 from tests.doubles.tiny_models import pixels
 
 
@@ -91,3 +95,63 @@ def test_torch_gives_what_onnx_gives(tiny_loaded, tiny_artifact, images):
     assert np.abs(session.run(images) - open_session(tiny_artifact).run(images)).max() < 0.05
     with pytest.raises(InputError):
         session.run(images[:, :2])
+
+
+@pytest.fixture
+def edited(tiny_artifact, tmp_path):
+    """A function: changes → a copy of the artifact with those in its manifest."""
+
+    def edit(change, strip=False):
+        folder = shutil.copytree(tiny_artifact, tmp_path / "edited", dirs_exist_ok=True)
+        if strip:
+            model = onnx.load(folder / MODEL)
+            del model.metadata_props[:]
+            onnx.save(model, folder / MODEL)
+        manifest = json.loads((tiny_artifact / MANIFEST).read_text())
+        change(manifest)
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        rehash_artifact(folder)
+        return folder
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda m: m["preprocess"].update(mean=[0.9] * 3, std=[0.1] * 3), "preprocess.mean is [0.9, 0.9, 0.9] by the"),
+        (lambda m: m["preprocess"].update(std=[0.5, 0.5, 0.51]), "preprocess.std"),
+        (lambda m: m["preprocess"].update(resize=m["preprocess"]["resize"] + 1), "preprocess.resize"),
+        (lambda m: m["preprocess"].update(interpolation="bilinear"), 'preprocess.interpolation is "bilinear" by the'),
+        (lambda m: m.update(classes=6, output=m["output"] | {"shape": ["batch", 6]}), "golden has 5 logits"),
+        (lambda m: m.update(precision="fp32"), 'precision is "fp32" by the manifest, "fp16" by the graph'),
+        (lambda m: m.update(variant="deepvit_32"), 'variant is "deepvit_32" by the manifest, "tiny_cnn" by the graph'),
+        (lambda m: m["weights"].update(sha256="1" * 64), "weights.sha256"),
+        (lambda m: m["weights"].update(source="checkpoint", seed=None), "weights.source"),
+        (lambda m: m["input"].update(name="pixels"), "input.name"),
+        (lambda m: m["output"].update(name="scores"), "output.name"),
+        (lambda m: m["golden"]["logits"].reverse(), "gives logits for the golden image that are"),
+        (lambda m: m["golden"].update(input_sha256="1" * 64), "preprocess makes another input of the golden image"),
+        (lambda m: m.pop("golden"), f"{MANIFEST} has no golden, the other of both does"),
+    ],
+)
+def test_a_manifest_that_is_not_the_graphs_is_refused(edited, change, named):
+    with pytest.raises(InputError) as caught:
+        open_session(edited(change))
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_that_does_not_say_what_it_is(edited, images):
+    with pytest.raises(InputError, match="model.onnx does not say what it is"):
+        open_session(edited(lambda m: None, strip=True))
+    assert open_session(edited(lambda m: m.pop("golden"), strip=True)).run(images).shape == (7, 5)  # an older artifact
+
+
+def test_another_models_weights_are_refused_by_the_golden_logits(edited):
+    folder = edited(lambda m: None)
+    open_session(folder).close()
+    replace_weights(folder / MODEL)
+    rehash_artifact(folder)
+    with pytest.raises(InputError, match=r"for the golden image that are -?[\d.]+ dB.*at least 35.0 dB"):
+        open_session(folder)

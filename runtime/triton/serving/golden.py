@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from ...tensors import Images, Logits
+from ...tensors import Images, Logits, sqnr_db
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Golden:
         """Return what is wrong with a model that gave `logits`; nothing where it gave the golden ones."""
         if logits.shape != self.logits.shape:
             return f"the model gives logits {logits.shape} for the golden image, expected {self.logits.shape}"
-        # The sums of deepvit/metrics/distance.py, which the runtime, copied into Triton's models, cannot import.
-        noise = float(np.sum((logits.astype(np.float64) - self.logits) ** 2))
-        signal = float(np.sum(self.logits.astype(np.float64) ** 2))
-        ratio_db = np.inf if noise == 0 else 10 * np.log10(signal / noise)
+        ratio_db = sqnr_db(logits, self.logits)
         if ratio_db >= self.sqnr_db:  # false for NaN
             return ""
         return (

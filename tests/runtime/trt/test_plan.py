@@ -27,8 +27,8 @@ ENGINE = Engine(
 )  # fmt: skip
 
 
-def with_plan(artifact, folder, plan=PLAN, **changes):
-    """A copy of `artifact` with a plan, as `build` leaves it."""
+def with_plan(artifact, folder, plan=PLAN, *, golden=None, **changes):
+    """A copy of `artifact` with a plan, as `build` leaves it; its golden logits are `golden`, or whatever comes."""
     shutil.copytree(artifact, folder)
     (folder / "engine.plan").write_bytes(plan)
     manifest = open_artifact(folder).manifest
@@ -36,6 +36,7 @@ def with_plan(artifact, folder, plan=PLAN, **changes):
         update={
             "engines": (ENGINE.model_copy(update=changes),),
             "files": manifest.files | {"engine.plan": record_file(folder / "engine.plan")},
+            "golden": manifest.golden.model_copy(update={"sqnr_db": -1000.0} if golden is None else {"logits": golden}),
         }
     )
     (folder / MANIFEST).write_text(manifest.to_json())
@@ -64,6 +65,20 @@ def test_a_verified_plan_runs_and_the_folder_prefers_it(tiny_artifact, tmp_path,
         assert session.description == "tensorrt 11.4.0.106 on compute capability 8.9"
     assert "ONNX Runtime" in open_session(folder / "model.onnx").description
     assert Runtime.latest.engine_host_code_allowed is False
+
+
+def test_a_plan_must_give_the_golden_logits(tiny_artifact, tmp_path, gpu):
+    right = expected_logits(PLAN, open_artifact(tiny_artifact).manifest.golden_input)[0]
+    open_session(with_plan(tiny_artifact, tmp_path / "right", golden=tuple(map(float, right))))
+    folder = with_plan(tiny_artifact, tmp_path / "wrong", golden=tuple(map(float, right[::-1])))
+    with pytest.raises(InputError, match=r"engine.plan gives logits for the golden image that are -?[\d.]+ dB"):
+        open_session(folder)
+    manifest = json.loads((tmp_path / "right" / MANIFEST).read_text())
+    manifest["preprocess"]["resize"] += 1
+    (tmp_path / "right" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="preprocess makes another input of the golden image than at export"):
+        open_session(tmp_path / "right")
+    assert not any((FakeCuda.current.live, FakeCuda.current.pinned, FakeCuda.current.streams))
 
 
 def test_a_thousand_mutants_never_reach_tensorrt(tiny_artifact, tmp_path, gpu):
