@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+
+#include "artifact/sha256.h"
+#include "image/golden.h"
 
 namespace deepvit {
 namespace {
@@ -43,6 +47,17 @@ Failure not_finite(const std::string& what) {
   return {DEEPVIT_NOT_FINITE, what + " are not finite; the precision overflows: export with --bf16 or --fp32"};
 }
 
+// The power of the first logits that are expected by that of the difference.
+double sqnr_db(const std::vector<float>& got, const std::vector<double>& expected) {
+  double signal = 0, noise = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    signal += expected[i] * expected[i];
+    noise += (got[i] - expected[i]) * (got[i] - expected[i]);
+  }
+  if (noise == 0) return std::numeric_limits<double>::infinity();
+  return 10 * std::log10(std::max(signal, std::numeric_limits<double>::min()) / noise);
+}
+
 bool is_finite(const float* values, std::size_t count) {
   return std::all_of(values, values + count, [](float value) { return std::isfinite(value); });
 }
@@ -54,10 +69,34 @@ Model::Model(const std::string& folder, const Options& options)
       backend_(open_backend(artifact_, options)),
       description_(backend_->description()),
       max_megapixels_(options.max_megapixels) {
+  prove();
   options.log(DEEPVIT_LOG_INFO, folder + ": " + description_);
   if (manifest().has_random_weights) {
     options.log(DEEPVIT_LOG_WARNING, folder + ": random weights: its answers mean nothing");
   }
+}
+
+// Holds preprocessing and backend against the golden image and logits; those that the manifest has, if any.
+void Model::prove() {
+  if (!manifest().golden) return;
+  const Golden& golden = *manifest().golden;
+  const Preprocessing& preprocessing = manifest().preprocess;
+  std::vector<std::uint8_t> crop(crop_bytes(preprocessing)), input(input_bytes(preprocessing));
+  resize_and_crop(golden_image(preprocessing.crop), preprocessing, crop.data());
+  input_from_crops(crop.data(), 1, preprocessing, input.data());
+  if (sha256_of(input.data(), input.size()) != golden.input_sha256) {
+    throw invalid_artifact(artifact_.path("manifest.json") +
+                           ": preprocess makes another input of the golden image than at export: it was changed; "
+                           "export again");
+  }
+  std::vector<float> logits(manifest().classes);
+  run(input.data(), 1, logits.data());
+  const double ratio_db = sqnr_db(logits, golden.logits);
+  if (ratio_db >= golden.sqnr_db) return;  // false for NaN
+  throw invalid_artifact(artifact_.path("manifest.json") + ": " + description_ +
+                         " gives logits for the golden image that are " + std::to_string(ratio_db) +
+                         " dB from those of the export, expected at least " + std::to_string(golden.sqnr_db) +
+                         " dB: it is another model, or computes otherwise here; export or build again");
 }
 
 void Model::run(const void* input, std::size_t count, float* logits) {

@@ -54,6 +54,7 @@ class Model {
                                     deepvit_status* statuses);
 
  private:
+  void prove();
   void run_all(const std::uint8_t* input, std::size_t count, float* logits);
   void run_padded(const std::uint8_t* input, std::size_t count, float* logits);
   void classify_part(const deepvit_bytes* images, std::size_t first, std::size_t end, float* logits,

@@ -78,6 +78,39 @@ TEST_CASE("a model of another shape or garbage is refused, its hash being right"
   CHECK(opened.message.find("not a model that ONNX Runtime can load") != std::string::npos);
 }
 
+TEST_CASE("a manifest that is not the graph's is refused, and the field is named") {
+  const std::pair<const char*, nlohmann::json> changes[] = {
+      {"/preprocess/mean", {0.9, 0.9, 0.9}},
+      {"/preprocess/std", {0.1, 0.1, 0.1}},
+      {"/preprocess/resize", 249},
+      {"/preprocess/interpolation", "bilinear"},
+      {"/variant", "deepvit_32"},
+      {"/precision", "fp16"},
+      {"/weights/sha256", std::string(64, '1')},
+      {"/weights/source", "checkpoint"},
+      {"/input/name", "pixels"},
+      {"/output/name", "scores"},
+      {"/golden/logits/0", 1e3},
+      {"/golden/input_sha256", std::string(64, '1')},
+      {"/golden", nullptr},
+  };
+  const support::Copy copy("small");
+  const auto original = copy.manifest();
+  CHECK(support::open_status(copy.path().string()).status == DEEPVIT_OK);
+  for (const auto& [pointer, value] : changes) {
+    INFO(pointer);
+    auto manifest = original;
+    manifest[nlohmann::json::json_pointer(pointer)] = value;
+    copy.set_manifest(manifest);
+    const auto opened = support::open_status(copy.path().string());
+    INFO(opened.message);
+    CHECK(opened.status == DEEPVIT_INVALID_ARTIFACT);
+    std::string path = std::string(pointer).substr(1);
+    for (char& letter : path) letter = letter == '/' ? '.' : letter;
+    CHECK(opened.message.find(path[0] == 'g' ? "golden" : path + " is ") != std::string::npos);
+  }
+}
+
 TEST_CASE("a folder without a manifest, or with a folder in its place, is no artifact") {
   const support::Copy copy("small");
   std::filesystem::remove(copy.path() / "manifest.json");

@@ -66,6 +66,17 @@ TEST_CASE("batches are padded to the profile's least and split at its most; grap
   CHECK(fake_cuda_misordered() == 0);
 }
 
+TEST_CASE("an engine that does not give the golden logits is refused, and nothing stays") {
+  const Fitting artifact;
+  auto manifest = artifact.manifest();
+  manifest["golden"]["sqnr_db"] = 35;
+  artifact.set_manifest(manifest);
+  const auto opened = support::open_status(artifact.path().string(), fake_options());
+  CHECK(opened.status == DEEPVIT_INVALID_ARTIFACT);
+  CHECK(opened.message.find("logits for the golden image") != std::string::npos);
+  CHECK(fake_cuda_live() == 0);
+}
+
 TEST_CASE("8 threads share 2 leases") {
   const Fitting artifact;
   {

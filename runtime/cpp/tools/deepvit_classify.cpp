@@ -1,5 +1,6 @@
 // deepvit-classify: what an artifact makes of images, from the command line.
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -128,7 +129,10 @@ Arguments arguments_from(int argc, char** argv) {
 std::vector<std::string> labels_from(const std::string& path, std::size_t classes) {
   std::vector<std::string> labels;
   if (path.empty()) return labels;
+  std::error_code fault;
+  if (!std::filesystem::is_regular_file(path, fault)) throw UsageError("--labels " + path + " is no file");
   std::ifstream file(path);
+  if (!file) throw UsageError("--labels " + path + " cannot be read: " + std::strerror(errno));
   for (std::string line; std::getline(file, line);) labels.push_back(line);
   if (labels.size() != classes) {
     throw UsageError("--labels " + path + " has " + std::to_string(labels.size()) + " lines, the model " +

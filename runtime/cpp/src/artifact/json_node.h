@@ -29,9 +29,13 @@ class JsonNode {
     return JsonNode(value_[key], path_of(key));
   }
 
-  bool has(const std::string& key) const {
-    return value_.is_object() && value_.contains(key) && !value_[key].is_null();
-  }
+  bool contains(const std::string& key) const { return value_.is_object() && value_.contains(key); }
+
+  bool has(const std::string& key) const { return contains(key) && !value_[key].is_null(); }
+
+  bool is_null() const { return value_.is_null(); }
+
+  const nlohmann::json& json() const { return value_; }
 
   bool is_text() const { return value_.is_string(); }
 
@@ -45,13 +49,19 @@ class JsonNode {
     return value_.get<bool>();
   }
 
-  // From `least`, which is not negative, to `most`: what needs 64 bits without a sign is negative here, and so too
-  // small.
   std::int64_t integer(std::int64_t least, std::int64_t most) const {
-    const std::int64_t found = value_.is_number_integer() ? value_.get<std::int64_t>() : -1;
-    require(found >= least && found <= most,
+    // What needs 64 bits without a sign comes as a negative number.
+    const bool is_counted =
+        value_.is_number_integer() && (!value_.is_number_unsigned() || value_.get<std::uint64_t>() <= INT64_MAX);
+    const std::int64_t found = is_counted ? value_.get<std::int64_t>() : 0;
+    require(is_counted && found >= least && found <= most,
             "is no integer from " + std::to_string(least) + " to " + std::to_string(most));
     return found;
+  }
+
+  double number() const {
+    require(value_.is_number(), "is no number");
+    return value_.get<double>();
   }
 
   // One of `choices`, as its position.

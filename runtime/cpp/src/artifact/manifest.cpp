@@ -1,24 +1,22 @@
 #include "artifact/manifest.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "artifact/json_node.h"
+#include "artifact/schema.h"
 #include "error.h"
 
 namespace deepvit {
 namespace {
 
-constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess/crop.py
-constexpr std::int64_t kMostClasses = 1'000'000;  // bounds what a hostile manifest makes callers allocate
-constexpr std::int64_t kLargestBatch = 65'536;
+constexpr std::int64_t kLargestInt = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kMostChannels = 1024;
+constexpr std::size_t kMostGoldenLogits = 64;
 
 BatchRange batch_from(const JsonNode& node) {
-  const auto size = [&](const char* key) { return static_cast<std::size_t>(node[key].integer(1, kLargestBatch)); };
-  const BatchRange range{size("min"), size("opt"), size("max")};
-  if (range.min > range.opt || range.opt > range.max) throw std::invalid_argument("batch is not min ≤ opt ≤ max");
-  return range;
+  const auto size = [&](const char* key) { return static_cast<std::size_t>(node[key].integer(1, kLargestInt)); };
+  return {size("min"), size("opt"), size("max")};
 }
 
 Tensor tensor_from(const JsonNode& node) {
@@ -26,7 +24,7 @@ Tensor tensor_from(const JsonNode& node) {
   tensor.name = node["name"].text();
   node["shape"].each([&](const JsonNode& dimension) {
     const bool is_dynamic = dimension.is_text();  // it has a name
-    tensor.shape.push_back(is_dynamic ? -1 : dimension.integer(1, std::numeric_limits<std::int32_t>::max()));
+    tensor.shape.push_back(is_dynamic ? -1 : dimension.integer(1, kLargestInt));
   });
   tensor.is_uint8 = node["dtype"].choice({"float32", "uint8"}) == 1;
   return tensor;
@@ -34,31 +32,19 @@ Tensor tensor_from(const JsonNode& node) {
 
 Preprocessing preprocessing_from(const JsonNode& node) {
   Preprocessing found;
-  found.resize = static_cast<int>(node["resize"].integer(1, kLargestSide));
-  found.crop = static_cast<int>(node["crop"].integer(1, kLargestSide));
+  found.resize = static_cast<int>(node["resize"].integer(1, kLargestInt));
+  found.crop = static_cast<int>(node["crop"].integer(1, kLargestInt));
   found.interpolation =
       static_cast<Interpolation>(node["interpolation"].choice({"nearest", "bilinear", "bicubic", "lanczos"}));
   found.mean = node["mean"].three_numbers();
-  for (float value : found.mean) node["mean"].require(std::isfinite(value), "must be finite");
   found.std = node["std"].three_numbers();
-  for (float value : found.std) node["std"].require(std::isfinite(value) && value > 0, "must be positive");
   found.is_nhwc = node["layout"].choice({"NCHW", "NHWC"}) == 1;
-  if (node.has("color")) node["color"].choice({"RGB"});
   return found;
-}
-
-bool is_file_name(const std::string& name) {
-  const auto is_word = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  };
-  if (name.empty() || name.size() > 100 || !is_word(name[0])) return false;
-  return std::all_of(name.begin(), name.end(), [&](char c) { return is_word(c) || c == '.' || c == '-'; });
 }
 
 Engine engine_from(const JsonNode& node) {
   Engine engine;
   engine.file = node["file"].text();
-  if (!is_file_name(engine.file)) throw std::invalid_argument("an engine's file is no plain file name");
   engine.backend = node["backend"].choice({"tensorrt", "tensorrt-rtx"}) == 0 ? "tensorrt" : "tensorrt-rtx";
   engine.version = node["version"].text();
   engine.compute_capability = node["compute_capability"].text();
@@ -72,60 +58,123 @@ Engine engine_from(const JsonNode& node) {
   return engine;
 }
 
-FileRecord file_from(const std::string& name, const JsonNode& node) {
-  const std::string sha256 = node["sha256"].text();
-  const bool is_hex = sha256.size() == 64 && sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!is_file_name(name) || !is_hex) throw std::invalid_argument("files has a name or a SHA-256 that is none");
-  return {static_cast<std::uint64_t>(node["bytes"].integer(0, std::numeric_limits<std::int64_t>::max())), sha256};
+Golden golden_from(const JsonNode& node) {
+  Golden golden;
+  golden.input_sha256 = node["input_sha256"].text();
+  node["logits"].each([&](const JsonNode& logit) { golden.logits.push_back(logit.number()); });
+  golden.sqnr_db = node["sqnr_db"].number();
+  return golden;
+}
+
+// Everything within an object by its path, but nulls, which stand for what is not there.
+void put_leaves(const nlohmann::json& value, const std::string& path, std::map<std::string, nlohmann::json>& leaves) {
+  if (!value.is_object()) {
+    if (!value.is_null()) leaves[path] = value;
+    return;
+  }
+  for (const auto& [key, part] : value.items()) put_leaves(part, path.empty() ? key : path + "." + key, leaves);
+}
+
+// The fields of runtime/manifest.py's Identity.
+std::map<std::string, nlohmann::json> identity_from(const JsonNode& root) {
+  std::map<std::string, nlohmann::json> leaves{{"preprocess.color", "RGB"}};
+  for (const char* key : {"schema", "variant", "classes", "weights", "precision", "input", "output", "preprocess"}) {
+    put_leaves(root[key].json(), key, leaves);
+  }
+  return leaves;
+}
+
+void require_input(const Manifest& m) {
+  const std::int64_t crop = m.preprocess.crop;
+  const std::int64_t channels = m.input.shape.size() == 4 && !m.preprocess.is_nhwc ? m.input.shape[1] : 3;
+  auto shape = m.input.shape;
+  if (!shape.empty()) shape[0] = -1;
+  const std::vector<std::int64_t> nchw{-1, channels, crop, crop};
+  const std::vector<std::int64_t> nhwc{-1, crop, crop, 3};
+  if (shape != (m.preprocess.is_nhwc ? nhwc : nchw) || m.input.is_uint8 != m.preprocess.is_nhwc) {
+    throw std::invalid_argument("input is not what preprocess makes: " + std::to_string(crop) + " × " +
+                                std::to_string(crop) + " pixels");
+  }
+  if (channels < 1 || channels > kMostChannels) {
+    throw std::invalid_argument("input has a number of channels that is not from 1 to " +
+                                std::to_string(kMostChannels));
+  }
+  const std::int64_t fixed = m.input.shape[0];
+  const auto is_fixed = [&](std::size_t size) { return static_cast<std::int64_t>(size) == fixed; };
+  if (fixed > 0 && !(is_fixed(m.batch.min) && is_fixed(m.batch.max))) {
+    throw std::invalid_argument("input is of " + std::to_string(fixed) + " images, batch is another");
+  }
 }
 
 // What the parts say of one another.
-void require_consistent(const Manifest& m) {
-  const std::int64_t crop = m.preprocess.crop;
-  const std::vector<std::int64_t> nchw{-1, 3, crop, crop};
-  const std::vector<std::int64_t> nhwc{-1, crop, crop, 3};
-  auto shape = m.input.shape;
-  if (!shape.empty()) shape[0] = -1;
-  if (shape != (m.preprocess.is_nhwc ? nhwc : nchw) || m.input.is_uint8 != m.preprocess.is_nhwc) {
-    throw std::invalid_argument("input is not what preprocess makes: RGB of " + std::to_string(crop) + " × " +
-                                std::to_string(crop) + " pixels");
-  }
-  if (m.output.shape.size() != 2 || m.output.shape[1] != static_cast<std::int64_t>(m.classes) || m.output.is_uint8) {
-    throw std::invalid_argument("output is not (batch, classes) float32");
+void require_consistent(const Manifest& m, const nlohmann::json& root) {
+  require_input(m);
+  const auto& shape = root["output"]["shape"];
+  if (m.output.is_uint8 || shape.size() != 2 || shape[0] != root["input"]["shape"][0] || shape[1] != m.classes) {
+    throw std::invalid_argument("output is not (" + root["input"]["shape"][0].dump() + ", classes) float32");
   }
   if (m.files.count("model.onnx") == 0) throw std::invalid_argument("files has no model.onnx");
+  if (m.golden && m.golden->logits.size() != std::min(m.classes, kMostGoldenLogits)) {
+    throw std::invalid_argument("golden has " + std::to_string(m.golden->logits.size()) + " logits");
+  }
 }
 
 Manifest manifest_from(const JsonNode& root) {
-  root["schema"].integer(1, 1);
+  require_schema(root);
   Manifest manifest;
   manifest.variant = root["variant"].text();
   manifest.precision = root["precision"].text();
-  manifest.classes = static_cast<std::size_t>(root["classes"].integer(1, kMostClasses));
+  manifest.classes = static_cast<std::size_t>(root["classes"].integer(1, kLargestInt));
   manifest.has_random_weights = root["weights"]["source"].choice({"checkpoint", "random"}) == 1;
   manifest.input = tensor_from(root["input"]);
   manifest.output = tensor_from(root["output"]);
   manifest.batch = batch_from(root["batch"]);
   manifest.preprocess = preprocessing_from(root["preprocess"]);
+  manifest.identity = identity_from(root);
+  if (root.has("golden")) manifest.golden = golden_from(root["golden"]);
   if (root.has("engines")) {
     root["engines"].each([&](const JsonNode& node) { manifest.engines.push_back(engine_from(node)); });
   }
-  root["files"].each_entry(
-      [&](const std::string& name, const JsonNode& node) { manifest.files[name] = file_from(name, node); });
-  require_consistent(manifest);
+  root["files"].each_entry([&](const std::string& name, const JsonNode& node) {
+    manifest.files[name] = {static_cast<std::uint64_t>(node["bytes"].integer(0, kLargestInt)), node["sha256"].text()};
+  });
+  require_consistent(manifest, root.json());
+  if (!manifest.preprocess.is_nhwc) manifest.preprocess.channels = static_cast<int>(manifest.input.shape[1]);
   return manifest;
 }
 
 }  // namespace
 
 Manifest parse_manifest(const std::string& text, const std::string& name) {
-  const auto parsed = nlohmann::json::parse(text, nullptr, false);  // no exceptions: a fault gives a discarded value
-  if (parsed.is_discarded()) throw invalid_artifact(name + " is not JSON; export again");
   try {
+    const nlohmann::json parsed = parse_strictly(text);
     return manifest_from(JsonNode(parsed));
   } catch (const std::invalid_argument& error) {
     throw invalid_artifact(name + " is not a valid manifest (schema 1): " + error.what());
   }
+}
+
+std::string difference(const Manifest& manifest, const std::string& metadata) {
+  const auto parsed = nlohmann::json::parse(metadata, nullptr, false);
+  if (!parsed.is_object()) return "the graph says it in no JSON";
+  std::map<std::string, nlohmann::json> said;
+  put_leaves(parsed, "", said);
+  const auto shown = [](const std::map<std::string, nlohmann::json>& leaves, const std::string& name) {
+    const auto found = leaves.find(name);
+    if (found == leaves.end()) return std::string("null");
+    return found->second.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  };
+  auto all = manifest.identity;
+  all.insert(said.begin(), said.end());
+  for (const auto& [name, value] : all) {
+    const auto ours = manifest.identity.find(name);
+    const auto graphs = said.find(name);
+    if (ours == manifest.identity.end() || graphs == said.end() || ours->second != graphs->second) {
+      return name + " is " + shown(manifest.identity, name) + " by the manifest, " + shown(said, name) +
+             " by the graph";
+    }
+  }
+  return "";
 }
 
 }  // namespace deepvit

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,7 @@ struct Preprocessing {
   std::array<float, 3> mean{};  // red, green, blue; of pixels in [0, 1]
   std::array<float, 3> std{};
   bool is_nhwc = false;  // uint8 crops, normalised inside the graph; else float32 NCHW
+  int channels = 3;      // of NCHW: red, green and blue, repeated or cut
 };
 
 struct Tensor {
@@ -51,6 +54,13 @@ struct FileRecord {
   std::string sha256;
 };
 
+// What the graph answered at export for the golden image; see runtime/manifest.py.
+struct Golden {
+  std::string input_sha256;
+  std::vector<double> logits;  // of the first classes
+  double sqnr_db = 0;
+};
+
 struct Manifest {
   std::string variant;
   std::string precision;
@@ -62,9 +72,14 @@ struct Manifest {
   Preprocessing preprocess;
   std::vector<Engine> engines;
   std::map<std::string, FileRecord> files;
+  std::optional<Golden> golden;                    // none: exported before there was one
+  std::map<std::string, nlohmann::json> identity;  // "preprocess.crop": what the graph says of itself, too
 };
 
 // Parses manifest.json; `name` is what errors call it. Throws DEEPVIT_INVALID_ARTIFACT.
 Manifest parse_manifest(const std::string& text, const std::string& name);
+
+// Where the identity that a graph has in its metadata differs from the manifest's, in words; empty where nowhere.
+std::string difference(const Manifest& manifest, const std::string& metadata);
 
 }  // namespace deepvit

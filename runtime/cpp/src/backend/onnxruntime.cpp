@@ -15,6 +15,7 @@
 namespace deepvit {
 namespace {
 
+constexpr char kIdentity[] = "deepvit";  // the key of runtime/manifest.py
 constexpr char kRemedy[] =
     "ONNX Runtime 1.21 or newer is needed: put libonnxruntime.so.1 on the loader's path or name it in "
     "options.onnxruntime_library; pip's onnxruntime carries it in onnxruntime/capi";
@@ -87,6 +88,7 @@ class OnnxRuntime final : public Backend {
     } catch (const Ort::Exception& error) {
       throw invalid_artifact(name_ + " is not a model that ONNX Runtime can load: " + first_line(error.what()));
     }
+    require_same_graph(artifact.path("manifest.json"));
     require(session_.GetInputCount() == 1 && session_.GetOutputCount() >= 1, "its number of inputs and outputs");
     require_tensor(session_.GetInputTypeInfo(0), manifest_.input, "input");
     require_tensor(session_.GetOutputTypeInfo(0), manifest_.output, "output");
@@ -128,6 +130,19 @@ class OnnxRuntime final : public Backend {
       bytes *= static_cast<std::size_t>(manifest_.input.shape[i]);
     }
     return bytes;
+  }
+
+  // Holds what the manifest says of the graph against what the graph does; neither may say nothing where one speaks.
+  void require_same_graph(const std::string& manifest) const {
+    Ort::AllocatorWithDefaultOptions allocator;
+    const auto said = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(kIdentity, allocator);
+    if (!said && !manifest_.golden) return;  // of an earlier version
+    if (!said || !manifest_.golden) {
+      throw invalid_artifact((said ? manifest + " has no golden" : name_ + " does not say what it is") +
+                             ", the other of both does: they are not of one export; export again");
+    }
+    const std::string fault = difference(manifest_, said.get());
+    if (!fault.empty()) throw invalid_artifact(name_ + " is not what manifest.json says: " + fault + "; export again");
   }
 
   void require(bool is_met, const std::string& what) const {

@@ -84,7 +84,8 @@ void input_from_crops(const std::uint8_t* crops, std::size_t count, const Prepro
   }
   auto* to = static_cast<float*>(input);
   for (std::size_t i = 0; i < count; ++i, crops += pixels * 3) {
-    for (std::size_t c = 0; c < 3; ++c) {
+    for (std::size_t channel = 0; channel < static_cast<std::size_t>(preprocessing.channels); ++channel) {
+      const std::size_t c = channel % 3;
       for (std::size_t pixel = 0; pixel < pixels; ++pixel) *to++ = values[c][crops[pixel * 3 + c]];
     }
   }

@@ -20,10 +20,12 @@ inline std::size_t crop_bytes(const Preprocessing& p) {
   return static_cast<std::size_t>(p.crop) * static_cast<std::size_t>(p.crop) * 3;
 }
 
-inline std::size_t input_bytes(const Preprocessing& p) { return crop_bytes(p) * (p.is_nhwc ? 1 : sizeof(float)); }
+inline std::size_t input_bytes(const Preprocessing& p) {
+  return p.is_nhwc ? crop_bytes(p) : crop_bytes(p) / 3 * static_cast<std::size_t>(p.channels) * sizeof(float);
+}
 
-// Crops → (B, 3, crop, crop) float32, (pixel / 255 − mean) / std, every operation rounded to float32; or the crops as
-// they are, where the graph normalises them.
+// Crops → (B, channels, crop, crop) float32, (pixel / 255 − mean) / std, every operation rounded to float32; or the
+// crops as they are, where the graph normalises them.
 void input_from_crops(const std::uint8_t* crops, std::size_t count, const Preprocessing& preprocessing, void* input);
 
 }  // namespace deepvit

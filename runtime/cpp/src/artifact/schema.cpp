@@ -1,0 +1,269 @@
+#include "artifact/schema.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <regex>
+#include <set>
+#include <stdexcept>
+#include <vector>
+
+namespace deepvit {
+namespace {
+
+constexpr std::int64_t kLargestInt = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess.py
+constexpr std::int64_t kMostClasses = 1'000'000;  // bounds what a hostile manifest makes callers allocate
+constexpr std::int64_t kLargestBatch = 65'536;
+constexpr std::size_t kLongestPattern = 101;  // std::regex recurses with the text's length
+constexpr std::size_t kMostGoldenLogits = 64;
+constexpr double kLeastStd = 1e-6;
+constexpr double kLargestStatistic = 1e6;
+
+using Rule = std::function<void(const JsonNode&)>;
+
+struct Field {
+  const char* name;
+  Rule rule;
+  bool is_required = true;
+};
+
+void text(const JsonNode& node) { node.text(); }
+void truth(const JsonNode& node) { node.truth(); }
+void number(const JsonNode& node) { node.number(); }
+void count(const JsonNode& node) { node.integer(0, kLargestInt); }
+void positive(const JsonNode& node) { node.integer(1, kLargestInt); }
+void seed(const JsonNode& node) { node.integer(-kLargestInt, kLargestInt); }
+
+Rule integer(std::int64_t least, std::int64_t most) {
+  return [=](const JsonNode& node) { node.integer(least, most); };
+}
+
+Rule one_of(std::vector<std::string> choices) {
+  return [=](const JsonNode& node) { node.choice(choices); };
+}
+
+bool matches(const std::string& text, const std::regex& pattern, bool is_whole) {
+  if (text.size() > kLongestPattern - 1) return false;
+  if (is_whole) return std::regex_match(text, pattern);
+  return std::regex_search(text, pattern, std::regex_constants::match_continuous);
+}
+
+Rule like(const char* pattern, bool is_whole = true) {
+  return [pattern = std::regex(pattern), is_whole](const JsonNode& node) {
+    node.require(matches(node.text(), pattern, is_whole), "is not written as it should be");
+  };
+}
+
+Rule nullable(Rule rule) {
+  return [=](const JsonNode& node) {
+    if (!node.is_null()) rule(node);
+  };
+}
+
+Rule list_of(Rule rule, std::size_t least = 0, std::size_t most = std::numeric_limits<std::size_t>::max()) {
+  return [=](const JsonNode& node) {
+    node.each(rule);
+    const std::size_t size = node.json().size();
+    node.require(size >= least && size <= most, "has " + std::to_string(size) + " entries");
+  };
+}
+
+Rule map_of(Rule rule) {
+  return
+      [=](const JsonNode& node) { node.each_entry([&](const std::string&, const JsonNode& value) { rule(value); }); };
+}
+
+Rule record(std::vector<Field> fields) {
+  return [=](const JsonNode& node) {
+    node.each_entry([&](const std::string& key, const JsonNode& value) {
+      const auto is_it = [&](const Field& field) { return key == field.name; };
+      value.require(std::any_of(fields.begin(), fields.end(), is_it), "is no field of a manifest");
+    });
+    for (const Field& field : fields) {
+      if (field.is_required || node.contains(field.name)) field.rule(node[field.name]);
+    }
+  };
+}
+
+void dimension(const JsonNode& node) {
+  if (!node.is_text()) node.integer(1, std::numeric_limits<std::int32_t>::max());
+}
+
+void mean(const JsonNode& node) { node.require(std::abs(node.number()) <= kLargestStatistic, "is no mean"); }
+
+void deviation(const JsonNode& node) {
+  node.require(node.number() >= kLeastStd && node.number() <= kLargestStatistic,
+               "must be positive, from 1e-06 to 1e+06");
+}
+
+void batch(const JsonNode& node) {
+  const Rule size = integer(1, kLargestBatch);
+  record({{"min", size}, {"opt", size}, {"max", size}})(node);
+  const auto value = [&](const char* key) { return node[key].integer(1, kLargestBatch); };
+  node.require(value("min") <= value("opt") && value("opt") <= value("max"), "is not min ≤ opt ≤ max");
+}
+
+Rule sha256() { return like("[0-9a-f]{64}"); }
+Rule file_name() { return like("[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"); }
+
+Rule tensor() {
+  return record({{"name", text}, {"shape", list_of(dimension)}, {"dtype", one_of({"float32", "uint8"})}});
+}
+
+Rule weights() {
+  return record({{"source", one_of({"checkpoint", "random"})},
+                 {"sha256", sha256()},
+                 {"entry", nullable(text), false},
+                 {"seed", nullable(seed), false}});
+}
+
+Rule preprocess() {
+  const Rule side = integer(1, kLargestSide);
+  return record({{"resize", side},
+                 {"crop", side},
+                 {"interpolation", one_of({"nearest", "bilinear", "bicubic", "lanczos"})},
+                 {"mean", list_of(mean, 3, 3)},
+                 {"std", list_of(deviation, 3, 3)},
+                 {"layout", one_of({"NCHW", "NHWC"})},
+                 {"color", one_of({"RGB"}), false}});
+}
+
+Rule graph() {
+  return record({{"opset", nullable(positive), false},
+                 {"mix", nullable(one_of({"conv", "matmul", "matmul-value"})), false},
+                 {"qkv", nullable(one_of({"fused", "split"})), false},
+                 {"attention_maps", nullable(positive), false},
+                 {"gemms", nullable(count), false},
+                 {"convolutions", nullable(count), false},
+                 {"quantized_gemms", nullable(count), false}});
+}
+
+Rule fold() {
+  return record({{"name", text}, {"applied", count}, {"max_abs_weight", number}, {"max_abs_bias", number}});
+}
+
+Rule parity_stage() {
+  return record({{"stage", text},
+                 {"against", text},
+                 {"max_abs", number},
+                 {"sqnr_db", nullable(number)},
+                 {"top1_agreement", number},
+                 {"images", positive},
+                 {"top1_enforced", truth, false}});
+}
+
+Rule split() { return one_of({"train", "val", "folder", "bundled"}); }
+
+Rule accuracy_check() {
+  const Rule interval = record({{"low", number}, {"high", number}});
+  return record({{"images", positive},
+                 {"list_sha256", sha256()},
+                 {"split", split()},
+                 {"agreement", number},
+                 {"agreement_interval", interval},
+                 {"reference_top1", nullable(number), false},
+                 {"top1", nullable(number), false},
+                 {"drop", nullable(number), false},
+                 {"drop_interval", nullable(interval), false},
+                 {"mcnemar_p", nullable(number), false}});
+}
+
+Rule calibration() {
+  return record({{"method", text},
+                 {"images", positive},
+                 {"list_sha256", sha256()},
+                 {"ranges_sha256", sha256()},
+                 {"grid", one_of({"int8", "uint8", "fp8"})},
+                 {"split", split()},
+                 {"seed", seed},
+                 {"replaced", list_of(text), false},
+                 {"rescaled", count, false},
+                 {"weight_only", truth, false},
+                 {"attention", truth, false},
+                 {"budget", nullable(text), false},
+                 {"kept", list_of(text), false},
+                 {"check", nullable(accuracy_check()), false}});
+}
+
+Rule engine() {
+  const Rule layers = map_of(count);
+  return record(
+      {{"file", file_name()},
+       {"backend", one_of({"tensorrt", "tensorrt-rtx"})},
+       {"version", like("[0-9]+(\\.[0-9]+)+", false)},
+       {"compute_capability", like("[0-9]+\\.[0-9](,[0-9]+\\.[0-9])*")},
+       {"gpu", nullable(text)},
+       {"driver", nullable(text)},
+       {"profile", batch},
+       {"census",
+        record(
+            {{"network", layers}, {"engine", nullable(layers), false}, {"gemms_attributed", nullable(count), false}})},
+       {"hardware_compatible", one_of({"none", "same-compute-capability", "ampere-plus"}), false},
+       {"version_compatible", truth, false},
+       {"weight_stripped", truth, false},
+       {"options",
+        record({{"workspace_bytes", nullable(positive), false}, {"optimization_level", nullable(count), false}}),
+        false}});
+}
+
+void files(const JsonNode& node) {
+  const Rule is_name = file_name();
+  node.each_entry([&](const std::string& name, const JsonNode&) {
+    const nlohmann::json key = name;
+    is_name(JsonNode(key, "the file name " + name));
+  });
+  map_of(record({{"bytes", count}, {"sha256", sha256()}}))(node);
+}
+
+Rule golden() {
+  return record({{"input_sha256", sha256()}, {"logits", list_of(number, 1, kMostGoldenLogits)}, {"sqnr_db", number}});
+}
+
+Rule manifest() {
+  return record({{"schema", integer(1, 1)},
+                 {"variant", text},
+                 {"classes", integer(1, kMostClasses)},
+                 {"weights", weights()},
+                 {"precision", one_of({"fp32", "fp16", "bf16", "int8", "fp8"})},
+                 {"input", tensor()},
+                 {"output", tensor()},
+                 {"preprocess", preprocess()},
+                 {"batch", batch},
+                 {"folds", list_of(fold())},
+                 {"graph", graph(), false},
+                 {"parity", list_of(parity_stage(), 1)},
+                 {"largest_activation", map_of(number), false},
+                 {"calibration", nullable(calibration()), false},
+                 {"engines", list_of(engine()), false},
+                 {"files", files},
+                 {"tools", map_of(text)},
+                 {"golden", nullable(golden()), false}});
+}
+
+}  // namespace
+
+nlohmann::json parse_strictly(const std::string& text) {
+  if (text.rfind("\xEF\xBB\xBF", 0) == 0) throw std::invalid_argument("it begins with a byte order mark");
+  using Event = nlohmann::json::parse_event_t;
+  std::vector<std::set<std::string>> open;
+  bool is_twice = false;
+  const auto watch = [&](int, Event event, nlohmann::json& parsed) {
+    if (event == Event::object_start) open.emplace_back();
+    if (event == Event::object_end) open.pop_back();
+    if (event == Event::key) is_twice |= !open.back().insert(parsed.get<std::string>()).second;
+    return true;
+  };
+  nlohmann::json parsed = nlohmann::json::parse(text, watch, false);  // a fault gives a discarded value
+  if (parsed.is_discarded()) throw std::invalid_argument("it is not JSON; export again");
+  if (is_twice) throw std::invalid_argument("a key stands there twice; export again");
+  return parsed;
+}
+
+void require_schema(const JsonNode& node) {
+  static const Rule rule = manifest();
+  rule(node);
+}
+
+}  // namespace deepvit
