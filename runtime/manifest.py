@@ -292,7 +292,7 @@ class Identity(_Record):
     """What a graph is, and what it takes: said in the manifest, and within the graph by `metadata`."""
 
     # `schema` itself is taken by pydantic; the JSON says "schema".
-    schema_version: Annotated[int, pydantic.Field(alias="schema", ge=1, le=1)]
+    schema_version: int = pydantic.Field(alias="schema", ge=1, le=1)
     variant: str
     classes: Classes
     weights: Weights
