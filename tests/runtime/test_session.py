@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+import deepvit.runtime.manifest
 from deepvit.measure.torch_session import TorchSession
 from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
@@ -155,3 +156,18 @@ def test_another_models_weights_are_refused_by_the_golden_logits(edited):
     rehash_artifact(folder)
     with pytest.raises(InputError, match=r"for the golden image that are -?[\d.]+ dB.*at least 35.0 dB"):
         open_session(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("resize_and_crop", lambda original: lambda image, p: original(image, p)[..., ::-1]),
+        ("resize_and_crop", lambda original: lambda image, p: original(image.reduce(2), p)),
+        ("model_input", lambda original: lambda crops, p, channels: original(crops, p, channels) * np.float32(1.001)),
+        ("model_input", lambda original: lambda crops, p, channels: original(crops, p, channels).swapaxes(2, 3)),
+    ],
+)
+def test_errors_in_the_code_of_preprocessing_are_seen_on_opening(tiny_artifact, monkeypatch, name, change):
+    monkeypatch.setattr(deepvit.runtime.manifest, name, change(getattr(deepvit.runtime.manifest, name)))
+    with pytest.raises(InputError, match="preprocess makes another input of the golden image"):
+        open_session(tiny_artifact)

@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from deepvit.runtime import crop_image, model_input, open_artifact
 from deepvit.runtime.triton.options import TritonBackend
-from tests.doubles.changed_artifact import rehash_artifact, replace_weights
+from tests.doubles.changed_artifact import forget_identity, rehash_artifact, replace_weights
 from tests.doubles.triton_server import Server
 
 CLIENTS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
@@ -218,7 +218,7 @@ def test_the_ensemble_refuses_a_model_that_came_up_with_other_weights(start, pac
     repository = packaged(cpp_data / "artifacts" / "small", tmp_path / "repository", backends=(TritonBackend.PYTHON,))
     version = repository / "small_python" / "1"
     replace_weights(version / "artifact" / "model.onnx")
-    rehash_artifact(version / "artifact")
+    forget_identity(version / "artifact")
     golden = Golden.load(version / "golden.npz")
     Golden(golden.images, golden.logits, -1000.0).save(version / "golden.npz")
     with start(repository) as server:
