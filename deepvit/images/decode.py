@@ -7,10 +7,10 @@ import multiprocessing
 import os
 from collections.abc import Generator, Sequence
 
+from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import Crop, Preprocessing, crops_of
 
-from .processes import end_with_parent, without_interrupts
 from .sources import ImageSource, image_sha256
 
 CHUNK = 16  # images that a worker takes at once: large enough to make passing messages cheap

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from deepvit.images.processes import without_interrupts
+from deepvit.processes import without_interrupts
 from tests.places import ROOT
 
 SECONDS = 60
 IS_BLOCKED = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
 PARENT = """
 import multiprocessing, os, sys, threading
-from deepvit.images.processes import end_with_parent
+from deepvit.processes import end_with_parent
 
 def work(ends):
     if ends:

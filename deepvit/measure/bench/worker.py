@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from deepvit.images.processes import end_with_parent, without_interrupts
+from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import Session, open_session

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from deepvit.images.processes import end_with_parent, without_interrupts
+from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.progress import Advance
 from deepvit.runtime.errors import MissingError
 

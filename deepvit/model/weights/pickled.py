@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import torch
 
+from deepvit.processes import without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.processes import without_interrupts
 
 from . import pickled_child
 from .tensor_file import parse_tensors
