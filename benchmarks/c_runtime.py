@@ -16,7 +16,7 @@ class Options(ctypes.Structure):
         ("struct_size", ctypes.c_size_t),
         *(
             (name, ctypes.c_int32)
-            for name in ("backend", "threads", "contexts", "device", "allow_host_code", "reserved")
+            for name in ("backend", "threads", "contexts", "device", "allow_host_code", "max_megapixels")
         ),
         *((name, ctypes.c_char_p) for name in ("onnxruntime_library", "tensorrt_library", "cuda_library")),
         ("log", ctypes.c_void_p),
