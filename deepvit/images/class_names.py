@@ -3,8 +3,10 @@
 import pathlib
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import read_bounded
 
 IMAGENET_CLASSES = 1000
+MOST_BYTES = 16 << 20
 
 
 def read_labels(path: pathlib.Path, classes: int) -> list[str]:
@@ -14,9 +16,9 @@ def read_labels(path: pathlib.Path, classes: int) -> list[str]:
         InputError: Not readable, not UTF-8, or not one line per class.
     """
     try:
-        labels = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"‹labels› {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        labels = read_bounded(path, MOST_BYTES, "a list of labels", name=f"‹labels› {path}").decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"‹labels› {path} cannot be read: {error}") from error
     if len(labels) != classes or not all(label.strip() for label in labels):
         count = sum(1 for label in labels if label.strip())
         raise InputError(f"‹labels› {path} names {count} classes, one per line; expected {classes}")
