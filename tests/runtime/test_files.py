@@ -1,5 +1,6 @@
 """Where the cache lies, who may write to it, and files that are larger than they may be or half written."""
 
+import fcntl
 import os
 import pathlib
 import shutil
@@ -209,24 +210,33 @@ def test_a_lock_is_held_alone_and_leaves_nothing(tmp_path):
         raise AssertionError("a link was followed")
 
 
-def test_who_waits_for_a_lock_that_is_removed_makes_another(tmp_path):
-    """Two would hold it else: one the file that is gone, and one who came later the new file."""
-    path, holders, most = tmp_path / "lock", [], []
+def test_who_waits_for_a_lock_that_is_removed_makes_another(tmp_path, monkeypatch):
+    """It would hold a file that is gone else, and who came later the new file: two at once."""
+    path, flock = tmp_path / "lock", fcntl.flock
+    opened, entered, leave = threading.Event(), threading.Event(), threading.Event()
 
-    def work():
-        for _ in range(200):
-            with held_lock(path, wait=True):
-                holders.append(1)
-                most.append(len(holders))
-                holders.pop()
+    def wait_for_it():
+        with held_lock(path, wait=True):
+            entered.set()
+            leave.wait()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert max(most) == 1
-    assert len(most) == 800
+    def told(*arguments):
+        opened.set()
+        flock(*arguments)
+
+    waiting = threading.Thread(target=wait_for_it)
+    with held_lock(path, wait=False):
+        monkeypatch.setattr(fcntl, "flock", told)
+        waiting.start()
+        opened.wait()
+    entered.wait()
+    try:
+        with pytest.raises(BlockingIOError), held_lock(path, wait=False):
+            raise AssertionError("it was held twice")
+    finally:
+        leave.set()
+        waiting.join()
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_the_user_is_told(tmp_path):
