@@ -9,7 +9,8 @@ from deepvit.runtime.errors import InputError, MissingError
 
 logger = logging.getLogger(__name__)
 BUSY_S = 120  # how long a process waits while another one writes
-BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+SHORT = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR)  # of the machine, not of the file
 
 
 def open_database(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
@@ -27,7 +28,7 @@ def open_database(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
     try:
         return _opened(path, table)
     except sqlite3.Error as error:
-        if path is None or not path.exists() or _code(error) in (*BUSY, sqlite3.SQLITE_FULL):
+        if path is None or not path.exists() or _code(error) in (*BUSY, *SHORT):
             raise sqlite_error(path, error) from error
         fault = error
     try:

@@ -217,3 +217,17 @@ def test_a_full_disk(path):
     with pytest.raises(MissingError, match="no room on the disk"):
         store.write(2, IMAGES, {"a": np.zeros(100_000)})
     store.close()
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL])
+def test_a_sound_file_is_not_removed_for_what_the_machine_lacks(path, code, monkeypatch):
+    def failing(*_arguments, **_options):
+        error = sqlite3.OperationalError("no")
+        error.sqlite_errorcode = code
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", failing)
+        with pytest.raises((InputError, MissingError)):
+            BlockStore(path)
+    assert _is_written(_read(path))
