@@ -6,7 +6,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import read_bounded
 
 IMAGENET_CLASSES = 1000
-MOST_BYTES = 16 << 20
+MAX_BYTES = 4 << 20
 
 
 def read_labels(path: pathlib.Path, classes: int) -> list[str]:
@@ -15,8 +15,9 @@ def read_labels(path: pathlib.Path, classes: int) -> list[str]:
     Raises:
         InputError: Not readable, not UTF-8, or not one line per class.
     """
+    content = read_bounded(path, MAX_BYTES, "a list of class names", name=f"‹labels› {path}")
     try:
-        labels = read_bounded(path, MOST_BYTES, "a list of labels", name=f"‹labels› {path}").decode().splitlines()
+        labels = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"‹labels› {path} cannot be read: {error}") from error
     if len(labels) != classes or not all(label.strip() for label in labels):

@@ -9,6 +9,7 @@ import pathlib
 import re
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import read_bounded
 
 from .imagenet import VALIDATION_IMAGES
 from .sources import ImageSource
@@ -23,13 +24,11 @@ def read_real_labels(path: pathlib.Path, source: ImageSource) -> list[list[int]]
     Raises:
         InputError: Not such a file, or an image that is none of the validation set's.
     """
+    content = read_bounded(path, MAX_BYTES, "real.json", name=f"‹real_labels› {path}")
     try:
-        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
         labels = json.loads(content)
-    except OSError as error:
-        raise InputError(f"‹real_labels› {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"‹real_labels› {path} is not JSON of at most {MAX_BYTES >> 20} MiB: real.json") from error
+        raise InputError(f"‹real_labels› {path} is not JSON; expected real.json") from error
     if not isinstance(labels, list) or len(labels) != VALIDATION_IMAGES or not all(map(_is_label_list, labels)):
         raise InputError(
             f"‹real_labels› {path}: expected a list of {VALIDATION_IMAGES} lists of labels, as real.json is"
