@@ -2,16 +2,19 @@
 
 import contextlib
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable
 
 from .errors import InputError
+from .files import open_bounded, read_bounded
 from .manifest import Engine, FileRecord, Manifest, parse_manifest
 from .staging import staged_folder
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 40
 
 
 class Artifact:
@@ -41,11 +44,9 @@ class Artifact:
         path, record = self.folder / name, self.manifest.files.get(name)
         if record is None:
             raise InputError(f"{path} is not part of the artifact; it holds {', '.join(sorted(self.manifest.files))}")
-        try:
-            size = path.stat().st_size
-            content = path.read_bytes() if size == record.bytes else b""
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}; export again") from error
+        with open_bounded(path, MAX_FILE_BYTES, "a file of an artifact") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            content = stream.read(size) if size == record.bytes else b""
         if size != record.bytes:
             raise InputError(f"{path} has {size} bytes, expected {record.bytes} by its manifest; export again")
         got = hashlib.sha256(content).hexdigest()
@@ -66,14 +67,9 @@ def open_artifact(folder: pathlib.Path) -> Artifact:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise InputError(f"artifact {folder} does not exist; export one: ‹deepvit› export deepvit_32 ‹fp16›")
-    try:
-        size = path.stat().st_size
-        text = path.read_bytes() if size <= MAX_MANIFEST_BYTES else b""
-    except OSError as error:
-        raise InputError(f"{folder} is not an artifact: no readable {MANIFEST} ({error.strerror})") from error
-    if size > MAX_MANIFEST_BYTES:
-        raise InputError(f"{path} has {size} bytes, a manifest has at most {MAX_MANIFEST_BYTES}")
-    return Artifact(folder, parse_manifest(path, text))
+    if not path.exists():
+        raise InputError(f"{folder} is not an artifact: it has no {MANIFEST}")
+    return Artifact(folder, parse_manifest(path, read_bounded(path, MAX_MANIFEST_BYTES, "a manifest")))
 
 
 def record_files(folder: pathlib.Path) -> dict[str, FileRecord]:

@@ -5,6 +5,7 @@ import shlex
 from typing import Annotated
 
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.files import read_bounded
 from deepvit.runtime.options import Help
 from deepvit.runtime.triton.options import RepositoryOptions, ServingOptions
 
@@ -60,14 +61,13 @@ def package(
 
 
 def _golden_image(path: pathlib.Path | None) -> bytes:
+    from deepvit.images.sources import MOST_IMAGE_BYTES
+
     if path is None:
         from deepvit.images.samples import SAMPLES
 
         path = SAMPLES / "astronaut.jpg"
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"--golden-image {path} cannot be read: {error.strerror}") from error
+    return read_bounded(path, MOST_IMAGE_BYTES, "an image", name=f"‹golden_image› {path}")
 
 
 def _check(folder: pathlib.Path, json_path: pathlib.Path | None) -> None:

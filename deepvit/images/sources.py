@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import read_bounded
 from deepvit.runtime.preprocess import FILES, DecodePolicy
+
+MOST_IMAGE_BYTES = 1 << 30  # more than the most pixels that are decoded take uncompressed, at 16 bits a channel
 
 
 class ImageSource(Protocol):
@@ -56,7 +59,7 @@ class FolderSource:
 
     def read(self, index: int) -> tuple[bytes, int | None]:
         name, label = self.files[index]
-        return (self.root / name).read_bytes(), label
+        return read_bounded(self.root / name, MOST_IMAGE_BYTES, "an image", name="the file"), label
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,11 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from deepvit.runtime.errors import InputError
-from deepvit.runtime.files import cache_folder, held_lock, replaced, write_error
+from deepvit.runtime.files import cache_folder, held_lock, read_bounded, replaced, write_error
 from deepvit.runtime.trt.machine import Machine
 
 logger = logging.getLogger(__name__)
+MAX_BYTES = 1 << 30
 MAGIC = b"deepvit timing cache 1\n"
 
 
@@ -28,12 +28,9 @@ def timing_cache_path(version: str, machine: Machine) -> pathlib.Path:
 
 def read_timings(path: pathlib.Path) -> bytes:
     """Return the timings in `path`; none where the file is not what was written, which is set aside."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return b""
-    except OSError as error:
-        raise InputError(f"timing cache {path} cannot be read: {error.strerror}") from error
+    content = read_bounded(path, MAX_BYTES, "a timing cache", name=f"timing cache {path}")
     start = len(MAGIC) + hashlib.sha256().digest_size
     timings = content[start:]
     if content[:start] != MAGIC + hashlib.sha256(timings).digest():

@@ -7,6 +7,7 @@ import pydantic
 
 from ..artifact import record_file
 from ..errors import InputError, validation_faults
+from ..files import read_bounded
 from ..manifest import FileRecord
 from . import layout
 from .schema import ModelConfig, parse_config, schema
@@ -53,14 +54,10 @@ def check_repository(folder: pathlib.Path) -> list[str]:
 
 def _read_record(folder: pathlib.Path) -> Record:
     path = folder / layout.RECORD
+    if not path.exists():
+        raise InputError(f"{folder} is not a repository that `package` wrote: it has no {layout.RECORD}")
     try:
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise InputError(f"{path} has more than {MAX_RECORD_BYTES} bytes")
-        return Record.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{folder} is not a repository that `package` wrote: no readable {layout.RECORD} ({error.strerror})"
-        ) from error
+        return Record.model_validate_json(read_bounded(path, MAX_RECORD_BYTES, "a record"))
     except pydantic.ValidationError as error:
         raise InputError(f"{path} is not valid: {validation_faults(error)[0]}") from error
 
@@ -83,10 +80,8 @@ def _file_faults(folder: pathlib.Path, record: Record) -> list[str]:
 def _read_config(model: pathlib.Path) -> ModelConfig:
     path = model / layout.CONFIG
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise InputError(f"{model.name}/{layout.CONFIG} has more than {MAX_CONFIG_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bounded(path, MAX_CONFIG_BYTES, "a config", name=f"{model.name}/{layout.CONFIG}").decode()
+    except UnicodeDecodeError as error:
         raise InputError(f"{model.name}/{layout.CONFIG} cannot be read: {error}") from error
     return parse_config(text, f"{model.name}/{layout.CONFIG}")
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from deepvit.images.decode import decode_one
 from deepvit.images.imagenet import open_images
-from deepvit.images.sources import Subset, content_sha256, spread
+from deepvit.images.sources import MOST_IMAGE_BYTES, FolderSource, Subset, fingerprint_sha256, spread
 from deepvit.images.timm_dataset import TimmSource
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import (
@@ -164,7 +164,7 @@ def test_the_limit_can_be_raised(tmp_path):
     refusing = open_images(str(tmp_path))
     for source, is_usable in ((allowing, True), (refusing, False), (pickle.loads(pickle.dumps(allowing)), True)):
         assert bool(decode_one(Subset(source, (0,)), 0, [SMALL]).crops) is is_usable
-    assert content_sha256(allowing) != content_sha256(spread(refusing, None))
+    assert fingerprint_sha256(allowing) != fingerprint_sha256(spread(refusing, None))
 
 
 def test_a_tile_larger_than_the_image_is_refused():
@@ -271,3 +271,10 @@ def test_a_dataset_that_decodes_by_itself_is_held_to_the_same(monkeypatch):
 def test_a_folder_is_no_image(tmp_path):
     with pytest.raises(InputError, match="Is a directory"):
         crop_image(pathlib.Path(tmp_path), SMALL)
+
+
+def test_a_file_that_is_too_large_to_be_an_image_is_not_read(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(MOST_IMAGE_BYTES + 1)  # takes no room on the disk
+    source = FolderSource(tmp_path, (("a.jpg", 0),))
+    assert "the file has 1073741825 bytes, an image has at most 1073741824" in decode_one(source, 0, ()).error

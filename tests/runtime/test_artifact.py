@@ -151,3 +151,19 @@ def test_a_full_disk_is_said(tmp_path):
     with pytest.raises(MissingError, match="no room on the disk"):
         fill()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tiny_artifact, tmp_path):
+    """Even where the manifest says that the file is empty, as a pipe seems to be."""
+    folder = shutil.copytree(tiny_artifact, tmp_path / "a")
+    content = json.loads((folder / MANIFEST).read_text())
+    content["files"][MODEL]["bytes"] = 0
+    (folder / MANIFEST).write_text(json.dumps(content))
+    (folder / MODEL).unlink()
+    os.mkfifo(folder / MODEL)
+    with pytest.raises(InputError, match="model.onnx is no regular file"):
+        open_artifact(folder).read(MODEL)
+    (folder / MANIFEST).unlink()
+    os.mkfifo(folder / MANIFEST)
+    with pytest.raises(InputError, match="manifest.json is no regular file"):
+        open_artifact(folder)

@@ -3,18 +3,16 @@
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import TextIO
 
-from deepvit.images.sources import ImageSource, fingerprint_sha256, printable
+from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.files import cache_folder
+from deepvit.runtime.files import cache_folder, held_lock
 
 from ..database import move_aside, remove_database
 from ..models import Contestant
@@ -99,40 +97,15 @@ def _remove(journal: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _locked(path: pathlib.Path) -> Iterator[None]:
-    """Hold `path` for this process; the kernel lets go of it however the process ends."""
-    try:
-        move_aside(path)
-        file = _locked_file(path)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise MissingError(f"no room on the disk to write {path}; free some, or set DEEPVIT_CACHE") from error
-        raise InputError(f"{path} cannot be written: {error.strerror}; set DEEPVIT_CACHE") from error
-    with file:
+    """Hold `path` for this process."""
+    with contextlib.ExitStack() as stack:
         try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _locked_file(path: pathlib.Path) -> TextIO:
-    """Return the file at `path`, locked.
-
-    Who held it last may remove it between its opening and its locking here; what is locked then is no longer what
-    others find at `path`, and it is tried again.
-    """
-    while True:
-        file = path.open("a+", encoding="utf-8", errors="replace")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return file
+            move_aside(path)
+            stack.enter_context(held_lock(path, wait=False))
         except BlockingIOError as error:
-            file.seek(0)
-            holder = printable(file.read(20).strip()) or "unknown"
-            file.close()
-            raise InputError(f"the same evaluation is running (process {holder}); wait for it, or end it") from error
-        file.close()
+            raise InputError(f"the same evaluation is running, it holds {path}; wait for it, or end it") from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise MissingError(f"no room on the disk to write {path}; free some, or set DEEPVIT_CACHE") from error
+            raise InputError(f"{path} cannot be written: {error.strerror}; set DEEPVIT_CACHE") from error
+        yield

@@ -109,8 +109,8 @@ def test_one_lost_crop_costs_the_decoding_of_one_image(source, tmp_path, monkeyp
     with pixels.open("r+b") as file:
         file.write(b"\xff")
     decoded = []
-    real = decode.decode_rgb
-    monkeypatch.setattr(decode, "decode_rgb", lambda encoded: decoded.append(1) or real(encoded))
+    real = decode.crops_of
+    monkeypatch.setattr(decode, "crops_of", lambda *arguments: decoded.append(1) or real(*arguments))
     first, _ = _cached(source, tmp_path)
     assert len(decoded) == 2  # that one, and the broken one, which is tried every time
     assert first.crops[0][:, 0, 0, 0].tolist() == [0, 1]
