@@ -98,6 +98,14 @@ def test_what_was_needed_is_said(capsys):
     assert "you tried to allocate 8 bytes" in starved(RuntimeError(ALLOCATION), capsys)[1]
 
 
+def test_no_room_for_temporary_files(capsys):
+    """As Python's tempfile says it, and what PyTorch's exporter makes of that."""
+    cause = FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/var/tmp']")
+    for error in (cause, caused(RuntimeError("Failed to export the model"), cause)):
+        code, line = starved(error, capsys)
+        assert (code, line) == (3, "error: no room on the disk for temporary files; free some, or set TMPDIR\n")
+
+
 def test_a_full_disk_behind_stdout():
     with FULL.open("w") as stdout:
         result = run("models", stdout=stdout)

@@ -12,6 +12,7 @@ from .signals import EXIT_INTERRUPTED, deafen, heard
 from .spelling import shown
 
 EXIT_MISSING = 3
+NO_TEMPORARY_FOLDER = "no usable temporary directory"
 NO_MEMORY = (  # what libraries say when they get none, in lower case
     "bad_alloc",
     "can't allocate memory",
@@ -58,6 +59,8 @@ def fail_if_starved(error: BaseException, *, as_json: bool) -> None:
             why = " ".join(text.split()) or "no more could be had"
             advice = "free some, raise the limit, or ask for less at once"
             fail(f"out of memory{_limit()}: {why[:300]}; {advice}", EXIT_MISSING, as_json=as_json)
+    if any(NO_TEMPORARY_FOLDER in str(each).lower() for each in _chain(error)):  # how Python's tempfile says it
+        fail("no room on the disk for temporary files; free some, or set TMPDIR", EXIT_MISSING, as_json=as_json)
     if _is(error, errno.ENOSPC):
         where = getattr(error, "filename", None) or "stdout"
         fail(f"no room on the disk to write {where}; free some", EXIT_MISSING, as_json=as_json)
