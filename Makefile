@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test cpp cpp-test lint bench clean FORCE
+.PHONY: demo test cpp cpp-test lint bench torture guards clean FORCE
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -95,6 +95,15 @@ bench: data/digits/done
 	$(MAKE) build/cpp $(VENV)/tritonserver/done
 	$(BIN)/python benchmarks/triton_load.py
 	$(BIN)/python benchmarks/triton_load.py --requests 20000
+
+# Faults planted by the thousand, and what became of them: writes benchmarks/results/torture.json.
+# At most an hour on two cores; again, it goes on where it was.
+torture: $(VENV)/installed build/cpp $(VENV)/tritonserver/done
+	$(BIN)/python -m benchmarks.torture --minutes 55 --write
+
+# Every guard taken out in turn: its test must go red. About a quarter of an hour.
+guards: $(VENV)/installed build/cpp
+	$(BIN)/python -m tests.contracts.guards
 
 clean:
 	rm -rf $(VENV) artifacts data build dist *.egg-info

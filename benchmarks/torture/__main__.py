@@ -1,8 +1,8 @@
 """Plant faults by the thousand and count what became of them: `python -m benchmarks.torture [--scale 0.01] [--only 1]`.
 
-Every trial has a seed and a folder that holds its input before it is run; a run that was ended goes on where it was,
-as long as its --work folder and seed are the same. Prints a table, writes benchmarks/results/torture.json, exits 1
-where something did not hold.
+Every trial has a seed and a folder that holds its input before it is run; a run of the same commit that was ended goes
+on where it was. Prints a table, writes benchmarks/results/torture.json with --write, exits 1 where something did not
+hold.
 """
 
 import argparse
@@ -10,7 +10,9 @@ import dataclasses
 import json
 import os
 import pathlib
+import subprocess
 import sys
+import time
 
 from rich.console import Console
 from rich.progress import Progress
@@ -18,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.interleaved import machine, write_result
 
-from .figure import Figure, Row, measure
+from .figure import Figure, Row, Run, measure
 from .figures import all_figures
 from .preload import start_again_with_faults
 
@@ -27,26 +29,27 @@ WORK = pathlib.Path("build/torture")
 
 def main() -> int:
     options = _arguments()
-    options.work.mkdir(parents=True, exist_ok=True)
-    start_again_with_faults(options.work)
-    os.environ["DEEPVIT_CACHE"] = str((options.work / "cache").absolute())
-    (options.work / "cache").mkdir(parents=True, exist_ok=True, mode=0o700)
+    work = (options.work / _commit()[:12]).absolute()
+    (work / "cache").mkdir(parents=True, exist_ok=True, mode=0o700)
+    start_again_with_faults(work)
+    os.environ["DEEPVIT_CACHE"] = str(work / "cache")
     figures = [each for each in all_figures() if not options.only or each.number in options.only]
     console = Console(stderr=True)
-    rows = [_measured(figure, options, console) for figure in figures]
+    run = Run(seed=options.seed, work=work, deadline=time.monotonic() + 60 * options.minutes)
+    rows = [_measured(figure, options.scale, run, console) for figure in figures]
     Console().print(_table(rows, figures))
-    if options.write:
-        content = {"command": "make torture", "seed": options.seed, "scale": options.scale, "machine": machine()}
-        write_result("torture", content | {"figures": [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]})
     for row in rows:
         for fault in row.faults:
             print(f"{row.number}: {fault}")
+    if options.write:
+        _write(rows, figures, options)
     return 0 if rows and all(row.holds for row in rows) else 1
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts; at least one trial each")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no trial begins")
     parser.add_argument("--only", action="append", help="a figure by its number; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=pathlib.Path, default=WORK, help="folder of inputs and journals")
@@ -54,15 +57,31 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(figure: Figure, options: argparse.Namespace, console: Console) -> Row:
-    count = max(1, round(figure.count * options.scale))
+def _commit() -> str:
+    """Return which commit this is, marked where the tree has other changes: journals of other code do not count."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _measured(figure: Figure, scale: float, run: Run, console: Console) -> Row:
+    count = max(1, round(figure.count * scale))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"{figure.number} {figure.name}", total=count)
-        row = measure(figure, count, options.seed, options.work.absolute(), lambda n: progress.advance(task, n))
-    console.print(
-        f"{figure.number:6s} {'holds' if row.holds else 'FAILS':6s} {row.seconds:7.1f} s  {json.dumps(row.labels)}"
-    )
+        row = measure(figure, count, run, lambda done: progress.advance(task, done))
+    verdict = "holds" if row.holds else "FAILS"
+    console.print(f"{figure.number:14s} {verdict} {row.seconds:7.1f} s  {json.dumps(row.labels)}", soft_wrap=True)
     return row
+
+
+def _write(rows: list[Row], figures: list[Figure], options: argparse.Namespace) -> None:
+    """Write the rows, over those of the same figures that are there from this commit."""
+    content: dict[str, object] = {"command": "make torture", "commit": _commit(), "seed": options.seed}
+    content["machine"] = machine()
+    content["figures"] = [
+        dataclasses.asdict(row) | {"full_count": figure.count, "holds": row.holds}
+        for row, figure in zip(rows, figures, strict=True)
+    ]
+    write_result("torture", content)
 
 
 def _table(rows: list[Row], figures: list[Figure]) -> Table:

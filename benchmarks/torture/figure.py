@@ -65,11 +65,21 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        return self.faulty == 0 and self.controls_seen == self.controls > 0
+        return self.count > 0 and self.faulty == 0 and self.controls_seen == self.controls > 0
 
 
-def measure(figure: Figure, count: int, seed: int, work: pathlib.Path, say: Callable[[int], None]) -> Row:
-    """Run `count` trials and the controls; what the journal in `work` has already is not run again."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """How figures are measured: from which seed, in which folder, and until when (`time.monotonic`) trials begin."""
+
+    seed: int
+    work: pathlib.Path
+    deadline: float = float("inf")
+
+
+def measure(figure: Figure, count: int, run: Run, say: Callable[[int], None]) -> Row:
+    """Run `count` trials, or as many as begin in time, and the controls; what the journal has is not run again."""
+    seed, work = run.seed, run.work
     folder = work / figure.number.replace(", ", "-").replace(" ", "-")
     material = folder / "material"
     journal = Journal(folder / f"journal-{seed}.jsonl")
@@ -86,15 +96,15 @@ def measure(figure: Figure, count: int, seed: int, work: pathlib.Path, say: Call
     say(count - len(todo))
     context = multiprocessing.get_context("fork")  # what is loaded once is loaded for all
     with concurrent.futures.ProcessPoolExecutor(figure.processes, mp_context=context) as pool:
-        for index, result in _unordered(pool, job, todo):
+        for index, result in _unordered(pool, job, todo, run.deadline):
             journal.add(index, result)
             say(1)
-    results = [(index, journal.results[index]) for index in range(count)]
+    results = [(index, journal.results[index]) for index in range(count) if index in journal.results]
     faults = [f"trial {index}: {result.fault}" for index, result in results if result.fault]
     return Row(
         number=figure.number,
         name=figure.name,
-        count=count,
+        count=len(results),
         labels=dict(sorted(Counter(result.label for _, result in results).items())),
         faults=faults[:FAULTS_KEPT],
         faulty=len(faults),
@@ -105,16 +115,17 @@ def measure(figure: Figure, count: int, seed: int, work: pathlib.Path, say: Call
 
 
 def _unordered(
-    pool: concurrent.futures.ProcessPoolExecutor, job: "_Job", todo: list[int]
+    pool: concurrent.futures.ProcessPoolExecutor, job: "_Job", todo: list[int], deadline: float
 ) -> Iterator[tuple[int, Result]]:
     """Yield results as they come, with a bounded number of trials handed out."""
     waiting: dict[concurrent.futures.Future[Result], int] = {}
     rest = iter(todo)
     while True:
-        for index in rest:
-            waiting[pool.submit(job, index)] = index
-            if len(waiting) >= 4 * PROCESSES:
+        while len(waiting) < 2 * PROCESSES and time.monotonic() < deadline:
+            index = next(rest, None)
+            if index is None:
                 break
+            waiting[pool.submit(job, index)] = index
         if not waiting:
             return
         done, _ = concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -161,12 +172,11 @@ class Journal:
         self.results: dict[int, Result] = {}
         self.seconds = 0.0
         self._opened = time.monotonic()
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # the last line of a run that was killed
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # the last line of a run that was killed
+            path.write_text(whole, encoding="utf-8")
+        for row in map(json.loads, whole.splitlines()):
             self.results[row["trial"]] = Result(row["label"], row["fault"])
             self.seconds = row["seconds"]
         self._earlier = self.seconds

@@ -18,7 +18,7 @@ from deepvit.runtime.errors import InputError
 from ..figure import Case, Figure, Trial
 from ..mutants import damaged
 from ..trial import Result, run_forked
-from .controls import GENERAL
+from .controls import fails_internally
 from .hostile_pickles import PAYLOADS
 from .material import tiny_checkpoints
 
@@ -111,7 +111,7 @@ def _read(path: pathlib.Path) -> None:
     assert read_checkpoint(path).state
 
 
-CONTROLS: tuple[Trial, ...] = (*GENERAL, sound_checkpoints_are_read)
+CONTROLS: tuple[Trial, ...] = (fails_internally, sound_checkpoints_are_read)
 FIGURES = (
     Figure(
         number="2 pth",

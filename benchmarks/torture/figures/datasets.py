@@ -19,7 +19,6 @@ from tests.places import ROOT
 
 from ..figure import Case, Figure
 from ..trial import Ended, Result, run_forked
-from .controls import GENERAL
 
 DONE, REFUSED = frozenset({0}), frozenset({2})
 CLASSES, IMAGES_PER_CLASS = 10, 4
@@ -248,7 +247,7 @@ FIGURES = (
         name="one input changed between evaluations that share a cache",
         count=2 * len(CHANGES),
         trial=changed_input,
-        controls=(a_stale_result_is_seen, *GENERAL),
+        controls=(a_stale_result_is_seen,),
         prepare=two_artifacts,
     ),
     Figure(

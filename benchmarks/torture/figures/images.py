@@ -15,7 +15,7 @@ from deepvit.runtime.preprocess import Crop, Preprocessing, crop_image
 from ..figure import Case, Figure
 from ..mutants import damaged
 from ..trial import Ended, Result, run_forked
-from .controls import GENERAL
+from .controls import fails_internally, takes_too_much
 
 PREPROCESSING = Preprocessing(
     resize=44, crop=32, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), layout="NCHW"
@@ -69,6 +69,12 @@ def foreign(case: Case) -> Result:
     content = encoded(form, case.index)
     ended, fault = _decoded(damaged(content, case.random) if case.index % 3 else content, case, REFUSED)
     return Result(ended.label, fault and f"{form}: {fault}")
+
+
+def a_taken_format_is_seen(case: Case) -> Result:
+    """A control: a format that is taken is no refusal."""
+    ended, fault = _decoded(encoded("PNG", case.index), case, REFUSED)
+    return Result(ended.label, fault)
 
 
 def truncated(case: Case) -> Result:
@@ -207,14 +213,26 @@ def half_an_image_is_seen(_: Case) -> Result:
 
 
 FIGURES = (
-    Figure(number="5 mutants", name="damaged images", count=10_000, trial=mutant, controls=GENERAL),
-    Figure(number="5 foreign", name="formats that are not taken", count=1_000, trial=foreign, controls=GENERAL),
+    Figure(
+        number="5 mutants",
+        name="damaged images",
+        count=10_000,
+        trial=mutant,
+        controls=(fails_internally, takes_too_much),
+    ),
+    Figure(
+        number="5 foreign",
+        name="formats that are not taken",
+        count=1_000,
+        trial=foreign,
+        controls=(a_taken_format_is_seen,),
+    ),
     Figure(
         number="5 truncated",
         name="images that end early",
         count=99 * len(TAKEN),
         trial=truncated,
-        controls=(half_an_image_is_seen, *GENERAL),
+        controls=(half_an_image_is_seen,),
     ),
     Figure(
         number="5 bombs",

@@ -15,7 +15,7 @@ from ..figure import Case, Figure
 from ..mutants import damaged
 from ..preload import allow_allocations
 from ..trial import Result, run_forked
-from .controls import crashes, hangs
+from .controls import crashes
 from .images import bombs, encoded
 from .material import tiny_artifacts
 
@@ -172,7 +172,7 @@ def _open_only(artifact: pathlib.Path) -> None:
             raise AssertionError(str(error)) from error
 
 
-CONTROLS = (another_status_is_seen, crashes, hangs)
+CONTROLS = (another_status_is_seen, crashes)
 FIGURES = (
     Figure(
         number="4 C++",

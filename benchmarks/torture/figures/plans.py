@@ -13,7 +13,7 @@ from deepvit.runtime.artifact import MANIFEST, MODEL, record_file
 from ..figure import Case, Figure
 from ..mutants import damaged
 from ..trial import Result, run_forked
-from .controls import GENERAL
+from .controls import crashes, fails_internally
 from .material import tiny_artifacts
 
 PLAN = "engine.plan"
@@ -92,7 +92,7 @@ FIGURES = (
         name="damaged plans and models of an artifact",
         count=10_000,
         trial=plan,
-        controls=(another_plan_is_taken_for_damaged, *GENERAL),
+        controls=(another_plan_is_taken_for_damaged,),
         prepare=artifact_with_plan,
     ),
     Figure(
@@ -100,7 +100,7 @@ FIGURES = (
         name="damaged manifests",
         count=2_000,
         trial=manifest,
-        controls=GENERAL,
+        controls=(fails_internally, crashes),
         prepare=tiny_artifacts,
     ),
 )
