@@ -33,7 +33,8 @@ build/dependencies/done: runtime/cpp/fetch_dependencies.sh
 	runtime/cpp/fetch_dependencies.sh $(@D)
 	touch $@
 
-build/cpp-test-data/done: $(VENV)/installed $(wildcard runtime/cpp/tests/data/*.py)
+# Artifacts among them: another exporter makes others.
+build/cpp-test-data/done: $(VENV)/installed $(shell find -L deepvit -name '*.py')
 	rm -rf $(@D)
 	$(BIN)/python -m deepvit.runtime.cpp.tests.data.make_test_data $(@D)
 	touch $@

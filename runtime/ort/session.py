@@ -3,8 +3,9 @@
 from typing import Literal
 
 import numpy as np
+import pydantic
 
-from ..errors import InputError
+from ..errors import InputError, validation_faults
 from ..manifest import ANY_BATCH, BatchRange, Tensor
 from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .arithmetic import Arithmetic
@@ -88,4 +89,7 @@ def _input_of(graph: OnnxGraph) -> Tensor:
     output_kind, output_shape = next(iter(graph.outputs.values()), ("nothing", ()))
     if output_kind != "tensor(float)" or len(output_shape) != 2 or not isinstance(output_shape[1], int):
         raise InputError(f"{graph.name} gives {output_kind} {output_shape}; expected float32 logits (B, classes)")
-    return Tensor(name=name, shape=shape, dtype=DTYPES[kind])
+    try:
+        return Tensor(name=name, shape=shape, dtype=DTYPES[kind])
+    except pydantic.ValidationError as error:
+        raise InputError(f"{graph.name} takes {signature}: {validation_faults(error)[0]}") from error

@@ -253,8 +253,12 @@ def test_an_unsupported_operator_is_caught_by_name(tiny_onnx, on_rig):
 
 
 def test_a_damaged_graph_is_one_line(on_rig):
-    with pytest.raises(InputError, match="TensorRT cannot take the graph"):
+    with pytest.raises(InputError, match="it is damaged or not an ONNX file"):
         build(b"not an ONNX file")
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Nonsense", ["x"], ["y"])], "graph", [value], [])
+    with pytest.raises(InputError, match="TensorRT cannot take the graph"):
+        build(helper.make_model(graph).SerializeToString())
 
 
 def test_a_builder_that_dies_is_one_line(tiny_onnx, on_rig, tmp_path, monkeypatch):
