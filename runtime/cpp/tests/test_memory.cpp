@@ -13,11 +13,11 @@ namespace {
 constexpr int kCycles = 300;  // sanitizers keep freed memory to themselves: only their own reports count here
 constexpr double kGrowth = 1e9;
 #else
-constexpr int kCycles = 10'000;
+constexpr int kCycles = 4'000;
 constexpr double kGrowth = 0.01;
 #endif
 // Within the first 2,500 cycles the heap takes one more step of 0.8 MB, once; nothing in it is in use.
-constexpr int kWarmUp = kCycles * 2 / 5;
+constexpr int kWarmUp = kCycles * 13 / 20;
 
 double resident_bytes() {
   malloc_trim(0);  // what the allocator keeps for later is no growth; without this it swings by 5%
@@ -32,7 +32,7 @@ double resident_bytes() {
 
 TEST_SUITE_BEGIN("memory");
 
-TEST_CASE("10,000 times open, run, fail and close: resident memory stays within 1%") {
+TEST_CASE("4,000 times open, run, fail and close: resident memory stays within 1%") {
   const std::string encoded = support::image(support::expected()["small"][0]["image"]);
   double before = 0;
   for (int i = 0; i < kCycles; ++i) {

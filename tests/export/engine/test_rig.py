@@ -46,6 +46,22 @@ PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_publi
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
 
 
+class ParsedError(Exception):
+    """Ends a build whose network is all that a test wants to see; `args` is its layers."""
+
+
+def parse(content, require):
+    """The network's layers as TensorRT parses them, after `require` saw them; nothing is built, which takes 10 s."""
+
+    def stop(layers):
+        require(layers)
+        raise ParsedError(layers)
+
+    with pytest.raises(ParsedError) as parsed:
+        build(content, on_parsed=stop)
+    return parsed.value.args[0]
+
+
 def build(
     content, options=None, batch=None, timings=None, on_parsed=lambda layers: None, bar=lambda phase, share: None
 ):
@@ -67,14 +83,13 @@ def tiny_onnx(tiny_artifact):
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16, Precision.BF16], ids=lambda p: p.value)
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_variant_parses_passes_the_census_and_builds(name, precision, variant_onnx, tiny_artifact, on_rig):
+def test_every_variant_parses_and_passes_the_census(name, precision, variant_onnx, tiny_artifact, on_rig):
     model = onnx.load_from_string(variant_onnx(name))
     if precision is Precision.BF16:
         model.opset_import[0].version = 22  # where Conv takes bfloat16; for these ops nothing else changed
     model = cast_graph(model, precision)
     manifest = promise(tiny_artifact, model, precision)
-    built = build(to_bytes(model), on_parsed=lambda layers: require_network(layers, manifest))
-    census = census_of(built.network, None).network
+    census = census_of(parse(to_bytes(model), lambda layers: require_network(layers, manifest)), None).network
     own = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16"}[precision.value]
     depth, mixes = (
         deepvit.model.VARIANTS[name].architecture.depth,
@@ -82,37 +97,58 @@ def test_every_variant_parses_passes_the_census_and_builds(name, precision, vari
     )
     products = {kind: count for kind, count in census.items() if kind.startswith("MATRIX_MULTIPLY")}
     assert products == {f"MATRIX_MULTIPLY {own}": 6 * depth + mixes + 1}  # qkv, q·k, a·v, proj, fc1, fc2; mix; head
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_variant_builds(name, variant_onnx, on_rig):
+    built = build(to_bytes(cast_graph(onnx.load_from_string(variant_onnx(name)), Precision.FP16)))
     assert built.version == "11.4.0.106"
     assert len(built.plan) > 1e6 * deepvit.model.VARIANTS[name].parameters / 1e6  # at least a byte for each weight
 
 
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16], ids=lambda p: p.value)
+def test_other_precisions_build(precision, variant_onnx, on_rig):
+    model = onnx.load_from_string(variant_onnx("deepvit_16"))
+    if precision is Precision.BF16:
+        model.opset_import[0].version = 22
+    assert build(to_bytes(cast_graph(model, precision))).plan
+
+
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_variant_quantised_parses_passes_the_census_and_builds(
-    name, precision, variant_onnx, tiny_artifact, on_rig
-):
+def test_every_variant_quantised_parses_and_passes_the_census(name, precision, variant_onnx, tiny_artifact, on_rig):
     """Ranges of one image; one linear is kept, as a budget would."""
-    model = onnx.load_from_string(variant_onnx(name))
-    kept = frozenset({"blocks.3.mlp.fc2"})
-    model = cast_graph(finish(quantize_graph(model, some_ranges(name, model, precision), kept)), Precision.FP16)
+    model = quantised(name, precision, variant_onnx)
     manifest = promise(tiny_artifact, model, precision)
-    built = build(to_bytes(model), on_parsed=lambda layers: require_network(layers, manifest))
-    census = census_of(built.network, None).network
+    network = parse(to_bytes(model), lambda layers: require_network(layers, manifest))
+    census = census_of(network, None).network
     depth, mixes = (
         deepvit.model.VARIANTS[name].architecture.depth,
         deepvit.model.VARIANTS[name].architecture.reattention_blocks,
     )
     products = {kind: count for kind, count in census.items() if kind.startswith("MATRIX_MULTIPLY")}
-    quantised = 4 * depth - 1
+    linears = 4 * depth - 1
     assert products == {
-        "MATRIX_MULTIPLY HALF of quantised": quantised,
-        "MATRIX_MULTIPLY HALF": 6 * depth + mixes + 1 - quantised,
+        "MATRIX_MULTIPLY HALF of quantised": linears,
+        "MATRIX_MULTIPLY HALF": 6 * depth + mixes + 1 - linears,
     }
-    assert census[f"QUANTIZE {'INT8' if precision is Precision.INT8 else 'FP8'}"] == quantised
-    graph = manifest.graph.model_copy(update={"quantized_gemms": quantised + 1})
+    assert census[f"QUANTIZE {'INT8' if precision is Precision.INT8 else 'FP8'}"] == linears
+    graph = manifest.graph.model_copy(update={"quantized_gemms": linears + 1})
     wrong = manifest.model_copy(update={"graph": graph})
-    with pytest.raises(OutOfBoundsError, match=f"{quantised} quantised GEMMs, promised {quantised + 1}"):
-        require_network(built.network, wrong)
+    with pytest.raises(OutOfBoundsError, match=f"{linears} quantised GEMMs, promised {linears + 1}"):
+        require_network(network, wrong)
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
+@pytest.mark.parametrize("name", ["deepvit_16", "deepvit_s"])
+def test_quantised_variants_build(name, precision, variant_onnx, on_rig):
+    assert build(to_bytes(quantised(name, precision, variant_onnx))).plan
+
+
+def quantised(name, precision, variant_onnx):
+    model = onnx.load_from_string(variant_onnx(name))
+    kept = frozenset({"blocks.3.mlp.fc2"})
+    return cast_graph(finish(quantize_graph(model, some_ranges(name, model, precision), kept)), Precision.FP16)
 
 
 MEASURED: dict[str, dict[str, tuple[float, float, int]]] = {}  # variant → tensor → least, largest value, channels
