@@ -1,18 +1,20 @@
 """Plant faults by the thousand and count what became of them: `python -m benchmarks.torture [--scale 0.01] [--only 1]`.
 
-Every trial has a seed and a folder that holds its input before it is run; a run of the same commit that was ended goes
-on where it was. Prints a table, writes benchmarks/results/torture.json with --write, exits 1 where something did not
+Every trial has a seed and a folder that holds its input before it is run; a run of the same code that was ended goes on
+where it was. Prints a table, writes benchmarks/results/torture.json with --write, exits 1 where something did not
 hold.
 """
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -25,11 +27,14 @@ from .figures import all_figures
 from .preload import start_again_with_faults
 
 WORK = pathlib.Path("build/torture")
+CODE = ("deepvit", "runtime", "export", "calibration", "benchmarks/torture")
+GIT: dict[str, Any] = {"capture_output": True, "text": True, "check": True}
 
 
 def main() -> int:
     options = _arguments()
-    work = (options.work / _commit()[:12]).absolute()
+    code = _code()
+    work = (options.work / code).absolute()
     (work / "cache").mkdir(parents=True, exist_ok=True, mode=0o700)
     start_again_with_faults(work)
     os.environ["DEEPVIT_CACHE"] = str(work / "cache")
@@ -42,7 +47,7 @@ def main() -> int:
         for fault in row.faults:
             print(f"{row.number}: {fault}")
     if options.write:
-        _write(rows, figures, options)
+        _write(rows, figures, options.seed, code)
     return 0 if rows and all(row.holds for row in rows) else 1
 
 
@@ -57,10 +62,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _commit() -> str:
-    """Return which commit this is, marked where the tree has other changes: journals of other code do not count."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+def _code() -> str:
+    """Return the hash of the code as git has it, marked where the work tree's is another: its journals alone count."""
+    names = subprocess.run(["git", "rev-parse", *(f"HEAD:{folder}" for folder in CODE)], **GIT).stdout
+    changed = subprocess.run(["git", "status", "--porcelain", "--", *CODE], **GIT).stdout
+    return hashlib.sha256(names.encode()).hexdigest()[:12] + ("-changed" if changed else "")
 
 
 def _measured(figure: Figure, scale: float, run: Run, console: Console) -> Row:
@@ -73,9 +79,8 @@ def _measured(figure: Figure, scale: float, run: Run, console: Console) -> Row:
     return row
 
 
-def _write(rows: list[Row], figures: list[Figure], options: argparse.Namespace) -> None:
-    """Write the rows, over those of the same figures that are there from this commit."""
-    content: dict[str, object] = {"command": "make torture", "commit": _commit(), "seed": options.seed}
+def _write(rows: list[Row], figures: list[Figure], seed: int, code: str) -> None:
+    content: dict[str, object] = {"command": "make torture", "code": code, "seed": seed}
     content["machine"] = machine()
     content["figures"] = [
         dataclasses.asdict(row) | {"full_count": figure.count, "holds": row.holds}
