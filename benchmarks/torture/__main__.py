@@ -14,7 +14,6 @@ import pathlib
 import subprocess
 import sys
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -28,7 +27,6 @@ from .preload import start_again_with_faults
 
 WORK = pathlib.Path("build/torture")
 CODE = ("deepvit", "runtime", "export", "calibration", "benchmarks/torture")
-GIT: dict[str, Any] = {"capture_output": True, "text": True, "check": True}
 
 
 def main() -> int:
@@ -64,9 +62,13 @@ def _arguments() -> argparse.Namespace:
 
 def _code() -> str:
     """Return the hash of the code as git has it, marked where the work tree's is another: its journals alone count."""
-    names = subprocess.run(["git", "rev-parse", *(f"HEAD:{folder}" for folder in CODE)], **GIT).stdout
-    changed = subprocess.run(["git", "status", "--porcelain", "--", *CODE], **GIT).stdout
+    names = _git("rev-parse", *(f"HEAD:{folder}" for folder in CODE))
+    changed = _git("status", "--porcelain", "--", *CODE)
     return hashlib.sha256(names.encode()).hexdigest()[:12] + ("-changed" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def _measured(figure: Figure, scale: float, run: Run, console: Console) -> Row:
