@@ -55,7 +55,7 @@ demo: data/digits/done
 	$(BIN)/python cli.py export deepvit_32 --fp16
 
 test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile  # a worker a core, each with one thread of PyTorch
 	$(MAKE) cpp-test
 
 # The C++ runtime; its tests: ctest --test-dir build/cpp
