@@ -17,7 +17,7 @@ from deepvit.runtime.errors import InputError
 
 from ..figure import Case, Figure, Trial
 from ..mutants import damaged
-from ..trial import Result, run_forked
+from ..trial import Result, run_forked, run_in_turn
 from .controls import fails_internally
 from .hostile_pickles import PAYLOADS
 from .material import tiny_checkpoints
@@ -29,7 +29,8 @@ READ_OR_REFUSED = frozenset({0, 2, 3})
 def _mutant(name: str, spoil: Callable[..., bytes], read: Callable[[pathlib.Path], object], case: Case) -> Result:
     path = case.folder / name
     path.write_bytes(spoil((case.material / name).read_bytes(), case.random))
-    ended = run_forked(functools.partial(read, path), case.folder / "log")
+    run = run_forked if read is _read_as_the_child else run_in_turn  # the child has limits that it cannot take back
+    ended = run(functools.partial(read, path), case.folder / "log")
     if ended.code == -signal.SIGXCPU:  # its limit, which whoever waits for it puts in words
         return Result("limit")
     return Result(ended.label, ended.fault(READ_OR_REFUSED))

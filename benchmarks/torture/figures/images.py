@@ -14,7 +14,7 @@ from deepvit.runtime.preprocess import Crop, Preprocessing, crop_image
 
 from ..figure import Case, Figure
 from ..mutants import damaged
-from ..trial import Ended, Result, run_forked
+from ..trial import Ended, Result, run_forked, run_in_turn
 from .controls import fails_internally, takes_too_much
 
 PREPROCESSING = Preprocessing(
@@ -52,7 +52,7 @@ def _crop(path: pathlib.Path) -> Crop:
 def _decoded(content: bytes, case: Case, allowed: frozenset[int], more_bytes: int = 2 << 30) -> tuple[Ended, str]:
     path = case.folder / "image"
     path.write_bytes(content)
-    ended = run_forked(functools.partial(_crop, path), case.folder / "log", SECONDS, more_bytes)
+    ended = run_in_turn(functools.partial(_crop, path), case.folder / "log", SECONDS, more_bytes)
     return ended, ended.fault(allowed)
 
 

@@ -9,7 +9,7 @@ from deepvit.runtime import Arithmetic, open_session
 
 from ..figure import Case, Figure
 from ..mutants import damaged, onnx_mutant
-from ..trial import DOCUMENTED, Result, run_forked
+from ..trial import DOCUMENTED, Result, run_forked, run_in_turn
 from .controls import GENERAL
 from .material import tiny_artifacts
 
@@ -27,7 +27,7 @@ def mutant(case: Case) -> Result:
     spoil = onnx_mutant if case.index % 2 else damaged
     path = case.folder / "mutant.onnx"
     path.write_bytes(spoil(content, case.random))
-    ended = run_forked(functools.partial(_run, path), case.folder / "log")
+    ended = run_in_turn(functools.partial(_run, path), case.folder / "log")
     return Result(ended.label, ended.fault(DOCUMENTED))
 
 

@@ -14,7 +14,7 @@ from benchmarks.c_runtime import LIBRARY, CModel, Encoded
 from ..figure import Case, Figure
 from ..mutants import damaged
 from ..preload import allow_allocations
-from ..trial import Result, run_forked
+from ..trial import Result, run_forked, run_in_turn
 from .controls import crashes
 from .images import bombs, encoded
 from .material import tiny_artifacts
@@ -59,7 +59,7 @@ def damaged_images(case: Case) -> Result:
     for number, content in enumerate(images):
         (case.folder / f"image-{number}").write_bytes(content)
     function = functools.partial(_classify, case.material / "fp32", images)
-    ended = run_forked(function, case.folder / "log")
+    ended = run_in_turn(function, case.folder / "log")
     return Result(ended.label, ended.fault(frozenset({0})))
 
 
@@ -139,7 +139,7 @@ def _odd_calls(artifact: pathlib.Path, source: random.Random) -> None:
 
 
 def odd_calls(case: Case) -> Result:
-    ended = run_forked(functools.partial(_odd_calls, case.material / "fp32", case.random), case.folder / "log")
+    ended = run_in_turn(functools.partial(_odd_calls, case.material / "fp32", case.random), case.folder / "log")
     return Result(ended.label, ended.fault(frozenset({0})))
 
 
@@ -160,7 +160,7 @@ def damaged_manifest(case: Case) -> Result:
     shutil.copytree(case.material / "fp32", artifact)
     path = artifact / "manifest.json"
     path.write_bytes(damaged(path.read_bytes(), case.random))
-    ended = run_forked(functools.partial(_open_only, artifact), case.folder / "log")
+    ended = run_in_turn(functools.partial(_open_only, artifact), case.folder / "log")
     return Result(ended.label, ended.fault(frozenset({0})))
 
 

@@ -12,7 +12,7 @@ from deepvit.runtime.artifact import MANIFEST, MODEL, record_file
 
 from ..figure import Case, Figure
 from ..mutants import damaged
-from ..trial import Result, run_forked
+from ..trial import Result, run_forked, run_in_turn
 from .controls import crashes, fails_internally
 from .material import tiny_artifacts
 
@@ -55,7 +55,7 @@ def plan(case: Case) -> Result:
     spoiled = damaged(content, case.random)
     (artifact / name).write_bytes(spoiled)
     allowed = frozenset({0}) if spoiled == content else REFUSED
-    ended = run_forked(functools.partial(_read, artifact, name), case.folder / "log")
+    ended = run_in_turn(functools.partial(_read, artifact, name), case.folder / "log")
     return Result(ended.label, ended.fault(allowed))
 
 
@@ -65,7 +65,7 @@ def manifest(case: Case) -> Result:
     shutil.copytree(case.material / "fp16", artifact)
     path = artifact / MANIFEST
     path.write_bytes(damaged(path.read_bytes(), case.random))
-    ended = run_forked(functools.partial(_run, artifact), case.folder / "log")
+    ended = run_in_turn(functools.partial(_run, artifact), case.folder / "log")
     return Result(ended.label, ended.fault(frozenset({0, 1, 2})))
 
 
