@@ -126,13 +126,13 @@ class Worker:
 
     def __init__(self, more_bytes: int) -> None:
         own, self._pipe = socket.socketpair()
-        self._runs = 0
+        self._runs, self._is_over = 0, False
         self._process = start_forked(functools.partial(_serve, own), pathlib.Path(os.devnull), more_bytes)
         own.close()
 
     @property
     def is_spent(self) -> bool:
-        return self._runs >= RUNS_A_WORKER
+        return self._is_over or self._runs >= RUNS_A_WORKER
 
     def run(self, function: Callable[[], object], log: pathlib.Path, seconds: float) -> Ended:
         started = time.monotonic()
@@ -142,7 +142,7 @@ class Worker:
             self._pipe.sendall(_framed(pickle.dumps((function, str(log)))))
             code, peak = struct.unpack(ANSWER, self._pipe.recv(struct.calcsize(ANSWER), socket.MSG_WAITALL))
         except (struct.error, OSError):  # it ended, or takes too long
-            self._runs = RUNS_A_WORKER
+            self._is_over = True
             ended = self._process.wait(GRACE_SECONDS)
             code, peak = ended.code, ended.peak_bytes
         if code == EXIT_INTERNAL:
@@ -152,7 +152,7 @@ class Worker:
 
     def end(self) -> None:
         self._pipe.close()
-        with contextlib.suppress(ChildProcessError):  # it was waited for when it failed
+        if not self._is_over:
             self._process.wait(GRACE_SECONDS)
 
 
