@@ -170,7 +170,8 @@ def held_lock(path: pathlib.Path, *, wait: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone, and makes another
+        if _is_at(path, descriptor):  # else another's lies there, since somebody removed this one
+            path.unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone, and makes another
         os.close(descriptor)
 
 

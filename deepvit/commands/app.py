@@ -102,4 +102,6 @@ def _line_and_code(error: BaseException) -> tuple[str, int]:
         return str(error), code
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # whichever option it came from
         return f"a path is too long: {str(error.filename)[:60]}…; expected one that exists", InputError.exit_code
+    if isinstance(error, PermissionError):  # likewise
+        return f"{error.filename}: no right to look there; name another place", InputError.exit_code
     return f"internal: {type(error).__name__}: {error}; run it again with --debug and report it", EXIT_INTERNAL

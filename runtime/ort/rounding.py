@@ -80,8 +80,9 @@ def rounded_on_cpu(content: bytes) -> bytes:
 def _round(model: onnx.ModelProto) -> None:
     graph = model.graph
     try:
+        onnx.checker.check_model(model)  # inference takes its word for it, and crashes on attributes of another type
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the types of the graph's values cannot be inferred: {reason}") from error
     types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output, *inferred.input)}

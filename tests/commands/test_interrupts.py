@@ -49,7 +49,7 @@ def test_an_interrupted_evaluation_says_how_to_go_on(exported, many_digits):
 
 def test_an_interrupted_export_writes_nothing_and_says_so(tmp_path):
     command = command_of("export", "digits_patch", "--output", tmp_path / "a")
-    assert_ends_as_interrupted(command, is_tracing, "interrupted; nothing was written")
+    assert_ends_as_interrupted(command, is_tracing, "interrupted; what was not finished was not written")
     assert os.listdir(tmp_path) == []
 
 
@@ -112,7 +112,7 @@ def signalled_while_loading(place, kind, number, folder):
 
 def assert_interrupted(result):
     assert result.returncode == 130, result.stderr
-    assert without_progress(result.stderr) == ["error: interrupted; nothing was written"]
+    assert without_progress(result.stderr) == ["error: interrupted; what was not finished was not written"]
 
 
 @pytest.mark.parametrize("place", [LISTENS, 20, 50, 100, 200, 300, 450, 600, 900, 1200, 1600, 2000])

@@ -1,6 +1,8 @@
 """A benchmark of models of known speed tells that speed; what fails is named, and the others go on."""
 
+import contextlib
 import json
+import multiprocessing
 
 import pytest
 
@@ -11,6 +13,7 @@ from deepvit.measure.bench.pictures import draw_benchmark
 from deepvit.measure.bench.result import Benchmark
 from deepvit.measure.bench.turns import Subject, run_benchmark
 from deepvit.measure.bench.words import describe_benchmark
+from deepvit.measure.bench.worker import BenchmarkWorker
 from deepvit.runtime.errors import InputError, MissingError
 from tests.doubles.benchmark_stub import StubOpener
 
@@ -127,3 +130,22 @@ def test_the_command_line(tiny_artifact, tmp_path, capsys):
         with pytest.raises(SystemExit) as stopped:
             deepvit.commands.app.main(wrong)
         assert (stopped.value.code, expected in capsys.readouterr().err) == (2, True), wrong
+
+
+def test_a_process_that_is_killed_between_its_turns_is_named():
+    """Its pipe is broken then, which must not be taken for that of our own output."""
+    with contextlib.closing(BenchmarkWorker("a model", StubOpener())) as worker:
+        worker._process.kill()
+        worker._process.join()
+        with pytest.raises(MissingError, match="a model: its process ended"):
+            worker.turn(1, 0.01, 1)
+
+
+def test_ctrl_c_while_a_model_opens_leaves_no_process(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BenchmarkWorker, "_reply", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        BenchmarkWorker("a model", StubOpener())
+    assert multiprocessing.active_children() == []

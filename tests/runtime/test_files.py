@@ -266,3 +266,11 @@ def test_work_that_would_not_fit_is_refused(tmp_path, little_room):
     )
     (tmp_path / "crops").write_bytes(b"x" * 2_000_000)
     require_room(tmp_path / "crops", 13_000_000, "DEEPVIT_CACHE")  # of which two are there already
+
+
+def test_a_lock_that_others_hold_meanwhile_is_not_removed(tmp_path):
+    path = tmp_path / "lock"
+    with held_lock(path, wait=False):
+        path.unlink()  # as a whole folder is removed with the lock in it
+        path.write_text("another's")
+    assert path.read_text() == "another's"

@@ -27,7 +27,8 @@ class _Heard:
 
 def listen() -> None:
     """Let both unwind what runs, so that what was staged is removed. Who started us may have Ctrl-C ignored."""
-    _Heard.code = None
+    if signal.getsignal(signal.SIGTERM) is not _unwind:  # else what came while the program was loaded counts
+        _Heard.code = None
     for number in _CODES:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _unwind)

@@ -82,7 +82,11 @@ class BenchmarkWorker:
         with without_interrupts():
             self._process.start()
         theirs.close()
-        reply = self._reply(START_S)
+        try:
+            reply = self._reply(START_S)
+        except BaseException:  # Ctrl-C while a model opens, say: nobody else has this process yet
+            self.close()
+            raise
         assert isinstance(reply, OpeningReply)
         self.first_answer_s = time.perf_counter() - start  # the process started, everything loaded, one image run
         self.opening = reply
@@ -94,18 +98,20 @@ class BenchmarkWorker:
 
     def turn(self, batch: int, seconds: float, least_runs: int) -> TurnReply:
         """Run batches for so long, and at least so often; the first run, which finds caches cold, does not count."""
-        self._pipe.send((batch, seconds, least_runs))
-        reply = self._reply(START_S)
+        reply = self._reply(START_S, (batch, seconds, least_runs))
         assert isinstance(reply, TurnReply)
         return reply
 
-    def _reply(self, timeout_s: float) -> OpeningReply | TurnReply:
+    def _reply(self, timeout_s: float, request: tuple[int, float, int] | None = None) -> OpeningReply | TurnReply:
+        """Return the answer to `request`, or to having been opened."""
         try:
+            if request is not None:
+                self._pipe.send(request)
             if not self._pipe.poll(timeout_s):
                 self.close()
                 raise MissingError(f"{self.name} did not answer within {timeout_s:.0f} s")
             reply = self._pipe.recv()
-        except EOFError as error:
+        except (EOFError, OSError) as error:  # OSError: the pipe is broken, which is not that of our own output
             raise MissingError(f"{self.name}: its process ended, usually for want of memory") from error
         if isinstance(reply, BaseException):
             self.close()

@@ -1,6 +1,8 @@
 """Damaged and crafted ONNX models: opened and run, or refused in one line; nothing else ever comes out."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.rounding import rounded_on_cpu
 from deepvit.runtime.ort.session import OnnxRuntimeSession
+from tests.places import ROOT
 
 SEED, MUTANTS = 18, 400
 REFUSALS = (InputError, MissingError, OutOfBoundsError)
@@ -157,3 +160,22 @@ def test_an_output_of_another_shape_than_declared():
     assert session.run(np.zeros((2, 3, 4, 4), np.float32) - 1).shape == (2, 5)
     with pytest.raises(InputError, match=r"m gave logits of shape \(2, 3\), declared \(2, 5\)"):
         session.run(np.ones((2, 3, 4, 4), np.float32))
+
+
+def test_an_attribute_of_another_type_does_not_crash_inference():
+    """In a process of its own: it ends in SIGABRT where the onnx package infers shapes of what it has not checked."""
+    split = helper.make_node("Split", ["x"], ["y", "z"], "split", axis=-1, num_outputs=2)
+    next(each for each in split.attribute if each.name == "num_outputs").type = onnx.AttributeProto.INTS
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["images"], ["x"], to=HALF), split],
+        "split",
+        [helper.make_tensor_value_info("images", FLOAT, ["batch", 8])],
+        [helper.make_tensor_value_info("y", HALF, ["batch", 4])],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9).SerializeToString()
+    code = (
+        "import sys; from deepvit.runtime.ort.rounding import rounded_on_cpu; rounded_on_cpu(sys.stdin.buffer.read())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], input=content, cwd=ROOT, capture_output=True)
+    assert run.returncode == 1, run.stderr
+    assert b"InputError: the types of the graph's values cannot be inferred" in run.stderr
