@@ -27,8 +27,7 @@ class _Heard:
 
 def listen() -> None:
     """Let both unwind what runs, so that what was staged is removed. Who started us may have Ctrl-C ignored."""
-    if signal.getsignal(signal.SIGTERM) is not _unwind:  # else what came while the program was loaded counts
-        _Heard.code = None
+    _Heard.code = None
     for number in _CODES:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _unwind)
