@@ -10,7 +10,9 @@ from deepvit.runtime.errors import InputError, MissingError
 logger = logging.getLogger(__name__)
 BUSY_S = 120  # how long a process waits while another one writes
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
-SHORT = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR)  # of the machine, not of the file
+OURS = -1  # the code of an error that is not SQLite's own
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, OURS)  # all others are of the machine, not of the file
+SUFFIXES = ("", "-wal", "-shm")  # of a database, and of what SQLite keeps beside it
 
 
 def open_database(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
@@ -22,13 +24,13 @@ def open_database(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
         table: The CREATE statement of its table.
 
     Raises:
-        InputError: The file cannot be written, or is in use.
+        InputError: The file cannot be opened or written, or is in use.
         MissingError: The disk is full.
     """
     try:
         return _opened(path, table)
     except sqlite3.Error as error:
-        if path is None or not path.exists() or _code(error) in (*BUSY, *SHORT):
+        if path is None or not _is_lost(path, error):
             raise sqlite_error(path, error) from error
         fault = error
     try:
@@ -40,6 +42,12 @@ def open_database(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
         raise sqlite_error(path, error) from error
     logger.warning("%s was damaged (%s); what it kept is found anew", path, fault)
     return connection
+
+
+def _is_lost(path: pathlib.Path, error: sqlite3.Error) -> bool:
+    """Return whether nothing can be read at `path` any more: who may not open a sound file now may do so later."""
+    files = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    return (path.exists() and _code(error) in DAMAGED) or any(each.exists() and not each.is_file() for each in files)
 
 
 def _opened(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
@@ -66,13 +74,14 @@ def sqlite_error(path: pathlib.Path | None, error: sqlite3.Error) -> InputError 
         return MissingError(f"no room on the disk to write {path}; free some, or set DEEPVIT_CACHE to another folder")
     if _code(error) in BUSY:
         return InputError(f"{path} is in use by another process; wait for it, or set DEEPVIT_CACHE to another folder")
-    return InputError(f"{path} cannot be used ({error}); delete it, or set DEEPVIT_CACHE to another folder")
+    remedy = "delete it" if _code(error) in DAMAGED else "see whether it and its folder can be written"
+    return InputError(f"{path} cannot be used ({error}); {remedy}, or set DEEPVIT_CACHE to another folder")
 
 
 def _code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code; −1 where the error is not its own."""
+    """Return SQLite's primary result code; OURS where the error is not its own."""
     code = getattr(error, "sqlite_errorcode", None)
-    return -1 if code is None else int(code) & 0xFF
+    return OURS if code is None else int(code) & 0xFF
 
 
 def remove_database(path: pathlib.Path) -> None:
@@ -81,7 +90,7 @@ def remove_database(path: pathlib.Path) -> None:
     Raises:
         OSError: It cannot be.
     """
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in SUFFIXES:
         move_aside(path.with_name(path.name + suffix))
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 

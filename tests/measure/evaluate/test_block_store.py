@@ -1,6 +1,8 @@
 """Blocks on disk: what was written is read, and what is damaged, or of other images or another run, is not."""
 
 import io
+import os
+import resource
 import sqlite3
 import zipfile
 
@@ -158,10 +160,6 @@ def _log_folder(path):
     path.with_name(path.name + "-wal").mkdir()
 
 
-def _unreadable(path):
-    path.chmod(0)
-
-
 FILES = {
     "garbage": lambda path: path.write_bytes(b"no database" * 1000),
     "halved": _halved,
@@ -170,7 +168,6 @@ FILES = {
     "more tables": _more_tables,
     "a folder": _folder,
     "a folder for its log": _log_folder,
-    "unreadable": _unreadable,
     "empty": lambda path: path.write_bytes(b""),
 }
 
@@ -182,7 +179,7 @@ def test_a_damaged_file_is_begun_anew(path, damage, caplog):
     store.write(0, IMAGES, ARRAYS)
     store.close()
     assert _is_written(_read(path))
-    if damage not in (_unreadable, FILES["empty"]):  # root reads all, and an empty file is an empty database
+    if damage is not FILES["empty"]:  # which is an empty database
         assert "is found anew" in caplog.text
 
 
@@ -219,7 +216,18 @@ def test_a_full_disk(path):
     store.close()
 
 
-@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL])
+@pytest.mark.parametrize(
+    "code",
+    [
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+    ],
+)
 def test_a_sound_file_is_not_removed_for_what_the_machine_lacks(path, code, monkeypatch):
     def failing(*_arguments, **_options):
         error = sqlite3.OperationalError("no")
@@ -230,4 +238,17 @@ def test_a_sound_file_is_not_removed_for_what_the_machine_lacks(path, code, monk
         patch.setattr(sqlite3, "connect", failing)
         with pytest.raises((InputError, MissingError)):
             BlockStore(path)
+    assert _is_written(_read(path))
+
+
+def test_a_sound_file_is_not_removed_where_no_more_files_can_be_opened(path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be used"):
+            BlockStore(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert _is_written(_read(path))
