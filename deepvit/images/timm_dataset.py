@@ -53,7 +53,8 @@ class TimmSource:
             except ImportError as error:
                 raise MissingError(f"dataset {self.dataset}: {error}; install what it needs") from error
             except (OSError, ValueError, RuntimeError, AssertionError, KeyError) as error:
-                raise InputError(f"timm cannot open dataset {self.dataset}: {str(error).splitlines()[0]}") from error
+                said = str(error).splitlines() or ["no such file, or nothing in it"]  # timm asserts without a text
+                raise InputError(f"timm cannot open dataset {self.dataset}: {said[0]}") from error
         reader = getattr(self._opened, "reader", None)
         return self._opened if reader is None else reader
 
@@ -73,8 +74,19 @@ class TimmSource:
         return f"{status.st_size}:{status.st_mtime_ns}"
 
     def read(self, index: int) -> tuple[bytes, int | None]:
-        with self._one_at_a_time, image_faults(self.policy):
-            image, label = self._reader()[index]
+        with self._one_at_a_time:
+            return self._read(self._reopened(), index)
+
+    def _reopened(self) -> Any:
+        """Return the reader, which each worker opens: where it cannot, an InputError would be that of one image."""
+        try:
+            return self._reader()
+        except InputError as error:
+            raise MissingError(f"{error}; it could be opened before, run it again") from error
+
+    def _read(self, reader: Any, index: int) -> tuple[bytes, int | None]:
+        with image_faults(self.policy):
+            image, label = reader[index]
             if hasattr(image, "read"):
                 return image.read(), int(label)
             self.policy.require(*image.size)

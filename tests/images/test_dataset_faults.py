@@ -16,7 +16,7 @@ from deepvit.images.imagenet import DEVKIT_TRUTH, KAGGLE_TRUTH, has_split, open_
 from deepvit.images.real_labels import read_real_labels
 from deepvit.images.sources import FolderSource, fingerprint_sha256, image_sha256, list_sha256, read_image_sha256
 from deepvit.measure.evaluate.blocks import readers
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import Preprocessing
 from tests.places import ROOT
 
@@ -235,13 +235,26 @@ def test_an_image_is_its_content_and_its_label(tmp_path):
     assert len({image_sha256(b"a", 1), image_sha256(b"b", 1), image_sha256(b"a", 2), image_sha256(b"a", None)}) == 4
 
 
-def test_a_tar_file_is_read_in_threads_as_it_is_by_one(tmp_path):
-    with tarfile.open(tmp_path / "val.tar", "w") as archive:
-        for place in range(200):
-            content = bytes([place]) * 3000
+def _tar(path, contents):
+    with tarfile.open(path, "w") as archive:
+        for place, content in enumerate(contents):
             member = tarfile.TarInfo(f"{place % 2}/{place:03}.jpg")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+
+
+def test_a_dataset_that_a_worker_cannot_open_is_no_unreadable_image(tmp_path):
+    _tar(tmp_path / "val.tar", [b"a", b"b"])
+    source = open_dataset(str(tmp_path / "val.tar"), 2)
+    (tmp_path / "val.tar").unlink()
+    copy = pickle.loads(pickle.dumps(source))
+    for workers in (0, 1):
+        with pytest.raises(MissingError, match=r"cannot open dataset .*val\.tar.*run it again"):
+            list(decode_images(copy, [TINY], workers=workers))
+
+
+def test_a_tar_file_is_read_in_threads_as_it_is_by_one(tmp_path):
+    _tar(tmp_path / "val.tar", [bytes([place]) * 3000 for place in range(200)])
     source = open_dataset(str(tmp_path / "val.tar"), 2)
     alone = [source.read(place) for place in range(200)]
     assert {label for _, label in alone} == {0, 1}
