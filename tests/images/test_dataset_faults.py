@@ -247,10 +247,9 @@ def test_a_dataset_that_a_worker_cannot_open_is_no_unreadable_image(tmp_path):
     _tar(tmp_path / "val.tar", [b"a", b"b"])
     source = open_dataset(str(tmp_path / "val.tar"), 2)
     (tmp_path / "val.tar").unlink()
-    copy = pickle.loads(pickle.dumps(source))
-    for workers in (0, 1):
-        with pytest.raises(MissingError, match=r"cannot open dataset .*val\.tar.*run it again"):
-            list(decode_images(copy, [TINY], workers=workers))
+    copy = pickle.loads(pickle.dumps(source))  # as a worker has it
+    with pytest.raises(MissingError, match=r"cannot open dataset .*val\.tar.*run it again"):
+        list(decode_images(copy, [TINY], workers=0))
 
 
 def test_a_tar_file_is_read_in_threads_as_it_is_by_one(tmp_path):

@@ -33,8 +33,9 @@ def options_with_files(
 ) -> Iterator[EvaluationOptions]:
     """Give `options` with the files of this evaluation in the cache folder; its journal goes when the block ends well.
 
-    The files are found by the models, their preprocessing, what runs them, the images (name, size, time of change), the
-    batch size, the reference, and the code that scores. What is in them counts for images of the same content alone.
+    The files are found by the models, what runs them, their preprocessing, the code and Pillow that do it, the images
+    (name, size, time of change), the batch size, the reference, and the code that scores. What is in them counts for
+    images of the same content alone.
 
     Raises:
         InputError: The same evaluation is running, or the cache folder cannot be used though it was asked for.
@@ -45,13 +46,14 @@ def options_with_files(
         yield options
         return
     listed = fingerprint_sha256(source)
-    contest = [[each.key for each in models], reference and reference.key, listed, options.batch_size]
+    everyone = [*models, *([] if reference is None else [reference])]
+    crops_keys = [crops_key(listed, each.preprocessing) for each in everyone]
+    contest = [[each.key for each in models], reference and reference.key, crops_keys, options.batch_size]
     run = _key([contest, _code_sha256()])
     journal = folder / f"run-{run}.sqlite"
     logits = None
     if reference is not None:
-        crops = crops_key(listed, reference.preprocessing)
-        logits = folder / f"logits-{_key([reference.key, crops, options.batch_size])}.sqlite"
+        logits = folder / f"logits-{_key([reference.key, crops_keys[-1], options.batch_size])}.sqlite"
     with _locked(folder / f"run-{run}.lock"):
         if not keeping.resume:
             _remove(journal)

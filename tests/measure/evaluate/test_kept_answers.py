@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -163,6 +164,15 @@ def _noting(runs, run):
         run(evaluator, numbers, *others)
 
     return noted
+
+
+def test_a_resumed_run_keeps_nothing_that_another_pillow_decoded(dataset, monkeypatch):
+    _interrupted(dataset)
+    runs = []
+    monkeypatch.setattr(Evaluator, "run", _noting(runs, Evaluator.run))
+    monkeypatch.setattr(PIL, "__version__", "0.0")
+    _run(dataset, resume=True)
+    assert runs == [[0, 1, 2, 3, 4]]
 
 
 def _tables(cache, pattern):
