@@ -1,14 +1,15 @@
 """Datasets that timm reads: tar files, Hugging Face, TensorFlow and torchvision datasets."""
 
+import contextlib
 import io
 import pathlib
 import threading
-from typing import Any
+from typing import Any, BinaryIO
 
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import FILES, DecodePolicy, image_faults
 
-from .sources import printable
+from .sources import MOST_IMAGE_BYTES, printable
 
 
 class TimmSource:
@@ -55,6 +56,8 @@ class TimmSource:
             except (OSError, ValueError, RuntimeError, AssertionError, KeyError) as error:
                 said = str(error).splitlines() or ["no such file, or nothing in it"]  # timm asserts without a text
                 raise InputError(f"timm cannot open dataset {self.dataset}: {said[0]}") from error
+            if hasattr(self._opened, "loader"):  # torchvision's, which decodes whatever Pillow can, of any size
+                self._opened.loader = _open_file
         reader = getattr(self._opened, "reader", None)
         return self._opened if reader is None else reader
 
@@ -88,8 +91,16 @@ class TimmSource:
         with image_faults(self.policy):
             image, label = reader[index]
             if hasattr(image, "read"):
-                return image.read(), int(label)
+                with contextlib.closing(image):
+                    encoded = image.read(MOST_IMAGE_BYTES + 1)
+                if len(encoded) > MOST_IMAGE_BYTES:
+                    raise InputError(f"the file has more than the {MOST_IMAGE_BYTES} bytes that an image has at most")
+                return encoded, int(label)
             self.policy.require(*image.size)
-            encoded = io.BytesIO()  # a dataset that decodes by itself gives a PIL image: PNG keeps its pixels
-            image.save(encoded, "PNG")
-            return encoded.getvalue(), int(label)
+            stream = io.BytesIO()  # of digits say, which are kept as pixels: PNG keeps them
+            image.save(stream, "PNG")
+            return stream.getvalue(), int(label)
+
+
+def _open_file(path: str) -> BinaryIO:
+    return pathlib.Path(path).open("rb")

@@ -11,6 +11,7 @@ import tarfile
 import pytest
 from PIL import Image
 
+from deepvit.images import timm_dataset
 from deepvit.images.decode import decode_images
 from deepvit.images.imagenet import DEVKIT_TRUTH, KAGGLE_TRUTH, has_split, open_dataset, open_images
 from deepvit.images.real_labels import read_real_labels
@@ -250,6 +251,26 @@ def test_a_dataset_that_a_worker_cannot_open_is_no_unreadable_image(tmp_path):
     copy = pickle.loads(pickle.dumps(source))  # as a worker has it
     with pytest.raises(MissingError, match=r"cannot open dataset .*val\.tar.*run it again"):
         list(decode_images(copy, [TINY], workers=0))
+
+
+def test_torchvision_decodes_no_image(tmp_path):
+    for name in ("a.png", "b.png"):
+        _image(tmp_path / "val" / "0" / name)
+    Image.new("RGB", (8, 8)).save(tmp_path / "val" / "0" / "b.png", "PPM")  # a format that is not decoded
+    source = open_dataset(f"torch/image_folder:{tmp_path}", 1)
+    assert source.read(0) == ((tmp_path / "val" / "0" / "a.png").read_bytes(), 0)
+    found = list(decode_images(pickle.loads(pickle.dumps(source)), [TINY], workers=0))
+    assert [bool(item.crops) for item in found] == [True, False]
+    assert "not an image of" in found[1].error
+
+
+def test_a_member_that_is_too_large_to_be_an_image_is_not_read(tmp_path, monkeypatch):
+    _tar(tmp_path / "val.tar", [b"abc", b"abcd"])
+    monkeypatch.setattr(timm_dataset, "MOST_IMAGE_BYTES", 3)
+    source = open_dataset(str(tmp_path / "val.tar"), 2)
+    assert source.read(0) == (b"abc", 0)
+    with pytest.raises(InputError, match="more than the 3 bytes"):
+        source.read(1)
 
 
 def test_a_tar_file_is_read_in_threads_as_it_is_by_one(tmp_path):
