@@ -85,17 +85,37 @@ def open_session(
         if plan is not None:
             return _open_plan(artifact.folder / plan, artifact, trust_unverified, allow_host_code)
         name = MODEL if path.is_dir() else path.name
-        content, place, batch = artifact.read(name), str(artifact.folder / name), artifact.manifest.batch
-    else:
-        artifact = None
-        content, place, batch = read_bounded(path, MOST_MODEL_BYTES, "an ONNX model"), str(path), ANY_BATCH
+        return _open_proved(artifact, name, provider or "cpu", arithmetic, threads)
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
-    session = OnnxRuntimeSession(
-        content, name=place, provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=batch
+    content = read_bounded(path, MOST_MODEL_BYTES, "an ONNX model")
+    return OnnxRuntimeSession(
+        content, name=str(path), provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=ANY_BATCH
     )
-    if artifact is None:
-        return session
+
+
+def prove_artifact(artifact: Artifact) -> None:
+    """Hold an artifact's graph against its manifest, for who then runs the graph in another way than `open_session`.
+
+    Raises:
+        InputError: The graph is not what the manifest says.
+        MissingError: This machine lacks ONNX Runtime.
+    """
+    _open_proved(artifact, MODEL, "cpu", Arithmetic.AS_DECLARED, None).close()
+
+
+def _open_proved(artifact: Artifact, name: str, provider: str, arithmetic: Arithmetic, threads: int | None) -> Session:
+    from .ort.session import OnnxRuntimeSession  # likewise
+
+    place = str(artifact.folder / name)
+    session = OnnxRuntimeSession(
+        artifact.read(name),
+        name=place,
+        provider=provider,
+        arithmetic=arithmetic,
+        threads=threads,
+        batch=artifact.manifest.batch,
+    )
     with _closed_on_failure(session):
         _require_same_graph(artifact, place, session.metadata)
         _prove(session, artifact, place)

@@ -20,6 +20,7 @@ from deepvit.runtime.files import require_room
 from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.session import prove_artifact
 from deepvit.runtime.staging import sole_work
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.library import INSTALL, MODULES
@@ -66,6 +67,7 @@ def _add_engine(artifact: Artifact, options: EngineOptions, bar: Share, imagenet
     options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
     _check_precision(artifact.manifest, options, machine)
     batch = _batch(artifact.manifest, options.batch)
+    prove_artifact(artifact)
     onnx = artifact.read(artifacts.MODEL)
     require_room(folder, len(onnx), None)  # the plan has about the size of the graph
     require_room(pathlib.Path(tempfile.gettempdir()), 2 * len(onnx), "TMPDIR")

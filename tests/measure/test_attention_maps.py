@@ -14,6 +14,8 @@ from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
 from deepvit.measure.attention.maps import OnnxMaps, TorchMaps
+from deepvit.measure.attention.run import open_maps
+from deepvit.measure.options import WeightOptions
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.variants import Stem
@@ -21,6 +23,7 @@ from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Backend, BatchRange, InputForm, MixForm, Precision, Weights
 from deepvit.runtime.preprocess import model_input
+from tests.doubles.changed_artifact import shift_mean
 from tests.doubles.tiny_models import TINY
 
 
@@ -112,6 +115,13 @@ def test_logits_are_those_without_maps(loaded, tmp_path):
     assert OnnxMaps(fixed).maps(images[:1]).before.shape == (2, 2, 17, 17)
     with pytest.raises(InputError, match="export it again with ‹attention_maps›"):
         OnnxMaps(plain)
+
+
+def test_a_manifest_that_is_not_the_graphs_is_refused(loaded, tmp_path):
+    folder = _exported(loaded, tmp_path / "maps", precision=Precision.FP32).folder
+    shift_mean(folder)
+    with pytest.raises(InputError, match=r"preprocess.mean is \[0.9, 0.9, 0.9\] by the manifest"):
+        open_maps(str(folder), WeightOptions(), None)
 
 
 def test_options_that_exclude_each_other():

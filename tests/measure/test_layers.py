@@ -1,5 +1,7 @@
 """Block by block against float32: a planted loss is found where it was planted."""
 
+import shutil
+
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -17,6 +19,7 @@ from deepvit.measure.options import WeightOptions
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange, Census, Engine, Precision
+from tests.doubles.changed_artifact import shift_mean
 
 
 class Planted:
@@ -113,6 +116,15 @@ def test_layers_of_one_channel(grey_artifact):
     reference = grey_artifact.with_name("fp32")
     report = report_layers(open_artifact(grey_artifact), reference, WeightOptions(), None, 2, lambda step: None)
     assert all(45 < layer.sqnr_db < 100 for layer in report.graph)
+
+
+@pytest.mark.parametrize("changed", ["grey", "fp32"])
+def test_a_manifest_that_is_not_the_graphs_is_refused(grey_artifact, tmp_path, changed):
+    folders = {"grey": grey_artifact, "fp32": grey_artifact.with_name("fp32")}
+    copies = {name: shutil.copytree(folder, tmp_path / name) for name, folder in folders.items()}
+    shift_mean(copies[changed])
+    with pytest.raises(InputError, match=r"preprocess.mean is \[0.9, 0.9, 0.9\] by the manifest"):
+        report_layers(open_artifact(copies["grey"]), copies["fp32"], WeightOptions(), None, 2, lambda step: None)
 
 
 def test_where_it_falls_most():

@@ -12,6 +12,7 @@ from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.session import prove_artifact
 from deepvit.runtime.tensors import Images, padded_batch
 
 from .analysis import AttentionMaps
@@ -68,7 +69,7 @@ class OnnxMaps:
     """Maps of an artifact that was exported with --attention-maps, as its own precision computes them.
 
     Raises:
-        InputError: An artifact without maps.
+        InputError: An artifact without maps, or whose graph is not what its manifest says.
     """
 
     def __init__(self, artifact: Artifact, provider: str = "cpu") -> None:
@@ -76,6 +77,7 @@ class OnnxMaps:
             raise InputError(
                 f"{artifact.folder} does not give its attention maps; export it again with ‹attention_maps›"
             )
+        prove_artifact(artifact)
         batch = artifact.manifest.batch
         name = str(artifact.folder / MODEL)
         self._graph = OnnxGraph(

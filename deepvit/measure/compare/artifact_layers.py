@@ -12,7 +12,7 @@ from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy
-from deepvit.runtime.session import artifact_of, engine_here
+from deepvit.runtime.session import artifact_of, engine_here, prove_artifact
 from deepvit.runtime.tensors import Images
 
 from ..models import load_weights_of
@@ -42,11 +42,12 @@ def report_layers(
         policy: Which images are decoded.
 
     Raises:
-        InputError: Not a reduced precision, not its reference, or no images.
+        InputError: Not a reduced precision, not its reference, or no images; or a graph is not what its manifest says.
     """
     manifest = artifact.manifest
     if manifest.precision is Precision.FP32:
         raise InputError(f"{artifact.folder} is float32 itself; give an fp16 or bf16 artifact")
+    prove_artifact(artifact)
     count = count or default_images(manifest.preprocess.crop)
     crops = parity_crops(imagenet, count, manifest.preprocess, policy)
     if isinstance(fixed := manifest.input.shape[0], int):  # the graph takes no other number
@@ -75,4 +76,5 @@ def _reference(path: pathlib.Path, artifact: Artifact) -> bytes:
         raise InputError(
             f"‹reference› {path} is {precision.value} with weights {weights[:16]}…; expected fp32 with {expected[:16]}…"
         )
+    prove_artifact(reference)
     return reference.read(MODEL)

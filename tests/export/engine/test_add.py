@@ -28,6 +28,7 @@ from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
+from tests.doubles.changed_artifact import shift_mean
 from tests.doubles.fake_gpu import HERE
 
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
@@ -222,6 +223,13 @@ def test_a_changed_graph_is_not_built(artifact, monkeypatch):
     (artifact / "model.onnx").write_bytes(content)
     monkeypatch.setattr(deepvit.export.engine.add, "build_engine", None)
     with pytest.raises(InputError, match="model.onnx has SHA-256"):
+        add_engine(artifact, RTX, quiet)
+
+
+def test_nothing_is_built_for_a_manifest_that_is_not_the_graphs(artifact, monkeypatch):
+    shift_mean(artifact)
+    monkeypatch.setattr(deepvit.export.engine.add, "build_engine", None)
+    with pytest.raises(InputError, match=r"preprocess.mean is \[0.9, 0.9, 0.9\] by the manifest"):
         add_engine(artifact, RTX, quiet)
 
 
