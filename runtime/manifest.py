@@ -419,6 +419,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a key that stands twice in an object: who reads it may take the first or the last."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)} stands there twice")
+        for key, _ in pairs:
+            if key not in found:
+                raise ValueError(f"{_shown(key)} stands there twice")
+            del found[key]
     return found

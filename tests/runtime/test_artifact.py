@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -90,6 +91,15 @@ def test_manifests_that_are_no_json(copy, text):
     (copy / MANIFEST).write_bytes(text)
     with pytest.raises(InputError):
         open_artifact(copy)
+
+
+def test_a_key_that_stands_twice_among_many_is_found_at_once(copy):
+    text = "{" + ",".join(f'"{number}":0' for number in [*range(60_000), 59_999]) + "}"
+    begun = time.process_time()
+    (copy / MANIFEST).write_text(text)
+    with pytest.raises(InputError, match="59999 stands there twice"):
+        open_artifact(copy)
+    assert time.process_time() - begun < 5  # counting each key anew takes a minute
 
 
 def _stage(output, text="{}"):
