@@ -26,6 +26,10 @@ MOST_CHANNELS = 1024
 IDENTITY = "deepvit"  # the key of ONNX metadata
 GOLDEN_LOGITS = 64  # how many of the golden image's logits a manifest keeps at most
 FAULTS_SHOWN = 5
+# Of what a graph says of itself, which is a kilobyte, three deep: more is hostile.
+MOST_METADATA_BYTES = 64 << 10
+MOST_NESTED = 8
+LONGEST_SHOWN = 100  # of a value, in characters
 
 
 class _Record(pydantic.BaseModel):
@@ -313,13 +317,21 @@ class Identity(_Record):
 
     def differences(self, metadata: str) -> list[str]:
         """Return where the identity that a graph has in its metadata is another one, a text for each field."""
+        size = len(metadata.encode(errors="surrogatepass"))
+        if size > MOST_METADATA_BYTES:
+            return [f"the graph says it in {size} bytes, expected at most {MOST_METADATA_BYTES}"]
         try:
             said = json.loads(metadata)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            return [f"the graph says it nested more than {MOST_NESTED} deep"]
+        except ValueError:
             return ["the graph says it in no JSON"]
+        if _is_deeper(said, MOST_NESTED):
+            return [f"the graph says it nested more than {MOST_NESTED} deep"]
         ours, graphs = dict(_leaves(self.identity)), dict(_leaves(said))
         return [
-            f"{name} is {json.dumps(ours.get(name))} by the manifest, {json.dumps(graphs.get(name))} by the graph"
+            f"{_shown(json.dumps(name)[1:-1])} is {_shown(json.dumps(ours.get(name)))} by the manifest, "
+            f"{_shown(json.dumps(graphs.get(name)))} by the graph"
             for name in sorted(ours.keys() | graphs.keys())
             if ours.get(name) != graphs.get(name)
         ]
@@ -332,6 +344,19 @@ class Identity(_Record):
     def golden_input(self) -> npt.NDArray[np.float32] | Crop:
         """The golden image as the graph takes it, one image."""
         return self.input_from(resize_and_crop(golden_image(self.preprocess.crop), self.preprocess)[None])
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    """Return whether lists and objects of JSON are nested more than `most` deep."""
+    if not isinstance(value, dict | list):
+        return False
+    return most == 0 or any(
+        _is_deeper(part, most - 1) for part in (value.values() if isinstance(value, dict) else value)
+    )
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
 def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:

@@ -10,7 +10,7 @@ import pytest
 
 import deepvit.runtime.manifest
 from deepvit.measure.torch_session import TorchSession
-from deepvit.runtime.artifact import MANIFEST, MODEL
+from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
@@ -147,6 +147,24 @@ def test_a_graph_that_does_not_say_what_it_is(edited, images):
     with pytest.raises(InputError, match="model.onnx does not say what it is"):
         open_session(edited(lambda m: None, strip=True))
     assert open_session(edited(lambda m: m.pop("golden"), strip=True)).run(images).shape == (7, 5)  # an older artifact
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "the graph says it in 600001 bytes, expected at most 65536"),
+        ('{"a":' * 9 + "1" + "}" * 9, "the graph says it nested more than 8 deep"),
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, "the graph says it nested more than 8 deep"),
+        ('{"a":' + "[" * 900 + "]" * 900 + "}", "the graph says it nested more than 8 deep"),
+        ("[" * 60_000, "the graph says it nested more than 8 deep"),
+        ('{"a":"' + "x" * 60_000 + '"}', '"xxx'),
+        ('{"' + "x" * 60_000 + '":1}', "… is null by the manifest, 1 by the graph"),
+    ],
+)
+def test_what_a_hostile_graph_says_of_itself(tiny_artifact, said, fault):
+    differences = open_artifact(tiny_artifact).manifest.differences(said)
+    assert any(fault in difference for difference in differences)
+    assert max(len(difference) for difference in differences) < 350
 
 
 def test_another_models_weights_are_refused_by_the_golden_logits(edited):

@@ -89,6 +89,21 @@ TEST_CASE("what the graph says of itself is compared by field") {
   for (const char* none : {"", "[]", "3", "{"}) CHECK_FALSE(deepvit::difference(manifest, none).empty());
 }
 
+TEST_CASE("what a hostile graph says of itself is neither walked to its end nor shown at full length") {
+  const auto manifest = deepvit::parse_manifest(valid().dump(), "manifest.json");
+  const auto nested = [](std::size_t depth) {
+    std::string text;
+    for (std::size_t i = 0; i < depth; ++i) text += "{\"a\":";
+    return text + "1" + std::string(depth, '}');
+  };
+  CHECK(deepvit::difference(manifest, nested(100'000)).find("bytes, expected at most 65536") != std::string::npos);
+  for (const std::string& text : {nested(9), nested(10'000), "{\"a\":" + std::string(60'000, '[')}) {
+    CHECK(deepvit::difference(manifest, text) == "the graph says it nested more than 8 deep");
+  }
+  CHECK(deepvit::difference(manifest, nested(8)).find("a.a.a.a.a.a.a.a is null by") == 0);
+  CHECK(deepvit::difference(manifest, "{\"a\":\"" + std::string(60'000, 'x') + "\"}").size() < 300);
+}
+
 TEST_CASE("faults are told by their paths") {
   const std::pair<const char*, nlohmann::json> changes[] = {
       {"/preprocess/crop", 1 << 20}, {"/weights/source", "unknown"}, {"/files/model.onnx/bytes", -5}, {"/surprise", 1}};

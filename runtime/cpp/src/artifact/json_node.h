@@ -14,6 +14,8 @@
 
 namespace deepvit {
 
+constexpr std::int64_t kLargestInt = INT64_MAX;  // what a manifest may count to
+
 // Whatever is asked throws std::invalid_argument where the value is something else. The JSON must outlive it.
 class JsonNode {
  public:

@@ -1,7 +1,6 @@
 #include "artifact/manifest.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "artifact/json_node.h"
 #include "artifact/schema.h"
@@ -10,9 +9,12 @@
 namespace deepvit {
 namespace {
 
-constexpr std::int64_t kLargestInt = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kMostChannels = 1024;
-constexpr std::size_t kMostGoldenLogits = 64;
+// Of what a graph says of itself, which is a kilobyte, three deep: more is hostile, and both walking and dropping it
+// recurse.
+constexpr std::size_t kMostMetadata = 64 << 10;
+constexpr int kMostNested = 8;
+constexpr std::size_t kLongestShown = 100;  // of a value, in bytes
 
 BatchRange batch_from(const JsonNode& node) {
   const auto size = [&](const char* key) { return static_cast<std::size_t>(node[key].integer(1, kLargestInt)); };
@@ -155,14 +157,29 @@ Manifest parse_manifest(const std::string& text, const std::string& name) {
 }
 
 std::string difference(const Manifest& manifest, const std::string& metadata) {
-  const auto parsed = nlohmann::json::parse(metadata, nullptr, false);
+  if (metadata.size() > kMostMetadata) {
+    return "the graph says it in " + std::to_string(metadata.size()) + " bytes, expected at most " +
+           std::to_string(kMostMetadata);
+  }
+  bool is_too_deep = false;
+  const auto is_near = [&](int depth, nlohmann::json::parse_event_t event, const nlohmann::json&) {
+    using Event = nlohmann::json::parse_event_t;
+    is_too_deep |= depth >= kMostNested && (event == Event::object_start || event == Event::array_start);
+    return !is_too_deep;
+  };
+  const auto parsed = nlohmann::json::parse(metadata, is_near, false);
+  if (is_too_deep) return "the graph says it nested more than " + std::to_string(kMostNested) + " deep";
   if (!parsed.is_object()) return "the graph says it in no JSON";
   std::map<std::string, nlohmann::json> said;
   put_leaves(parsed, "", said);
-  const auto shown = [](const std::map<std::string, nlohmann::json>& leaves, const std::string& name) {
+  const auto cut = [](const std::string& text) {
+    return text.size() <= kLongestShown ? text : text.substr(0, kLongestShown) + "…";
+  };
+  const auto shown = [&](const std::map<std::string, nlohmann::json>& leaves, const std::string& name) {
     const auto found = leaves.find(name);
     if (found == leaves.end()) return std::string("null");
-    return found->second.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+    const std::string text = found->second.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);  // ASCII
+    return cut(text);
   };
   auto all = manifest.identity;
   all.insert(said.begin(), said.end());
@@ -170,7 +187,7 @@ std::string difference(const Manifest& manifest, const std::string& metadata) {
     const auto ours = manifest.identity.find(name);
     const auto graphs = said.find(name);
     if (ours == manifest.identity.end() || graphs == said.end() || ours->second != graphs->second) {
-      return name + " is " + shown(manifest.identity, name) + " by the manifest, " + shown(said, name) +
+      return cut(name) + " is " + shown(manifest.identity, name) + " by the manifest, " + shown(said, name) +
              " by the graph";
     }
   }

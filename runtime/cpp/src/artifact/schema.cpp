@@ -12,12 +12,10 @@
 namespace deepvit {
 namespace {
 
-constexpr std::int64_t kLargestInt = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess/crop.py
 constexpr std::int64_t kMostClasses = 1'000'000;  // bounds what a hostile manifest makes callers allocate
 constexpr std::int64_t kLargestBatch = 65'536;
 constexpr std::size_t kLongestPattern = 101;  // std::regex recurses with the text's length
-constexpr std::size_t kMostGoldenLogits = 64;
 constexpr double kLeastStd = 1e-6;
 constexpr double kLargestStatistic = 1e6;
 

@@ -2,6 +2,7 @@
 // The rules are runtime/manifest.py's too, and tests/data/manifest_cases.json holds both to them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -9,6 +10,8 @@
 #include "artifact/json_node.h"
 
 namespace deepvit {
+
+constexpr std::size_t kMostGoldenLogits = 64;
 
 // JSON without a byte order mark in which no key stands twice in an object. Throws std::invalid_argument.
 nlohmann::json parse_strictly(const std::string& text);
