@@ -8,6 +8,9 @@ The walk is over protobuf's wire format (protobuf.dev/programming-guides/encodin
 github.com/onnx/onnx/blob/main/onnx/onnx.proto3; runtime/cpp/src/artifact/self_contained.cpp does the same.
 """
 
+import itertools
+from collections.abc import Iterator
+
 from ..errors import InputError
 
 # Message → the fields that lead on to a tensor, and to which message. A test holds them against the onnx package.
@@ -24,6 +27,9 @@ CHILDREN = {
 TENSOR_NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14
 NODE_TYPE, ENGINE_NODE = 4, b"EPContext"  # a node that names a file with a compiled engine
 MOST_NESTED = 100  # protobuf's own limit
+# A file of two bytes a field would be walked for a quarter of an hour; the largest models have some ten thousand nodes,
+# of some ten fields each.
+MOST_FIELDS = 4_000_000
 DAMAGED = "is not a model that ONNX Runtime can load: it is damaged or not an ONNX file"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -40,13 +46,13 @@ def require_self_contained(content: bytes, name: str) -> None:
     """
     if content[4:8] == b"ORTM":
         raise InputError(f"{name} is in ONNX Runtime's own format, expected ONNX; export the model again")
-    fault = _fault(memoryview(content), "Model", 0)
+    fault = _fault(memoryview(content), "Model", 0, itertools.count(1))
     if fault is not None:
         raise InputError(f"{name} ({len(content)} bytes) {fault}")
 
 
-def _fault(message: memoryview, kind: str, depth: int) -> str | None:
-    """Return why `message` cannot be taken; None where it can."""
+def _fault(message: memoryview, kind: str, depth: int, fields: Iterator[int]) -> str | None:
+    """Return why `message` cannot be taken; None where it can. `fields` numbers the fields of the whole file."""
     if depth > MOST_NESTED:
         return f"nests more than {MOST_NESTED} deep"
     children = CHILDREN[kind]
@@ -56,11 +62,12 @@ def _fault(message: memoryview, kind: str, depth: int) -> str | None:
         field, wire = key >> 3, key & 7
         value, end = _varint(message, position) if wire in (VARINT, BYTES) else (0, position)
         start, end = end, end + {VARINT: 0, BYTES: value, FIXED64: 8, FIXED32: 4}.get(wire, len(message))
-        if not 8 <= key < 1 << 32 or position < 0 or start < 0 or end > len(message):
+        is_cut = not 8 <= key < 1 << 32 or position < 0 or start < 0 or end > len(message)
+        if is_cut or next(fields) > MOST_FIELDS:
             return DAMAGED  # or has a group, of which ONNX has none
         position = end
         if wire == BYTES and field in children:
-            fault = _fault(message[start:end], children[field], depth + 1)
+            fault = _fault(message[start:end], children[field], depth + 1, fields)
             if fault is not None:
                 return fault
         elif kind == "Tensor":

@@ -232,3 +232,12 @@ def _leads_to(field, known, seen=()):
 def test_it_needs_no_library():
     assert "onnx" not in vars(self_contained)
     assert sys.modules["deepvit.runtime.ort.self_contained"] is self_contained
+
+
+def test_more_fields_than_any_model_has(monkeypatch):
+    monkeypatch.setattr(self_contained, "MOST_FIELDS", 1000)
+    require_self_contained(b"\x38\x01" * 1000, "m")
+    nested = b"".join(b"\x3a\x02\x10\x01" for _ in range(501))  # a graph of one field each
+    for content in (b"\x38\x01" * 1001, nested):
+        with pytest.raises(InputError, match="it is damaged or not an ONNX file"):
+            require_self_contained(content, "m")

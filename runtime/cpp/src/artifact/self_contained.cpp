@@ -45,6 +45,9 @@ constexpr std::uint64_t kExternalData = 13, kDataLocation = 14;  // of a tensor
 constexpr std::uint64_t kNodeType = 4;
 constexpr std::string_view kEngineNode = "EPContext";  // a node that names a file with a compiled engine
 constexpr int kMostNested = 100;                       // protobuf's own limit
+// A file of two bytes a field would be walked for minutes; the largest models have some ten thousand nodes, of some ten
+// fields each.
+constexpr std::size_t kMostFields = 4'000'000;
 constexpr char kDamaged[] = "is not a model that ONNX Runtime can load: it is damaged or not an ONNX file";
 
 std::optional<Kind> child_of(Kind parent, std::uint64_t field) {
@@ -102,14 +105,14 @@ bool take_field(std::string_view& rest, Field& field) {
 }
 
 // Why a message cannot be taken; empty where it can.
-std::string fault_of(std::string_view message, Kind kind, int depth) {
+std::string fault_of(std::string_view message, Kind kind, int depth, std::size_t& fields) {
   if (depth > kMostNested) return "nests more than " + std::to_string(kMostNested) + " deep";
   Field field;
   while (!message.empty()) {
-    if (!take_field(message, field)) return kDamaged;
+    if (!take_field(message, field) || ++fields > kMostFields) return kDamaged;
     const auto child = field.is_bytes ? child_of(kind, field.number) : std::nullopt;
     if (child) {
-      std::string fault = fault_of(field.bytes, *child, depth + 1);
+      std::string fault = fault_of(field.bytes, *child, depth + 1, fields);
       if (!fault.empty()) return fault;
     } else if (kind == Kind::kTensor && (field.number == kExternalData ||
                                          (field.number == kDataLocation && (field.value != 0 || field.is_bytes)))) {
@@ -128,7 +131,8 @@ void require_self_contained(const std::byte* model, std::size_t bytes, const std
   if (bytes >= 8 && content.substr(4, 4) == "ORTM") {
     throw invalid_artifact(name + " is in ONNX Runtime's own format, expected ONNX; export again");
   }
-  const std::string fault = fault_of(content, Kind::kModel, 0);
+  std::size_t fields = 0;
+  const std::string fault = fault_of(content, Kind::kModel, 0, fields);
   if (!fault.empty()) throw invalid_artifact(name + " (" + std::to_string(bytes) + " bytes) " + fault);
 }
 
