@@ -14,7 +14,8 @@ from .staging import staged_folder
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 MAX_MANIFEST_BYTES = 1 << 20
-MAX_FILE_BYTES = 1 << 40
+MAX_MODEL_BYTES = (2 << 30) - 1  # of any protobuf
+MAX_FILE_BYTES = 8 << 30  # of a plan, which has a model's weights a few times at most
 
 
 class Artifact:
@@ -44,9 +45,13 @@ class Artifact:
         path, record = self.folder / name, self.manifest.files.get(name)
         if record is None:
             raise InputError(f"{path} is not part of the artifact; it holds {', '.join(sorted(self.manifest.files))}")
-        with open_bounded(path, MAX_FILE_BYTES, "a file of an artifact") as stream:
+        most = MAX_MODEL_BYTES if path.suffix == ".onnx" else MAX_FILE_BYTES
+        with open_bounded(path, most, "an ONNX model" if path.suffix == ".onnx" else "a file of an artifact") as stream:
             size = os.fstat(stream.fileno()).st_size
-            content = stream.read(size) if size == record.bytes else b""
+            try:
+                content = stream.read(size) if size == record.bytes else b""
+            except OSError as error:
+                raise InputError(f"{path} cannot be read: {error.strerror}") from error
         if size != record.bytes:
             raise InputError(f"{path} has {size} bytes, expected {record.bytes} by its manifest; export again")
         got = hashlib.sha256(content).hexdigest()

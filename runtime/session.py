@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .artifact import MANIFEST, MODEL, Artifact, open_artifact
+from .artifact import MANIFEST, MAX_MODEL_BYTES, MODEL, Artifact, open_artifact
 from .errors import InputError, first_of
 from .files import read_bounded
 from .manifest import ANY_BATCH, IDENTITY, BatchRange, Tensor
@@ -19,7 +19,6 @@ from .trt.fit import misfits
 from .trt.machine import this_machine
 
 logger = logging.getLogger(__name__)
-MOST_MODEL_BYTES = (2 << 30) - 1  # of any protobuf
 PLAN_SUFFIXES = (".plan", ".engine")
 DIFFERENCES_SHOWN = 3
 
@@ -88,7 +87,7 @@ def open_session(
         return _open_proved(artifact, name, provider or "cpu", arithmetic, threads)
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
-    content = read_bounded(path, MOST_MODEL_BYTES, "an ONNX model")
+    content = read_bounded(path, MAX_MODEL_BYTES, "an ONNX model")
     return OnnxRuntimeSession(
         content, name=str(path), provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=ANY_BATCH
     )

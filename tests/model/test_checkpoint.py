@@ -2,7 +2,10 @@
 
 import argparse
 import collections
+import contextlib
+import errno
 import hashlib
+import io
 import pathlib
 import pickle
 import random
@@ -184,6 +187,24 @@ def test_mutated_checkpoints_are_refused(tmp_path, is_zip):
             assert "\n" not in str(error)
             assert "weights_only" not in str(error)
     assert refused > 60
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_disk_that_fails_is_said(tmp_path, monkeypatch, name):
+    model = randomize(deepvit.model.create_deepvit(TINY[Stem.PATCH]))
+    (save_file if name.endswith("safetensors") else torch.save)(model.state_dict(), tmp_path / name)
+
+    def fails(*_arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    class Failing(io.FileIO):
+        readinto = fails
+
+    with Failing(tmp_path / name) as stream:
+        opened = contextlib.nullcontext(stream)
+        monkeypatch.setattr("deepvit.model.weights.checkpoint.open_bounded", lambda *_, **__: opened)
+        with pytest.raises(InputError, match=f"{name} cannot be read: Input/output error"):
+            read_checkpoint(tmp_path / name)
 
 
 def test_other_bad_files(tmp_path):

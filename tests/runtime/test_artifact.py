@@ -1,5 +1,8 @@
 """The artifact: written whole or not at all, opened verified."""
 
+import contextlib
+import errno
+import io
 import json
 import os
 import random
@@ -10,6 +13,7 @@ import time
 
 import pytest
 
+import deepvit.runtime.artifact
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import GraphForm
@@ -100,6 +104,33 @@ def test_a_key_that_stands_twice_among_many_is_found_at_once(copy):
     with pytest.raises(InputError, match="59999 stands there twice"):
         open_artifact(copy)
     assert time.process_time() - begun < 5  # counting each key anew takes a minute
+
+
+def test_a_disk_that_fails_is_said(copy, monkeypatch):
+    artifact = open_artifact(copy)
+
+    class Failing(io.BytesIO):
+        def fileno(self):
+            return file.fileno()
+
+        def read(self, _size):
+            raise OSError(errno.EIO, "Input/output error")
+
+    with (copy / MODEL).open("rb") as file:
+        monkeypatch.setattr(deepvit.runtime.artifact, "open_bounded", lambda *_: contextlib.nullcontext(Failing()))
+        with pytest.raises(InputError, match="model.onnx cannot be read: Input/output error"):
+            artifact.read(MODEL)
+
+
+@pytest.mark.parametrize(("name", "size"), [(MODEL, (2 << 30) - 1), ("engine.plan", 8 << 30)])
+def test_what_is_too_large_is_not_read(copy, name, size):
+    (copy / name).touch()
+    os.truncate(copy / name, size + 1)  # a file of holes
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["files"][name] = {"bytes": size, "sha256": "0" * 64}
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=f"has {size + 1} bytes, .* has at most {size}"):
+        open_artifact(copy).read(name)
 
 
 def _stage(output, text="{}"):

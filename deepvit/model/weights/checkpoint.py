@@ -5,12 +5,13 @@ whole, in one message. Format sources: the original implementation's `timm/utils
 `clean_checkpoint.py`.
 """
 
+import contextlib
 import dataclasses
 import enum
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from timm.layers import resample_abs_pos_embed
@@ -63,14 +64,24 @@ def read_checkpoint(path: pathlib.Path, ema: EmaChoice = EmaChoice.PREFER) -> Ch
     with open_bounded(path, MOST_BYTES, "a checkpoint", name=name) as stream:
         if path.suffix == ".safetensors":
             content = bytearray(os.fstat(stream.fileno()).st_size)
-            del content[stream.readinto(content) :]  # of a file that has become shorter
+            with _reading(name):
+                del content[stream.readinto(content) :]  # of a file that has become shorter
             sha256 = hashlib.sha256(content).hexdigest()
             entry, state = "", parse_tensors(content, name)
         else:
             with PickleReader(stream, name, prefers_ema=ema is EmaChoice.PREFER) as reader:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                with _reading(name):
+                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
                 entry, state = reader.result()
     return Checkpoint(state=_clean_state(name, state), entry=entry, sha256=sha256, path=path)
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
 
 
 def _clean_state(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -78,6 +78,23 @@ TEST_CASE("a model of another shape or garbage is refused, its hash being right"
   CHECK(opened.message.find("not a model that ONNX Runtime can load") != std::string::npos);
 }
 
+TEST_CASE("a file that no model or plan can be is not read, though the manifest says its size") {
+  const support::Copy copy("small");
+  const std::uintmax_t most = (std::uintmax_t{2} << 30) - 1;
+  std::filesystem::resize_file(copy.path() / "model.onnx", most + 1);  // holes
+  auto manifest = copy.manifest();
+  manifest["files"]["model.onnx"]["bytes"] = most + 1;
+  copy.set_manifest(manifest);
+  CHECK(has(support::open_status(copy.path().string()).message, "expected at most 2147483647"));
+}
+
+TEST_CASE("a file of more fields than any model has is refused before it is walked to its end") {
+  std::string model;
+  for (int i = 0; i < 4'000'000; ++i) model += "\x38\x01";
+  CHECK(refusal(model).empty());
+  CHECK(has(refusal(model + "\x38\x01"), "it is damaged"));
+}
+
 TEST_CASE("a manifest that is not the graph's is refused, and the field is named") {
   const std::pair<const char*, nlohmann::json> changes[] = {
       {"/preprocess/mean", {0.9, 0.9, 0.9}},

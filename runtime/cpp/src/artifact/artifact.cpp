@@ -17,6 +17,8 @@ namespace deepvit {
 namespace {
 
 constexpr std::uint64_t kLargestManifest = 1 << 20;
+constexpr std::uint64_t kLargestModel = (std::uint64_t{2} << 30) - 1;  // of any protobuf
+constexpr std::uint64_t kLargestFile = std::uint64_t{8} << 30;         // of a plan, which has a model's weights a few times at most
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
@@ -72,6 +74,11 @@ Bytes Artifact::read(const std::string& name) const {
   const auto found = manifest_.files.find(name);
   if (found == manifest_.files.end()) throw invalid_artifact(path(name) + " is not part of the artifact");
   const FileRecord& record = found->second;
+  const std::uint64_t most = std::filesystem::path(name).extension() == ".onnx" ? kLargestModel : kLargestFile;
+  if (record.bytes > most) {
+    throw invalid_artifact(path(name) + " has " + std::to_string(record.bytes) +
+                           " bytes by its manifest, expected at most " + std::to_string(most) + "; export again");
+  }
   Bytes bytes = read_file(path(name), record.bytes, record.bytes);
   const std::string got = sha256_of(bytes.data(), bytes.size());
   if (got != record.sha256) {
