@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from deepvit.progress import Share
-from deepvit.runtime.errors import DeviceError, InputError, first_of
+from deepvit.runtime.errors import DeviceError, InputError, MissingError, first_of
 from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.ort.self_contained import require_self_contained
 from deepvit.runtime.trt.library import Library, checked, constructed
@@ -88,7 +88,10 @@ class EngineBuilder:
             self._builder.build_serialized_network(self._network, config), "build the engine", self._log
         )
         if timings is not None:
-            _save_timings(config, timings, self._log)
+            try:
+                _save_timings(config, timings, self._log)
+            except (InputError, MissingError) as error:  # also of a file that was asked for: the plan is worth more
+                logger.warning("the build's timings are not kept: %s", error)
         return bytes(plan)
 
     def _add_profile(self, config: "tensorrt.IBuilderConfig", batch: BatchRange) -> None:
