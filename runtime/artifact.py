@@ -90,7 +90,7 @@ def record_file(path: pathlib.Path) -> FileRecord:
 
 
 def staged_artifact(
-    output: pathlib.Path, require: Callable[[], None] | None = None
+    output: pathlib.Path, require: Callable[[], None] | None = None, *, option: str | None = "‹output›"
 ) -> contextlib.AbstractContextManager[pathlib.Path]:
     """Give a folder to write an artifact into; see `staged_folder`."""
-    return staged_folder(output, marker=MANIFEST, option="‹output›", require=require)
+    return staged_folder(output, marker=MANIFEST, option=option, require=require)

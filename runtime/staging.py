@@ -18,7 +18,7 @@ LOCK, CONTENT = "lock", "content"  # in a staging folder: what says that it is i
 
 @contextlib.contextmanager
 def staged_folder(
-    output: pathlib.Path, *, marker: str, option: str, require: Callable[[], None] | None = None
+    output: pathlib.Path, *, marker: str, option: str | None, require: Callable[[], None] | None = None
 ) -> Iterator[pathlib.Path]:
     """Give a folder to write into, which becomes `output` in one step when the block ends well.
 
@@ -29,7 +29,7 @@ def staged_folder(
     Args:
         output: Where the folder shall be.
         marker: The file that every folder of this kind has.
-        option: What named `output` on the command line, for errors.
+        option: What named `output` on the command line, for errors; None where it is the place of an earlier one.
         require: Called when nobody else can commit to `output` any more; what it raises leaves `output` as it is.
 
     Raises:
@@ -74,12 +74,13 @@ def sole_work(output: pathlib.Path, kind: str, refusal: str) -> Iterator[None]:
         yield
 
 
-def _refuse_foreign(output: pathlib.Path, marker: str, option: str) -> None:
+def _refuse_foreign(output: pathlib.Path, marker: str, option: str | None) -> None:
+    advice = f"name another one with {option}" if option else "move it away"
     if output.is_dir():
         if any(output.iterdir()) and not (output / marker).is_file():
-            raise InputError(f"{output} is a folder of something else; name another one with {option}")
+            raise InputError(f"{output} is a folder of something else; {advice}")
     elif os.path.lexists(output):
-        raise InputError(f"{output} is not a folder; name another one with {option}")
+        raise InputError(f"{output} is not a folder; {advice}")
 
 
 def _remove_leftovers(output: pathlib.Path) -> None:

@@ -9,6 +9,7 @@ from deepvit.export.engine.options import BuildOptions, ComputeCapabilities, Eng
 from deepvit.export.options import Target
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import Json
@@ -27,6 +28,7 @@ def build(
     compute_capabilities: ComputeCapabilities = (),
     options: BuildOptions,
     imagenet: Annotated[str | None, Help("Images that prove the engine; else the bundled ones.")] = None,
+    decoding: DecodePolicy = FILES,
     json_path: Json = None,
 ) -> None:
     """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
@@ -44,18 +46,20 @@ def build(
         raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
     # All of them are checked before the first is built.
     for engine in [dataclasses.replace(choice, **vars(options)) for choice in engines.build]:
-        artifact = build_one(artifact, engine, imagenet)
+        artifact = build_one(artifact, engine, imagenet, decoding)
     write_json(json_path, artifact.manifest.to_json)
     print_next(f"inspect {shlex.quote(str(artifact.folder))}")
 
 
-def build_one(artifact: "Artifact", options: "EngineOptions", imagenet: str | None) -> "Artifact":
+def build_one(
+    artifact: "Artifact", options: "EngineOptions", imagenet: str | None, decoding: DecodePolicy
+) -> "Artifact":
     """Build one engine and say what came of it."""
     from deepvit.export.engine.add import add_engine
     from deepvit.export.words import describe_build
 
     with build_bar(f"building the {options.backend.value} engine") as bar:
-        artifact = add_engine(artifact.folder, options, bar, imagenet)
+        artifact = add_engine(artifact.folder, options, bar, imagenet, decoding)
     for line in describe_build(artifact.manifest, options.backend.plan):
         out.print(line)
     return artifact

@@ -43,7 +43,7 @@ def export(
     record = artifact.manifest.files["model.onnx"]
     out.print(f"wrote {artifact.folder}/model.onnx, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}")
     for choice in engines.build:
-        artifact = build_one(artifact, choice, options.imagenet)
+        artifact = build_one(artifact, choice, options.imagenet, options.decoding)
     if skipped := engines.describe(artifact.folder):
         out.print(skipped)
     write_json(json_path, artifact.manifest.to_json)

@@ -20,6 +20,7 @@ from deepvit.runtime.files import require_room
 from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Grid, Manifest, ParityStage, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import prove_artifact
 from deepvit.runtime.staging import sole_work
 from deepvit.runtime.tensors import Images
@@ -36,7 +37,9 @@ from .worker import Job
 logger = logging.getLogger(__name__)
 
 
-def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagenet: str | None = None) -> Artifact:
+def add_engine(
+    folder: pathlib.Path, options: EngineOptions, bar: Share, imagenet: str | None = None, policy: DecodePolicy = FILES
+) -> Artifact:
     """Build an engine for the artifact in `folder` and add it; one of the same library is replaced.
 
     The artifact changes in one step, or not at all; one that another process replaced meanwhile stays as that left it.
@@ -46,6 +49,7 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagene
         options: What to build.
         bar: Called as the build goes on.
         imagenet: The images that prove the engine; the bundled ones where None.
+        policy: Which of them are decoded.
 
     Raises:
         InputError: Not an artifact, or its graph or an option is not for this library; or another process builds an
@@ -56,10 +60,12 @@ def add_engine(folder: pathlib.Path, options: EngineOptions, bar: Share, imagene
     """
     busy = f"{folder}: another process is building an engine for it; wait for that, then build again"
     with sole_work(folder, "build", busy):
-        return _add_engine(open_artifact(folder), options, bar, imagenet)
+        return _add_engine(open_artifact(folder), options, bar, imagenet, policy)
 
 
-def _add_engine(artifact: Artifact, options: EngineOptions, bar: Share, imagenet: str | None) -> Artifact:
+def _add_engine(
+    artifact: Artifact, options: EngineOptions, bar: Share, imagenet: str | None, policy: DecodePolicy
+) -> Artifact:
     folder = artifact.folder
     if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{folder} gives its attention maps, which no engine does; export it without ‹attention_maps›")
@@ -74,7 +80,7 @@ def _add_engine(artifact: Artifact, options: EngineOptions, bar: Share, imagenet
     runs_here = machine.has_gpu and (
         options.backend is Backend.TENSORRT or machine.compute_capability in options.compute_capabilities
     )
-    images = _images(artifact.manifest, imagenet) if runs_here else None
+    images = _images(artifact.manifest, imagenet, policy) if runs_here else None
     cache = options.timing_cache or _default_timings(machine) if options.backend is Backend.TENSORRT else None
     _check_strippable(options, machine)
     job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
@@ -160,9 +166,9 @@ def _default_timings(machine: Machine) -> pathlib.Path | None:
         return None
 
 
-def _images(manifest: Manifest, imagenet: str | None) -> Images:
+def _images(manifest: Manifest, imagenet: str | None, policy: DecodePolicy) -> Images:
     count = default_images(manifest.preprocess.crop)
-    return manifest.input_from(parity_crops(imagenet, count, manifest.preprocess))
+    return manifest.input_from(parity_crops(imagenet, count, manifest.preprocess, policy))
 
 
 def _prove(build: Build, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:
@@ -205,7 +211,7 @@ def _record(build: Build, options: EngineOptions, batch: BatchRange, machine: Ma
 def _write(artifact: Artifact, engine: Engine, plan: bytes, stages: list[ParityStage]) -> Artifact:
     """Put the plan and the new manifest in the place of the old, with the artifact's other files."""
     old = artifact.manifest
-    with artifacts.staged_artifact(artifact.folder, require=lambda: _require_same(artifact)) as staging:
+    with artifacts.staged_artifact(artifact.folder, lambda: _require_same(artifact), option=None) as staging:
         _require_same(artifact)
         for name, record in old.files.items():
             if name != engine.file:

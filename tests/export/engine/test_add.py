@@ -1,18 +1,22 @@
 """An engine for an artifact: what is asked first, what is proved, what is written, and that a failure leaves all as it was."""
 
 import dataclasses
+import errno
 import json
 import os
 import pathlib
 import shutil
 import threading
+import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import deepvit.export.engine.add
 import deepvit.export.engine.process
 import deepvit.runtime.session
+from deepvit.export.engine import network
 from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.choice import choose_engines
 from deepvit.export.engine.options import EngineOptions, compute_capabilities_from_text
@@ -26,6 +30,7 @@ from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits, HardwareCompatibility, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
+from deepvit.runtime.preprocess import DecodePolicy
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
 from tests.doubles.changed_artifact import shift_mean
@@ -141,6 +146,44 @@ def test_a_cache_that_others_can_write_to_costs_only_the_timings(artifact, on_gp
     assert caplog.text.count("the build's timings are not kept: cache folder") == 1
     assert [job.timing_cache for job in on_gpu["jobs"]] == [None]
     assert os.listdir(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("error", [InputError("cannot be written"), MissingError("no room on the disk")])
+def test_a_plan_outlives_timings_that_cannot_be_kept(monkeypatch, tmp_path, caplog, error):
+    builder = object.__new__(network.EngineBuilder)
+    builder._library = builder._log = builder._network = None
+    builder._builder = types.SimpleNamespace(
+        create_builder_config=types.SimpleNamespace, build_serialized_network=lambda *_: b"plan"
+    )
+    for name in ("_configure", "_load_timings", "_monitor"):
+        monkeypatch.setattr(network, name, lambda *_: None)
+    monkeypatch.setattr(network.EngineBuilder, "_add_profile", lambda *_: None)
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(network, "_save_timings", fails)
+    assert builder.build(EngineOptions(), ANY_BATCH, tmp_path / "a.cache", quiet) == b"plan"
+    assert f"the build's timings are not kept: {error}" in caplog.text
+
+
+def test_images_that_prove_an_engine_are_decoded_as_asked(artifact, on_gpu, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (1200, 1000)).save(images / "a.png")
+    with pytest.raises(InputError, match="at most 1 million are decoded"):
+        add_engine(artifact, EngineOptions(), quiet, str(images), DecodePolicy(max_megapixels=1))
+    assert add_engine(artifact, EngineOptions(), quiet, str(images), DecodePolicy(max_megapixels=2)).manifest.engines
+
+
+def test_an_engine_that_cannot_be_put_down_names_no_option_that_build_lacks(artifact, on_rig, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(deepvit.export.engine.add, "_link", full)
+    with pytest.raises(MissingError) as caught:
+        add_engine(artifact, RTX, quiet)
+    assert "‹output›" not in str(caught.value)
 
 
 def test_a_file_that_was_changed_meanwhile_is_not_committed(artifact, on_rig, meanwhile, tmp_path):
