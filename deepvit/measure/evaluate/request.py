@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from deepvit.images.decode import default_workers
 from deepvit.images.imagenet import open_dataset
@@ -32,12 +32,21 @@ class Contest:
     source: ImageSource
     faults: tuple[tuple[str, ...], ...]
 
+    @property
+    def keys(self) -> list[list[str]]:
+        """What tells the models and the reference from others."""
+        return [each.contestant.key for each in self._all]
+
+    @property
+    def _all(self) -> tuple[OpenedModel, ...]:
+        return (*self.models, *(() if self.reference is None else (self.reference,)))
+
     def evaluator(self, options: EvaluationOptions) -> Evaluator:
         reference = None if self.reference is None else self.reference.contestant
         return Evaluator([each.contestant for each in self.models], self.source, options, reference)
 
     def close(self) -> None:
-        for each in (*self.models, *(() if self.reference is None else (self.reference,))):
+        for each in self._all:
             each.session.close()
 
 
@@ -85,7 +94,7 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
         if request.shards.count > 1:
             if options.journal is None:
                 raise InputError("several processes share files in the cache folder; set DEEPVIT_CACHE to one")
-            opener = ShardOpener(_request_of_shard(request, options, len(contest.source)))
+            opener = ShardOpener(_request_of_shard(request, options, len(contest.source)), contest.keys)
             run_shards(evaluator, opener, request.shards, progress)
         else:
             evaluator.run(missing, progress)
@@ -107,16 +116,24 @@ def _request_of_shard(request: EvaluationRequest, options: EvaluationOptions, im
 
 @dataclasses.dataclass(frozen=True)
 class ShardOpener:
-    """Opens a request in another process."""
+    """Opens a request in another process; `keys` of the contest say what the journal's answers must come from.
+
+    Raises:
+        InputError: Another model lies there now.
+    """
 
     request: EvaluationRequest
+    keys: Sequence[list[str]]
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[Evaluator]:
-        contest = open_request(self.request)
-        evaluator = contest.evaluator(self.request.options)
-        try:
-            yield evaluator
-        finally:
-            evaluator.close()
-            contest.close()
+        with contextlib.closing(open_request(self.request)) as contest:
+            for name, opened, expected in zip(self._names(), contest.keys, self.keys, strict=True):
+                if opened != expected:
+                    raise InputError(f"{name} was replaced while the evaluation started; run it again")
+            with contextlib.closing(contest.evaluator(self.request.options)) as evaluator:
+                yield evaluator
+
+    def _names(self) -> list[str]:
+        """Return what the user calls the models and the reference."""
+        return [*self.request.models, self.request.reference][: len(self.keys)]

@@ -1,0 +1,44 @@
+"""A request opened: the same models in every process."""
+
+import contextlib
+import pickle
+import shutil
+
+import pytest
+from PIL import Image
+
+from deepvit.measure.evaluate.options import EvaluationRequest
+from deepvit.measure.evaluate.request import ShardOpener, open_request
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.session import artifact_of
+
+
+@pytest.fixture
+def request_of(tiny_artifact, tmp_path):
+    shutil.copytree(tiny_artifact, tmp_path / "a")
+    classes = artifact_of(tmp_path / "a").manifest.classes
+    for label in range(classes):
+        (tmp_path / "images" / "val" / str(label)).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / "val" / str(label) / "a.png")
+
+    def of(**options):
+        return EvaluationRequest(
+            **{"models": (str(tmp_path / "a"),), "dataset": str(tmp_path / "images"), "limit": 4} | options
+        )
+
+    return of
+
+
+def test_another_process_opens_the_same_models(request_of, tmp_path, tiny_artifact):
+    shutil.copytree(tiny_artifact, tmp_path / "b")
+    request = request_of(reference=str(tmp_path / "b"))
+    with contextlib.closing(open_request(request)) as contest:
+        opener = pickle.loads(pickle.dumps(ShardOpener(request, contest.keys)))
+    with opener() as evaluator:
+        assert len(evaluator.models) == 1
+    for place, name in enumerate("ab"):
+        keys = [list(key) for key in opener.keys]
+        keys[place][0] = "of another model"
+        refused = pytest.raises(InputError, match=f"{name} was replaced while the evaluation started; run it again")
+        with refused, ShardOpener(request, keys)():
+            pytest.fail("it was opened")
