@@ -38,8 +38,6 @@ def decode_one(source: ImageSource, index: int, preprocessings: Sequence[Preproc
     """Read and decode one image, and crop it for each preprocessing; one that cannot be used has an error instead."""
     try:
         encoded, label = source.read(index)
-    except OSError as error:
-        return Decoded(index, (), None, f"cannot be read: {error.strerror or error}")
     except MemoryError:
         return Decoded(index, (), None, "cannot be read: the file is larger than the memory")
     except InputError as error:

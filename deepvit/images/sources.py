@@ -32,7 +32,12 @@ class ImageSource(Protocol):
         """
 
     def read(self, index: int) -> tuple[bytes, int | None]:
-        """Return the encoded image and its label; OSError where the file cannot be read."""
+        """Return the encoded image and its label.
+
+        Raises:
+            InputError: The image cannot be read; it does not say which.
+            MissingError: Nothing can be read of this dataset any more.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,5 +132,5 @@ def read_image_sha256(source: ImageSource, index: int) -> bytes:
     """Return `image_sha256` of an image as it is now, empty where it cannot be read."""
     try:
         return image_sha256(*source.read(index))
-    except (OSError, InputError, MemoryError):
+    except (InputError, MemoryError):
         return b""

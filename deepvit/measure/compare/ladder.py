@@ -167,6 +167,14 @@ def _chunks(images: int) -> Iterator[range]:
         yield range(start, min(start + BATCH, images))
 
 
+def _read_again(source: ImageSource, index: int) -> bytes:
+    """Return the bytes of an image that was decoded before."""
+    try:
+        return source.read(index)[0]
+    except InputError as error:
+        raise InputError(f"{source.name(index)} was changed while it was compared: {error}; run it again") from error
+
+
 def _compare_chunk(
     source: ImageSource, places: range, ladders: Sequence[Sequence[_Rung]], reference: OpenedModel, outputs: _Outputs
 ) -> None:
@@ -176,7 +184,7 @@ def _compare_chunk(
     good = [item for item in decoded if item.crops]
     if not good:
         return
-    encoded = [source.read(item.index)[0] for item in good]
+    encoded = [_read_again(source, item.index) for item in good]
     outputs.names += [source.name(item.index) for item in good]
     outputs.thumbnails += [thumbnail(each, source.policy) for each in encoded]
     reference_crops = np.stack([item.crops[0] for item in good])

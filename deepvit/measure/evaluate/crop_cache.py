@@ -212,7 +212,7 @@ class _Kept:
     def _read(self, place: int, rows: Sequence[Rows]) -> "_Read":
         try:
             sha256 = image_sha256(*(read := self.source.read(place)))
-        except (OSError, InputError, MemoryError):  # which decode_one puts in words
+        except (InputError, MemoryError):  # which decode_one puts in words
             return _Read(decode_one(self.source, place, self.preprocessings), is_decoded=True, is_refused=False)
         crops = [cache.crop(place, each.get(place), sha256) for cache, each in zip(self.caches, rows, strict=True)]
         sound = tuple(crop for crop in crops if crop is not None)
