@@ -61,7 +61,7 @@ def options_with_files(
             options,
             journal=journal,
             reference_logits=logits,
-            crops=folder / "crops" if keeping.crops else None,
+            crops=cache_folder(FOLDER, "crops") if keeping.crops else None,
         )
         _remove(journal)
 

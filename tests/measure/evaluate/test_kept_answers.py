@@ -125,6 +125,14 @@ def test_crops_of_another_data_set_are_decoded_anew(tmp_path, dataset, cache, ca
     assert "30 kept crops were damaged or of other images" in caplog.text
 
 
+def test_a_folder_of_crops_that_others_may_write_to_is_refused(dataset, cache):
+    _run(dataset, crops=True)
+    assert (cache / "crops").stat().st_mode & 0o777 == 0o700
+    (cache / "crops").chmod(0o777)
+    with pytest.raises(InputError, match="can be written by others"):
+        _run(dataset, crops=True)
+
+
 def test_same_names_sizes_and_times_are_other_images(dataset, caplog):
     assert _run(dataset, crops=True)["top1"] == 100
     _exchanged(dataset)
