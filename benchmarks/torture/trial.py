@@ -1,6 +1,7 @@
 """One trial: something run in a process of its own, with limits, and what became of it."""
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import os
@@ -21,6 +22,7 @@ MORE_BYTES = 4 << 30  # address space that a trial may have beyond what it is fo
 EXIT_INTERNAL, EXIT_TERMINATED = 70, 143
 RUNS_A_WORKER = 200  # trials in turn in one process
 GRACE_SECONDS = 0.5
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 ANSWER = "<iq"  # exit code, peak memory in bytes
 DOCUMENTED = frozenset({0, 1, 2, 3})  # exit codes that hostile input may end with
 
@@ -185,6 +187,7 @@ def _child(function: Callable[[], object], log: pathlib.Path, more_bytes: int) -
     code = EXIT_INTERNAL
     try:
         os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
         _print_to(log)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -298,7 +298,7 @@ def test_the_same_evaluation_cannot_run_twice_at_once(dataset, cache):
     with options_with_files(EvaluationOptions(), [contestant()], None, source, Keeping()) as options:
         pathlib.Path(options.journal).touch()
         again = options_with_files(EvaluationOptions(), [contestant()], None, source, Keeping())
-        with pytest.raises(InputError, match=rf"is running \(process {os.getpid()}\)"):
+        with pytest.raises(InputError, match="the same evaluation is running, it holds"):
             again.__enter__()
         with options_with_files(EvaluationOptions(batch_size=9), [contestant()], None, source, Keeping()):
             pass  # another one can

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::uint64_t kLargestManifest = 1 << 20;
 constexpr std::uint64_t kLargestModel = (std::uint64_t{2} << 30) - 1;  // of any protobuf
-constexpr std::uint64_t kLargestFile = std::uint64_t{8} << 30;         // of a plan, which has a model's weights a few times at most
+constexpr std::uint64_t kLargestFile = std::uint64_t{8}
+                                       << 30;  // of a plan, which has a model's weights a few times at most
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }

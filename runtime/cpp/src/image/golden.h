@@ -1,4 +1,5 @@
-// The image that every artifact is proved on when it is opened, the pixels of golden_image in runtime/preprocess/crop.py.
+// The image that every artifact is proved on when it is opened, the pixels of golden_image in
+// runtime/preprocess/crop.py.
 #pragma once
 
 #include <algorithm>
