@@ -67,14 +67,17 @@ class CropCache:
         self._shape = (crop, crop, 3)
         self._row_bytes = crop * crop * 3
         self._bytes = images * self._row_bytes
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            move_aside(self.path)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.truncate(self._file, self._bytes)  # sparse until it is written
-        except OSError as error:
-            raise InputError(f"crops cannot be kept in {folder}: {error.strerror}; set DEEPVIT_CACHE") from error
-        self._rows = open_database(folder / ROWS, TABLE)
+        with contextlib.ExitStack() as on_failure:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                move_aside(self.path)
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+                on_failure.callback(os.close, self._file)
+                os.truncate(self._file, self._bytes)  # sparse until it is written
+            except OSError as error:
+                raise InputError(f"crops cannot be kept in {folder}: {error.strerror}; set DEEPVIT_CACHE") from error
+            self._rows = open_database(folder / ROWS, TABLE)
+            on_failure.pop_all()
 
     def rows(self, places: range) -> Rows:
         """Return place → (image, sha256) of the rows of `places`, sound or not."""

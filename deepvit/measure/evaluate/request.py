@@ -86,8 +86,10 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
     real = None if request.real_labels is None else read_real_labels(request.real_labels, contest.source)
     contestants = [each.contestant for each in contest.models]
     reference = None if contest.reference is None else contest.reference.contestant
-    with options_with_files(request.options, contestants, reference, contest.source, request.keeping) as options:
-        evaluator = contest.evaluator(options)
+    with (
+        options_with_files(request.options, contestants, reference, contest.source, request.keeping) as options,
+        contextlib.closing(contest.evaluator(options)) as evaluator,
+    ):
         missing = evaluator.missing()
         if request.keeping.resume:
             logger.warning("resuming: %d of %d blocks are there", evaluator.blocks - len(missing), evaluator.blocks)
@@ -99,7 +101,6 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
         else:
             evaluator.run(missing, progress)
         results = evaluator.results(printable(request.dataset), real)
-        evaluator.close()
     return results
 
 

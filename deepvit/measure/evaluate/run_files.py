@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
@@ -11,8 +10,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from deepvit.images.sources import ImageSource, fingerprint_sha256
-from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.files import cache_folder, held_lock
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.files import cache_folder, held_lock, write_error
 
 from ..database import move_aside, remove_database
 from ..models import Contestant
@@ -107,7 +106,5 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise InputError(f"the same evaluation is running, it holds {path}; wait for it, or end it") from error
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise MissingError(f"no room on the disk to write {path}; free some, or set DEEPVIT_CACHE") from error
-            raise InputError(f"{path} cannot be written: {error.strerror}; set DEEPVIT_CACHE") from error
+            raise write_error(path, "DEEPVIT_CACHE", error) from error
         yield
