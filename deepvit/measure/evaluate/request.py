@@ -100,8 +100,7 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
             run_shards(evaluator, opener, request.shards, progress)
         else:
             evaluator.run(missing, progress)
-        results = evaluator.results(printable(request.dataset), real)
-    return results
+        return evaluator.results(printable(request.dataset), real)
 
 
 def _request_of_shard(request: EvaluationRequest, options: EvaluationOptions, images: int) -> EvaluationRequest:
