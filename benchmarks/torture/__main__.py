@@ -82,7 +82,8 @@ def _measured(figure: Figure, scale: float, run: Run, console: Console) -> Row:
 
 
 def _write(rows: list[Row], figures: list[Figure], seed: int, code: str) -> None:
-    content: dict[str, object] = {"command": "make torture", "code": code, "seed": seed}
+    command = " ".join(["python -m benchmarks.torture", *sys.argv[1:]])
+    content: dict[str, object] = {"command": command, "code": code, "seed": seed}
     content["machine"] = machine()
     content["figures"] = [
         dataclasses.asdict(row) | {"full_count": figure.count, "holds": row.holds}
