@@ -8,11 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
-import deepvit.runtime.manifest
 from deepvit.measure.torch_session import TorchSession
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import BatchRange
+from deepvit.runtime.manifest import BatchRange, identity
 from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session import open_session
@@ -186,6 +185,6 @@ def test_another_models_weights_are_refused_by_the_golden_logits(edited):
     ],
 )
 def test_errors_in_the_code_of_preprocessing_are_seen_on_opening(tiny_artifact, monkeypatch, name, change):
-    monkeypatch.setattr(deepvit.runtime.manifest, name, change(getattr(deepvit.runtime.manifest, name)))
+    monkeypatch.setattr(identity, name, change(getattr(identity, name)))
     with pytest.raises(InputError, match="preprocess makes another input of the golden image"):
         open_session(tiny_artifact)

@@ -15,7 +15,7 @@
 namespace deepvit {
 namespace {
 
-constexpr char kIdentity[] = "deepvit";  // the key of runtime/manifest.py
+constexpr char kIdentity[] = "deepvit";  // the key of runtime/manifest/identity.py
 constexpr char kRemedy[] =
     "ONNX Runtime 1.21 or newer is needed: put libonnxruntime.so.1 on the loader's path or name it in "
     "options.onnxruntime_library; pip's onnxruntime carries it in onnxruntime/capi";

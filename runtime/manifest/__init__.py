@@ -1,0 +1,54 @@
+"""manifest.json: what an artifact is, as one validated record that Python, C++ and Triton read."""
+
+from .fields import Sha256
+from .forms import Backend, Grid, HardwareCompatibility, InputForm, MixForm, Precision, QkvForm, Split
+from .golden import GOLDEN_LOGITS, GOLDEN_SQNR_DB, GoldenAnswer
+from .identity import IDENTITY, Identity, Tensor, Weights
+from .records import (
+    ANY_BATCH,
+    AccuracyCheck,
+    BatchRange,
+    BuildLimits,
+    Calibration,
+    Census,
+    Engine,
+    FileRecord,
+    FoldRecord,
+    GraphForm,
+    Interval,
+    ParityStage,
+)
+from .schema import Manifest, parse_manifest
+
+__all__ = [
+    "ANY_BATCH",
+    "GOLDEN_LOGITS",
+    "GOLDEN_SQNR_DB",
+    "IDENTITY",
+    "AccuracyCheck",
+    "Backend",
+    "BatchRange",
+    "BuildLimits",
+    "Calibration",
+    "Census",
+    "Engine",
+    "FileRecord",
+    "FoldRecord",
+    "GoldenAnswer",
+    "GraphForm",
+    "Grid",
+    "HardwareCompatibility",
+    "Identity",
+    "InputForm",
+    "Interval",
+    "Manifest",
+    "MixForm",
+    "ParityStage",
+    "Precision",
+    "QkvForm",
+    "Sha256",
+    "Split",
+    "Tensor",
+    "Weights",
+    "parse_manifest",
+]

@@ -1,0 +1,143 @@
+"""The parts of a manifest: what was written, from what, how well it was proved, and which engines there are."""
+
+from typing import Annotated
+
+import pydantic
+
+from .fields import LARGEST_INT, BatchSize, Count, FileName, Partial, PositiveInt, Record, Sha256
+from .forms import Backend, Grid, HardwareCompatibility, MixForm, QkvForm, Split
+
+
+class Interval(pydantic.BaseModel):
+    """A 95% confidence interval, in percent or points."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    low: float
+    high: float
+
+
+class BatchRange(Record):
+    """Batch sizes that the artifact takes, and the one that engines are tuned for."""
+
+    min: BatchSize
+    opt: BatchSize
+    max: BatchSize
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "BatchRange":
+        if not self.min <= self.opt <= self.max:
+            raise ValueError(f"expected min ≤ opt ≤ max, got {self}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.min}:{self.opt}:{self.max}"
+
+
+ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
+
+
+class FoldRecord(Record):
+    """One exact rewrite: in how many modules, and the largest entries that it wrote."""
+
+    name: str
+    applied: Count
+    max_abs_weight: float
+    max_abs_bias: float
+
+
+class GraphForm(Partial):
+    """The form that the graph was written in, and what it is made of; None where the manifest does not say."""
+
+    opset: PositiveInt | None = None
+    mix: MixForm | None = None
+    qkv: QkvForm | None = None
+    attention_maps: PositiveInt | None = None  # how many blocks give their maps beside the logits; None: none does
+    gemms: Count | None = None
+    convolutions: Count | None = None
+    quantized_gemms: Count | None = None  # None: there are none
+
+
+class ParityStage(Record):
+    """One rung of the parity ladder: how far `stage` is from `against` on so many images."""
+
+    stage: str
+    against: str
+    max_abs: float
+    sqnr_db: float | None  # None: no difference at all
+    top1_agreement: float  # in [0, 1]
+    images: PositiveInt
+    top1_enforced: bool = True  # False with random weights, whose top-1 is decided by rounding
+
+
+class AccuracyCheck(Record):
+    """What quantisation cost on images that had no part in it, against the float32 graph; percent and points."""
+
+    images: PositiveInt
+    list_sha256: Sha256
+    split: Split
+    agreement: float
+    agreement_interval: Interval
+    reference_top1: float | None = None  # these are None without labels
+    top1: float | None = None
+    drop: float | None = None
+    drop_interval: Interval | None = None
+    mcnemar_p: float | None = None
+
+
+class Calibration(Record):
+    """What quantisation ranges came from, what was left out of it, and what it cost."""
+
+    method: str
+    images: PositiveInt
+    list_sha256: Sha256
+    ranges_sha256: Sha256
+    grid: Grid
+    split: Split
+    seed: Annotated[int, pydantic.Field(ge=-LARGEST_INT, le=LARGEST_INT)]
+    replaced: tuple[str, ...] = ()  # images that could not be decoded
+    rescaled: Count = 0  # sites where activations were rescaled into weights
+    weight_only: bool = False
+    attention: bool = False
+    budget: str | None = None  # "max-drop 0.3"
+    kept: tuple[str, ...] = ()  # linears that stay in the graph's own precision: "blocks.3.mlp.fc2"
+    check: AccuracyCheck | None = None  # None: nothing held out, or random weights
+
+
+class Census(Record):
+    """How many layers of which type and data type: "MATRIX_MULTIPLY HALF": 225."""
+
+    network: dict[str, Count]  # as parsed, before the build
+    engine: dict[str, Count] | None = None  # as built, by the engine inspector; None where no GPU could load it
+    gemms_attributed: Count | None = None  # how many of the network's GEMMs and convolutions the inspector names
+
+
+class BuildLimits(Partial):
+    """What bounded the search for an engine's kernels; None where the library's default did."""
+
+    workspace_bytes: PositiveInt | None = None  # of scratch memory that a layer may take
+    optimization_level: Count | None = None  # 0 builds fastest, 5 searches longest
+
+
+class Engine(Record):
+    """One engine, where it can run, and what is in it."""
+
+    file: FileName
+    backend: Backend
+    version: Annotated[str, pydantic.Field(pattern=r"^[0-9]+(\.[0-9]+)+", max_length=100)]
+    compute_capability: Annotated[str, pydantic.Field(pattern=r"^[0-9]+\.[0-9](,[0-9]+\.[0-9])*$", max_length=100)]
+    gpu: str | None  # the GPU that it was tuned on; None where it was built without one
+    driver: str | None
+    profile: BatchRange
+    census: Census
+    hardware_compatible: HardwareCompatibility = HardwareCompatibility.NONE
+    version_compatible: bool = False  # loads in later TensorRT versions of the same major, by host code in the plan
+    weight_stripped: bool = False  # its weights come from model.onnx when it is loaded
+    options: BuildLimits = BuildLimits()
+
+
+class FileRecord(Record):
+    """Size and hash of one file of the artifact."""
+
+    bytes: Count
+    sha256: Sha256
