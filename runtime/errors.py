@@ -5,7 +5,8 @@ program of the command line, as in "no engine; build it: ‹deepvit› build ART
 for its own users, as deepvit/commands/terminal/spelling.py does.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,44 @@ class MissingError(RuntimeError):
     """Something that this machine lacks: a package, a provider, a GPU, room on the disk."""
 
     exit_code = 3
+
+
+PYTORCH = "torch torchvision timm onnxscript onnx-ir safetensors"  # what exports, and runs variants
+PACKAGES = {  # module that can be left out → what pip installs it by, all of which are on PyPI
+    **dict.fromkeys(("torch", "torchvision", "timm", "onnxscript", "onnx_ir", "safetensors"), PYTORCH),
+    "cuda": "cuda-python",
+    "gdown": "gdown",
+    "jinja2": "jinja2",
+    "markupsafe": "jinja2",
+    "matplotlib": "matplotlib",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "polygraphy": "'polygraphy>=0.53'",
+    "scipy": "scipy",
+    "tritonclient": "tritonclient",
+}
+
+
+def missing_library(purpose: str, error: ImportError) -> MissingError:
+    """Return what to say where `purpose` ("drawing") needs a library that is not installed, or cannot be loaded."""
+    name = (error.name or "").partition(".")[0]
+    install = f"pip install {PACKAGES.get(name, name)}"
+    if isinstance(error, ModuleNotFoundError) and name:
+        return MissingError(f"{purpose} needs {name}, which is not installed; {install}")
+    return MissingError(f"{purpose} needs {name or 'a library'}, which cannot be loaded: {error}; {install}".rstrip())
+
+
+@contextlib.contextmanager
+def needed_for(purpose: str) -> Iterator[None]:
+    """Import within it what `purpose` needs and not every installation has.
+
+    Raises:
+        MissingError: It is not installed; with the line that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise missing_library(purpose, error) from error
 
 
 class DeviceError(RuntimeError):

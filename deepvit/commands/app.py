@@ -13,7 +13,7 @@ from collections.abc import Callable
 import typer
 from typer.exceptions import TyperException
 
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import PACKAGES, InputError, missing_library
 
 from .attention import attention
 from .bench import bench
@@ -27,7 +27,7 @@ from .models import models
 from .package import package
 from .report import report
 from .sensitivity import sensitivity
-from .terminal.ending import fail, fail_if_interrupted, fail_if_starved
+from .terminal.ending import fail, fail_if_incomplete, fail_if_interrupted, fail_if_starved
 from .terminal.groups import with_options
 from .terminal.progress import JsonHandler, LineFormatter, is_json, log_as_json
 from .terminal.signals import EXIT_INTERRUPTED, listen
@@ -91,6 +91,7 @@ def main(argv: list[str] | None = None) -> None:
         if debug:
             raise
         fail_if_starved(error, as_json=is_json())
+        fail_if_incomplete(error, as_json=is_json())
         fail(*_line_and_code(error), as_json=is_json())
 
 
@@ -100,6 +101,8 @@ def _line_and_code(error: BaseException) -> tuple[str, int]:
     code = getattr(error, "exit_code", None)  # what the packages refuse knows its own
     if code is not None:
         return str(error), code
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in PACKAGES:
+        return _line_and_code(missing_library("this command", error))  # loaded by another library, in the middle of it
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # whichever option it came from
         return f"a path is too long: {str(error.filename)[:60]}…; expected one that exists", InputError.exit_code
     if isinstance(error, PermissionError):  # likewise

@@ -9,7 +9,7 @@ from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import RANDOM_WEIGHTS, Json
-from .terminal.progress import note, progress_bar
+from .terminal.progress import note, progress_bar, steps
 
 
 def attention(
@@ -22,11 +22,13 @@ def attention(
     json_path: Json = None,
 ) -> None:
     """Draw attention maps before and after the mix, and measure how alike blocks, heads and features are."""
-    from deepvit.measure.attention.pictures import describe_attention
-    from deepvit.measure.attention.run import analyse_attention, open_maps
-
     check_json(json_path)
-    source = open_maps(model, weights, provider)
+    with steps() as step:
+        step(f"opening {model}")
+        from deepvit.measure.attention.pictures import describe_attention
+        from deepvit.measure.attention.run import analyse_attention, open_maps
+
+        source = open_maps(model, weights, provider)
     if source.random_weights:
         note(RANDOM_WEIGHTS)
     with progress_bar("attention", options.count) as advance:

@@ -11,7 +11,7 @@ from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import RANDOM_WEIGHTS, Json
-from .terminal.progress import note, progress_bar
+from .terminal.progress import note, progress_bar, steps
 from .terminal.spelling import program
 
 
@@ -32,14 +32,16 @@ def bench(
     json_path: Json = None,
 ) -> None:
     """Time models and their peers in turns: latency percentiles, throughput, memory, time to the first answer."""
-    from deepvit.measure.bench.peers import peers_from
-    from deepvit.measure.bench.pictures import draw_benchmark
-    from deepvit.measure.bench.subjects import subjects_of
-    from deepvit.measure.bench.turns import run_benchmark
-    from deepvit.measure.bench.words import describe_benchmark
-
     check_json(json_path)
-    subjects = subjects_of(models, peers_from(peers), sessions, weights, max(options.batches))
+    with steps() as step:
+        step(f"opening {', '.join(models)}")
+        from deepvit.measure.bench.peers import peers_from
+        from deepvit.measure.bench.pictures import draw_benchmark
+        from deepvit.measure.bench.subjects import subjects_of
+        from deepvit.measure.bench.turns import run_benchmark
+        from deepvit.measure.bench.words import describe_benchmark
+
+        subjects = subjects_of(models, peers_from(peers), sessions, weights, max(options.batches))
     if any(subject.random_weights for subject in subjects):
         note(RANDOM_WEIGHTS)
     with progress_bar("timing", 1) as advance:

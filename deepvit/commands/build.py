@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from deepvit.export.engine.options import BuildOptions, ComputeCapabilities, EngineOptions
 from deepvit.export.options import Target
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import Json
-from .terminal.progress import build_bar
+from .terminal.progress import build_bar, steps
 
 if TYPE_CHECKING:
     from deepvit.runtime.artifact import Artifact
@@ -32,16 +32,17 @@ def build(
     json_path: Json = None,
 ) -> None:
     """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
-    from deepvit.export.engine.choice import choose_engines
-    from deepvit.runtime.errors import MissingError
-    from deepvit.runtime.session import artifact_of
-    from deepvit.runtime.trt.machine import this_machine
-
     check_json(json_path)
-    artifact = artifact_of(path)
     if target in (Target.ONNX, Target.CPU):
         raise InputError(f"--target {target.value} builds no engine; give tensorrt, tensorrt-rtx or auto")
-    engines = choose_engines(target, compute_capabilities, this_machine())
+    with steps() as step:
+        step(f"opening {path}")
+        from deepvit.export.engine.choice import choose_engines
+        from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.trt.machine import this_machine
+
+        artifact = artifact_of(path)
+        engines = choose_engines(target, compute_capabilities, this_machine())
     if not engines.build:
         raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
     # All of them are checked before the first is built.

@@ -28,16 +28,18 @@ def compare(
     json_path: Json = None,
 ) -> None:
     """Measure how far models are from their reference on any images, no labels needed; exit 1 where that is too far."""
-    from deepvit.images.class_names import default_labels
-    from deepvit.measure.compare.ladder import DEFAULT_IMAGES, compare_models, open_reference_for
-    from deepvit.measure.compare.pictures import draw_worst
-    from deepvit.measure.compare.words import describe_comparison
-
     check_json(json_path)
     if layers:
         _compare_layers(models, options, weights, json_path)
         return
-    reference = open_reference_for(options.reference, models, sessions, weights)
+    with steps() as step:
+        step("opening the reference")
+        from deepvit.images.class_names import default_labels
+        from deepvit.measure.compare.ladder import DEFAULT_IMAGES, compare_models, open_reference_for
+        from deepvit.measure.compare.pictures import draw_worst
+        from deepvit.measure.compare.words import describe_comparison
+
+        reference = open_reference_for(options.reference, models, sessions, weights)
     if reference.has_random_weights:
         note(RANDOM_WEIGHTS)
     count = options.count or DEFAULT_IMAGES
@@ -71,15 +73,16 @@ def _compare_layers(
     models: Sequence[str], options: ComparisonOptions, weights: WeightOptions, json_path: pathlib.Path | None
 ) -> None:
     """Show block by block how far an artifact is from float32: its graph, and its engine where there is a GPU."""
-    from deepvit.measure.compare.artifact_layers import report_layers
-    from deepvit.measure.compare.words import describe_layers
-    from deepvit.runtime.session import artifact_of
-
     if len(models) != 1:
         raise InputError(f"compare --layers takes one artifact, got {len(models)}")
-    artifact = artifact_of(pathlib.Path(models[0]))
     other = None if options.reference in (None, "pytorch") else pathlib.Path(str(options.reference))
     with steps() as step:
+        step(f"opening {models[0]}")
+        from deepvit.measure.compare.artifact_layers import report_layers
+        from deepvit.measure.compare.words import describe_layers
+        from deepvit.runtime.session import artifact_of
+
+        artifact = artifact_of(pathlib.Path(models[0]))
         report = report_layers(artifact, other, weights, options.dataset, options.count, step, options.decoding)
     if artifact.manifest.has_random_weights:
         note(RANDOM_WEIGHTS)

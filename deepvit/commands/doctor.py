@@ -5,18 +5,21 @@ import json
 
 from .terminal.console import out, print_next, write_json
 from .terminal.options import Json
+from .terminal.progress import steps
 from .terminal.spelling import spelled
 
 
 def doctor(json_path: Json = None) -> None:
     """Say what this machine can do, and what is missing for the rest."""
-    import rich.table
+    with steps() as step:
+        step("looking at this machine")
+        import rich.table
 
-    from deepvit.measure.doctor import examine
+        from deepvit.measure.doctor import examine
 
-    findings = [
-        dataclasses.replace(each, ability=spelled(each.ability), detail=spelled(each.detail)) for each in examine()
-    ]
+        findings = [
+            dataclasses.replace(each, ability=spelled(each.ability), detail=spelled(each.detail)) for each in examine()
+        ]
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("can", "", "how it stands"):
         table.add_column(column, overflow="fold")

@@ -9,7 +9,7 @@ from deepvit.runtime.options import Help
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import RANDOM_WEIGHTS, Json, weight_flags
-from .terminal.progress import note, progress_bar
+from .terminal.progress import note, progress_bar, steps
 
 if TYPE_CHECKING:
     from deepvit.measure.evaluate.request import Contest
@@ -22,10 +22,12 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference; exit 1 where that is too low."""
-    from deepvit.measure.evaluate.request import open_request, run_request
-
     check_json(json_path)
-    contest = open_request(request)
+    with steps() as step:
+        step(f"opening {', '.join(request.models)}")
+        from deepvit.measure.evaluate.request import open_request, run_request
+
+        contest = open_request(request)
     _refuse_unusable_layouts(contest)
     if any(each.has_random_weights for each in contest.models):
         note(RANDOM_WEIGHTS)

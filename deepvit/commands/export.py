@@ -7,6 +7,7 @@ from deepvit.export.engine.options import ComputeCapabilities
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.options import ExportOptions, Target
 from deepvit.measure.options import WeightOptions
+from deepvit.runtime.errors import needed_for
 
 from .build import build_one, runnable_file
 from .terminal.console import check_json, out, print_next, write_json
@@ -22,19 +23,22 @@ def export(
     json_path: Json = None,
 ) -> None:
     """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
-    from deepvit.export.engine.choice import choose_engines
-    from deepvit.export.pipeline import export_artifact
-    from deepvit.export.words import describe_export
     from deepvit.model.variants import find_variant
-    from deepvit.runtime.trt.machine import this_machine
 
     check_json(json_path)
     find_variant(variant)  # an unknown one is refused before this machine is looked at
     if options.graph.outputs is Outputs.MAPS and options.graph.target is Target.AUTO:  # no engine gives maps
         options = dataclasses.replace(options, graph=dataclasses.replace(options.graph, target=Target.ONNX))
-    engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
-    loaded = weights.load(variant)
     with steps() as step:
+        step(f"loading {variant}")
+        from deepvit.export.engine.choice import choose_engines
+        from deepvit.export.words import describe_export
+        from deepvit.runtime.trt.machine import this_machine
+
+        engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
+        loaded = weights.load(variant)
+        with needed_for("export"):
+            from deepvit.export.pipeline import export_artifact
         artifact = export_artifact(loaded, options, step)
     for line in describe_export(artifact.manifest):
         out.print(line)

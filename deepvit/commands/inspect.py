@@ -8,6 +8,7 @@ from deepvit.runtime.options import Help
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.options import Json
+from .terminal.progress import steps
 
 
 def inspect(
@@ -15,13 +16,15 @@ def inspect(
     json_path: Json = None,
 ) -> None:
     """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
-    from deepvit.export.words import describe_artifact
-    from deepvit.runtime.session import artifact_of
-    from deepvit.runtime.trt.machine import this_machine
-
     check_json(json_path)
-    artifact = artifact_of(path)
-    for line in describe_artifact(artifact, this_machine()):
+    with steps() as step:
+        step(f"opening {path}")
+        from deepvit.export.words import describe_artifact
+        from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.trt.machine import this_machine
+
+        artifact, machine = artifact_of(path), this_machine()
+    for line in describe_artifact(artifact, machine):
         out.print(line)
     write_json(json_path, artifact.manifest.to_json)
     for name in artifact.manifest.files:

@@ -38,19 +38,20 @@ def package(
         return
     if path is None:
         raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
-    from deepvit.images.class_names import default_labels, read_labels
-    from deepvit.runtime.session import artifact_of
-    from deepvit.runtime.triton.repository import write_repository
-
-    artifact = artifact_of(path)
-    classes = artifact.manifest.classes
-    options = RepositoryOptions(
-        output=triton,
-        labels=default_labels(classes) if labels is None else read_labels(labels, classes),
-        golden_image=_golden_image(golden_image),
-        **vars(serving),
-    )
     with steps() as step:
+        step(f"opening {path}")
+        from deepvit.images.class_names import default_labels, read_labels
+        from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.triton.repository import write_repository
+
+        artifact = artifact_of(path)
+        classes = artifact.manifest.classes
+        options = RepositoryOptions(
+            output=triton,
+            labels=default_labels(classes) if labels is None else read_labels(labels, classes),
+            golden_image=_golden_image(golden_image),
+            **vars(serving),
+        )
         step(f"writing {triton}")
         models = write_repository(artifact, options, spelled)
     suffix = f" ({RANDOM_WEIGHTS})" if artifact.manifest.has_random_weights else ""
@@ -71,9 +72,11 @@ def _golden_image(path: pathlib.Path | None) -> bytes:
 
 
 def _check(folder: pathlib.Path, json_path: pathlib.Path | None) -> None:
-    from deepvit.runtime.triton.check import check_repository
+    with steps() as step:
+        step(f"checking {folder}")
+        from deepvit.runtime.triton.check import check_repository
 
-    faults = check_repository(folder)
+        faults = check_repository(folder)
     write_json(json_path, lambda: _json({"repository": str(folder), "faults": faults}))
     if faults:
         raise OutOfBoundsError(f"{folder}: {len(faults)} faults: {'; '.join(faults)}; package the artifact again")

@@ -7,7 +7,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
 
 from .terminal.console import out
-from .terminal.progress import note
+from .terminal.progress import note, steps
 from .terminal.spelling import spelled
 
 
@@ -22,19 +22,24 @@ def report(
     title: Annotated[str | None, Help("What the page is called; the models if not given.")] = None,
 ) -> None:
     """Write one HTML page of what was exported, how close, how accurate, how fast, and what was not measured."""
-    from deepvit.measure.report.collect import collect
-    from deepvit.measure.report.page import render_report, write_report
-
     folder = path.absolute()
     file = output or folder.with_name(f"{folder.name}-report.html")
     if file.is_dir() or not file.parent.is_dir():
         raise InputError(f"--output {file} cannot be written: expected a file in an existing folder")
-    collected = collect(path, include)
-    manifests = [each.manifest for each in collected.artifacts]
-    random = {True: " (random weights)", False: ""}
-    names = ", ".join(f"{each.variant} {each.precision.value}{random[each.has_random_weights]}" for each in manifests)
-    page = spelled(render_report(collected, title or names or folder.name))
-    write_report(file, page)
+    with steps() as step:
+        step(f"reading {path}")
+        from deepvit.measure.report.collect import collect
+        from deepvit.measure.report.page import render_report, write_report
+
+        collected = collect(path, include)
+        step(f"writing {file}")
+        manifests = [each.manifest for each in collected.artifacts]
+        random = {True: " (random weights)", False: ""}
+        names = ", ".join(
+            f"{each.variant} {each.precision.value}{random[each.has_random_weights]}" for each in manifests
+        )
+        page = spelled(render_report(collected, title or names or folder.name))
+        write_report(file, page)
     for name, why in collected.ignored:
         note(f"not shown: {name}: {why}")
     count = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"

@@ -7,7 +7,7 @@ from typing import Annotated
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.options import require_attention
 from deepvit.measure.options import SensitivityOptions, WeightOptions
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
@@ -24,14 +24,16 @@ def sensitivity(
     json_path: Json = None,
 ) -> None:
     """Quantise each linear alone, and leave each out alone, and rank them by what that does to the logits."""
-    from deepvit.measure.sensitivity import describe_sensitivity, plot_sensitivity, report_sensitivity
-
     check_json(json_path)
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {plot}: expected a file that ends in .png, .svg or .pdf")
     require_attention(options.graph, quantization)
-    loaded = weights.load(variant)
     with steps() as step:
+        step(f"loading {variant}")
+        loaded = weights.load(variant)
+        with needed_for("sensitivity"):
+            from deepvit.measure.sensitivity import describe_sensitivity, plot_sensitivity, report_sensitivity
+
         result = report_sensitivity(
             loaded, options.graph, quantization, options.imagenet, options.images, step, options.decoding
         )

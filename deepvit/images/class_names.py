@@ -6,6 +6,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import read_bounded
 
 IMAGENET_CLASSES = 1000
+NAMES_FILE = pathlib.Path(__file__).with_name("imagenet_names.txt")  # of ImageNet-1k's classes, in label order
 MAX_BYTES = 4 << 20
 
 
@@ -30,7 +31,4 @@ def default_labels(classes: int) -> list[str]:
     """Return ImageNet's names, as timm has them, for 1000 classes; else the classes' numbers."""
     if classes != IMAGENET_CLASSES:
         return [str(index) for index in range(classes)]
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo()
-    return [str(info.index_to_description(index)) for index in range(classes)]
+    return NAMES_FILE.read_text(encoding="ascii").splitlines()

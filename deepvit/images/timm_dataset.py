@@ -6,7 +6,7 @@ import pathlib
 import threading
 from typing import Any, BinaryIO
 
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import InputError, MissingError, needed_for
 from deepvit.runtime.preprocess import FILES, DecodePolicy, image_faults
 
 from .sources import MOST_IMAGE_BYTES, printable
@@ -43,7 +43,8 @@ class TimmSource:
 
     def _reader(self) -> Any:
         if self._opened is None:
-            from timm.data import create_dataset
+            with needed_for(f"dataset {self.dataset}"):
+                from timm.data import create_dataset
 
             name, _, root = self.dataset.partition(":")
             if name.endswith(".tar"):

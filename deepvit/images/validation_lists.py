@@ -5,7 +5,7 @@ import io
 import pathlib
 import re
 
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.files import read_bounded
 
 from .sources import printable
@@ -64,10 +64,8 @@ def devkit_labels(path: pathlib.Path, files: list[str], label_of: dict[str, int]
 
 def _devkit_synsets(meta: pathlib.Path) -> dict[int, str]:
     """Read ILSVRC2012_ID → WordNet ID from the devkit's meta.mat."""
-    try:
-        from scipy.io import loadmat  # only this layout needs it
-    except ImportError as error:
-        raise MissingError("reading the devkit's meta.mat needs scipy; pip install scipy") from error
+    with needed_for("reading the devkit's meta.mat"):  # only this layout needs it
+        from scipy.io import loadmat
     content = io.BytesIO(read_bounded(meta, MAX_META_BYTES, "the devkit's meta.mat"))
     try:
         synsets = loadmat(content, squeeze_me=True, struct_as_record=True, variable_names=["synsets"])["synsets"]

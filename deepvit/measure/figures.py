@@ -3,7 +3,7 @@
 import pathlib
 from typing import TYPE_CHECKING
 
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.files import replaced, write_error
 
 if TYPE_CHECKING:
@@ -18,10 +18,8 @@ def new_figure(inches: tuple[float, float]) -> "Figure":
     Raises:
         MissingError: matplotlib is not installed.
     """
-    try:
+    with needed_for("drawing"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingError("drawing needs matplotlib; pip install matplotlib") from error
     return Figure(figsize=inches, layout="constrained")
 
 

@@ -5,8 +5,8 @@ import json
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from deepvit.model.load import LoadedModel, preprocessing_of
 from deepvit.model.variants import VARIANTS, find_variant
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError
@@ -15,6 +15,9 @@ from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session, artifact_of, is_in_artifact
 
 from .options import SessionOptions, WeightOptions
+
+if TYPE_CHECKING:
+    from deepvit.model.load import LoadedModel
 
 VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
@@ -57,7 +60,7 @@ class OpenedModel:
     session: Session
     preprocessing: Preprocessing
     manifest: Manifest | None = None
-    loaded: LoadedModel | None = None
+    loaded: "LoadedModel | None" = None
     file_sha256: str = ""  # of a file without a manifest
 
     @property
@@ -159,10 +162,10 @@ def _preprocessing_as(variant: str, session: Session) -> Preprocessing:
     row = find_variant(variant)
     is_pixels = session.input.dtype == "uint8"
     side = session.input.shape[1 if is_pixels else 2]
-    return preprocessing_of(row, side if isinstance(side, int) else row.img_size, "NHWC" if is_pixels else "NCHW")
+    return row.preprocessing(side if isinstance(side, int) else row.img_size, "NHWC" if is_pixels else "NCHW")
 
 
-def open_torch(loaded: LoadedModel) -> OpenedModel:
+def open_torch(loaded: "LoadedModel") -> OpenedModel:
     """Wrap a PyTorch model as a session."""
     from .torch_session import TorchSession
 
@@ -192,7 +195,7 @@ def open_reference(
     return open_torch(load_weights_of(model.manifest, weights))
 
 
-def load_weights_of(manifest: Manifest, weights: WeightOptions) -> LoadedModel:
+def load_weights_of(manifest: Manifest, weights: WeightOptions) -> "LoadedModel":
     """Load the PyTorch model that an artifact was made from, its weights by their SHA-256.
 
     Raises:

@@ -5,6 +5,7 @@ import pathlib
 from typing import TYPE_CHECKING, Annotated
 
 from deepvit.export.options import GraphOptions, Target
+from deepvit.runtime.errors import needed_for
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.options import Help
 from deepvit.runtime.ort.arithmetic import Arithmetic
@@ -30,9 +31,14 @@ class WeightOptions:
         return self.checkpoint is None and not self.pretrained
 
     def load(self, variant: str) -> "LoadedModel":
-        """Load a model with them; see `load_model`."""
-        from deepvit.model.load import load_model
-        from deepvit.model.weights.checkpoint import EmaChoice
+        """Load a model with them; see `load_model`.
+
+        Raises:
+            MissingError: PyTorch or timm is not installed.
+        """
+        with needed_for(f"{variant} in PyTorch"):
+            from deepvit.model.load import load_model
+            from deepvit.model.weights.checkpoint import EmaChoice
 
         return load_model(
             variant,

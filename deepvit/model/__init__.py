@@ -1,9 +1,21 @@
-"""The PyTorch reference of DeepViT: importing it registers every variant with timm."""
+"""The PyTorch reference of DeepViT. The table of variants loads no PyTorch: that is loaded where a network is made.
 
-from .network import DeepViT, create_deepvit
-from .registry import register_variants
+Importing `deepvit.model.registry` registers every variant with timm.
+"""
+
+from typing import TYPE_CHECKING, Any
+
 from .variants import VARIANTS, Variant, find_variant
 
-register_variants()
+if TYPE_CHECKING:
+    from .network import DeepViT, create_deepvit
 
 __all__ = ["VARIANTS", "DeepViT", "Variant", "create_deepvit", "find_variant"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("DeepViT", "create_deepvit"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import network
+
+    return getattr(network, name)

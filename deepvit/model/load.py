@@ -25,19 +25,7 @@ class LoadedModel:
 
     def preprocessing(self, layout: Literal["NCHW", "NHWC"] = "NCHW") -> Preprocessing:
         """Return how images become this model's input."""
-        return preprocessing_of(self.variant, self.module.img_size, layout)
-
-
-def preprocessing_of(variant: Variant, img_size: int, layout: Literal["NCHW", "NHWC"] = "NCHW") -> Preprocessing:
-    """Return the preprocessing of `variant` for images of side `img_size`."""
-    return Preprocessing(
-        resize=variant.resize_for(img_size),
-        crop=img_size,
-        interpolation=variant.interpolation,
-        mean=variant.mean,
-        std=variant.std,
-        layout=layout,
-    )
+        return self.variant.preprocessing(self.module.img_size, layout)
 
 
 def load_model(

@@ -1,4 +1,4 @@
-"""Every variant and alias under timm's `create_model`, with timm's data configuration."""
+"""Every variant and alias under timm's `create_model`, with timm's data configuration: importing it registers them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -61,8 +61,6 @@ def _load_published(model: DeepViT, variant: Variant, img_size: int | None) -> N
     model.load_state_dict(state)
 
 
-def register_variants() -> None:
-    """Register every name and alias of the table with timm."""
-    for variant in VARIANTS.values():
-        for name in (variant.name, *variant.aliases):
-            register_model(_entry_point(variant, name))
+for each in VARIANTS.values():
+    for known_as in (each.name, *each.aliases):
+        register_model(_entry_point(each, known_as))

@@ -11,6 +11,7 @@ import math
 from typing import Literal
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.preprocess import Preprocessing
 
 
 class Stem(enum.Enum):
@@ -79,6 +80,17 @@ class Variant:
     def resize_for(self, img_size: int) -> int:
         """Return the length of the shorter side before the crop, timm's floor(img_size / crop_pct)."""
         return math.floor(img_size / self.crop_pct)
+
+    def preprocessing(self, img_size: int, layout: Literal["NCHW", "NHWC"] = "NCHW") -> Preprocessing:
+        """Return how images become the input of a model of this row that takes images of side `img_size`."""
+        return Preprocessing(
+            resize=self.resize_for(img_size),
+            crop=img_size,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
+            layout=layout,
+        )
 
 
 def _plain(depth: int, *, reattention: bool) -> Architecture:

@@ -14,7 +14,6 @@ from torch import nn
 from deepvit.images.decode import decode_images
 from deepvit.images.imagenet import open_dataset
 from deepvit.model import VARIANTS, DeepViT, Variant, create_deepvit
-from deepvit.model.load import preprocessing_of
 from deepvit.model.weights.published import TRAINED_HERE
 from deepvit.runtime.preprocess import model_input
 
@@ -27,7 +26,7 @@ SEED = 0
 
 def load_split(root: str, variant: Variant, split: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return all images of a split as (N, 3, H, W) float32, normalised, and their labels (N,)."""
-    preprocessing = preprocessing_of(variant, variant.img_size)
+    preprocessing = variant.preprocessing(variant.img_size)
     decoded = list(decode_images(open_dataset(root, variant.num_classes, split), [preprocessing], workers=0))
     images = torch.stack([torch.from_numpy(model_input(item.crop[None], preprocessing, 3)[0]) for item in decoded])
     return images, torch.tensor([item.label for item in decoded])

@@ -7,9 +7,8 @@ from onnx import TensorProto, helper
 
 from deepvit.calibration.graph_links import makers, readers
 
+from .spec import AFTER, BEFORE, FEATURES
 from .trace import BATCH, finish
-
-BEFORE, AFTER, FEATURES = "attention", "reattention", "features"  # outputs are called attention.0, attention.1, …
 
 
 def expose_maps(model: onnx.ModelProto) -> onnx.ModelProto:

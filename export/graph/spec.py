@@ -6,6 +6,8 @@ import enum
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange, InputForm, Manifest, MixForm, QkvForm
 
+BEFORE, AFTER, FEATURES = "attention", "reattention", "features"  # outputs are called attention.0, attention.1, …
+
 
 class Outputs(enum.Enum):
     """What the graph gives."""

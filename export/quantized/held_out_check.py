@@ -1,4 +1,6 @@
-"""What quantisation cost, measured on held-out images, as a record with its intervals."""
+"""What quantisation cost, measured on held-out images, as a record with its intervals. Its words need no PyTorch."""
+
+from typing import TYPE_CHECKING
 
 import onnx
 
@@ -13,10 +15,11 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import AccuracyCheck
 from deepvit.runtime.session import Session
 
-from ..graph.float32 import Float32Graph
-from ..graph.proof import graph_session
 from ..options import ExportOptions
 from .images import HeldOut, held_out_images
+
+if TYPE_CHECKING:
+    from ..graph.float32 import Float32Graph
 
 
 class HeldOutCheck:
@@ -31,7 +34,7 @@ class HeldOutCheck:
 
     def __init__(
         self,
-        source: Float32Graph,
+        source: "Float32Graph",
         calibrated: CalibrationImages | None,
         options: ExportOptions,
         progress: Progress,
@@ -48,6 +51,8 @@ class HeldOutCheck:
             InputError: No image could be decoded.
             OutOfBoundsError: Logits that are not finite.
         """
+        from ..graph.proof import graph_session
+
         if self._reference is None:
             self._reference = graph_session(self._source.model, "the ONNX graph in float32")
         counts = check_pairs(

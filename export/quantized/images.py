@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from typing import TYPE_CHECKING
 
 from deepvit.calibration.budget.budget import Budget, BudgetKind
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
@@ -10,13 +11,15 @@ from deepvit.calibration.selection import CalibrationImages, ImageChoice, choose
 from deepvit.images.imagenet import has_split, open_dataset, open_images
 from deepvit.images.samples import bundled_samples
 from deepvit.images.sources import ImageSource, Subset, spread
-from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from ..options import ExportOptions
+
+if TYPE_CHECKING:
+    from deepvit.model.load import LoadedModel
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class CalibrationInput:
     ranges: Ranges | None
 
 
-def quantization_input(loaded: LoadedModel, options: ExportOptions, progress: Progress) -> CalibrationInput:
+def quantization_input(loaded: "LoadedModel", options: ExportOptions, progress: Progress) -> CalibrationInput:
     """Choose the images, and refuse what can be refused before a graph is exported.
 
     Raises:
@@ -52,7 +55,7 @@ def quantization_input(loaded: LoadedModel, options: ExportOptions, progress: Pr
 
 
 def calibration_input(
-    loaded: LoadedModel,
+    loaded: "LoadedModel",
     options: QuantizationOptions,
     dataset: str | None,
     progress: Progress,

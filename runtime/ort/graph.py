@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, MissingError
+from ..errors import InputError, MissingError, needed_for
 from ..manifest import ANY_BATCH, BatchRange
 from .arithmetic import Arithmetic
 from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
@@ -17,11 +17,9 @@ from .self_contained import require_self_contained
 
 # ONNX Runtime 1.31 sends events of every session to its maker, also on Linux; it reads this when it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-try:
+with needed_for("running an ONNX model"):
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-except ImportError as error:
-    raise MissingError("running an ONNX model needs ONNX Runtime; pip install onnxruntime") from error
 
 ort.disable_telemetry_events()
 Array = npt.NDArray[np.generic]

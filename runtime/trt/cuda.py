@@ -5,12 +5,10 @@ Addresses, streams and graphs are plain integers or the library's own handles; w
 
 from typing import Any
 
-from ..errors import DeviceError, MissingError
+from ..errors import DeviceError, MissingError, needed_for
 
-try:
+with needed_for("running an engine"):
     from cuda.bindings import runtime as cudart
-except ImportError as error:
-    raise MissingError("running an engine needs cuda-python; pip install 'deepvit[gpu]'") from error
 
 Handle = Any  # cudaStream_t or cudaGraphExec_t
 

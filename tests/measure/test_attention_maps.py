@@ -13,8 +13,9 @@ from deepvit.export.graph.spec import Outputs, spec_from_manifest
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import cross_layer_similarity
-from deepvit.measure.attention.maps import OnnxMaps, TorchMaps
+from deepvit.measure.attention.maps import OnnxMaps
 from deepvit.measure.attention.run import open_maps
+from deepvit.measure.attention.torch_maps import TorchMaps
 from deepvit.measure.options import WeightOptions
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel, load_model

@@ -5,6 +5,7 @@ import timm
 import torch
 
 import deepvit.model
+import deepvit.model.registry
 from deepvit.runtime.errors import InputError
 
 TOP1 = {

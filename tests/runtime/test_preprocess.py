@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import deepvit.model
+import deepvit.model.registry
 from deepvit.model.load import load_model
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, crop_image, decode_rgb, model_input, resize_and_crop

@@ -17,7 +17,7 @@ from deepvit.runtime.session import artifact_of
 from ..models import is_variant
 from ..options import WeightOptions
 from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums
-from .maps import MapSource, OnnxMaps, TorchMaps
+from .maps import MapSource, OnnxMaps
 from .options import AttentionOptions
 from .pictures import blocks_figure, heads_figure, mean_maps_figure, similarity_figure, write_figures
 
@@ -40,9 +40,12 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
 
     Raises:
         InputError: Neither, or one without maps.
+        MissingError: A variant, and PyTorch is not installed.
     """
     if is_variant(model):
         loaded = weights.load(model)
+        from .torch_maps import TorchMaps
+
         return OpenedMaps(
             name=model,
             source=TorchMaps(loaded.module),

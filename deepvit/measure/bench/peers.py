@@ -6,20 +6,21 @@ import importlib.util
 import io
 import logging
 import warnings
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
-from deepvit.model.load import LoadedModel
-from deepvit.model.rewrites.original_order import original_style
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import PYTORCH, InputError, needed_for
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Tensor
 from deepvit.runtime.session import Session
 from deepvit.runtime.tensors import Images, Logits, check_images, check_logits
 
 from ..options import WeightOptions
 
+if TYPE_CHECKING:
+    from deepvit.model.load import LoadedModel
+
+logger = logging.getLogger(__name__)
 PLAIN_OPSET = 20
 
 
@@ -45,7 +46,12 @@ NAMES = {
 
 
 def peers_here() -> tuple[Peer, ...]:
-    """Return the peers that make sense on this machine."""
+    """Return the peers that make sense on this machine: none without PyTorch, which makes all of them."""
+    if importlib.util.find_spec("torch") is None:
+        logger.warning("timed without peers, which need PyTorch: pip install %s; or give ‹peers› none", PYTORCH)
+        return ()
+    import torch
+
     has_gpu = torch.cuda.is_available()
     on_device = (Peer.PYTORCH, Peer.PYTORCH_FP16, Peer.COMPILE_FP16) if has_gpu else (Peer.PYTORCH, Peer.COMPILE)
     installed = (Peer.OPENVINO,) if importlib.util.find_spec("openvino") is not None and not has_gpu else ()
@@ -83,6 +89,8 @@ class PeerOpener:
 
     def __call__(self) -> Session:
         loaded = self.weights.load(self.variant)
+        import torch
+
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         if self.peer is Peer.PLAIN_ONNX:
@@ -99,7 +107,11 @@ class PeerOpener:
             return OpenVinoSession(plain_export(loaded), self.threads)
         return self._torch_session(loaded)
 
-    def _torch_session(self, loaded: LoadedModel) -> Session:
+    def _torch_session(self, loaded: "LoadedModel") -> Session:
+        import torch
+
+        from deepvit.model.rewrites.original_order import original_style
+
         from ..torch_session import TorchSession
 
         module = loaded.module
@@ -115,8 +127,18 @@ class PeerOpener:
         return TorchSession(runnable, shape, device, self.batch.max, classes=classes, dtype=dtype)
 
 
-def plain_export(loaded: LoadedModel) -> bytes:
-    """Return what torch.onnx.export alone makes of the model, its operations in the original's order."""
+def plain_export(loaded: "LoadedModel") -> bytes:
+    """Return what torch.onnx.export alone makes of the model, its operations in the original's order.
+
+    Raises:
+        MissingError: onnxscript is not installed, which it needs.
+    """
+    with needed_for("a plain ONNX export"):
+        import onnxscript  # noqa: F401 - PyTorch loads it in the middle of the export
+        import torch
+
+    from deepvit.model.rewrites.original_order import original_style
+
     size, channels = loaded.module.img_size, loaded.module.in_chans
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -138,10 +160,8 @@ class OpenVinoSession:
     """An ONNX file in OpenVINO on the CPU; loaded only where it is installed."""
 
     def __init__(self, content: bytes, threads: int | None) -> None:
-        try:
+        with needed_for("OpenVINO as a peer"):
             import openvino
-        except ImportError as error:
-            raise MissingError("OpenVINO is not installed; pip install openvino") from error
         core = openvino.Core()
         settings = {"PERFORMANCE_HINT": "LATENCY"} | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
         self._compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)

@@ -4,12 +4,11 @@ import pathlib
 
 import numpy as np
 
-from deepvit.export.graph.float32 import float32_onnx
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.images.samples import default_images, parity_crops
 from deepvit.progress import Progress
 from deepvit.runtime.artifact import MODEL, Artifact
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import artifact_of, engine_here, prove_artifact
@@ -43,6 +42,7 @@ def report_layers(
 
     Raises:
         InputError: Not a reduced precision, not its reference, or no images; or a graph is not what its manifest says.
+        MissingError: PyTorch is not installed, and no reference given.
     """
     manifest = artifact.manifest
     if manifest.precision is Precision.FP32:
@@ -55,7 +55,10 @@ def report_layers(
     images: Images = manifest.input_from(crops)
     if reference is None:
         progress("exporting the float32 graph")
-        expected = float32_onnx(load_weights_of(manifest, weights), spec_from_manifest(manifest), crops)
+        loaded = load_weights_of(manifest, weights)
+        with needed_for("exporting the float32 graph"):
+            from deepvit.export.graph.float32 import float32_onnx
+        expected = float32_onnx(loaded, spec_from_manifest(manifest), crops)
     else:
         expected = _reference(reference, artifact)
     progress(f"comparing every block on {len(images)} images")

@@ -17,7 +17,7 @@ from deepvit.images.sources import ImageSource, list_sha256, spread
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, Bound, bound_of, breaches
 from deepvit.metrics.distance import compare_logits
 from deepvit.runtime.artifact import MANIFEST, MODEL
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import FILES, Crop, DecodePolicy, model_input
 from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, is_in_artifact
 from deepvit.runtime.tensors import Images, Logits
@@ -69,6 +69,7 @@ def open_reference_for(
 
     Raises:
         InputError: Nothing to compare with.
+        MissingError: PyTorch, which would be the reference, is not installed.
     """
     if reference not in (None, "pytorch"):
         return open_model(str(reference), sessions, weights)
@@ -79,7 +80,10 @@ def open_reference_for(
         raise InputError(f"{path} has no {MANIFEST} that names its weights; give ‹reference› an artifact of them")
     manifest = artifact_of(path).manifest
     if manifest.has_random_weights or not weights.are_random:
-        return open_torch(load_weights_of(manifest, weights))
+        try:
+            return open_torch(load_weights_of(manifest, weights))
+        except MissingError as error:
+            raise MissingError(f"{error}; or compare with another artifact: ‹reference› PATH") from error
     if reference is None and len(models) > 1:
         return open_model(models[0], sessions, weights)
     raise InputError(

@@ -14,7 +14,7 @@ from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.manifest import Backend, BatchRange, Engine
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
@@ -24,14 +24,12 @@ from deepvit.runtime.trt.library import load_library
 
 from .result import LayerDistance
 
-try:
+with needed_for("comparing layers"):
     from polygraphy import config as polygraphy_config
     from polygraphy.backend.base import BaseRunner
     from polygraphy.common import TensorMetadata
     from polygraphy.comparator import Comparator, SnrCompareFunc
     from polygraphy.logger import G_LOGGER
-except ImportError as error:
-    raise MissingError("comparing layers needs Polygraphy 0.53 or newer; pip install 'polygraphy>=0.53'") from error
 
 if TYPE_CHECKING:
     from deepvit.runtime.trt.engine import EngineOnGpu

@@ -1,15 +1,18 @@
 """A model's input made by timm's own evaluation transform, which nothing of `runtime.preprocess` takes part in."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from deepvit.model.load import LoadedModel
 from deepvit.runtime.tensors import Images
 
+if TYPE_CHECKING:
+    from deepvit.model.load import LoadedModel
 
-def timm_inputs(loaded: LoadedModel, encoded: list[bytes]) -> Images:
+
+def timm_inputs(loaded: "LoadedModel", encoded: list[bytes]) -> Images:
     """Return (N, channels, H, W) float32 for image files that Pillow can decode.
 
     16-bit greyscale keeps its upper eight bits, as everywhere here; timm would clip it to white.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvit.runtime.errors import MissingError
+from deepvit.runtime.errors import needed_for
 
 from ..attention.analysis import AttentionAnalysis
 from ..attention.pictures import draw_matrix
@@ -96,10 +96,8 @@ def attention_charts(analysis: AttentionAnalysis, number: int) -> Iterator[str]:
 @contextlib.contextmanager
 def _styled() -> Iterator[None]:
     """Make the figures of the block in the page's style."""
-    try:
+    with needed_for("a report"):
         import matplotlib as mpl
-    except ImportError as error:
-        raise MissingError("a report needs matplotlib; pip install matplotlib") from error
     with mpl.rc_context(STYLE):
         yield
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from deepvit.export.quantized.held_out_check import describe_check
 from deepvit.metrics.distance import db_text
-from deepvit.runtime.errors import MissingError
+from deepvit.runtime.errors import needed_for
 from deepvit.runtime.files import replaced, write_error
 from deepvit.runtime.manifest import AccuracyCheck
 
@@ -43,11 +43,9 @@ def render_report(collected: Collected, title: str) -> str:
     Raises:
         MissingError: Jinja or matplotlib is not installed.
     """
-    try:
+    with needed_for("a report"):
         import jinja2
         import markupsafe
-    except ImportError as error:
-        raise MissingError("a report needs Jinja; pip install jinja2") from error
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {
         "db": db_text,

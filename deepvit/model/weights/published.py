@@ -1,11 +1,10 @@
 """The published checkpoints: fetched once, their SHA-256 recorded at first use and checked ever after."""
 
 import hashlib
-import importlib.util
 import logging
 import pathlib
 
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import InputError, MissingError, needed_for
 from deepvit.runtime.files import cache_folder, replaced, write_error
 
 from ..variants import VARIANTS, Variant
@@ -61,9 +60,8 @@ def _verify(path: pathlib.Path) -> None:
 
 
 def _download(drive_id: str, path: pathlib.Path) -> None:
-    if importlib.util.find_spec("gdown") is None:
-        raise MissingError("fetching a published checkpoint needs gdown; pip install gdown")
-    import gdown  # only here: nothing else needs it
+    with needed_for("fetching a published checkpoint"):
+        import gdown
 
     logger.info("fetching %s from Google Drive", path.name)
     try:
