@@ -26,7 +26,7 @@ GB = 10**9
 
 
 @pytest.mark.parametrize("limit_gb", [1.2, 2.5])
-@pytest.mark.parametrize("command", [("models",), ("export", "digits_cnn", "--output")])
+@pytest.mark.parametrize("command", [("compare", "digits_cnn"), ("export", "digits_cnn", "--output")])
 def test_too_little_memory_to_load_the_libraries(tmp_path, limit_gb, command):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (int(limit_gb * GB), int(limit_gb * GB)))
