@@ -51,10 +51,12 @@ demo: data/digits/done
 	$(BIN)/python cli.py compare artifacts/digits_cnn-fp16 artifacts/digits_cnn-int8 --pretrained --json artifacts/compare.json
 	$(BIN)/python cli.py build artifacts/digits_cnn-fp16 --target tensorrt-rtx --compute-capability 8.9,12.0
 	$(BIN)/python cli.py inspect artifacts/digits_cnn-fp16
-	$(BIN)/python cli.py report artifacts --output artifacts/report.html
 	$(BIN)/python cli.py export deepvit_32 --fp16
+	$(BIN)/python cli.py report artifacts --output artifacts/report.html
+	@echo "look at: file://$$PWD/artifacts/report.html; go on with README.md, Five commands"
 
-test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done
+# The C++ runtime is built first: the pages show what it prints.
+test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done build/cpp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile  # a worker a core, each with one thread of PyTorch
 	$(MAKE) cpp-test
 

@@ -12,6 +12,9 @@ NEEDS = {
     TritonBackend.PYTHON: "Triton's Python backend",
 }
 
+RULES = """--model-control-mode=none --disable-auto-complete-config \\
+      --exit-on-error=false --strict-readiness=true"""
+
 PROBING = f"""
 ## Whether it serves
 
@@ -31,6 +34,15 @@ exit status 0, or 1 and a line. Restart the server where it fails; in Kubernetes
 """
 
 
+def _container(served: TritonBackend) -> str:
+    """Return the line that serves this folder in NVIDIA's container, to this machine alone."""
+    gpus = "--gpus all " if served is TritonBackend.TENSORRT else ""
+    return f"""    docker run --rm {gpus}--shm-size 1g --publish 127.0.0.1:8000:8000 --publish 127.0.0.1:8001:8001 \\
+      --env MALLOC_MMAP_THRESHOLD_=131072 --env PIP_BREAK_SYSTEM_PACKAGES=1 --volume "$PWD:/models:ro" \\
+      nvcr.io/nvidia/tritonserver:YY.MM-py3 sh -c 'pip install -r /models/{layout.REQUIREMENTS} &&
+      exec tritonserver --model-repository=/models {RULES}'"""
+
+
 def guide(
     names: Names,
     manifest: Manifest,
@@ -47,14 +59,17 @@ def guide(
 {random}
     MALLOC_MMAP_THRESHOLD_=131072 tritonserver --model-repository="$PWD" \\
       --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \\
-      --model-control-mode=none --disable-auto-complete-config \\
-      --exit-on-error=false --strict-readiness=true
+      {RULES}
 
 Only this machine can reach it, clients cannot load or unload models, and nothing is guessed that config.pbtxt does not
 say. The first setting keeps glibc from raising its threshold with every large image, without which the server's memory
 grows under load. A path with a space in it hangs Triton's Python backend. The Python models need what
 `{layout.REQUIREMENTS}` lists in the Python that is first on PATH: `pip install -r {layout.REQUIREMENTS}`.
 {plan}
+In NVIDIA's container, which nobody has tried with this repository{"; its release is the one above" if plan else ""}:
+
+{_container(served)}
+
 | model | needs |
 |---|---|
 {models}

@@ -13,7 +13,7 @@ from tests.places import ROOT
 
 FOREIGN = {  # flags of other programs
     "nvidia-smi": {"--query-gpu", "--query-compute-apps", "--format"},
-    "docker": {"--rm"},
+    "docker": {"--rm", "--gpus", "--shm-size", "--publish", "--env", "--volume"},
     "tritonserver": {
         "--model-repository", "--http-address", "--grpc-address", "--metrics-address", "--model-control-mode",
         "--disable-auto-complete-config", "--exit-on-error", "--strict-readiness",

@@ -1,5 +1,7 @@
 """The repository as files: schema, hashes, wiring; each fault planted and found."""
 
+import subprocess
+
 import pytest
 
 from deepvit.runtime.artifact import open_artifact
@@ -144,3 +146,33 @@ def test_the_readme_says_how_to_serve(repository, cpp_data):
     version = open_artifact(cpp_data / "artifacts" / "engine").manifest.engines[0].version
     assert release_for(version) in text
     assert "25.11" in release_for("10.13.3.9")
+
+
+def test_the_readme_has_a_container_that_serves_with_the_same_rules(repository, tmp_path):
+    """The line is run as it stands, on a docker, a pip and a tritonserver that print what they were given."""
+    for program in ("docker", "pip", "tritonserver"):
+        path = tmp_path / program
+        path.write_text(f"#!/bin/sh\nprintf '%s\\n' {program} \"$@\"\n")
+        path.chmod(0o755)
+    readme = (repository / layout.GUIDE).read_text()
+    line = readme[readme.index("    docker run") : readme.index("\n\n|")]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    def said(*command):
+        done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    given = said("bash", "-c", line)
+    assert given[:2] == ["docker", "run"]
+    assert "--gpus" in given  # a plan serves it
+    assert f"{repository}:/models:ro" in given
+    assert [each for each in given if each.endswith(":8000")] == ["127.0.0.1:8000:8000"]
+    assert given[given.index("sh") - 1].startswith("nvcr.io/nvidia/tritonserver:")
+    inside = said("sh", "-c", "\n".join(given[given.index("sh") + 2 :]))
+    assert inside[:4] == ["pip", "install", "-r", f"/models/{layout.REQUIREMENTS}"]
+    rules = said("bash", "-c", readme[readme.index("    MALLOC") : readme.index("\n\nOnly")])[1:]
+    assert inside[4:] == [
+        "tritonserver",
+        "--model-repository=/models",
+        *(each for each in rules if "repository" not in each and "address" not in each),
+    ]

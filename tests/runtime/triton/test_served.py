@@ -20,6 +20,7 @@ from deepvit.runtime import crop_image, model_input, open_artifact
 from deepvit.runtime.triton.options import TritonBackend
 from tests.doubles.changed_artifact import forget_identity, rehash_artifact, replace_weights
 from tests.doubles.triton_server import Server
+from tests.places import ROOT
 
 CLIENTS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 LOAD_REQUESTS = 2000  # 20,000 in benchmarks/triton_load.py
@@ -97,6 +98,16 @@ def test_the_python_model_and_class_names(served, rows, cpp_data):
     score, index, label = answer.as_numpy("logits")[0, 0].decode().split(":")
     assert label == index == str(np.argmax(rows[1][0]))
     assert abs(float(score) - max(rows[1][0])) < 1e-4
+
+
+def test_the_example_s_client(served, rows, cpp_data):
+    (image,) = {row["image"] for row in json.loads((cpp_data / "expected.json").read_text())["small"][:1]}
+    client = ROOT / "examples" / "triton" / "classify.py"
+    command = [sys.executable, client, f"127.0.0.1:{served.http_port}", "small", cpp_data / "images" / image]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    logits = np.asarray(rows[1][0], np.float64)
+    share = 1 / np.exp(logits - logits.max()).sum()
+    assert (done.stdout, done.stderr) == (f"{cpp_data / 'images' / image}: {logits.argmax()}, {share:.1%}\n", "")
 
 
 def test_images_of_one_request_that_cannot_be_decoded_fail_alone(served, rows):
