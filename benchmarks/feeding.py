@@ -35,6 +35,7 @@ class InstantSession:
     batch = BatchRange(min=1, opt=32, max=64)
     classes = 1000
     description = "no model"
+    is_emulated = False
 
     def __init__(self) -> None:
         self._logits = np.random.default_rng(0).standard_normal((64, self.classes), np.float32)
@@ -60,7 +61,7 @@ def images_per_second(source: FolderSource, **options: object) -> float:
     contestant = Contestant(name="none", session=InstantSession(), preprocessing=PREPROCESSING, identity="none")
     evaluator = Evaluator([contestant], source, EvaluationOptions(**options))  # type: ignore[arg-type]
     evaluator.run(evaluator.missing())
-    rate = evaluator.results("")[0].images_per_second
+    rate = evaluator.results("").images_per_second_with_decoding
     evaluator.close()
     assert rate is not None
     return rate

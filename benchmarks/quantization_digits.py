@@ -21,6 +21,7 @@ from deepvit.export.quantized.calibrated import calibrate_graph
 from deepvit.export.quantized.held_out_check import HeldOutCheck
 from deepvit.export.quantized.images import calibration_input
 from deepvit.images.samples import parity_crops
+from deepvit.metrics.result import rounded
 from deepvit.model.load import load_model
 from deepvit.progress import log_step
 from deepvit.runtime.manifest import AccuracyCheck, Precision
@@ -78,12 +79,12 @@ def main() -> None:
                         "precision": form,
                         "method": method,
                         "sqnr_db": sqnr,
-                        **check.model_dump(mode="json"),
+                        **rounded(check.model_dump(mode="json")),
                     }
                 )
                 print(
-                    f"{name:14s}{form:20s}{method:20s}{check.top1:7.2f}%{check.reference_top1:8.2f}%{check.drop:7.2f}"
-                    f"{check.agreement:10.2f}%{sqnr:6.1f} dB",
+                    f"{name:14s}{form:20s}{method:20s}{check.top1:8.2%}{check.reference_top1:9.2%}{100 * check.drop:7.2f}"
+                    f"{check.agreement:11.2%}{sqnr:6.1f} dB",
                     flush=True,
                 )
     content = {

@@ -29,6 +29,7 @@ class Session(Protocol):
     input: Tensor
     batch: BatchRange
     classes: int
+    is_emulated: bool  # rounds every tensor as declared, for accuracy: how fast that is says nothing of what serves
 
     @property
     def description(self) -> str:

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 SECONDS = 60.0  # after which a trial hangs
 MORE_BYTES = 4 << 30  # address space that a trial may have beyond what it is forked with
@@ -222,3 +223,12 @@ def _code_of(function: Callable[[], object]) -> int:
 def _address_space() -> int:
     pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     return pages * os.sysconf("SC_PAGESIZE")
+
+
+def timeless(value: Any) -> Any:
+    """Return a result of a command, or a part of one, without what tells how long something took."""
+    if isinstance(value, list):
+        return [timeless(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: timeless(each) for name, each in value.items() if "second" not in name and name != "duration_s"}

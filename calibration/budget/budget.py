@@ -39,16 +39,16 @@ class Budget:
             InputError: The budget is one of accuracy and the images have no labels.
         """
         if self.kind is BudgetKind.MIN_AGREEMENT:
-            return counts.agreement >= self.limit
-        if counts.drop is None:
+            return counts.agreement_percent >= self.limit
+        if counts.drop_points is None:
             raise InputError("‹max_drop› needs labelled images; give ‹min_agreement›, which needs none")
-        return counts.drop <= self.limit
+        return counts.drop_points <= self.limit
 
     def describe(self, counts: PairedCounts) -> str:
         """Return in words what was measured, and what is allowed."""
-        if self.kind is BudgetKind.MAX_DROP and counts.drop is not None:
-            return f"top-1 drop {counts.drop:.2f} points, at most {self.limit:g}"
-        return f"agreement {counts.agreement:.2f}%, at least {self.limit:g}"
+        if self.kind is BudgetKind.MAX_DROP and counts.drop_points is not None:
+            return f"top-1 drop {counts.drop_points:.2f} points, at most {self.limit:g}"
+        return f"agreement {counts.agreement_percent:.2f}%, at least {self.limit:g}"
 
 
 def drop_of_at_most(points: float) -> Budget:

@@ -80,19 +80,19 @@ def measure_sensitivity(
     rows = [
         UnitSensitivity(
             unit=unit,
-            alone_kl=alone[unit].kl / done,
+            alone_kl_nats=alone[unit].kl / done,
             alone_sqnr_db=alone[unit].sqnr_db,
-            left_out_kl=left_out[unit].kl / done,
+            left_out_kl_nats=left_out[unit].kl / done,
             left_out_sqnr_db=left_out[unit].sqnr_db,
         )
         for unit in model.units
     ]
-    rows.sort(key=lambda row: (_order(row.alone_sqnr_db), -row.alone_kl, row.unit))
+    rows.sort(key=lambda row: (_order(row.alone_sqnr_db), -row.alone_kl_nats, row.unit))
     return Sensitivity(
         grid=grid,
         images=done,
         random_weights=random_weights,
-        all_kl=total.kl / done,
+        all_kl_nats=total.kl / done,
         all_sqnr_db=total.sqnr_db,
         units=rows,
     )

@@ -38,6 +38,6 @@ def attention(
     out.print(
         f"wrote {len(pictures)} pictures to {options.output}: {', '.join(path.name for path in pictures[-2:])}, …"
     )
-    write_json(json_path, lambda: analysis.model_dump_json(indent=2))
+    write_json(json_path, analysis.to_json)
     images = f" --images {shlex.quote(options.dataset)}" if options.dataset else ""
     print_next(f"compare {shlex.quote(model)}{images}")

@@ -50,5 +50,5 @@ def bench(
         out.print(line)
     if plot is not None:
         draw_benchmark(benchmark, plot)
-    write_json(json_path, lambda: benchmark.model_dump_json(indent=2))
+    write_json(json_path, benchmark.to_json)
     print_next(f"eval {' '.join(map(shlex.quote, models))} --imagenet /data")

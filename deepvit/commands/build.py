@@ -38,6 +38,7 @@ def build(
     with steps() as step:
         step(f"opening {path}")
         from deepvit.export.engine.choice import choose_engines
+        from deepvit.measure.results.artifact import Build
         from deepvit.runtime.session import artifact_of
         from deepvit.runtime.trt.machine import this_machine
 
@@ -45,10 +46,12 @@ def build(
         engines = choose_engines(target, compute_capabilities, this_machine())
     if not engines.build:
         raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
+    built = [choice.backend.plan for choice in engines.build]
     # All of them are checked before the first is built.
     for engine in [dataclasses.replace(choice, **vars(options)) for choice in engines.build]:
         artifact = build_one(artifact, engine, imagenet, decoding)
-    write_json(json_path, artifact.manifest.to_json)
+    result = Build(artifact=str(artifact.folder), manifest=artifact.manifest, built=built)
+    write_json(json_path, result.to_json)
     print_next(f"inspect {shlex.quote(str(artifact.folder))}")
 
 

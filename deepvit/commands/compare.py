@@ -61,7 +61,7 @@ def compare(
         note(f"corrupt, not compared: {corrupt.name}: {corrupt.error}")
     if plot is not None:
         draw_worst(comparison, names, plot)
-    write_json(json_path, lambda: comparison.model_dump_json(indent=2))
+    write_json(json_path, comparison.to_json)
     refused = [f"{model.model}: {', '.join(model.breaches)}" for model in comparison.models if model.breaches]
     if refused:
         raise OutOfBoundsError(f"too far from {comparison.reference}: {'; '.join(refused)}")

@@ -1,7 +1,6 @@
 """`doctor`: what this machine can do."""
 
 import dataclasses
-import json
 
 from .terminal.console import out, print_next, write_json
 from .terminal.options import Json
@@ -16,6 +15,7 @@ def doctor(json_path: Json = None) -> None:
         import rich.table
 
         from deepvit.measure.doctor import examine
+        from deepvit.measure.results.machine import diagnosis_of
 
         findings = [
             dataclasses.replace(each, ability=spelled(each.ability), detail=spelled(each.detail)) for each in examine()
@@ -26,5 +26,5 @@ def doctor(json_path: Json = None) -> None:
     for finding in findings:
         table.add_row(finding.ability, "yes" if finding.works else "no", finding.detail)
     out.print(table)
-    write_json(json_path, lambda: json.dumps([finding.as_dict() for finding in findings], indent=2))
+    write_json(json_path, diagnosis_of(findings).to_json)
     print_next("export deepvit_32 --fp16")

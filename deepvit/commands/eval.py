@@ -32,39 +32,32 @@ def evaluate(
     if any(each.has_random_weights for each in contest.models):
         note(RANDOM_WEIGHTS)
     with progress_bar("evaluating", len(contest.source)) as advance:
-        results = run_request(request, contest, advance)
+        found = run_request(request, contest, advance)
     first = contest.models[0]
-    _show(results, first.session.classes if per_class else None)
-    if first.manifest is not None and contest.reference is None and len(results) == 1:
+    _show(found, first.session.classes if per_class else None)
+    if first.manifest is not None and contest.reference is None and len(found.models) == 1:
         last = first.manifest.parity[-1]
         out.print(
             f"at export: {last.stage} agreed with {last.against} on {last.top1_agreement:.2%} of {last.images} images"
         )
-    write_json(json_path, lambda: _to_json(results))
-    _judge(contest, results)
+    write_json(json_path, found.to_json)
+    _judge(contest, found)
     print_next(_after_eval(request, contest))
 
 
-def _show(results: "list[Evaluation]", classes: int | None) -> None:
+def _show(found: "Evaluation", classes: int | None) -> None:
     """Print the scores; with the number of `classes`, those of each too."""
     from deepvit.images.class_names import default_labels
-    from deepvit.measure.evaluate.words import describe_classes, describe_corrupt, describe_evaluations
+    from deepvit.measure.evaluate.words import describe_classes, describe_corrupt, describe_evaluation
 
-    for line in describe_evaluations(results):
+    for line in describe_evaluation(found):
         out.print(line)
     if classes is not None:
         names = default_labels(classes)
-        for result in results:
-            out.print(describe_classes(result, names))
-    for line in describe_corrupt(results[0]):
+        for model in found.models:
+            out.print(describe_classes(model, names))
+    for line in describe_corrupt(found):
         note(line)
-
-
-def _to_json(results: "list[Evaluation]") -> str:
-    """Return one model's result as an object, several as a list of them."""
-    if len(results) == 1:
-        return results[0].model_dump_json(indent=2)
-    return "[\n" + ",\n".join(result.model_dump_json(indent=2) for result in results) + "\n]"
 
 
 def _refuse_unusable_layouts(contest: "Contest") -> None:
@@ -78,7 +71,7 @@ def _refuse_unusable_layouts(contest: "Contest") -> None:
             raise OutOfBoundsError(f"{model.name}: {model.layout_fault}; export it again")
 
 
-def _judge(contest: "Contest", results: "list[Evaluation]") -> None:
+def _judge(contest: "Contest", found: "Evaluation") -> None:
     """Refuse results outside their bounds.
 
     Raises:
@@ -88,7 +81,7 @@ def _judge(contest: "Contest", results: "list[Evaluation]") -> None:
 
     refused = []
     reference = None if contest.reference is None else contest.reference.precision
-    for model, faults, result in zip(contest.models, contest.faults, results, strict=True):
+    for model, faults, result in zip(contest.models, contest.faults, found.models, strict=True):
         if breaches := [*faults, *evaluation_breaches(result, model.precision, reference)]:
             refused.append(f"{model.name}: {', '.join(breaches)}")
     if refused:

@@ -33,6 +33,7 @@ def export(
         step(f"loading {variant}")
         from deepvit.export.engine.choice import choose_engines
         from deepvit.export.words import describe_export
+        from deepvit.measure.results.artifact import Export
         from deepvit.runtime.trt.machine import this_machine
 
         engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
@@ -50,6 +51,6 @@ def export(
         artifact = build_one(artifact, choice, options.imagenet, options.decoding)
     if skipped := engines.describe(artifact.folder):
         out.print(skipped)
-    write_json(json_path, artifact.manifest.to_json)
+    write_json(json_path, Export(artifact=str(artifact.folder), manifest=artifact.manifest).to_json)
     file = shlex.quote(str(artifact.folder / runnable_file(artifact)))
     print_next(f"eval {file} --imagenet {shlex.quote(options.imagenet or '/data')}")

@@ -20,13 +20,17 @@ def inspect(
     with steps() as step:
         step(f"opening {path}")
         from deepvit.export.words import describe_artifact
+        from deepvit.measure.results.artifact import Inspection
         from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.trt.fit import misfits
         from deepvit.runtime.trt.machine import this_machine
 
         artifact, machine = artifact_of(path), this_machine()
     for line in describe_artifact(artifact, machine):
         out.print(line)
-    write_json(json_path, artifact.manifest.to_json)
+    runs_here = {engine.file: not misfits(engine, machine) for engine in artifact.manifest.engines}
+    result = Inspection(artifact=str(artifact.folder), manifest=artifact.manifest, runs_here=runs_here)
+    write_json(json_path, result.to_json)
     for name in artifact.manifest.files:
         artifact.read(name)  # a changed file is an error, once all has been shown
     folder = shlex.quote(str(artifact.folder))

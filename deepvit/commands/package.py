@@ -41,6 +41,7 @@ def package(
     with steps() as step:
         step(f"opening {path}")
         from deepvit.images.class_names import default_labels, read_labels
+        from deepvit.measure.results.package import Package
         from deepvit.runtime.session import artifact_of
         from deepvit.runtime.triton.repository import write_repository
 
@@ -57,7 +58,7 @@ def package(
     suffix = f" ({RANDOM_WEIGHTS})" if artifact.manifest.has_random_weights else ""
     out.print(f"{triton}: {', '.join(models)}{suffix}")
     out.print(f"{triton / 'README.md'} has the line that serves it")
-    write_json(json_path, lambda: _json({"repository": str(triton), "models": models}))
+    write_json(json_path, Package(repository=str(triton), models=list(models), faults=None).to_json)
     print_next(f"package --triton {shlex.quote(str(triton))} --check")
 
 
@@ -74,16 +75,11 @@ def _golden_image(path: pathlib.Path | None) -> bytes:
 def _check(folder: pathlib.Path, json_path: pathlib.Path | None) -> None:
     with steps() as step:
         step(f"checking {folder}")
+        from deepvit.measure.results.package import Package
         from deepvit.runtime.triton.check import check_repository
 
         faults = check_repository(folder)
-    write_json(json_path, lambda: _json({"repository": str(folder), "faults": faults}))
+    write_json(json_path, Package(repository=str(folder), models=None, faults=list(faults)).to_json)
     if faults:
         raise OutOfBoundsError(f"{folder}: {len(faults)} faults: {'; '.join(faults)}; package the artifact again")
     out.print(f"{folder}: every config follows Triton's schema, every file is as it was written")
-
-
-def _json(value: dict[str, object]) -> str:
-    import json
-
-    return json.dumps(value, indent=2)

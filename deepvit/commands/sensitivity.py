@@ -41,7 +41,7 @@ def sensitivity(
         note(RANDOM_WEIGHTS)
     for line in describe_sensitivity(result):
         out.print(line)
-    write_json(json_path, lambda: result.model_dump_json(indent=2))
+    write_json(json_path, result.to_json)
     if plot is not None:
         plot_sensitivity(result, plot)
         out.print(f"wrote {plot}")

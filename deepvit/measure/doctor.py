@@ -27,9 +27,6 @@ class Finding:
     works: bool
     detail: str
 
-    def as_dict(self) -> dict[str, str | bool]:
-        return dataclasses.asdict(self)
-
 
 def examine() -> list[Finding]:
     """Return every ability that the commands of this project can use."""

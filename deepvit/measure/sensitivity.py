@@ -60,7 +60,7 @@ def report_sensitivity(
     model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=quantization.weight_only)
     scored = spread(inputs.images.source, images)
     feed = ImageFeed(scored, source.preprocessing, loaded.module.in_chans)
-    return measure_sensitivity(
+    found = measure_sensitivity(
         model,
         feed.batches(),
         len(scored),
@@ -68,12 +68,13 @@ def report_sensitivity(
         random_weights=source.is_random,
         progress=progress(f"quantising {len(model.units)} linears one by one on {len(scored)} images"),
     )
+    return found.model_copy(update={"variant": loaded.variant.name})
 
 
 def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table]:
     """Yield the table, the most sensitive linears first."""
     note = " (random weights)" if result.random_weights else ""
-    everything = f"KL {result.all_kl:.2e}, SQNR {db_text(result.all_sqnr_db)}"
+    everything = f"KL {result.all_kl_nats:.2e}, SQNR {db_text(result.all_sqnr_db)}"
     where = f"in {result.grid.value} on {result.images} images{note}"
     yield f"{len(result.units)} linears {where}; all of them: {everything}"
     table = rich.table.Table(box=None, pad_edge=False)
@@ -81,9 +82,9 @@ def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table
         table.add_column(column, no_wrap=True)
     for rank, row in enumerate(result.units[:SHOWN], 1):
         scores = (
-            f"{row.alone_kl:.2e}",
+            f"{row.alone_kl_nats:.2e}",
             db_text(row.alone_sqnr_db),
-            f"{row.left_out_kl:.2e}",
+            f"{row.left_out_kl_nats:.2e}",
             db_text(row.left_out_sqnr_db),
         )
         table.add_row(f"{rank}", row.unit, *scores)

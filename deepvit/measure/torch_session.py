@@ -39,6 +39,7 @@ class TorchSession:
         self.input = Tensor(name="images", shape=("batch", *image_shape), dtype="float32")
         self.batch = BatchRange(min=1, opt=min(8, largest_batch), max=largest_batch)
         self.classes = int(module.num_classes) if classes is None else classes  # type: ignore[arg-type]
+        self.is_emulated = False
         self._device, self._dtype = torch.device(device), torch.float16 if dtype == "float16" else torch.float32
         self._module = module.eval().to(self._device, self._dtype)
 

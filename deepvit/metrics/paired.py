@@ -25,12 +25,12 @@ class PairedCounts:
     gained: int | None = None
 
     @property
-    def agreement(self) -> float:
-        """Percent of images with the same top-1 class."""
+    def agreement_percent(self) -> float:
+        """Percent of images with the same top-1 class, as a budget has it."""
         return 100 * self.agree / self.images
 
     @property
-    def drop(self) -> float | None:
+    def drop_points(self) -> float | None:
         """Points of top-1 that the model loses against the reference; None without labels."""
         if self.lost is None or self.gained is None:
             return None
@@ -67,8 +67,8 @@ def count_pairs(
     )
 
 
-def wilson_interval(successes: int, trials: int) -> Interval:
-    """Return Wilson's 95% interval of a proportion, in percent; where all or none succeed it ends at 100 or 0 exactly.
+def proportion_interval(successes: int, trials: int) -> Interval:
+    """Return Wilson's 95% interval of a proportion, as fractions; where all or none succeed it ends at 1 or 0 exactly.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
@@ -76,13 +76,13 @@ def wilson_interval(successes: int, trials: int) -> Interval:
     centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z_95 * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
     return Interval(
-        low=0.0 if successes == 0 else 100 * (centre - half),
-        high=100.0 if successes == trials else 100 * (centre + half),
+        low=0.0 if successes == 0 else centre - half,
+        high=1.0 if successes == trials else centre + half,
     )
 
 
-def drop_interval(counts: PairedCounts) -> Interval:
-    """Return the 95% interval of the points of top-1 that are lost, paired.
+def drop_fraction_interval(counts: PairedCounts) -> Interval:
+    """Return the 95% interval of the share of images by which top-1 drops, paired.
 
     Source: R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
     paired data", Statistics in Medicine 17 (1998), method 10: Wilson's intervals, and a correlation φ corrected for
@@ -93,8 +93,8 @@ def drop_interval(counts: PairedCounts) -> Interval:
     assert counts.gained is not None
     n, a, b, c = counts.images, counts.both, counts.lost, counts.gained
     d = n - a - b - c
-    before, after = wilson_interval(a + b, n), wilson_interval(a + c, n)
-    p1, p2 = 100 * (a + b) / n, 100 * (a + c) / n
+    before, after = proportion_interval(a + b, n), proportion_interval(a + c, n)
+    p1, p2 = (a + b) / n, (a + c) / n
     product = (a + b) * (c + d) * (a + c) * (b + d)
     excess = a * d - b * c
     corrected = max(excess - n / 2, 0.0) if excess >= 0 else excess

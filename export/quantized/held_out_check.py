@@ -9,7 +9,7 @@ from deepvit.calibration.budget.check import check_pairs
 from deepvit.calibration.selection import CalibrationImages
 from deepvit.images.sources import list_sha256
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP
-from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
+from deepvit.metrics.paired import PairedCounts, drop_fraction_interval, mcnemar_p, proportion_interval
 from deepvit.progress import Progress
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import AccuracyCheck
@@ -70,21 +70,27 @@ class HeldOutCheck:
 def _record(counts: PairedCounts, held_out: HeldOut) -> AccuracyCheck:
     n, both, lost, gained = counts.images, counts.both, counts.lost, counts.gained
     images, split = list_sha256(held_out.source), held_out.split
-    interval = wilson_interval(counts.agree, n)
+    agreement, interval = counts.agree / n, proportion_interval(counts.agree, n)
     if both is None or lost is None or gained is None:  # no labels
         return AccuracyCheck(
-            images=n, list_sha256=images, split=split, agreement=counts.agreement, agreement_interval=interval
+            unit="fraction",
+            images=n,
+            list_sha256=images,
+            split=split,
+            agreement=agreement,
+            agreement_interval=interval,
         )
     return AccuracyCheck(
+        unit="fraction",
         images=n,
         list_sha256=images,
         split=split,
-        agreement=counts.agreement,
+        agreement=agreement,
         agreement_interval=interval,
-        reference_top1=100 * (both + lost) / n,
-        top1=100 * (both + gained) / n,
-        drop=counts.drop,
-        drop_interval=drop_interval(counts),
+        reference_top1=(both + lost) / n,
+        top1=(both + gained) / n,
+        drop=(lost - gained) / n,
+        drop_interval=drop_fraction_interval(counts),
         mcnemar_p=mcnemar_p(lost, gained),
     )
 
@@ -97,7 +103,7 @@ def require_default(check: AccuracyCheck) -> None:
     Raises:
         OutOfBoundsError: Even the lower end of the drop's interval is above DEFAULT_MAX_DROP.
     """
-    if check.drop_interval is not None and check.drop_interval.low > DEFAULT_MAX_DROP:
+    if check.drop_interval is not None and 100 * check.drop_interval.low > DEFAULT_MAX_DROP:
         raise OutOfBoundsError(
             f"quantisation costs too much: {describe_check(check)}; give ‹max_drop› {DEFAULT_MAX_DROP} to keep the "
             "most sensitive linears in FP16, or ‹max_drop› 100 to accept any loss; no artifact was written"
@@ -116,13 +122,13 @@ def budget_failure(budget: Budget, float_units: tuple[str, ...], measured: str) 
 
 def describe_check(check: AccuracyCheck) -> str:
     """Return what quantisation cost, in words."""
-    low, high = check.agreement_interval.low, check.agreement_interval.high
-    agreement = f"agreement {check.agreement:.2f}% (95% interval {low:.2f} to {high:.2f})"
+    low, high = (100 * end for end in (check.agreement_interval.low, check.agreement_interval.high))
+    agreement = f"agreement {check.agreement:.2%} (95% interval {low:.2f} to {high:.2f})"
     where = f"on {check.images} held-out images of {check.split.value}"
     if check.drop is None or check.drop_interval is None:
         return f"{agreement} with float32 {where}, which have no labels"
-    low, high = check.drop_interval.low, check.drop_interval.high
+    low, high = (100 * end for end in (check.drop_interval.low, check.drop_interval.high))
     return (
-        f"top-1 {check.top1:.2f}%, float32 {check.reference_top1:.2f}%: drop {check.drop:.2f} points (95% interval "
+        f"top-1 {check.top1:.2%}, float32 {check.reference_top1:.2%}: drop {100 * check.drop:.2f} points (95% interval "
         f"{low:.2f} to {high:.2f}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
     )

@@ -1,6 +1,6 @@
 """The parts of a manifest: what was written, from what, how well it was proved, and which engines there are."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -9,7 +9,7 @@ from .forms import Backend, Grid, HardwareCompatibility, MixForm, QkvForm, Split
 
 
 class Interval(pydantic.BaseModel):
-    """A 95% confidence interval, in percent or points."""
+    """A 95% confidence interval of a fraction."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -71,8 +71,9 @@ class ParityStage(Record):
 
 
 class AccuracyCheck(Record):
-    """What quantisation cost on images that had no part in it, against the float32 graph; percent and points."""
+    """What quantisation cost on images that had no part in it, against the float32 graph, as fractions of them."""
 
+    unit: Literal["fraction"]  # a record without it is an earlier version's, in percent and points: see `_from_percent`
     images: PositiveInt
     list_sha256: Sha256
     split: Split
@@ -83,6 +84,23 @@ class AccuracyCheck(Record):
     drop: float | None = None
     drop_interval: Interval | None = None
     mcnemar_p: float | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_percent(cls, value: object) -> object:
+        return {"unit": "fraction"} | _as_fractions(value) if isinstance(value, dict) and "unit" not in value else value
+
+
+def _as_fractions(percents: dict[str, Any]) -> dict[str, Any]:
+    """Return a check in percent and points as fractions; what is no number is left to the validation that follows."""
+    exact = ("images", "mcnemar_p")
+    return {name: part if name in exact else _as_fraction(part) for name, part in percents.items()}
+
+
+def _as_fraction(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _as_fractions(value)
+    return value / 100 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class Calibration(Record):

@@ -52,6 +52,7 @@ class OnnxGraph:
     Attributes:
         inputs: Name → ONNX Runtime's type, such as tensor(float), and shape with names for dynamic dimensions.
         outputs: As `inputs`.
+        is_rounded: Whether every tensor is rounded to its declared type, see `Arithmetic.AS_DECLARED`.
 
     Raises:
         InputError: Not a model that ONNX Runtime can load.
@@ -72,7 +73,7 @@ class OnnxGraph:
         require_self_contained(content, name)
         expected = _provider(provider)
         types = types_in(content) if provider.lower() == CPU else frozenset()
-        self._is_rounded = arithmetic is Arithmetic.AS_DECLARED and not types.isdisjoint(REDUCED)
+        self.is_rounded: bool = arithmetic is Arithmetic.AS_DECLARED and not types.isdisjoint(REDUCED)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
@@ -83,7 +84,7 @@ class OnnxGraph:
         try:
             providers = _configure(options, provider.lower(), content, batch)
             self._session = ort.InferenceSession(
-                rounded_on_cpu(content) if self._is_rounded else content,
+                rounded_on_cpu(content) if self.is_rounded else content,
                 options,
                 providers=providers,
                 enable_fallback=0,  # a failure is an error, not a second try elsewhere
@@ -91,7 +92,7 @@ class OnnxGraph:
             self.inputs = _signature(self._session.get_inputs())
             self.outputs = _signature(self._session.get_outputs())
         except ORT_ERRORS as error:
-            if isinstance(error, ort_errors.NotImplemented) and BFLOAT16 in types and not self._is_rounded:
+            if isinstance(error, ort_errors.NotImplemented) and BFLOAT16 in types and not self.is_rounded:
                 raise MissingError(_no_bfloat16(name)) from error
             raise InputError(
                 f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {_why(error)}"
@@ -105,7 +106,7 @@ class OnnxGraph:
 
     @property
     def description(self) -> str:
-        note = ", every tensor rounded to its declared type" if self._is_rounded else ""
+        note = ", every tensor rounded to its declared type" if self.is_rounded else ""
         return f"ONNX Runtime {ort.__version__} {self._session.get_providers()[0]}{note}"
 
     @property

@@ -44,6 +44,7 @@ class OnnxRuntimeSession:
         self._graph = OnnxGraph(
             content, name=name, provider=provider, arithmetic=arithmetic, threads=threads, batch=batch
         )
+        self.is_emulated = self._graph.is_rounded
         self.input = _input_of(self._graph)
         self._output, (_, (_, classes)) = next(iter(self._graph.outputs.items()))
         self.classes = int(classes)

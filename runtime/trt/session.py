@@ -86,6 +86,7 @@ class TensorRtSession:
 
     def __init__(self, engine: "EngineOnGpu") -> None:
         self._engine = engine
+        self.is_emulated = False
         self.batch: BatchRange = engine.batch
         inputs = [b for b in engine.bindings if b.is_input]
         outputs = [b for b in engine.bindings if not b.is_input]

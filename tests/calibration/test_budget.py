@@ -36,7 +36,7 @@ def test_the_fewest_are_kept(needed):
     kept = fewest_kept(UNITS, AGREE, measure)
     assert kept.units == tuple(UNITS[:needed])
     assert kept.is_met
-    assert kept.counts.agreement >= 99.5
+    assert kept.counts.agreement_percent >= 99.5
     assert len(asked) <= 8
 
 
@@ -45,7 +45,7 @@ def test_a_drop_is_counted_in_points_and_needs_labels():
     budget = Budget(BudgetKind.MAX_DROP, 0.3)
     kept = fewest_kept(UNITS, budget, _model(costs)[0])
     assert kept.units == (UNITS[0],)
-    assert kept.counts.drop == pytest.approx(0.3)
+    assert kept.counts.drop_points == pytest.approx(0.3)
     with pytest.raises(InputError, match="needs labelled images; give ‹min_agreement›"):
         fewest_kept(UNITS, budget, _model(costs, labelled=False)[0])
     assert fewest_kept(UNITS, AGREE, _model(costs, labelled=False)[0]).is_met

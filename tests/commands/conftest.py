@@ -22,7 +22,7 @@ def exported(tmp_path_factory, digits):
     assert "tensorrt is not installed" in line
     assert line.endswith("on the machine with the GPU: python cli.py build artifacts/digits_cnn-fp16")
     assert "random" not in result.stdout
-    assert json.loads((folder / "export.json").read_text())["precision"] == "fp16"
+    assert json.loads((folder / "export.json").read_text())["manifest"]["precision"] == "fp16"
     return folder / "artifacts" / "digits_cnn-fp16"
 
 

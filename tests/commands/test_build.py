@@ -14,7 +14,8 @@ def test_inspect_shows_an_engine_that_cannot_be_loaded_here(built, tmp_path):
     assert "runs here: no: no NVIDIA GPU" in result.stdout
     assert "MATRIX_MULTIPLY HALF  40" in result.stdout
     assert "MATRIX_MULTIPLY FLOAT" not in result.stdout
-    (engine,) = json.loads((tmp_path / "inspect.json").read_text())["engines"]
+    found = json.loads((tmp_path / "inspect.json").read_text())
+    (engine,) = found["manifest"]["engines"]
     assert engine["census"]["network"]["MATRIX_MULTIPLY HALF"] == 40
 
 

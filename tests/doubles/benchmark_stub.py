@@ -16,6 +16,7 @@ class TimedSession:
 
     batch = BatchRange(min=1, opt=8, max=64)
     description = "a stub"
+    is_emulated = False
     classes = 3
 
     def __init__(self, opener):

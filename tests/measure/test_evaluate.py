@@ -23,7 +23,7 @@ from deepvit.measure.evaluate.shards import run_shards
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.tensors import check_logits
-from tests.doubles.evaluation_stub import CLASSES, SMALLER, TIMES, FailingOpener, StubOpener, contestant
+from tests.doubles.evaluation_stub import CLASSES, SMALLER, FailingOpener, StubOpener, contestant, timeless
 from tests.places import ROOT
 
 
@@ -46,21 +46,18 @@ def _results(dataset, models, reference=None, **options):
 
 
 def _result(dataset, model=None, reference=None, **options):
-    return _results(dataset, [model or contestant()], reference, **options)[0]
-
-
-def _timeless(results):
-    return [result.model_dump(exclude=TIMES) for result in results]
+    return _results(dataset, [model or contestant()], reference, **options).models[0]
 
 
 def test_accuracy_and_agreement(dataset):
-    result = _result(dataset, reference=contestant(shift=1))
-    assert (result.listed, result.evaluated) == (30, 30)
-    assert result.top1 == pytest.approx(100 * 20 / 30)
+    found = _results(dataset, [contestant()], contestant(shift=1))
+    assert (found.listed, found.evaluated) == (30, 30)
+    (result,) = found.models
+    assert result.top1 == pytest.approx(20 / 30)
     found = result.reference
     assert (found.agreement, found.lost, found.gained, found.changed) == (0, 0, 20, 10)
     assert found.top1 == 0
-    assert found.drop == pytest.approx(-100 * 20 / 30)
+    assert found.drop_fraction == pytest.approx(-20 / 30)
     assert _result(dataset, reference=contestant()).reference.sqnr_db is None
     backwards = _result(dataset, contestant(shift=1), contestant()).reference
     assert (backwards.lost, backwards.gained) == (20, 0)
@@ -83,17 +80,17 @@ def test_distance_calibration_and_classes_by_hand(dataset):
         for k in range(15)
         if (rows := (confidence > k / 15) & (confidence <= (k + 1) / 15)).any()
     ]
-    assert result.calibration_error == pytest.approx(100 * sum(gaps), abs=1e-4)
+    assert result.calibration_error == pytest.approx(sum(gaps), abs=1e-6)
     assert [(row.label, row.images) for row in result.per_class] == [(label, 3) for label in range(CLASSES)]
-    assert all(row.top1 == pytest.approx(200 / 3) for row in result.per_class)
+    assert all(row.top1 == pytest.approx(2 / 3) for row in result.per_class)
 
 
 def test_corrupt_images_are_counted_and_named(dataset):
     (dataset / "val" / "3" / "1.png").write_bytes(b"broken")
     (dataset / "val" / "4" / "2.png").write_bytes((dataset / "val" / "4" / "1.png").read_bytes()[:40])
-    result = _result(dataset)
-    assert (result.listed, result.evaluated, [c.name for c in result.corrupt]) == (30, 28, ["3/1.png", "4/2.png"])
-    assert result.top1 == pytest.approx(100 * 18 / 28)
+    found = _results(dataset, [contestant()])
+    assert (found.listed, found.evaluated, [c.name for c in found.corrupt]) == (30, 28, ["3/1.png", "4/2.png"])
+    assert found.models[0].top1 == pytest.approx(18 / 28)
     for path in dataset.rglob("*.png"):
         path.write_bytes(b"broken")
     with pytest.raises(InputError, match="none of the 30 images"):
@@ -111,7 +108,7 @@ def test_several_models_decode_every_image_once_and_each_crops_its_own(dataset, 
     assert len(decoded) == 30
     assert [round(each.top1, 1) for each in found] == [66.7, 0.0, 66.7]
     alone = [_result(dataset, model, contestant("r", SMALLER)) for model in models]
-    assert _timeless(found) == _timeless(alone)
+    assert timeless(found) == timeless(alone)
 
 
 def test_models_of_other_classes_are_refused(dataset):
@@ -162,8 +159,8 @@ def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path
     source = open_dataset(str(dataset), 5)
     evaluator = Evaluator([opened.contestant], source, EvaluationOptions(batch_size=7, workers=0))
     evaluator.run(evaluator.missing())
-    (result,) = evaluator.results("d")
-    assert (result.listed, result.evaluated, sum(row.images for row in result.per_class)) == (15, 15, 15)
+    found = evaluator.results("d")
+    assert (found.listed, found.evaluated, sum(row.images for row in found.models[0].per_class)) == (15, 15, 15)
 
 
 @pytest.fixture
@@ -176,16 +173,16 @@ def opener(dataset, tmp_path):
 def test_two_processes_find_what_one_does(opener, tmp_path):
     with opener() as alone:
         alone.run(alone.missing())
-        expected = _timeless(alone.results("d"))
+        expected = timeless(alone.results("d"))
     shared = dataclasses.replace(opener, options=dataclasses.replace(opener.options, journal=tmp_path / "two.sqlite"))
     with shared() as evaluator:
         seen = []
         run_shards(evaluator, shared, Shards(processes=2), lambda done, total: seen.append((done, total)))
-        assert _timeless(evaluator.results("d")) == expected
+        assert timeless(evaluator.results("d")) == expected
         assert evaluator.missing() == []
         assert seen[-1] == (30, 30)
         assert evaluator.models[0].session.runs == 0
-    assert expected[0]["evaluated"] + len(expected[0]["corrupt"]) == expected[0]["listed"] == 30
+    assert expected["evaluated"] + len(expected["corrupt"]) == expected["listed"] == 30
 
 
 def test_a_process_that_fails_or_is_killed_is_an_error(opener):
@@ -257,7 +254,7 @@ def _kept(dataset, reference, keeping, **options):
 def test_the_reference_runs_once_and_again_when_anything_changes(dataset, cache):
     def runs(reference):
         before = reference.session.runs
-        results.append(_kept(dataset, reference, Keeping())[0].reference.model_dump())
+        results.append(_kept(dataset, reference, Keeping()).models[0].reference.model_dump())
         return reference.session.runs - before
 
     results = []
@@ -282,7 +279,7 @@ def test_crops_are_decoded_once_and_again_when_an_image_changes(dataset, cache, 
 
     def run():
         decoded.clear()
-        return _timeless(_kept(dataset, None, Keeping(crops=True)))
+        return timeless(_kept(dataset, None, Keeping(crops=True)))
 
     first = run()
     assert len(decoded) == 30
@@ -330,8 +327,8 @@ def test_real_labels(tmp_path):
     labels = read_real_labels(tmp_path / "real.json", source)
     evaluator = Evaluator([contestant()], source, EvaluationOptions(batch_size=3, workers=0))
     evaluator.run(evaluator.missing())
-    (result,) = evaluator.results("d", labels)
-    assert (result.real_images, result.real_top1) == (3, pytest.approx(200 / 3))
+    found = evaluator.results("d", labels)
+    assert (found.real_images, found.models[0].real_top1) == (3, pytest.approx(2 / 3))
     for broken in ("[1, 2", "[]", json.dumps([*real[:-1], ["a"]]), json.dumps([[1000], *real[1:]])):
         (tmp_path / "broken.json").write_text(broken)
         with pytest.raises(InputError, match=r"‹real_labels› .*broken\.json"):

@@ -14,7 +14,7 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.images.samples import parity_crops
 from deepvit.measure.compare.artifact_layers import report_layers
 from deepvit.measure.compare.layers import _graph, _marked, compare_engine_layers, compare_layers
-from deepvit.measure.compare.result import LayerDistance, steepest_fall
+from deepvit.measure.compare.result import Fall, LayerDistance, steepest_fall
 from deepvit.measure.options import WeightOptions
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
@@ -59,9 +59,9 @@ def test_a_planted_loss_is_found_at_its_block(setting):
     del model.graph.node[:]
     model.graph.node.extend([*nodes[:index], *coarse, *nodes[index:]])
     layers = compare_layers(Planted(artifact, model.SerializeToString()), reference, images)
-    worst, fall = steepest_fall(layers)
+    worst = steepest_fall(layers)
     assert worst.layer == "blocks.1"
-    assert fall > 10
+    assert worst.fall_db > 10
 
 
 def test_an_engine_is_built_with_every_blocks_output(setting, monkeypatch):
@@ -129,10 +129,9 @@ def test_a_manifest_that_is_not_the_graphs_is_refused(grey_artifact, tmp_path, c
 
 def test_where_it_falls_most():
     def distances(*values):
-        return [LayerDistance(str(index), value) for index, value in enumerate(values)]
+        return [LayerDistance(layer=str(index), sqnr_db=value) for index, value in enumerate(values)]
 
-    assert steepest_fall(distances(70.0, 60.0, 58.0)) == (LayerDistance("1", 60.0), 10.0)
+    assert steepest_fall(distances(70.0, 60.0, 58.0)) == Fall(layer="1", fall_db=10.0)
     assert steepest_fall(distances(50.0, 60.0)) is None
-    assert steepest_fall(distances(float("inf"), 60.0)) is None
+    assert steepest_fall(distances(None, 60.0)) is None
     assert steepest_fall([]) is None
-    assert LayerDistance("a", float("inf")).as_dict() == {"layer": "a", "sqnr_db": None}

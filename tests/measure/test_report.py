@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import deepvit.commands.app
-from deepvit.measure.report.collect import collect, read_results
+from deepvit.measure.report.collect import collect, read_result
 from deepvit.runtime.errors import InputError
 from tests.doubles.chromium import Page
 
@@ -95,8 +95,8 @@ def test_a_run_with_everything(everything, tmp_path):
         "Attention of digits_cnn",
     ):
         assert heading in document, heading
-    evaluations = json.loads((everything / "eval.json").read_text())
-    for figure in (f"{evaluations[0]['top1']:.2f}%", f"{evaluations[1]['reference']['sqnr_db']:.1f} dB"):
+    evaluated = json.loads((everything / "eval.json").read_text())["models"]
+    for figure in (f"{evaluated[0]['top1']:.2%}", f"{evaluated[1]['reference']['sqnr_db']:.1f} dB"):
         assert figure in document
     manifest = json.loads((everything / "digits_cnn-fp16" / "manifest.json").read_text())
     assert manifest["files"]["model.onnx"]["sha256"] in document
@@ -142,13 +142,12 @@ def test_names_of_users_are_text(everything, tmp_path):
     run.mkdir()
     for name in ("eval", "compare", "bench", "attention"):
         content = json.loads((everything / f"{name}.json").read_text())
-        for each in content if isinstance(content, list) else [content]:
-            for model in each.get("models", [each]):
-                model["model" if "model" in model else "name"] = HOSTILE
-            for image in (image for model in each.get("models", []) for image in model.get("worst", [])):
+        for model in content.get("models", [content]):
+            model["model"] = HOSTILE
+            for image in model.get("worst", []):
                 image["name"] = HOSTILE
-            if "baseline" in each:
-                each["models"], each["baseline"] = each["models"][:1], HOSTILE
+        if "baseline" in content:
+            content["models"], content["baseline"] = content["models"][:1], HOSTILE
         (run / f"{name}.json").write_text(json.dumps(content))
     assert _run("report", run, "--title", HOSTILE) == 0
     path = tmp_path / "run-report.html"
@@ -161,7 +160,8 @@ def test_what_is_no_result_is_named(everything, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(everything / "digits_cnn-int8", run / "digits_cnn-int8")
     for name, text in {
-        "other.json": "{}", "broken.json": "{", "old.json": '{"kind": "benchmark"}', "numbers.json": "[1, 2]",
+        "other.json": "{}", "broken.json": "{", "old.json": '{"kind": "benchmark"}', "several.json": '[{"kind": "evaluation"}]', "later.json": '{"kind": "benchmark", "schema": 2}',
+        "lacking.json": '{"kind": "benchmark", "schema": 1}', "numbers.json": "[1, 2]",
         "deep.json": "[" * 5000 + "]" * 5000, "infinite.json": '{"kind": "benchmark", "rounds": 1e999}',
         "flat.json": json.dumps(json.loads((everything / "attention.json").read_text()) | {"features": [[1.0]]}),
         "empty.json": json.dumps(json.loads((everything / "bench.json").read_text()) | {"models": []}),
@@ -172,13 +172,15 @@ def test_what_is_no_result_is_named(everything, tmp_path, capsys):
     for name, why in (
         ("other.json", "is no result"), ("broken.json", "is not JSON"), ("numbers.json", "is no result"),
         ("infinite.json", "is not JSON"), ("flat.json", "is no attention"), ("empty.json", "is no benchmark"),
-        ("old.json", "is no benchmark that this version writes"), ("deep.json", "deep.json is"),
+        ("old.json", "is the benchmark of another version of this tool; run the command that wrote it again"),
+        ("several.json", "is the evaluation of another version of this tool; run the command that wrote it again"),
+        ("later.json", "is the benchmark of another version"), ("lacking.json", "is no benchmark that this version writes"), ("deep.json", "deep.json is"),
     ):  # fmt: skip
         assert any(line.startswith(f"not shown: {name}: ") and why in line for line in said.splitlines()), name
         with pytest.raises(InputError, match=why):
-            read_results(run / name)
+            read_result(run / name)
     found = collect(run)
-    assert ([len(found.artifacts), len(found.results), len(found.ignored)]) == [1, 0, 8]
+    assert ([len(found.artifacts), len(found.results), len(found.ignored)]) == [1, 0, 11]
 
 
 def test_refusals(tmp_path, capsys):

@@ -14,7 +14,7 @@ from deepvit.runtime import open_artifact
 from examples.digits.make_dataset import write_dataset
 
 from ..figure import Case, Figure, Trial
-from ..trial import MORE_BYTES, Ended, Result, run_forked, start_forked
+from ..trial import MORE_BYTES, Ended, Result, run_forked, start_forked, timeless
 
 DONE, KILLED = frozenset({0}), frozenset({0, -signal.SIGKILL})
 OUTPUT = "output"
@@ -70,8 +70,7 @@ def content_of(place: pathlib.Path) -> dict[str, bytes]:
 def _without_times(path: pathlib.Path) -> bytes:
     content = path.read_bytes()
     if path.name.endswith(f"{OUTPUT}.json"):
-        result = json.loads(content)
-        return json.dumps({name: value for name, value in result.items() if "second" not in name}).encode()
+        return json.dumps(timeless(json.loads(content))).encode()
     return content
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from deepvit.metrics.result import Result
+
 Float = npt.NDArray[Any]  # of some floating type
 
 
@@ -32,10 +34,8 @@ class AttentionMaps:
     reattends: tuple[bool, ...]
 
 
-class AttentionAnalysis(pydantic.BaseModel):
+class AttentionAnalysis(Result):
     """Means over the images; lists of lists are P×P matrices, lists have an entry for each of P ≥ 2 blocks."""
-
-    model_config = pydantic.ConfigDict(allow_inf_nan=False)
 
     kind: Literal["attention"] = "attention"
     model: str

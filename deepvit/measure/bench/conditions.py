@@ -8,15 +8,14 @@ import re
 import shutil
 import subprocess
 
-import pydantic
-
+from deepvit.metrics.result import Record
 from deepvit.runtime.trt.machine import this_machine
 
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "numpy")
 CPUINFO = pathlib.Path("/proc/cpuinfo")
 
 
-class Conditions(pydantic.BaseModel):
+class Conditions(Record):
     """A machine, and what is installed on it."""
 
     cpu: str
@@ -30,7 +29,7 @@ class Conditions(pydantic.BaseModel):
     versions: dict[str, str]
 
 
-class Clocks(pydantic.BaseModel):
+class Clocks(Record):
     """The least and the most MHz that were seen; None where the machine does not tell."""
 
     cpu_mhz: tuple[float, float] | None = None

@@ -169,6 +169,7 @@ class OpenVinoSession:
         sides = tuple(int(shape[axis].get_length()) for axis in (1, 2, 3))
         self.input = Tensor(name="images", shape=("batch", *sides), dtype="float32")
         self.batch = ANY_BATCH
+        self.is_emulated = False
         self.classes = int(self._compiled.outputs[0].partial_shape[1].get_length())
         self.description = f"OpenVINO {openvino.__version__.partition('-')[0]} CPU"
 

@@ -19,7 +19,7 @@ def draw_speed(axes: "Axes", benchmark: Benchmark, colours: Sequence[str] | None
         latency = [timing.p50_ms for timing in model.timings]
         speed = [timing.images_per_second for timing in model.timings]
         colour = None if colours is None else colours[place % len(colours)]
-        (line,) = axes.plot(latency, speed, marker="o", markersize=4, color=colour, label=plain(model.name))
+        (line,) = axes.plot(latency, speed, marker="o", markersize=4, color=colour, label=plain(model.model))
         for timing, x, y in zip(model.timings, latency, speed, strict=True):
             offset = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7, "color": line.get_color()}
             axes.annotate(f"{timing.batch}", (x, y), **offset)

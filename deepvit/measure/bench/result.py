@@ -4,16 +4,14 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from deepvit.metrics.result import Record, Result
+
 from .conditions import Clocks, Conditions
 
 Positive = Annotated[float, pydantic.Field(gt=0)]
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(allow_inf_nan=False)
-
-
-class Ratio(_Record):
+class Ratio(Record):
     """Throughput against the baseline's in the same round: the median of all rounds and their quartiles."""
 
     median: float
@@ -21,7 +19,7 @@ class Ratio(_Record):
     high: float
 
 
-class Timing(_Record):
+class Timing(Record):
     """One model at one batch size; latencies in milliseconds per run, throughput in images per second."""
 
     batch: int
@@ -30,18 +28,19 @@ class Timing(_Record):
     p90_ms: float
     p99_ms: float
     images_per_second: Positive  # of all turns
-    ratio: Ratio
+    ratio: Ratio | None  # None where its arithmetic or the baseline's is emulated
     warm_up_runs: int
     is_stable: bool  # whether the warm-up ended because the latency no longer changed
     peak_host_bytes: int | None  # of its process so far
     peak_device_bytes: int | None
 
 
-class Timed(_Record):
+class Timed(Record):
     """One model's timings."""
 
-    name: str
+    model: str
     runs_on: str
+    emulated: bool  # arithmetic that rounds every tensor as declared, which nobody serves with: not to be compared
     random_weights: bool
     bytes: int | None
     open_s: float
@@ -50,14 +49,14 @@ class Timed(_Record):
     timings: Annotated[list[Timing], pydantic.Field(min_length=1)]
 
 
-class Skipped(_Record):
+class Skipped(Record):
     """A model that could not be timed, and why."""
 
-    name: str
+    model: str
     why: str
 
 
-class Benchmark(_Record):
+class Benchmark(Result):
     """The result of one run."""
 
     kind: Literal["benchmark"] = "benchmark"

@@ -76,7 +76,7 @@ def run_benchmark(
         skipped: list[Skipped] = []
         workers = _open_workers(subjects, stack, skipped)
         if not workers:
-            raise MissingError(f"no model can be timed here: {skipped[0].name}: {skipped[0].why}")
+            raise MissingError(f"no model can be timed here: {skipped[0].model}: {skipped[0].why}")
         if baseline is not None and baseline not in workers:
             raise MissingError(f"‹baseline› {baseline} cannot be timed here: {skipped[0].why}")
         base = next(subject for subject in subjects if subject.name == (baseline or next(iter(workers))))
@@ -105,7 +105,7 @@ def _open_workers(
         try:
             worker = BenchmarkWorker(subject.name, subject.opener)
         except (InputError, MissingError) as error:
-            skipped.append(Skipped(name=subject.name, why=str(error)))
+            skipped.append(Skipped(model=subject.name, why=str(error)))
             logger.warning("not timed: %s: %s", subject.name, error)
             continue
         stack.callback(worker.close)
@@ -138,7 +138,7 @@ def _measure(
                 if name == base:
                     raise
                 del active[name]
-                skipped.append(Skipped(name=name, why=f"from batch {batch} on: {error}"))
+                skipped.append(Skipped(model=name, why=f"from batch {batch} on: {error}"))
         for index in range(options.rounds):
             for name, worker in _rotated(list(active.items()), index):
                 reply = worker.turn(batch, options.turn_s, options.turn_runs)
@@ -180,29 +180,29 @@ def _timed(
 ) -> Timed:
     worker = workers[subject.name]
     reply, expected = worker.opening, workers[base.name].opening
+    has_ratio = not (reply.is_emulated or expected.is_emulated)
     is_same = subject.weights_sha256 is not None and subject.weights_sha256 == base.weights_sha256
     is_comparable = is_same and reply.dtype == expected.dtype and reply.logits.shape == expected.logits.shape
     return Timed(
-        name=subject.name,
+        model=subject.name,
         runs_on=reply.runs_on,
+        emulated=reply.is_emulated,
         random_weights=subject.random_weights,
         bytes=subject.bytes,
         open_s=reply.open_s,
         first_answer_s=worker.first_answer_s,
         sqnr_db=sqnr_of(reply.logits, expected.logits) if is_comparable else None,
         timings=[
-            _timing(batch, measured[subject.name, batch], measured[base.name, batch])
+            _timing(batch, measured[subject.name, batch], measured[base.name, batch] if has_ratio else None)
             for batch in options.batches
             if (subject.name, batch) in measured
         ],
     )
 
 
-def _timing(batch: int, measurement: _Measured, base: _Measured) -> Timing:
+def _timing(batch: int, measurement: _Measured, base: _Measured | None) -> Timing:
     runs = 1e3 * np.array([seconds for turn in measurement.turns for seconds in turn])
-    ratios = [own / other for own, other in zip(measurement.throughputs(batch), base.throughputs(batch), strict=True)]
     p50, p90, p99 = (float(value) for value in np.percentile(runs, (50, 90, 99)))
-    low, median, high = (float(value) for value in np.percentile(ratios, (25, 50, 75)))
     return Timing(
         batch=batch,
         runs=len(runs),
@@ -210,9 +210,15 @@ def _timing(batch: int, measurement: _Measured, base: _Measured) -> Timing:
         p90_ms=p90,
         p99_ms=p99,
         images_per_second=1e3 * batch * len(runs) / float(runs.sum()),
-        ratio=Ratio(median=median, low=low, high=high),
+        ratio=None if base is None else _ratio(measurement.throughputs(batch), base.throughputs(batch)),
         warm_up_runs=measurement.warm_up_runs,
         is_stable=measurement.is_stable,
         peak_host_bytes=measurement.host_bytes,
         peak_device_bytes=measurement.device_bytes,
     )
+
+
+def _ratio(own: Sequence[float], base: Sequence[float]) -> Ratio:
+    """Return the quotients of two models' throughputs, round by round, as their median and quartiles."""
+    low, median, high = np.percentile([one / other for one, other in zip(own, base, strict=True)], (25, 50, 75))
+    return Ratio(median=float(median), low=float(low), high=float(high))

@@ -1,14 +1,10 @@
 """A benchmark as a table for a terminal, and as a plot of latency against throughput."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import rich.table
 
 from .result import Benchmark, Timed
-
-if TYPE_CHECKING:
-    pass
 
 
 def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]:
@@ -30,7 +26,7 @@ def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]
         yield f"batch {batch}, {benchmark.rounds} rounds; latency in ms per run; × against {benchmark.baseline}"
         yield _table(benchmark, batch)
     for skipped in benchmark.skipped:
-        yield f"not timed: {skipped.name}: {skipped.why}"
+        yield f"not timed: {skipped.model}: {skipped.why}"
 
 
 def describe_clocks(benchmark: Benchmark) -> str:
@@ -54,8 +50,8 @@ def _table(benchmark: Benchmark, batch: int) -> rich.table.Table:
             _named(model),
             *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
             f"{row.images_per_second:.1f}",
-            f"{row.ratio.median:.2f}",
-            f"{row.ratio.low:.2f} to {row.ratio.high:.2f}",
+            "–" if row.ratio is None else f"{row.ratio.median:.2f}",
+            "emulated" if row.ratio is None else f"{row.ratio.low:.2f} to {row.ratio.high:.2f}",
             _megabytes(row.peak_host_bytes),
             _megabytes(row.peak_device_bytes),
         )
@@ -63,7 +59,7 @@ def _table(benchmark: Benchmark, batch: int) -> rich.table.Table:
 
 
 def _named(model: Timed) -> str:
-    return f"{model.name} (random weights)" if model.random_weights else model.name
+    return f"{model.model} (random weights)" if model.random_weights else model.model
 
 
 def _megabytes(peak_bytes: int | None) -> str:

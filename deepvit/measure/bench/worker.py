@@ -49,6 +49,7 @@ class OpeningReply:
     """What a process says when its model has answered once."""
 
     runs_on: str
+    is_emulated: bool
     open_s: float  # the session alone
     dtype: str  # of its input
     logits: Logits  # of one image
@@ -136,7 +137,15 @@ def _serve(pipe: Connection, opener: Opener) -> None:
         session = opener()
         open_s = time.perf_counter() - start
         logits = session.run(noise_images(session, 1))
-        pipe.send(OpeningReply(runs_on=session.description, open_s=open_s, dtype=session.input.dtype, logits=logits))
+        pipe.send(
+            OpeningReply(
+                runs_on=session.description,
+                is_emulated=session.is_emulated,
+                open_s=open_s,
+                dtype=session.input.dtype,
+                logits=logits,
+            )
+        )
         while True:
             batch, seconds, least_runs = pipe.recv()
             pipe.send(_run_turn(session, batch, seconds, least_runs))

@@ -17,7 +17,7 @@ from deepvit.runtime.tensors import Images
 from ..models import load_weights_of
 from ..options import WeightOptions
 from .layers import compare_engine_layers, compare_layers
-from .result import LayerReport
+from .result import LayerReport, steepest_fall
 
 
 def report_layers(
@@ -68,7 +68,15 @@ def report_layers(
     if plan is not None:
         progress("building an engine with every block's output")
         engine = compare_engine_layers(artifact, artifact.engine(plan), expected, images, lambda _phase, _share: None)
-    return LayerReport(precision=manifest.precision, images=len(images), graph=graph, engine=engine)
+    return LayerReport(
+        artifact=str(artifact.folder),
+        precision=manifest.precision,
+        random_weights=manifest.has_random_weights,
+        images=len(images),
+        graph=graph,
+        engine=engine,
+        steepest_fall=steepest_fall(graph),
+    )
 
 
 def _reference(path: pathlib.Path, artifact: Artifact) -> bytes:

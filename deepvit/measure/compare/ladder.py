@@ -250,6 +250,7 @@ def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedMod
     return ComparedModel(
         model=name,
         runs_on=ladder[-1].model.session.description,
+        emulated=ladder[-1].model.session.is_emulated,
         precision=model.precision,
         random_weights=model.has_random_weights,
         input_max_abs=input_max_abs if np.isfinite(input_max_abs) else None,

@@ -155,7 +155,12 @@ def _compare(runs: dict[str, Run], input_name: str, images: Images) -> list[Laye
     (accuracy,) = Comparator.compare_accuracy(results, compare_func=SnrCompareFunc(snr_threshold=0.0))
     (iterations,) = accuracy.values()  # one pair of runners, one iteration
     snr_by_name = {name: float(result.snr) for name, result in iterations[0].items()}
-    return [LayerDistance(name, snr_by_name[name]) for name in sorted(snr_by_name, key=_order)]
+    return [LayerDistance(layer=name, sqnr_db=_finite(snr_by_name[name])) for name in sorted(snr_by_name, key=_order)]
+
+
+def _finite(snr: float) -> float | None:
+    """Return what Polygraphy measured; None for its infinity, where nothing differs."""
+    return snr if np.isfinite(snr) else None
 
 
 def _order(name: str) -> tuple[int, int]:

@@ -44,4 +44,4 @@ def _caption(worst: WorstImage, names: Sequence[str]) -> str:
     is_changed = worst.reference_class != worst.model_class
     verdict = f"{theirs} →\n{ours}" if is_changed else ours
     name = pathlib.PurePosixPath(worst.name).name[:24]
-    return f"{name}\n{db_text(worst.sqnr_db)}\n{verdict} {worst.model_probability:.1f}%"
+    return f"{name}\n{db_text(worst.sqnr_db)}\n{verdict} {worst.model_probability:.1%}"

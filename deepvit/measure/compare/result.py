@@ -1,17 +1,15 @@
 """What `compare` finds, as records, and the images on which models differ most."""
 
 import base64
-import dataclasses
 import io
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-import pydantic
 
 from deepvit.metrics.distance import sqnr_db, squares
+from deepvit.metrics.result import Fraction, Record, Result
 from deepvit.runtime.manifest import ParityStage, Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy, decode_rgb
 from deepvit.runtime.tensors import Logits
@@ -22,24 +20,25 @@ WORST = 8  # images kept of each model
 THUMBNAIL = 96  # pixels, the longer side
 
 
-class WorstImage(pydantic.BaseModel):
-    """One image, what both models say, and how far apart they are; probabilities in percent."""
+class WorstImage(Record):
+    """One image, what both models say, and how far apart they are; probabilities from 0 to 1."""
 
     name: str
     sqnr_db: float | None
     max_abs: float
     reference_class: int
-    reference_probability: float
+    reference_probability: Fraction
     model_class: int
-    model_probability: float
+    model_probability: Fraction
     thumbnail: str  # JPEG, base64
 
 
-class ComparedModel(pydantic.BaseModel):
+class ComparedModel(Record):
     """The ladder of one model; `breaches` is empty where it holds."""
 
     model: str
     runs_on: str
+    emulated: bool  # arithmetic that rounds every tensor as declared
     precision: Precision | None
     random_weights: bool
     input_max_abs: float | None  # between its input and the reference's; None where they are not comparable
@@ -49,7 +48,7 @@ class ComparedModel(pydantic.BaseModel):
     worst: list[WorstImage]
 
 
-class Comparison(pydantic.BaseModel):
+class Comparison(Result):
     """What `compare` found."""
 
     kind: Literal["comparison"] = "comparison"
@@ -89,9 +88,9 @@ def worst_images(
             sqnr_db=sqnr_db(float(signal[place]), float(noise[place])),
             max_abs=float(np.abs(difference[place]).max()),
             reference_class=int(theirs.argmax()),
-            reference_probability=100 * float(theirs.max()),
+            reference_probability=float(theirs.max()),
             model_class=int(ours.argmax()),
-            model_probability=100 * float(ours.max()),
+            model_probability=float(ours.max()),
             thumbnail=base64.b64encode(thumbnails[place]).decode(),
         )
 
@@ -103,42 +102,39 @@ def _probabilities(
     return np.asarray(exponents / exponents.sum())
 
 
-@dataclasses.dataclass(frozen=True)
-class LayerDistance:
-    """How far one block's output is from its reference; `sqnr_db` is infinite where nothing differs."""
+class LayerDistance(Record):
+    """How far one block's output is from its reference."""
 
     layer: str
-    sqnr_db: float
-
-    def as_dict(self) -> dict[str, str | float | None]:
-        """As JSON has it, which knows no infinity."""
-        return {"layer": self.layer, "sqnr_db": self.sqnr_db if np.isfinite(self.sqnr_db) else None}
+    sqnr_db: float | None  # None: no difference at all
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerReport:
+class Fall(Record):
+    """The layer before which the SQNR falls most."""
+
+    layer: str
+    fall_db: float
+
+
+class LayerReport(Result):
     """SQNR at every block against float32: of the graph, and of an engine where one was run."""
 
+    kind: Literal["layers"] = "layers"
+    artifact: str
     precision: Precision
+    random_weights: bool
     images: int
     graph: list[LayerDistance]
     engine: list[LayerDistance] | None
-
-    def to_json(self) -> str:
-        rows = None if self.engine is None else [layer.as_dict() for layer in self.engine]
-        graph = [layer.as_dict() for layer in self.graph]
-        fall = steepest_fall(self.graph)
-        steepest = None if fall is None else {"layer": fall[0].layer, "fall_db": fall[1]}
-        record = {"precision": self.precision.value, "images": self.images, "graph": graph, "engine": rows}
-        return json.dumps(record | {"steepest_fall": steepest}, indent=2)
+    steepest_fall: Fall | None  # of the graph's; None where it falls nowhere
 
 
-def steepest_fall(layers: list[LayerDistance]) -> tuple[LayerDistance, float] | None:
+def steepest_fall(layers: Sequence[LayerDistance]) -> Fall | None:
     """Return the layer before which the SQNR fell most, and by how many dB; None where it falls nowhere."""
     falls = [
-        (after, before.sqnr_db - after.sqnr_db)
+        Fall(layer=after.layer, fall_db=before.sqnr_db - after.sqnr_db)
         for before, after in itertools.pairwise(layers)
-        if np.isfinite(before.sqnr_db) and np.isfinite(after.sqnr_db)
+        if before.sqnr_db is not None and after.sqnr_db is not None
     ]
-    worst = max(falls, key=lambda fall: fall[1], default=None)
-    return worst if worst is not None and worst[1] > 0 else None
+    worst = max(falls, key=lambda fall: fall.fall_db, default=None)
+    return worst if worst is not None and worst.fall_db > 0 else None

@@ -6,7 +6,7 @@ import rich.table
 
 from deepvit.metrics.distance import db_text
 
-from .result import ComparedModel, Comparison, LayerReport, WorstImage, steepest_fall
+from .result import ComparedModel, Comparison, LayerReport, WorstImage
 
 SHOWN = 3  # worst images of each model, in words
 
@@ -44,8 +44,8 @@ def _shown(value: float | None) -> str:
 
 
 def _words(worst: WorstImage, names: Sequence[str]) -> str:
-    theirs = f"{names[worst.reference_class]} {worst.reference_probability:.1f}%"
-    ours = f"{names[worst.model_class]} {worst.model_probability:.1f}%"
+    theirs = f"{names[worst.reference_class]} {worst.reference_probability:.1%}"
+    ours = f"{names[worst.model_class]} {worst.model_probability:.1%}"
     changed = " (another class)" if worst.reference_class != worst.model_class else ""
     return f"{worst.name}: {db_text(worst.sqnr_db)}, {theirs} → {ours}{changed}"
 
@@ -57,13 +57,13 @@ def describe_layers(report: LayerReport) -> Iterator[str | rich.table.Table]:
         table.add_column(column, justify="right" if column != "output of" else "left")
     before = None
     for index, layer in enumerate(report.graph):
-        change = "" if before is None else f"{layer.sqnr_db - before:+.1f}"
-        engine = [f"{report.engine[index].sqnr_db:.1f} dB"] if report.engine else []
-        table.add_row(layer.layer, f"{layer.sqnr_db:.1f} dB", change, *engine)
+        change = "" if before is None or layer.sqnr_db is None else f"{layer.sqnr_db - before:+.1f}"
+        engine = [db_text(report.engine[index].sqnr_db)] if report.engine else []
+        table.add_row(layer.layer, db_text(layer.sqnr_db), change, *engine)
         before = layer.sqnr_db
     yield table
-    fall = steepest_fall(report.graph)
-    yield "the SQNR falls nowhere" if fall is None else f"falls most at {fall[0].layer}: by {fall[1]:.1f} dB"
+    fall = report.steepest_fall
+    yield "the SQNR falls nowhere" if fall is None else f"falls most at {fall.layer}: by {fall.fall_db:.1f} dB"
     yield f"SQNR against float32 on {report.images} images"
     if report.engine is None:
         yield "no engine of this artifact runs on this machine: the graph alone was compared"

@@ -205,7 +205,7 @@ class Evaluator:
                 f"{classes} classes (0 to {classes - 1})"
             )
 
-    def results(self, dataset: str, real: Sequence[Sequence[int]] | None = None) -> list[Evaluation]:
+    def results(self, dataset: str, real: Sequence[Sequence[int]] | None = None) -> Evaluation:
         """Sum up the whole journal, model by model; see `summarize`.
 
         Raises:

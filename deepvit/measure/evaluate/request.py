@@ -76,8 +76,8 @@ def _require_same_weights(first: OpenedModel, other: OpenedModel) -> None:
         )
 
 
-def run_request(request: EvaluationRequest, contest: Contest, progress: Advance) -> list[Evaluation]:
-    """Run a request and return a result for each model.
+def run_request(request: EvaluationRequest, contest: Contest, progress: Advance) -> Evaluation:
+    """Run a request and return what it found of all models.
 
     Raises:
         InputError: No image could be used, a label that the models do not have, or the same evaluation is running.

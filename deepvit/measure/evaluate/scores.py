@@ -5,13 +5,15 @@ the number of processes change the result.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
 from deepvit.metrics.distance import sqnr_db, squares
-from deepvit.metrics.paired import PairedCounts, drop_interval, mcnemar_p, wilson_interval
+from deepvit.metrics.paired import PairedCounts, drop_fraction_interval, mcnemar_p, proportion_interval
+from deepvit.metrics.result import Fraction, Record
 from deepvit.runtime.manifest import Interval
 from deepvit.runtime.tensors import Logits
 
@@ -21,42 +23,43 @@ Records = Mapping[str, npt.NDArray[np.generic]]
 Labels = npt.NDArray[np.int64]
 
 
-class Agreement(pydantic.BaseModel):
-    """How a model compares with its reference on the same images; percent, points, counts of images."""
+class Agreement(Record):
+    """How a model compares with its reference on the same images; fractions and counts of them."""
 
     reference: str
-    top1: float  # the reference's
-    agreement: float  # same top-1 class
-    interval: Interval
+    top1: Fraction  # the reference's
+    agreement: Fraction  # same top-1 class
+    agreement_interval: Interval
     max_abs: float  # largest difference of a logit, where both are finite
     sqnr_db: float | None  # of the logits; None: no difference at all
     lost: int  # only the reference is right
     gained: int  # only the model is right
     changed: int  # both are wrong, by different classes
-    drop: float  # points of top-1 that the model loses
-    drop_interval: Interval
+    # Of all images, by which top-1 is less than the reference's: 0.003 are 0.3 points.
+    drop_fraction: Annotated[float, pydantic.Field(ge=-1, le=1)]
+    drop_fraction_interval: Interval
     mcnemar_p: float
     non_finite: int  # images whose logits the reference has not finite
 
 
-class ClassScore(pydantic.BaseModel):
-    """Accuracy on the images of one class, percent."""
+class ClassScore(Record):
+    """Accuracy on the images of one class."""
 
     label: int
     images: int
-    top1: float
-    top5: float
-    reference_top1: float | None = None
+    top1: Fraction
+    top5: Fraction
+    reference_top1: Fraction | None = None
 
 
-class ReliabilityBin(pydantic.BaseModel):
+class ReliabilityBin(Record):
     """Images by the probability of their top-1 class."""
 
-    low: float
-    high: float
+    low: Fraction
+    high: Fraction
     images: int
-    confidence: float | None  # mean, percent; None where there are none
-    top1: float | None
+    confidence: Fraction | None  # the mean; None where there are none
+    top1: Fraction | None
 
 
 def image_records(logits: Logits, reference: Logits | None) -> dict[str, npt.NDArray[np.generic]]:
@@ -115,10 +118,10 @@ class Scores:
         return int((self.answers < 0).sum())
 
     def top1(self) -> float:
-        return percent(self.is_right)
+        return _share(self.is_right)
 
     def top5(self) -> float:
-        return percent(self.is_in_top5)
+        return _share(self.is_in_top5)
 
     def agreement_with(self, reference: "Scores", name: str) -> Agreement:
         """Compare with the reference, whose images are the same."""
@@ -133,20 +136,19 @@ class Scores:
         )
         assert counts.lost is not None
         assert counts.gained is not None
-        assert counts.drop is not None
         signal, noise = (float(np.sum(self.records[name])) for name in ("signal", "noise"))
         return Agreement(
             reference=name,
             top1=reference.top1(),
-            agreement=counts.agreement,
-            interval=wilson_interval(counts.agree, counts.images),
+            agreement=counts.agree / counts.images,
+            agreement_interval=proportion_interval(counts.agree, counts.images),
             max_abs=float(np.max(self.records["max_abs"])),
             sqnr_db=sqnr_db(signal, noise),
             lost=counts.lost,
             gained=counts.gained,
             changed=int((~agree & ~self.is_right & ~reference.is_right).sum()),
-            drop=counts.drop,
-            drop_interval=drop_interval(counts),
+            drop_fraction=(counts.lost - counts.gained) / counts.images,
+            drop_fraction_interval=drop_fraction_interval(counts),
             mcnemar_p=mcnemar_p(counts.lost, counts.gained),
             non_finite=reference.non_finite,
         )
@@ -161,9 +163,9 @@ class Scores:
                     ClassScore(
                         label=label,
                         images=len(rows),
-                        top1=percent(self.is_right[rows]),
-                        top5=percent(self.is_in_top5[rows]),
-                        reference_top1=None if reference is None else percent(reference.is_right[rows]),
+                        top1=_share(self.is_right[rows]),
+                        top5=_share(self.is_in_top5[rows]),
+                        reference_top1=None if reference is None else _share(reference.is_right[rows]),
                     )
                 )
         return class_scores
@@ -177,23 +179,23 @@ class Scores:
             rows = np.flatnonzero(bins == index)
             reliability.append(
                 ReliabilityBin(
-                    low=100 * index / BINS,
-                    high=100 * (index + 1) / BINS,
+                    low=index / BINS,
+                    high=(index + 1) / BINS,
                     images=len(rows),
-                    confidence=100 * float(np.mean(confidence[rows])) if len(rows) else None,
-                    top1=percent(self.is_right[rows]) if len(rows) else None,
+                    confidence=float(np.mean(confidence[rows])) if len(rows) else None,
+                    top1=_share(self.is_right[rows]) if len(rows) else None,
                 )
             )
         return reliability
 
-    def real_top1(self, real: Sequence[Sequence[int]]) -> tuple[float | None, int]:
-        """Return top-1 by sets of valid labels, one for each image, and of how many images; empty sets do not count."""
+    def real_top1(self, real: Sequence[Sequence[int]]) -> float | None:
+        """Return top-1 by sets of valid labels, one for each image; empty sets do not count; None where all are."""
         right = [label in valid for label, valid in zip(self.answers.tolist(), real, strict=True) if valid]
-        return (100 * sum(right) / len(right) if right else None), len(right)
+        return sum(right) / len(right) if right else None
 
 
 def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
-    """Return the expected calibration error, percent: Σ (images of the bin / images) · |top-1 − confidence|.
+    """Return the expected calibration error: Σ (images of the bin / images) · |top-1 − confidence|.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (arXiv:1706.04599), with its 15 bins.
     """
@@ -206,6 +208,6 @@ def _is_known(one: ReliabilityBin) -> bool:
     return one.top1 is not None and one.confidence is not None
 
 
-def percent(hits: npt.NDArray[np.bool_]) -> float:
-    """Return how many of `hits` are true, percent."""
-    return 100 * int(hits.sum()) / len(hits)
+def _share(hits: npt.NDArray[np.bool_]) -> float:
+    """Return what part of `hits` is true."""
+    return int(hits.sum()) / len(hits)

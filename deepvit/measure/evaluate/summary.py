@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from deepvit.images.sources import ImageSource, list_sha256
-from deepvit.metrics.paired import wilson_interval
+from deepvit.metrics.paired import proportion_interval
 from deepvit.runtime.errors import InputError
 
 from ..models import Contestant
 from .blocks import Block
-from .result import Corrupt, Evaluation
+from .result import Corrupt, EvaluatedModel, Evaluation
 from .scores import Agreement, ClassScore, Scores, calibration_error
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -60,7 +60,7 @@ class _ImageSet:
 
 def summarize(
     blocks: Sequence[Arrays], models: Sequence[Contestant], reference: Contestant | None, run: Pass
-) -> list[Evaluation]:
+) -> Evaluation:
     """Sum up all blocks of a list, model by model.
 
     Args:
@@ -74,13 +74,23 @@ def summarize(
     """
     image_set = _image_set(blocks, run)
     expected = None if reference is None else image_set.scores(REFERENCE, models[0].session.classes)
-    evaluations = []
+    evaluated = []
     for place, model in enumerate(models):
         scores = image_set.scores(str(place), model.session.classes)
         agreement = None if expected is None or reference is None else scores.agreement_with(expected, reference.name)
         seconds = sum(float(block[f"{place}.seconds"]) for block in image_set.blocks)
-        evaluations.append(_evaluation(model, scores, image_set, run, agreement, scores.by_class(expected), seconds))
-    return evaluations
+        evaluated.append(_evaluated(model, scores, image_set, agreement, scores.by_class(expected), seconds))
+    return Evaluation(
+        dataset=run.dataset,
+        list_sha256=image_set.list_sha256,
+        listed=len(run.source),
+        evaluated=len(image_set.labels),
+        corrupt=image_set.corrupt,
+        real_images=0 if image_set.valid is None else sum(1 for valid in image_set.valid if valid),
+        duration_s=run.seconds,
+        images_per_second_with_decoding=run.images_per_second,
+        models=evaluated,
+    )
 
 
 def _image_set(blocks: Sequence[Arrays], run: Pass) -> _ImageSet:
@@ -107,38 +117,29 @@ def _records(prefix: str, blocks: Sequence[Arrays]) -> dict[str, npt.NDArray[np.
     }
 
 
-def _evaluation(
+def _evaluated(
     model: Contestant,
     scores: Scores,
     image_set: _ImageSet,
-    run: Pass,
     agreement: Agreement | None,
     per_class: list[ClassScore],
     model_seconds: float,
-) -> Evaluation:
+) -> EvaluatedModel:
     bins = scores.reliability()
-    real_top1, real_images = (None, 0) if image_set.valid is None else scores.real_top1(image_set.valid)
-    return Evaluation(
+    return EvaluatedModel(
         model=model.name,
         runs_on=model.session.description,
+        emulated=model.session.is_emulated,
         random_weights=model.random_weights,
-        dataset=run.dataset,
-        list_sha256=image_set.list_sha256,
-        listed=len(run.source),
-        evaluated=scores.images,
-        corrupt=image_set.corrupt,
         top1=scores.top1(),
-        top1_interval=wilson_interval(int(scores.is_right.sum()), scores.images),
+        top1_interval=proportion_interval(int(scores.is_right.sum()), scores.images),
         top5=scores.top5(),
-        published_top1=model.published_top1,
-        real_top1=real_top1,
-        real_images=real_images,
+        published_top1=None if model.published_top1 is None else model.published_top1 / 100,
+        real_top1=None if image_set.valid is None else scores.real_top1(image_set.valid),
         non_finite=scores.non_finite,
         calibration_error=calibration_error(bins),
         reference=agreement,
         reliability=bins,
         per_class=per_class,
-        seconds=run.seconds,
-        images_per_second=run.images_per_second,
-        model_images_per_second=scores.images / model_seconds,
+        images_per_second=scores.images / model_seconds,
     )

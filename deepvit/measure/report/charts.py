@@ -47,21 +47,20 @@ def speed_chart(benchmark: Benchmark, number: int) -> str:
         return _svg(figure, f"speed{number}", "Latency against throughput; the figures are in the table above")
 
 
-def reliability_chart(bins: Sequence[ReliabilityBin], number: int) -> str:
+def reliability_chart(bins: Sequence[ReliabilityBin], name: str) -> str:
     """Draw top-1 by the probability of the top-1 class."""
     with _styled():
         figure = new_figure((3.0, 2.6))
         axes = figure.add_subplot()
         bars = [each for each in bins if each.images]
         axes.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=0.8)
-        axes.bar(
-            [(each.low + each.high) / 2 for each in bars], [each.top1 or 0 for each in bars], 5.6, color=COLOURS[0]
-        )
+        centres, heights = zip(*((50 * (each.low + each.high), 100 * (each.top1 or 0)) for each in bars), strict=True)
+        axes.bar(centres, heights, 5.6, color=COLOURS[0])
         axes.set_xlabel("probability of the top-1 class, %")
         axes.set_ylabel("of these right, %")
         axes.set_xlim(0, 100)
         axes.set_ylim(0, 100)
-        return _svg(figure, f"reliability{number}", "How often the model is right, by the probability that it gives")
+        return _svg(figure, f"reliability{name}", "How often the model is right, by the probability that it gives")
 
 
 def attention_charts(analysis: AttentionAnalysis, number: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pydantic
 
 from deepvit.calibration.budget.result import Sensitivity
+from deepvit.metrics.result import SCHEMA
 from deepvit.runtime.artifact import MANIFEST, Artifact, open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import read_bounded
@@ -74,11 +75,11 @@ def collect(path: pathlib.Path, files: Sequence[pathlib.Path] = ()) -> Collected
         if file.name == MANIFEST or (file.parent in inside and file.parent != path and file.name == "ranges.json"):
             continue
         try:
-            results += read_results(file)
+            results.append(read_result(file))
         except InputError as error:
             ignored.append((file.relative_to(path).as_posix(), str(error)))
     for file in files:
-        results += read_results(file)
+        results.append(read_result(file))
     if not artifacts and not results:
         raise InputError(f"nothing to report in {path}: no artifact, and no result that a command wrote with ‹json›")
     return Collected(artifacts=artifacts, results=tuple(results), ignored=tuple(ignored))
@@ -89,8 +90,8 @@ def _is_inside_other(manifest: pathlib.Path, path: pathlib.Path) -> bool:
     return len(manifest.relative_to(path).parts) > 3
 
 
-def read_results(file: pathlib.Path) -> list[Result]:
-    """Read one JSON file that a command wrote: a result, or a list of them.
+def read_result(file: pathlib.Path) -> Result:
+    """Read one JSON file that a command wrote.
 
     Raises:
         InputError: It cannot be read, or is something else.
@@ -100,7 +101,7 @@ def read_results(file: pathlib.Path) -> list[Result]:
         content = _parsed(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not JSON") from error
-    return [_result(file, each) for each in (content if isinstance(content, list) else [content])]
+    return _result(file, content)
 
 
 def _parsed(text: bytes) -> object:
@@ -116,9 +117,12 @@ def _parsed(text: bytes) -> object:
 
 
 def _result(file: pathlib.Path, content: object) -> Result:
-    kind = content.get("kind") if isinstance(content, dict) else None
+    first = content[0] if isinstance(content, list) and content else content  # as several evaluations once were
+    kind, schema = (first.get("kind"), first.get("schema")) if isinstance(first, dict) else (None, None)
     if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(f"{file} is no result; expected its kind to be one of {', '.join(KINDS)}")
+    if schema != SCHEMA or isinstance(content, list):
+        raise InputError(f"{file} is the {kind} of another version of this tool; run the command that wrote it again")
     try:
         return KINDS[kind](content)
     except pydantic.ValidationError as error:

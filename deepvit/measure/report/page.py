@@ -12,6 +12,8 @@ from deepvit.runtime.manifest import AccuracyCheck
 
 from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks
+from ..evaluate.result import EvaluatedModel
+from ..evaluate.words import percents
 from .charts import attention_charts, reliability_chart, speed_chart
 from .collect import Collected
 
@@ -53,6 +55,7 @@ def render_report(collected: Collected, title: str) -> str:
         "megabytes": _megabytes,
         "check": _check,
         "largest": _largest,
+        "percents": percents,
     }
     evaluations = collected.evaluations()
     safe = markupsafe.Markup  # of the charts alone, which contain no text of a user's but escaped labels
@@ -63,11 +66,9 @@ def render_report(collected: Collected, title: str) -> str:
         tiles=list(_tiles(collected)),
         artifacts=collected.artifacts,
         evaluations=evaluations,
-        compared=[each for each in evaluations if each.reference is not None],
-        has_real=any(each.real_top1 is not None for each in evaluations),
         reliability=[
-            {"name": each.model, "svg": safe(reliability_chart(each.reliability, index))}
-            for index, each in enumerate(evaluations)
+            [safe(reliability_chart(model.reliability, f"{number}-{place}")) for place, model in enumerate(each.models)]
+            for number, each in enumerate(evaluations)
         ],
         comparisons=collected.comparisons(),
         sensitivities=collected.sensitivities(),
@@ -104,6 +105,10 @@ def write_report(path: pathlib.Path, page: str) -> None:
         raise write_error(path, "‹output›", error) from error
 
 
+def _evaluated(collected: Collected) -> list[EvaluatedModel]:
+    return [model for evaluation in collected.evaluations() for model in evaluation.models]
+
+
 def _subtitle(collected: Collected) -> str:
     counts = (
         (len(collected.artifacts), "artifact"),
@@ -123,7 +128,7 @@ def _plural(name: str, count: int) -> str:
 
 def _is_random(collected: Collected) -> bool:
     trained = [not each.manifest.has_random_weights for each in collected.artifacts]
-    trained += [not each.random_weights for each in collected.evaluations()]
+    trained += [not each.random_weights for each in _evaluated(collected)]
     return bool(collected.artifacts) and not any(trained)
 
 
@@ -134,26 +139,28 @@ def _tiles(collected: Collected) -> Iterator[Tile]:
             last = stages[-1]
             note = f"{artifact.folder.name}: {last.stage} against {last.against}"
             yield Tile("SQNR of the logits", db_text(last.sqnr_db), _called(note, artifact.manifest.has_random_weights))
-    evaluations = collected.evaluations()
-    if evaluations:
-        first = evaluations[0]
-        interval = f"{first.top1_interval.low:.2f} to {first.top1_interval.high:.2f}"
-        note = f"{first.model}, {first.evaluated} images, {interval}"
-        yield Tile("top-1", f"{first.top1:.2f}%", _called(note, first.random_weights))
-    for each in evaluations:
+    for evaluation in collected.evaluations()[:1]:
+        first = evaluation.models[0]
+        note = f"{first.model}, {evaluation.evaluated} images, {percents(first.top1_interval)}"
+        yield Tile("top-1", f"{first.top1:.2%}", _called(note, first.random_weights))
+    for each in _evaluated(collected):
         if each.reference is not None:
             agreement = each.reference
-            sure = "bad" if agreement.drop_interval.low > 0 else ""
+            sure = "bad" if agreement.drop_fraction_interval.low > 0 else ""
             note = _called(f"{each.model} against {agreement.reference}", each.random_weights)
-            yield Tile("drop, points", f"{agreement.drop:.2f}", note, sure)
+            yield Tile("drop, points", f"{100 * agreement.drop_fraction:.2f}", note, sure)
             flips = _called(f"{agreement.lost} lost, {agreement.gained} gained", each.random_weights)
-            yield Tile("agreement", f"{agreement.agreement:.2f}%", flips)
+            yield Tile("agreement", f"{agreement.agreement:.2%}", flips)
             break
     for benchmark in collected.benchmarks()[:1]:
-        timed = [(t.images_per_second, model, t) for model in benchmark.models for t in model.timings]
-        best, model, timing = max(timed, key=lambda each: each[0])
-        note = f"{model.name}, batch {timing.batch}, {timing.ratio.median:.2f}×"
-        yield Tile("images per second", f"{best:.1f}", _called(note, model.random_weights))
+        timed = [
+            (t.images_per_second, model, t) for model in benchmark.models if not model.emulated for t in model.timings
+        ]
+        if timed:
+            best, model, timing = max(timed, key=lambda each: each[0])
+            ratio = "" if timing.ratio is None else f", {timing.ratio.median:.2f}×"
+            note = f"{model.model}, batch {timing.batch}{ratio}"
+            yield Tile("images per second", f"{best:.1f}", _called(note, model.random_weights))
     for comparison in collected.comparisons()[:1]:
         broken = [model.model for model in comparison.models if model.breaches]
         note = ", ".join(broken) if broken else f"{comparison.compared} images without labels"
@@ -172,7 +179,7 @@ def _missing(collected: Collected) -> Iterator[str]:
         yield "No artifact is here: what was exported from what is not known."
     if not collected.evaluations():
         yield "Accuracy: no evaluation is here (‹deepvit› eval … ‹json›)."
-    elif not any(each.reference is not None for each in collected.evaluations()):
+    elif not any(each.reference is not None for each in _evaluated(collected)):
         yield "Flips against PyTorch: no evaluation had a reference (‹reference› pytorch)."
     if _is_random(collected):
         yield "Anything about accuracy: the weights are random."

@@ -25,7 +25,7 @@ def test_equal_logits_are_ranked_by_number_and_not_finite_ones_not_at_all():
 def test_fewer_classes_than_five():
     assert image_records(np.array([[0, 2, 1]], np.float32), None)["top5"].tolist() == [[1, 2, 0, -1, -1]]
     scores = _scores([[0, 2, 1]], [0])
-    assert (scores.top1(), scores.top5()) == (0, 100)
+    assert (scores.top1(), scores.top5()) == (0, 1)
 
 
 def test_images_that_are_not_finite_on_either_side_have_no_distance():
@@ -39,13 +39,13 @@ def test_images_that_are_not_finite_on_either_side_have_no_distance():
 
 def test_what_is_not_finite_is_wrong_and_counted():
     scores = _scores(LOGITS, [4, 0, 4, 0])
-    assert (scores.images, scores.non_finite, scores.top1(), scores.top5()) == (4, 2, 50, 50)
+    assert (scores.images, scores.non_finite, scores.top1(), scores.top5()) == (4, 2, 0.5, 0.5)
 
 
 def test_classes_without_images_have_no_row():
     rows = _scores(np.eye(6), [0, 1, 1, 3, 3, 3]).by_class(None)
     assert [(row.label, row.images) for row in rows] == [(0, 1), (1, 2), (3, 3)]
-    assert [row.top1 for row in rows] == pytest.approx([100, 50, 100 / 3])
+    assert [row.top1 for row in rows] == pytest.approx([1, 1 / 2, 1 / 3])
 
 
 def test_every_image_is_in_one_bin():
@@ -53,21 +53,21 @@ def test_every_image_is_in_one_bin():
     bins = scores.reliability()
     assert sum(each.images for each in bins) == 4
     assert bins[0].images == 2  # confidence 0
-    assert [each.low for each in bins][:2] == [0, pytest.approx(100 / 15)]
+    assert [each.low for each in bins][:2] == [0, pytest.approx(1 / 15)]
     empty = [each for each in bins if not each.images]
     assert all(each.top1 is None and each.confidence is None for each in empty)
-    assert 0 <= calibration_error(bins) <= 100
+    assert 0 <= calibration_error(bins) <= 1
 
 
 def test_real_labels_that_are_empty_do_not_count():
     scores = _scores(np.eye(6)[:3], [0, 0, 0])
-    assert scores.real_top1([[0, 5], [], [0]]) == (50, 2)
-    assert scores.real_top1([[], [], []]) == (None, 0)
+    assert scores.real_top1([[0, 5], [], [0]]) == 0.5
+    assert scores.real_top1([[], [], []]) is None
 
 
 def test_all_agree():
     logits = np.eye(6, dtype=np.float32)
     reference = _scores(logits, range(6))
     agreement = _scores(logits, range(6), logits).agreement_with(reference, "r")
-    assert (agreement.agreement, agreement.interval.high, agreement.sqnr_db) == (100, 100, None)
-    assert (agreement.drop, agreement.mcnemar_p, agreement.lost, agreement.gained) == (0, 1, 0, 0)
+    assert (agreement.agreement, agreement.agreement_interval.high, agreement.sqnr_db) == (1, 1, None)
+    assert (agreement.drop_fraction, agreement.mcnemar_p, agreement.lost, agreement.gained) == (0, 1, 0, 0)

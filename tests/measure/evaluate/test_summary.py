@@ -8,7 +8,7 @@ from deepvit.measure.evaluate.blocks import Block
 from deepvit.measure.evaluate.scores import image_records
 from deepvit.measure.evaluate.summary import Pass, block_head, summarize
 from deepvit.runtime.errors import InputError
-from tests.doubles.evaluation_stub import CLASSES, TIMES, contestant
+from tests.doubles.evaluation_stub import CLASSES, contestant, timeless
 
 
 @pytest.fixture
@@ -44,8 +44,7 @@ def _records(block, shift=0):
 
 def _sum(blocks, source, real=None):
     run = Pass(dataset="d", source=source, real=real, seconds=1.0, images_per_second=None)
-    (result,) = summarize(blocks, [contestant()], contestant("r"), run)
-    return result
+    return summarize(blocks, [contestant()], contestant("r"), run)
 
 
 def test_the_cut_does_not_matter(source):
@@ -56,23 +55,25 @@ def test_the_cut_does_not_matter(source):
         _records(_block(2, [], [])),
         _records(_block(3, [4, 5, 6])),
     ]
-    one, other = (_sum(blocks, source).model_dump(exclude=TIMES) for blocks in (whole, cut))
+    one, other = (timeless(_sum(blocks, source)) for blocks in (whole, cut))
     assert one == other
     assert (one["listed"], one["evaluated"], one["corrupt"]) == (7, 6, [{"name": "3.png", "error": "broken"}])
-    assert one["top1"] == one["reference"]["agreement"] == one["reference"]["interval"]["high"] == 100
+    (model,) = one["models"]
+    assert model["top1"] == model["reference"]["agreement"] == model["reference"]["agreement_interval"]["high"] == 1
 
 
 def test_real_labels_of_corrupt_images_are_left_out(source):
     blocks = [_records(_block(0, [0, 1, 2, 4, 5, 6], [(3, "broken")]))]
     real = [[place] for place in range(7)]
-    assert _sum(blocks, source, real).real_top1 == 100
+    assert _sum(blocks, source, real).models[0].real_top1 == 1
     real[3] = [9]
-    assert (_sum(blocks, source, real).real_top1, _sum(blocks, source, real).real_images) == (100, 6)
+    found = _sum(blocks, source, real)
+    assert (found.models[0].real_top1, found.real_images) == (1, 6)
 
 
 def test_the_models_own_speed_has_its_seconds_of_all_blocks(source):
     blocks = [_records(_block(0, [0, 1, 2])), _records(_block(1, [3, 4, 5, 6]))]
-    assert _sum(blocks, source).model_images_per_second == 7 / 1.0
+    assert _sum(blocks, source).models[0].images_per_second == 7 / 1.0
 
 
 def test_no_usable_image(source):

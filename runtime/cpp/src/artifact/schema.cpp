@@ -156,7 +156,8 @@ Rule split() { return one_of({"train", "val", "folder", "bundled"}); }
 
 Rule accuracy_check() {
   const Rule interval = record({{"low", number}, {"high", number}});
-  return record({{"images", positive},
+  return record({{"unit", one_of({"fraction"}), false},
+                 {"images", positive},
                  {"list_sha256", sha256()},
                  {"split", split()},
                  {"agreement", number},

@@ -1,0 +1,1 @@
+"""What commands write as JSON: every kind of result, and its schema."""

@@ -1,0 +1,33 @@
+"""What was exported, built or looked into, as results: the artifact's manifest, and where it lies."""
+
+from typing import ClassVar, Literal
+
+from deepvit.metrics.result import Result
+from deepvit.runtime.manifest import Manifest
+
+
+class _OfArtifact(Result):
+    EXACT: ClassVar[frozenset[str]] = frozenset({"manifest"})
+
+    artifact: str  # the folder
+    manifest: Manifest  # as manifest.json has it
+
+
+class Export(_OfArtifact):
+    """What `export` wrote, engines included."""
+
+    kind: Literal["export"] = "export"
+
+
+class Build(_OfArtifact):
+    """The artifact as `build` left it."""
+
+    kind: Literal["build"] = "build"
+    built: list[str]  # the plans that this run added
+
+
+class Inspection(_OfArtifact):
+    """What `inspect` found; `runs_here` is, for every engine, whether this machine can load it."""
+
+    kind: Literal["inspection"] = "inspection"
+    runs_here: dict[str, bool]
