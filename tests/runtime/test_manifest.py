@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import parse_manifest
+from deepvit.runtime.manifest import AccuracyCheck, parse_manifest
 from tests.places import ROOT
 
 TABLE = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "manifest_cases.json").read_text())
@@ -52,3 +52,15 @@ def test_every_case_of_the_table(case):
 def test_the_table_has_enough_of_both():
     accepted = [case["accepted"] for case in TABLE["cases"]]
     assert (accepted.count(True), accepted.count(False)) >= (15, 100)
+
+
+def test_a_check_of_an_earlier_version_is_read_as_fractions():
+    """It had percent and points, and no unit; read and written again, it has fractions and says so."""
+    interval = {"low": 98.0, "high": 100.0}
+    earlier = {"images": 200, "list_sha256": "0" * 64, "split": "val", "agreement": 99.5, "agreement_interval": interval,
+               "reference_top1": 81.0, "top1": 80.75, "drop": 0.25, "drop_interval": {"low": -1.0, "high": 1.5},
+               "mcnemar_p": 0.5}  # fmt: skip
+    check = AccuracyCheck.model_validate(earlier)
+    assert (check.agreement, check.top1, check.drop, check.mcnemar_p, check.images) == (0.995, 0.8075, 0.0025, 0.5, 200)
+    assert (check.agreement_interval.low, check.drop_interval.high) == (0.98, 0.015)
+    assert AccuracyCheck.model_validate(check.model_dump(mode="json")) == check
