@@ -25,8 +25,8 @@ def attention(
     check_json(json_path)
     with steps() as step:
         step(f"opening {model}")
-        from deepvit.measure.attention.pictures import describe_attention
         from deepvit.measure.attention.run import analyse_attention, open_maps
+        from deepvit.measure.attention.words import describe_attention
 
         source = open_maps(model, weights, provider)
     if source.random_weights:
@@ -38,6 +38,8 @@ def attention(
     out.print(
         f"wrote {len(pictures)} pictures to {options.output}: {', '.join(path.name for path in pictures[-2:])}, …"
     )
+    if options.maps is not None:
+        out.print(f"wrote the maps to {options.maps}")
     write_json(json_path, analysis.to_json)
     images = f" --images {shlex.quote(options.dataset)}" if options.dataset else ""
     print_next(f"compare {shlex.quote(model)}{images}")

@@ -1,7 +1,8 @@
-"""One table: name → architecture, preprocessing, published top-1, parameters, checkpoint link.
+"""One table: name → architecture, preprocessing, published figures, parameters, checkpoint link.
 
-Sources: Zhou et al., "DeepViT: Towards Deeper Vision Transformer" (arXiv:2103.11886) for the architectures and
-accuracies; the original implementation's README and training configurations for which published file is which.
+Sources: Zhou et al., "DeepViT: Towards Deeper Vision Transformer" (arXiv:2103.11886) for the architectures, accuracies
+and numbers of similar blocks; the original implementation's README and training configurations for which published
+file is which.
 """
 
 import dataclasses
@@ -52,12 +53,18 @@ class Architecture:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One row of the table. `top1` is in percent on ImageNet-1k as published; None where nothing was published."""
+    """One row of the table; `top1` and `similar_blocks` are as published, None where nothing was.
+
+    Attributes:
+        top1: In percent on ImageNet-1k.
+        similar_blocks: How many blocks attend like the one before, by the maps that multiply the values.
+    """
 
     name: str
     architecture: Architecture
     parameters: int
     top1: float | None
+    similar_blocks: int | None = None
     aliases: tuple[str, ...] = ()
     img_size: int = 224
     num_classes: int = 1000
@@ -100,14 +107,33 @@ def _plain(depth: int, *, reattention: bool) -> Architecture:
 _LARGE = Architecture(depth=32, embed_dim=420, reattention_blocks=12, stem=Stem.CNN, scale_adjustment=0.5)
 
 _ROWS = (
-    Variant(name="vit_16", architecture=_plain(16, reattention=False), parameters=24_423_784, top1=78.88),
-    Variant(name="vit_24", architecture=_plain(24, reattention=False), parameters=36_257_128, top1=79.35),
-    Variant(name="vit_32", architecture=_plain(32, reattention=False), parameters=48_090_472, top1=79.27),
+    Variant(
+        name="vit_16",
+        architecture=_plain(16, reattention=False),
+        parameters=24_423_784,
+        top1=78.88,
+        similar_blocks=5,
+    ),
+    Variant(
+        name="vit_24",
+        architecture=_plain(24, reattention=False),
+        parameters=36_257_128,
+        top1=79.35,
+        similar_blocks=11,
+    ),
+    Variant(
+        name="vit_32",
+        architecture=_plain(32, reattention=False),
+        parameters=48_090_472,
+        top1=79.27,
+        similar_blocks=15,
+    ),
     Variant(
         name="deepvit_16",
         architecture=_plain(16, reattention=True),
         parameters=24_426_664,
         top1=79.10,
+        similar_blocks=0,
         aliases=("deepvit_patch16_224_re_attn_16b",),
     ),
     Variant(
@@ -115,6 +141,7 @@ _ROWS = (
         architecture=_plain(24, reattention=True),
         parameters=36_261_448,
         top1=79.99,
+        similar_blocks=0,
         aliases=("deepvit_patch16_224_re_attn_24b",),
         drive_id="1lPmKdNMPJq-mq-4FivqIY4JNAPoQHYxV",
     ),
@@ -123,6 +150,7 @@ _ROWS = (
         architecture=_plain(32, reattention=True),
         parameters=48_096_232,
         top1=80.90,
+        similar_blocks=0,
         aliases=("deepvit_patch16_224_re_attn_32b",),
         drive_id="1kUBrAbAQfMT5FQJprITRxDtOE6ECZM0M",
     ),

@@ -53,16 +53,16 @@ def accuracy(model: DeepViT, images: torch.Tensor, labels: torch.Tensor) -> floa
     return 100 * float((chosen == labels).float().mean())
 
 
-def train(variant: Variant, dataset: str) -> DeepViT:
+def train(variant: Variant, dataset: str, epochs: int = EPOCHS) -> DeepViT:
     """Train `variant` on the training split and print how it does on the held-out one."""
     torch.manual_seed(SEED)
     images, labels = load_split(dataset, variant, "train")
     held_out = load_split(dataset, variant, "val")
     model = create_deepvit(variant, drop_path_rate=0.05)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
-    steps = EPOCHS * (len(images) // BATCH)
+    steps = epochs * (len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         model.train()
         for chosen in torch.randperm(len(images))[: len(images) // BATCH * BATCH].view(-1, BATCH):
             optimizer.zero_grad()
@@ -71,7 +71,7 @@ def train(variant: Variant, dataset: str) -> DeepViT:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        if epoch % 10 == 9:
+        if epoch % 10 == 9 or epoch == epochs - 1:
             score = accuracy(model.eval(), *held_out)
             print(f"{variant.name} epoch {epoch + 1}: loss {loss.item():.3f}, held-out {score:.2f}%", flush=True)
     return model.eval()

@@ -1,5 +1,6 @@
 """Maps from PyTorch and from every form and precision of the graph are the same; the command draws them."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -12,7 +13,7 @@ import deepvit.commands.app
 from deepvit.export.graph.spec import Outputs, spec_from_manifest
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
-from deepvit.measure.attention.analysis import cross_layer_similarity
+from deepvit.measure.attention.analysis import AttentionMaps, AttentionSums, cross_layer_similarity
 from deepvit.measure.attention.maps import OnnxMaps
 from deepvit.measure.attention.run import open_maps
 from deepvit.measure.attention.torch_maps import TorchMaps
@@ -21,7 +22,7 @@ from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, InputForm, MixForm, Precision, Weights
 from deepvit.runtime.preprocess import model_input
 from tests.doubles.changed_artifact import shift_mean
@@ -150,7 +151,7 @@ def test_the_command_on_a_trained_model(tmp_path, capsys):
     asked = ("--images", tmp_path / "digits" / "val", "--count", 5, "--drawn", 1, "--threshold", "0.8")
     found = {}
     for name, model in (("torch", "digits_cnn"), ("int8", tmp_path / "m")):
-        results = ("--output", tmp_path / name, "--json", tmp_path / f"{name}.json")
+        results = ("--output", tmp_path / name, "--json", tmp_path / f"{name}.json", "--maps", tmp_path / f"{name}.npz")
         assert _run("attention", model, "--pretrained", *asked, *results) == 0
         found[name] = json.loads((tmp_path / f"{name}.json").read_text())
         pictures = sorted(path.name for path in (tmp_path / name).iterdir())
@@ -172,10 +173,19 @@ def test_the_command_on_a_trained_model(tmp_path, capsys):
     matrices = []
     from deepvit.runtime.preprocess import crop_image
 
-    for name in found["torch"]["images"]:
+    saved = {name: np.load(tmp_path / f"{name}.npz") for name in found}
+    assert saved["int8"]["images"].tolist() == saved["torch"]["images"].tolist() == found["torch"]["images"]
+    assert saved["int8"]["reattends"].tolist() == [False] * 3 + [True] * 3
+    for number, name in enumerate(found["torch"]["images"]):
         crop = crop_image(tmp_path / "digits" / "val" / name, loaded.preprocessing())
         images = torch.from_numpy(model_input(crop[None], loaded.preprocessing(), 3)).double()
-        matrices.append([_similarity_in_full(maps) for maps in _written_out(model, images)[:2]])
+        maps = _written_out(model, images)[:2]
+        for kind, expected in zip(("before", "after"), maps, strict=True):
+            for source, values in saved.items():
+                kept = values[f"{kind}.{number}"]
+                assert (kept.dtype, kept.shape) == (np.float32, expected.shape)
+                assert np.abs(kept - expected).max() <= (1e-4 if source == "torch" else 1.0)
+        matrices.append([_similarity_in_full(each) for each in maps])
     before, after = np.mean(matrices, axis=0)
     assert np.abs(before - found["torch"]["similarity_before"]).max() <= 1e-4
     assert np.abs(after - found["torch"]["similarity_after"]).max() <= 1e-4
@@ -205,11 +215,109 @@ def test_refusals(tiny_artifact, tmp_path, capsys):
         (("digits_cnn", "--block", "6"), "--block 6: digits_cnn has blocks 0 to 5"),
         (("digits_cnn", "--threshold", "2"), "--threshold 2.0: expected 0 to 1"),
         (("digits_cnn", "--images", tmp_path), "none of the 1 images"),
+        (("digits_cnn", "--maps", tmp_path), "--maps"),
+        (("digits_cnn", "--maps", tmp_path / "no" / "maps.npz"), "expected a file in an existing folder"),
         (("digits_cnn", "--output", tmp_path / "file"), "--output"),
     ):
         output = () if "--output" in arguments else ("--output", tmp_path / "out")
         assert _run("attention", *arguments, "--count", 1, *output) == 2
         assert says in capsys.readouterr().err, arguments
+
+
+def test_maps_are_saved_whole_or_not_at_all(loaded, tmp_path, monkeypatch):
+    """Neither an image that fails on the way nor a disk that is too small leaves a file, or harms the one there."""
+    import collections
+
+    from deepvit.measure.attention.saved import maps_file
+
+    maps = TorchMaps(loaded.module).maps(model_input(_crops(), loaded.preprocessing(), 3))
+    path = tmp_path / "maps.npz"
+    path.write_bytes(b"another")
+    for count in (0, 1):
+        with pytest.raises(InputError, match="stopped"), maps_file(path, 2) as saved:
+            for _ in range(count):
+                saved.add("one", maps)
+            raise InputError("stopped")
+    usage = collections.namedtuple("usage", "free")
+    size = 2 * 2 * maps.before.nbytes
+    for free, fits in ((size - 1, False), (size, True)):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: usage(free))
+        outcome = contextlib.nullcontext() if fits else pytest.raises(MissingError, match="‹maps›")
+        with outcome, maps_file(tmp_path / "new.npz", 2) as saved:
+            saved.add("one", maps)
+            saved.finish("m")
+        assert (tmp_path / "new.npz").exists() == fits
+    assert path.read_bytes() == b"another"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["maps.npz", "new.npz"]
+
+
+def test_plain_networks_save_no_second_maps(loaded, tmp_path):
+    from deepvit.measure.attention.saved import maps_file
+
+    maps = TorchMaps(loaded.module).maps(model_input(_crops(), loaded.preprocessing(), 3))
+    with maps_file(tmp_path / "maps.npz", 1) as saved:
+        saved.add("one", dataclasses.replace(maps, after=maps.before, reattends=(False, False)))
+        saved.finish("m")
+    assert sorted(np.load(tmp_path / "maps.npz")) == ["before.0", "images", "model", "reattends"]
+
+
+@pytest.mark.parametrize(("variant", "says"), [
+    ("vit_24", "published     11 of 23 blocks similar, trained"),
+    ("deepvit_16", "published     0 of 15 blocks similar after the mix, trained"),
+    ("digits_cnn", None),
+])  # fmt: skip
+def test_the_measured_count_stands_beside_the_published(variant, says):
+    from deepvit.measure.attention.words import describe_attention
+    from deepvit.model.variants import VARIANTS
+
+    depth, mixed = VARIANTS[variant].architecture.depth, VARIANTS[variant].architecture.reattention_blocks
+    attention = np.full((depth, 1, 3, 3), 1 / 3)
+    sums = AttentionSums.of(AttentionMaps(
+        before=attention, after=attention, features=np.ones((depth, 3, 2)), reattends=(bool(mixed),) * depth
+    ))  # fmt: skip
+    analysis = sums.analysis(
+        model=variant, runs_on="r", random_weights=False, images=["a"], threshold=0.9, reattends=[bool(mixed)] * depth,
+        published_similar_blocks=VARIANTS[variant].similar_blocks,
+    )  # fmt: skip
+    lines = list(describe_attention(analysis))
+    assert (
+        f"softmaxed     {depth - 1} of {depth - 1} blocks similar; neighbours 1.000 to 1.000, heads 1.000 to 1.000"
+        in lines
+    )
+    published = [line for line in lines if line.startswith("published")]
+    assert [line.startswith(says) for line in published] == ([True] if says else [])
+    assert lines[-1] == "similar       to the block before: mean cosine of the columns of their maps ≥ 0.9"
+
+
+def test_matrices_are_on_one_scale_of_colours_which_is_shown():
+    from deepvit.measure.attention.similarity import draw_matrices
+    from deepvit.measure.figures import new_figure
+
+    figure = new_figure((6, 3))
+    draw_matrices(figure, [("one", [[1.0, 0.2], [0.2, 1.0]]), ("other", [[1.0, -0.4], [-0.4, 1.0]])])
+    scales = [image.get_clim() for axes in figure.axes for image in axes.images]
+    assert scales == [(-0.4, 1.0), (-0.4, 1.0)]
+    assert [axes.get_ylabel() for axes in figure.axes].count("similarity") == 1
+
+
+def test_pictures_say_what_their_colours_mean(loaded):
+    from deepvit.measure.attention.pictures import blocks_figure, heads_figure, mean_maps_figure
+
+    maps = TorchMaps(loaded.module).maps(model_input(_crops(), loaded.preprocessing(), 3))
+    for figure in (blocks_figure(maps, _crops()[0], "t"), heads_figure(maps, _crops()[0], 1, "t")):
+        said = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
+        assert {"least", "most", "blue:\nnegative", "red:\npositive"} <= set(said)
+    means = mean_maps_figure(maps.before.mean(axis=1), maps.after.mean(axis=1), maps.reattends, "t")
+    scales = {}
+    for axes in means.axes:
+        for image in axes.images:
+            scales.setdefault(image.get_cmap().name, set()).add(image.get_clim())
+    assert {name: len(each) for name, each in scales.items()} == {"viridis": 1, "coolwarm": 1}
+    ((low, high),) = scales["coolwarm"]
+    assert low == -high
+    assert [axes.get_title() for axes in means.axes if "mixed" in axes.get_title()] == [
+        "block 0: not mixed", "block 1, mixed"
+    ]  # fmt: skip
 
 
 def test_a_model_without_reattention(loaded, tmp_path):

@@ -35,7 +35,11 @@ class AttentionMaps:
 
 
 class AttentionAnalysis(Result):
-    """Means over the images; lists of lists are P×P matrices, lists have an entry for each of P ≥ 2 blocks."""
+    """Means over the images; lists of lists are P×P matrices, lists have an entry for each of P ≥ 2 blocks.
+
+    Attributes:
+        published_similar_blocks: What the paper has for this variant trained on ImageNet-1k, by the maps after the mix.
+    """
 
     kind: Literal["attention"] = "attention"
     model: str
@@ -48,6 +52,7 @@ class AttentionAnalysis(Result):
     similarity_after: list[list[float]]
     similar_blocks_before: int
     similar_blocks_after: int
+    published_similar_blocks: int | None = None
     heads_before: list[float]
     heads_after: list[float]
     features: list[list[float]]
@@ -165,6 +170,7 @@ class AttentionSums:
         images: list[str],
         threshold: float,
         reattends: list[bool],
+        published_similar_blocks: int | None = None,
     ) -> AttentionAnalysis:
         """Return the means, and how many blocks are similar."""
         before, after = self.before / self.images, self.after / self.images
@@ -179,6 +185,7 @@ class AttentionSums:
             similarity_after=after.tolist(),
             similar_blocks_before=count_similar(before, threshold),
             similar_blocks_after=count_similar(after, threshold),
+            published_similar_blocks=published_similar_blocks,
             heads_before=(self.heads_before / self.images).tolist(),
             heads_after=(self.heads_after / self.images).tolist(),
             features=(self.features / self.images).tolist(),

@@ -21,6 +21,7 @@ class AttentionOptions:
         block: Whose heads are drawn one by one; the last with re-attention where None.
         threshold: From which similarity on a block counts as similar to the one before.
         output: Folder for the pictures.
+        maps: File for the maps themselves, see `MapsFile`.
     """
 
     dataset: Annotated[str | None, Help("Any folder of images; else the bundled photographs.", name="images")] = None
@@ -30,7 +31,10 @@ class AttentionOptions:
     block: Annotated[int | None, Help("Whose heads are drawn; the last with re-attention.")] = None
     threshold: Annotated[float, Help("From which similarity on a block is like the one before.")] = 0.9  # the paper's
     output: Annotated[pathlib.Path, Help("Folder for the pictures.")] = pathlib.Path("attention")
+    maps: Annotated[pathlib.Path | None, Help("Save the maps of every image to this .npz file.")] = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise InputError(f"‹threshold› {self.threshold}: expected 0 to 1")
+        if self.maps is not None and (self.maps.is_dir() or not self.maps.parent.is_dir()):
+            raise InputError(f"‹maps› {self.maps} cannot be written: expected a file in an existing folder")

@@ -1,7 +1,8 @@
-"""Attention as pictures: how alike the blocks are, and where each looks, laid over the image."""
+"""Attention as pictures: where each block looks, laid over the image, and whole maps."""
 
+import enum
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from deepvit.runtime.files import write_error
 from deepvit.runtime.preprocess import Crop
 
 from ..figures import new_figure, plain, save_figure
-from .analysis import AttentionAnalysis, AttentionMaps, rollout
+from .analysis import AttentionMaps, rollout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,70 +20,7 @@ if TYPE_CHECKING:
 
 BLOCKS_SHOWN = 8
 HEADS_PER_ROW = 6
-HEAT, SIGNED_HEAT = "inferno", "coolwarm"
-
-
-def describe_attention(analysis: AttentionAnalysis) -> Iterator[str]:
-    """Yield how alike the blocks attend."""
-    note = " (random weights)" if analysis.random_weights else ""
-    yield f"model         {analysis.model}{note}, {analysis.runs_on}"
-    blocks, mixed = len(analysis.reattends), sum(analysis.reattends)
-    yield f"blocks        {blocks}, {mixed} with re-attention; means over {len(analysis.images)} images"
-    for name, similar, matrix, heads in (
-        ("softmaxed", analysis.similar_blocks_before, analysis.similarity_before, analysis.heads_before),
-        ("mixed", analysis.similar_blocks_after, analysis.similarity_after, analysis.heads_after),
-    ):
-        if name == "mixed" and not mixed:
-            continue
-        neighbours = np.diagonal(np.array(matrix), offset=1)
-        yield (
-            f"{name:14s}{similar} of {blocks - 1} blocks attend like the one before (≥ {analysis.threshold:g}){note}; "
-            f"similarity of neighbours {neighbours.min():.3f} to {neighbours.max():.3f}, between heads "
-            f"{min(heads):.3f} to {max(heads):.3f}"
-        )
-    features = np.diagonal(np.array(analysis.features), offset=1)
-    yield f"features      similarity of neighbours {features.min():.3f} to {features.max():.3f}{note}"
-
-
-def similarity_figure(analysis: AttentionAnalysis) -> "Figure":
-    """Draw the cross-layer similarities as matrices, and the similarity between heads block by block.
-
-    Raises:
-        MissingError: matplotlib is not installed.
-    """
-    figure = new_figure((12.5, 4.0))
-    panels = [("softmaxed maps", analysis.similarity_before, analysis.similar_blocks_before)]
-    if any(analysis.reattends):
-        panels.append(("mixed maps", analysis.similarity_after, analysis.similar_blocks_after))
-    axes = figure.subplots(1, len(panels) + 2, width_ratios=[1.25] * (len(panels) + 1) + [1.1])
-    for panel, (name, matrix, similar) in zip(axes, panels, strict=False):
-        draw_matrix(
-            figure, panel, matrix, f"{name}: {similar} of {len(matrix) - 1} similar\n(≥ {analysis.threshold:g})"
-        )
-    draw_matrix(figure, axes[-2], analysis.features, "features\n")
-    blocks = range(len(analysis.reattends))
-    axes[-1].plot(blocks, analysis.heads_before, marker="o", markersize=3, label="softmaxed")
-    if any(analysis.reattends):
-        axes[-1].plot(blocks, analysis.heads_after, marker="o", markersize=3, label="mixed")
-    axes[-1].set_title("similarity between heads\n", fontsize=9)
-    axes[-1].set_xlabel("block")
-    axes[-1].set_ylim(-1.05 if min(analysis.heads_after) < 0 else 0, 1.05)
-    axes[-1].grid(alpha=0.3)
-    axes[-1].legend(fontsize=8)
-    note = ", random weights" if analysis.random_weights else ""
-    figure.suptitle(
-        f"{plain(analysis.model)}{note}: similarity between blocks, {len(analysis.images)} images", fontsize=10
-    )
-    return figure
-
-
-def draw_matrix(figure: "Figure", axes: "Axes", matrix: list[list[float]], title: str, shrink: float = 0.75) -> None:
-    """Draw similarities between blocks, (P, P), with their colours beside them, `shrink` as high as the matrix."""
-    values = np.array(matrix)
-    drawn = axes.imshow(values, vmin=min(0.0, float(values.min())), vmax=1, cmap="viridis")
-    axes.set_title(title, fontsize=9)
-    axes.set_xlabel("block")
-    figure.colorbar(drawn, ax=axes, shrink=shrink)
+SIGNED_HEAT = "coolwarm"  # blue is negative, red positive
 
 
 def blocks_figure(maps: AttentionMaps, crop: Crop, title: str) -> "Figure":
@@ -98,24 +36,23 @@ def blocks_figure(maps: AttentionMaps, crop: Crop, title: str) -> "Figure":
     """
     blocks = _spread(len(maps.before))
     mixes = any(maps.reattends)
-    rows = 3 if mixes else 2
-    figure = new_figure((1.35 * max(len(blocks), 3) + 0.4, 1.62 * rows + 0.4))
-    figure.suptitle(plain(title), fontsize=9)
-    top, *below = figure.subplots(rows, len(blocks), squeeze=False)
-    for axes in top:
-        axes.set_axis_off()
+    figure, grid = _grid(3 if mixes else 2, max(len(blocks), 3), title)
+    top, *below = grid
     top[0].imshow(crop)
     top[0].set_title("image", fontsize=8)
-    _overlay(top[1], crop, rollout(maps.before)[0, 1:], "rollout")
+    _overlay(top[1], crop, rollout(maps.before)[0, 1:], "rollout", Scale.UNSIGNED)
     if mixes:
-        _overlay(top[2], crop, rollout(maps.after)[0, 1:], "rollout, mixed")
-    for row, values, name in zip(below, (maps.before, maps.after), ("softmaxed", "mixed"), strict=False):
-        for axes, block in zip(row, blocks, strict=True):
-            if name == "softmaxed" or maps.reattends[block]:
-                _overlay(axes, crop, values[block].mean(axis=0)[0, 1:], f"block {block}, {name}")
+        _overlay(top[2], crop, rollout(maps.after)[0, 1:], "rollout, mixed", Scale.UNSIGNED)
+    for axes, block in zip(below[0], blocks, strict=False):
+        _overlay(axes, crop, maps.before[block].mean(axis=0)[0, 1:], f"block {block}, softmaxed", Scale.UNSIGNED)
+    _legend(figure, grid[:2], Scale.UNSIGNED)
+    if mixes:
+        for axes, block in zip(below[1], blocks, strict=False):
+            if maps.reattends[block]:
+                _overlay(axes, crop, maps.after[block].mean(axis=0)[0, 1:], f"block {block}, mixed", Scale.SIGNED)
             else:
-                axes.set_axis_off()
                 axes.set_title(f"block {block}: not mixed", fontsize=7)
+        _legend(figure, grid[2:], Scale.SIGNED)
     return figure
 
 
@@ -127,37 +64,56 @@ def heads_figure(maps: AttentionMaps, crop: Crop, block: int, title: str) -> "Fi
     """
     heads = maps.before.shape[1]
     columns = min(heads, HEADS_PER_ROW)
-    kinds = [("softmaxed", maps.before[block])] + ([("mixed", maps.after[block])] if maps.reattends[block] else [])
+    kinds = [("softmaxed", maps.before[block], Scale.UNSIGNED)]
+    if maps.reattends[block]:
+        kinds.append(("mixed", maps.after[block], Scale.SIGNED))
     rows = -(-heads // columns)
-    figure = new_figure((1.35 * max(columns, 3) + 0.4, 1.62 * rows * len(kinds) + 0.4))
-    figure.suptitle(plain(title), fontsize=9)
-    grid = figure.subplots(rows * len(kinds), columns, squeeze=False)
-    for place, (name, values) in enumerate(kinds):
-        for head, axes in enumerate(grid[place * rows : (place + 1) * rows].ravel()):
-            if head < heads:
-                _overlay(axes, crop, values[head][0, 1:], f"head {head}, {name}")
-            else:
-                axes.set_axis_off()
+    figure, grid = _grid(rows * len(kinds), max(columns, 3), title)
+    for place, (name, values, scale) in enumerate(kinds):
+        part = grid[place * rows : (place + 1) * rows]
+        for head in range(heads):
+            axes = part[head // columns, head % columns]
+            _overlay(axes, crop, values[head][0, 1:], f"head {head}, {name}", scale)
+        _legend(figure, part, scale)
     return figure
 
 
-def mean_maps_figure(before: npt.NDArray[Any], after: npt.NDArray[Any], mixes: bool, title: str) -> "Figure":
+def mean_maps_figure(
+    before: npt.NDArray[Any], after: npt.NDArray[Any], reattends: Sequence[bool], title: str
+) -> "Figure":
     """Draw the whole maps of some blocks, (P, N, N) means over heads and images, as the original's script does.
+
+    Softmaxed maps are on one scale of colours, mixed ones on another, each from the 1st to the 99th percentile.
 
     Raises:
         MissingError: matplotlib is not installed.
     """
     blocks = _spread(len(before))
-    kinds = [("softmaxed", before)] + ([("mixed", after)] if mixes else [])
-    figure = new_figure((1.35 * max(len(blocks), 3) + 0.4, 1.62 * len(kinds) + 0.4))
-    figure.suptitle(plain(title), fontsize=9)
-    for row, (name, values) in zip(figure.subplots(len(kinds), len(blocks), squeeze=False), kinds, strict=True):
-        for axes, block in zip(row, blocks, strict=True):
-            low, high = np.percentile(values[block], (1, 99))  # single tokens would hide all others
-            axes.imshow(values[block], cmap="viridis", vmin=low, vmax=high)
-            axes.set_title(f"block {block}, {name}", fontsize=7)
-            axes.set_axis_off()
+    kinds = [("softmaxed", before, "viridis")] + ([("mixed", after, SIGNED_HEAT)] if any(reattends) else [])
+    figure, grid = _grid(len(kinds), max(len(blocks), 3), title)
+    for row, (name, values, colours) in zip(grid, kinds, strict=True):
+        low, high = np.percentile(values[blocks], (1, 99))  # single tokens would hide all others
+        if colours == SIGNED_HEAT:
+            high = max(abs(low), abs(high))
+            low = -high
+        for axes, block in zip(row, blocks, strict=False):
+            drawn = axes.imshow(values[block], cmap=colours, vmin=low, vmax=high)
+            is_mixed = name == "softmaxed" or reattends[block]
+            axes.set_title(f"block {block}{', ' if is_mixed else ': not '}{name}", fontsize=7)
+        bar = figure.colorbar(drawn, ax=row.tolist(), extend="both", shrink=0.85, aspect=12)
+        bar.ax.tick_params(labelsize=7)
     return figure
+
+
+def _grid(rows: int, columns: int, title: str) -> tuple["Figure", npt.NDArray[Any]]:
+    """Return a figure of square pictures without axes, (rows, columns), with room for scales at its right."""
+    figure = new_figure((1.35 * columns + 1.2, 1.55 * rows + 0.4))
+    figure.suptitle(plain(title), fontsize=9)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+        axes.set_box_aspect(1)
+    return figure, grid
 
 
 def _spread(blocks: int) -> list[int]:
@@ -166,17 +122,36 @@ def _spread(blocks: int) -> list[int]:
     return sorted({round(index * (blocks - 1) / max(count - 1, 1)) for index in range(count)})
 
 
-def _overlay(axes: "Axes", crop: Crop, values: npt.NDArray[Any], title: str) -> None:
-    """Lay the values of the patches, (patches,), over the image: from least to most; signed ones blue, none, red."""
+class Scale(enum.Enum):
+    """The colours of what is laid over an image: of each picture from least to most, or blue, none, red."""
+
+    UNSIGNED = ("inferno", (0.0, 1.0), ("least", "most"))
+    SIGNED = (SIGNED_HEAT, (-1.0, 0.0, 1.0), ("blue:\nnegative", "0", "red:\npositive"))
+
+
+def _legend(figure: "Figure", axes: npt.NDArray[Any], scale: Scale) -> None:
+    """Draw the scale beside some pictures; each has its own extremes, so that it names no numbers."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colours, ticks, names = scale.value
+    mappable = ScalarMappable(Normalize(ticks[0], ticks[-1]), colours)
+    bar = figure.colorbar(mappable, ax=axes.ravel().tolist(), shrink=0.85, aspect=12 * len(axes), ticks=ticks)
+    bar.ax.set_yticklabels(names, fontsize=7)
+    bar.set_label("in each picture", fontsize=7)
+
+
+def _overlay(axes: "Axes", crop: Crop, values: npt.NDArray[Any], title: str, scale: Scale) -> None:
+    """Lay the values of the patches, (patches,), over the image, (H, W, 3) uint8."""
     side = round(len(values) ** 0.5)
     height, width = crop.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     largest = float(np.abs(values).max())
-    low, high = (-largest, largest) if values.min() < 0 else (float(values.min()), largest)
+    low, high = (-largest, largest) if scale is Scale.SIGNED else (float(values.min()), largest)
     axes.imshow(crop.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     axes.imshow(
         values.reshape(side, side),
-        cmap=SIGNED_HEAT if low < 0 else HEAT,
+        cmap=scale.value[0],
         vmin=low,
         vmax=high,
         alpha=0.6,
@@ -184,7 +159,6 @@ def _overlay(axes: "Axes", crop: Crop, values: npt.NDArray[Any], title: str) -> 
         interpolation="bilinear",
     )
     axes.set_title(title, fontsize=7)
-    axes.set_axis_off()
 
 
 def write_figures(folder: pathlib.Path, figures: Sequence[tuple[str, "Figure"]]) -> list[pathlib.Path]:

@@ -3,13 +3,14 @@
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from deepvit.images.decode import decode_one
 from deepvit.images.samples import open_images_or_samples
-from deepvit.images.sources import spread
+from deepvit.images.sources import ImageSource, spread
+from deepvit.model.variants import VARIANTS, Variant
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session import artifact_of
@@ -19,16 +20,19 @@ from ..options import WeightOptions
 from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums
 from .maps import MapSource, OnnxMaps
 from .options import AttentionOptions
-from .pictures import blocks_figure, heads_figure, mean_maps_figure, similarity_figure, write_figures
+from .pictures import blocks_figure, heads_figure, mean_maps_figure, write_figures
+from .saved import maps_file
+from .similarity import similarity_figure
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OpenedMaps:
-    """A model whose maps can be had."""
+    """A model whose maps can be had; `variant` is its row of the table, where it is one."""
 
     name: str
+    variant: Variant | None
     source: MapSource
     preprocessing: Preprocessing
     channels: int
@@ -48,6 +52,7 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
 
         return OpenedMaps(
             name=model,
+            variant=loaded.variant,
             source=TorchMaps(loaded.module),
             preprocessing=loaded.preprocessing(),
             channels=loaded.module.in_chans,
@@ -57,6 +62,7 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
     manifest = artifact.manifest
     return OpenedMaps(
         name=model,
+        variant=VARIANTS.get(manifest.variant),
         source=OnnxMaps(artifact, provider or "cpu"),
         preprocessing=manifest.preprocess,
         channels=manifest.input.channels,
@@ -67,33 +73,31 @@ def open_maps(model: str, weights: WeightOptions, provider: str | None) -> Opene
 def analyse_attention(
     model: OpenedMaps, options: AttentionOptions, progress: Callable[[int, int], None]
 ) -> tuple[AttentionAnalysis, list[pathlib.Path]]:
-    """Run the images, and write the pictures.
+    """Run the images, and write the pictures, and the maps where asked for.
 
     Raises:
-        InputError: No usable image, a block that is not there, or a folder that cannot be written.
-        MissingError: matplotlib is not installed.
+        InputError: No usable image, a block that is not there, or a place that cannot be written to.
+        MissingError: matplotlib is not installed, or the disk has no room for the maps.
     """
-    images = open_images_or_samples(options.dataset, options.decoding)
-    source = spread(images, options.count)
+    source = spread(open_images_or_samples(options.dataset, options.decoding), options.count)
     sums: AttentionSums | None = None
     names: list[str] = []
     pictures: list[pathlib.Path] = []
     mean_before = mean_after = np.zeros(())
-    maps: AttentionMaps | None = None
-    for index in range(len(source)):
-        decoded = decode_one(source, index, [model.preprocessing])
-        progress(index + 1, len(source))
-        if decoded.crop is None:
-            logger.warning("left out: %s %s", source.name(index), decoded.error)
-            continue
-        maps = model.source.maps(model_input(decoded.crop[None], model.preprocessing, model.channels))
-        sums = AttentionSums.of(maps) if sums is None else sums + AttentionSums.of(maps)
-        mean_before, mean_after = mean_before + maps.before.mean(axis=1), mean_after + maps.after.mean(axis=1)
-        if len(names) < options.drawn:
-            pictures += _draw(model, options, maps, decoded.crop, source.name(index))
-        names.append(source.name(index))
-    if sums is None or maps is None:
-        raise InputError(f"none of the {len(source)} images of {options.dataset} could be used")
+    with maps_file(options.maps, len(source)) as saved:
+        for crop, name in _usable(source, model, progress):
+            maps = model.source.maps(model_input(crop[None], model.preprocessing, model.channels))
+            sums = AttentionSums.of(maps) if sums is None else sums + AttentionSums.of(maps)
+            mean_before, mean_after = mean_before + maps.before.mean(axis=1), mean_after + maps.after.mean(axis=1)
+            if len(names) < options.drawn:
+                pictures += _draw(model, options, maps, crop, name)
+            names.append(name)
+            if saved is not None:
+                saved.add(name, maps)
+        if sums is None:
+            raise InputError(f"none of the {len(source)} images of {options.dataset} could be used")
+        if saved is not None:
+            saved.finish(model.name)
     analysis = sums.analysis(
         model=model.name,
         runs_on=model.source.description,
@@ -101,11 +105,23 @@ def analyse_attention(
         images=names,
         threshold=options.threshold,
         reattends=list(maps.reattends),
+        published_similar_blocks=model.variant.similar_blocks if model.variant else None,
     )
     title = f"{_titled(model)}: maps, means over heads and {len(names)} images"
-    means = mean_maps_figure(mean_before, mean_after, any(maps.reattends), title)
+    means = mean_maps_figure(mean_before / len(names), mean_after / len(names), maps.reattends, title)
     pictures += write_figures(options.output, [("similarity", similarity_figure(analysis)), ("mean-maps", means)])
     return analysis, pictures
+
+
+def _usable(source: ImageSource, model: OpenedMaps, progress: Callable[[int, int], None]) -> Iterator[tuple[Crop, str]]:
+    """Yield the crops of those images that can be used, and their names."""
+    for index in range(len(source)):
+        decoded = decode_one(source, index, [model.preprocessing])
+        progress(index + 1, len(source))
+        if decoded.crop is None:
+            logger.warning("left out: %s %s", source.name(index), decoded.error)
+        else:
+            yield decoded.crop, source.name(index)
 
 
 def _titled(model: OpenedMaps) -> str:

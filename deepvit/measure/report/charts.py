@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from deepvit.runtime.errors import needed_for
 
 from ..attention.analysis import AttentionAnalysis
-from ..attention.pictures import draw_matrix
+from ..attention.similarity import draw_heads, draw_matrices, draw_neighbours, titled_matrices
 from ..bench.pictures import draw_speed
 from ..bench.result import Benchmark
 from ..evaluate.scores import ReliabilityBin
@@ -64,32 +62,17 @@ def reliability_chart(bins: Sequence[ReliabilityBin], name: str) -> str:
 
 
 def attention_charts(analysis: AttentionAnalysis, number: int) -> Iterator[str]:
-    """Draw the similarities between blocks as matrices, each a chart, and those between heads."""
-    matrices = [("softmaxed maps", analysis.similarity_before)]
-    if any(analysis.reattends):
-        matrices.append(("mixed maps", analysis.similarity_after))
-    matrices.append(("features", analysis.features))
-    for place, (name, matrix) in enumerate(matrices):
-        with _styled():
-            figure = new_figure((3.0, 2.6))
-            axes = figure.add_subplot()
-            draw_matrix(figure, axes, matrix, name, shrink=0.8)
-            axes.set_ylabel("block")
-            neighbours = np.diagonal(np.array(matrix), offset=1)
-            caption = f"Similarity of blocks, {name}; of neighbours {neighbours.min():.3f} to {neighbours.max():.3f}"
-            yield _svg(figure, f"attention{number}-{place}", caption)
+    """Draw the similarities between blocks as matrices, to the block before, and between heads: three charts."""
+    matrices = titled_matrices(analysis)
     with _styled():
-        figure = new_figure((3.0, 2.6))
-        axes = figure.add_subplot()
-        blocks = range(len(analysis.heads_before))
-        axes.plot(blocks, analysis.heads_before, marker="o", markersize=3, color=COLOURS[0], label="softmaxed")
-        if any(analysis.reattends):
-            axes.plot(blocks, analysis.heads_after, marker="o", markersize=3, color=COLOURS[1], label="mixed")
-        axes.set_title("between heads", fontsize=9)
-        axes.set_xlabel("block")
-        axes.legend(fontsize=7)
-        axes.grid(alpha=0.25)
-        yield _svg(figure, f"attention{number}-heads", "Similarity between the heads of each block")
+        figure = new_figure((2.5 * len(matrices) + 0.8, 2.7))
+        draw_matrices(figure, matrices)
+        yield _svg(figure, f"attention{number}-blocks", "Similarity between blocks; the counts are in the text")
+    for name, draw in (("neighbours", draw_neighbours), ("heads", draw_heads)):
+        with _styled():
+            figure = new_figure((3.6, 2.8))
+            draw(figure.add_subplot(), analysis)
+            yield _svg(figure, f"attention{number}-{name}", f"Similarity between {name}, block by block")
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from deepvit.model.variants import VARIANTS, Variant
 
 
 class VariantRow(Record):
-    """One variant; `published_top1` on ImageNet-1k."""
+    """One variant; `published_top1` on ImageNet-1k, `published_similar_blocks` attend like the one before."""
 
     name: str
     aliases: tuple[str, ...]
@@ -24,6 +24,7 @@ class VariantRow(Record):
     std: tuple[float, ...]
     parameters: int
     published_top1: Fraction | None
+    published_similar_blocks: int | None
     checkpoint: str | None
 
 
@@ -57,5 +58,6 @@ def _row(variant: Variant) -> VariantRow:
         std=variant.std,
         parameters=variant.parameters,
         published_top1=None if variant.top1 is None else variant.top1 / 100,
+        published_similar_blocks=variant.similar_blocks,
         checkpoint=variant.checkpoint_url,
     )

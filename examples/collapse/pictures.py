@@ -1,0 +1,66 @@
+"""The collapse of attention as two pictures."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from deepvit.measure.attention.analysis import AttentionAnalysis
+from deepvit.measure.attention.similarity import draw_matrices
+from deepvit.measure.figures import new_figure, save_figure
+
+STYLES = {"PyTorch": "-", "INT8": ":"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """One network in one form, "PyTorch" or "INT8", its top-1 on the held-out digits, a fraction, and its attention."""
+
+    form: str
+    top1: float
+    analysis: AttentionAnalysis
+
+    def curves(self) -> dict[str, tuple[list[list[float]], int]]:
+        """Return the similarities of its maps, (P, P), and how many blocks are similar, by what the maps are."""
+        found = self.analysis
+        if not any(found.reattends):
+            return {"plain ViT": (found.similarity_before, found.similar_blocks_before)}
+        return {
+            "DeepViT, softmaxed": (found.similarity_before, found.similar_blocks_before),
+            "DeepViT, mixed": (found.similarity_after, found.similar_blocks_after),
+        }
+
+
+def draw_collapse(seen: list[Seen], path: pathlib.Path) -> None:
+    """Draw how alike each block's maps are to those of the block before, a line for each network, form and kind."""
+    figure = new_figure((7.5, 4.0))
+    axes = figure.add_subplot()
+    colours = {"plain ViT": "#3b82f6", "DeepViT, softmaxed": "#22a06b", "DeepViT, mixed": "#f97316"}
+    for each in seen:
+        for label, (matrix, _) in each.curves().items():
+            values = np.diagonal(np.array(matrix), offset=1)
+            axes.plot(range(1, len(values) + 1), values, STYLES[each.form], color=colours[label], marker="o",
+                      markersize=3, label=f"{label}, {each.form}")  # fmt: skip
+    first = seen[0].analysis
+    axes.axhline(first.threshold, color="gray", linestyle="--", linewidth=0.8, label=f"similar from {first.threshold}")
+    axes.set_xlabel("block")
+    axes.set_ylabel("similarity to the block before")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.25)
+    axes.set_title(f"Attention maps of networks of {len(first.reattends)} blocks, trained on digits", fontsize=10)
+    figure.legend(loc="outside right upper", fontsize=8)
+    save_figure(figure, path, "--output")
+
+
+def draw_collapse_matrices(seen: list[Seen], path: pathlib.Path) -> None:
+    """Draw how alike the maps of every two blocks are, a row for each form."""
+    panels = [
+        (f"{label}, {form}\n{similar} of {len(matrix) - 1} blocks similar", matrix)
+        for form in STYLES
+        for each in seen
+        if each.form == form
+        for label, (matrix, similar) in each.curves().items()
+    ]
+    figure = new_figure((8.5, 5.6))
+    draw_matrices(figure, panels, rows=len(STYLES))
+    save_figure(figure, path, "--output")
