@@ -9,7 +9,10 @@ from deepvit.measure.attention.analysis import AttentionAnalysis
 from deepvit.measure.attention.similarity import draw_matrices
 from deepvit.measure.figures import new_figure, save_figure
 
-STYLES = {"PyTorch": "-", "INT8": ":"}
+STYLES: dict[str, dict[str, str]] = {  # the INT8 graph lies where PyTorch does: squares on the lines
+    "PyTorch": {"linestyle": "-"},
+    "INT8": {"linestyle": "", "marker": "s", "fillstyle": "none"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +36,19 @@ class Seen:
 
 def draw_collapse(seen: list[Seen], path: pathlib.Path) -> None:
     """Draw how alike each block's maps are to those of the block before, a line for each network, form and kind."""
-    figure = new_figure((7.5, 4.0))
+    figure = new_figure((7.0, 4.6))
     axes = figure.add_subplot()
     colours = {"plain ViT": "#3b82f6", "DeepViT, softmaxed": "#22a06b", "DeepViT, mixed": "#f97316"}
     for each in seen:
         for label, (matrix, _) in each.curves().items():
             values = np.diagonal(np.array(matrix), offset=1)
-            axes.plot(range(1, len(values) + 1), values, STYLES[each.form], color=colours[label], marker="o",
-                      markersize=3, label=f"{label}, {each.form}")  # fmt: skip
+            axes.plot(
+                range(1, len(values) + 1),
+                values,
+                color=colours[label],
+                label=f"{label}, {each.form}",
+                **STYLES[each.form],
+            )
     first = seen[0].analysis
     axes.axhline(first.threshold, color="gray", linestyle="--", linewidth=0.8, label=f"similar from {first.threshold}")
     axes.set_xlabel("block")
@@ -48,7 +56,7 @@ def draw_collapse(seen: list[Seen], path: pathlib.Path) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
     axes.set_title(f"Attention maps of networks of {len(first.reattends)} blocks, trained on digits", fontsize=10)
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     save_figure(figure, path, "--output")
 
 
