@@ -1,15 +1,23 @@
 """The wheel, installed alone: one top-level name, every package and its data, and what a user does from another folder."""
 
+import email
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import deepvit
+from deepvit.commands.terminal.ending import BASE
+from deepvit.runtime.errors import PACKAGES
+from tests.doubles.lean_environment import closure, link
 from tests.places import ROOT, files_of_the_tree
 
 SECONDS = 300
@@ -38,6 +46,35 @@ assert deepvit.__file__.startswith(sys.argv[1]), deepvit.__file__
 assert open_session(sys.argv[2]).run(numpy.zeros((3, 3, 32, 32), "f4")).shape == (3, 5)
 assert "torch" not in sys.modules
 """
+COMMANDS = """
+import contextlib, io, json, logging, sys
+from deepvit.commands.app import main
+
+found = []
+for arguments in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            found.append([ended.code, said.getvalue()])
+    logging.root.handlers.clear()  # which wrote to that command's stderr
+print(json.dumps(found))
+"""
+MOST_MB = 400  # of an installation that serves, which Python's own pip and setuptools have 30 of
+NEEDS_TORCH = (
+    ("export", "digits_cnn"),
+    ("export", "digits_cnn", "--checkpoint", "none.safetensors"),
+    ("sensitivity", "digits_cnn", "--imagenet", "data"),
+    ("attention", "digits_cnn"),
+    ("eval", "digits_cnn", "--imagenet", "data"),
+    ("eval", "a", "--imagenet", "hfds/mnist"),
+    ("bench", "digits_cnn", "--peers", "none"),
+    ("bench", "a", "--peers", "pytorch"),
+    ("compare", "digits_cnn"),
+    ("compare", "random"),
+    ("compare", "trained"),
+)
 
 
 def build(folder, *options):
@@ -76,17 +113,35 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def metadata(installed):
+    (path,) = installed.glob("*.dist-info/METADATA")
+    return email.message_from_string(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def lean(metadata, tmp_path_factory):
+    """A folder with what the extra cpu brings and nothing else, and its bytes."""
+    folder = tmp_path_factory.mktemp("lean")
+    return folder, link(closure(metadata, ["cpu"]), folder)
+
+
 @pytest.fixture
 def python(installed, tmp_path):
-    """A function: runs Python from another folder with the installed wheel and what it depends on, without this checkout.
+    """A function: runs Python from another folder with the installed wheel and what is installed here."""
+    libraries = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    return runner(installed, libraries, tmp_path)
+
+
+def runner(installed, libraries, tmp_path):
+    """Return a function that runs Python from another folder with the wheel and `libraries`, without this checkout.
 
     -S leaves out the .pth file by which this environment has the checkout, -P the folder of a script.
     """
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    libraries = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     environment = {
-        "PYTHONPATH": ":".join([str(installed), *libraries]), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path),
+        "PYTHONPATH": ":".join([str(installed), *map(str, libraries)]), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path),
         "DEEPVIT_CACHE": str(tmp_path / "cache"),
     }  # fmt: skip
 
@@ -176,3 +231,88 @@ def test_the_engine_worker_is_found_by_its_name(python, tmp_path):
 def test_an_artifact_runs_without_torch(installed, python, tiny_artifact):
     run = python("-c", RUNS, installed, tiny_artifact)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture(scope="module")
+def said(installed, lean, tiny_artifact, tmp_path_factory):
+    """A function: command → its exit code and what it said, run after others with what the extra cpu brings alone."""
+    tmp_path = tmp_path_factory.mktemp("commands")
+    python = runner(installed, [lean[0]], tmp_path)
+    here = tmp_path / "elsewhere"
+    for name in ("a", "b", "random", "trained"):
+        shutil.copytree(tiny_artifact, here / name)
+    for name in ("random", "trained"):
+        manifest = here / name / "manifest.json"
+        text = manifest.read_text().replace("tiny_cnn", "digits_cnn")
+        manifest.write_text(text.replace('"random"', '"checkpoint"') if name == "trained" else text)
+    for label in range(5):
+        (here / f"data/val/{label}").mkdir(parents=True)
+        Image.fromarray(np.full((40, 40, 3), 50 * label, np.uint8)).save(here / f"data/val/{label}/image.png")
+    commands = [
+        ["inspect", "a"],
+        ["eval", "a", "b", "--imagenet", "data", "--reference", "b", "--per-class", "--json", "eval.json"],
+        ["bench", "a", "b", "--batch-sizes", "1", "--json", "bench.json", "--plot", "bench.png"],
+        ["compare", "a", "--reference", "b", "--json", "compare.json", "--plot", "worst.png"],
+        ["package", "a", "--triton", "repository"],
+        ["package", "--triton", "repository", "--check"],
+        ["report", "a", "--with", "eval.json", "--with", "bench.json", "--with", "compare.json"],
+        ["doctor"],
+        ["models"],
+        *map(list, NEEDS_TORCH),
+    ]
+    run = python("-c", COMMANDS, json.dumps(commands))
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    return {tuple(command): answer for command, answer in zip(commands, found, strict=True)}
+
+
+def test_what_an_artifact_is_good_for_needs_no_torch(said):
+    for command, (code, text) in said.items():
+        assert command in NEEDS_TORCH or code == 0, (command, text)
+    (bench,) = [text for command, (_, text) in said.items() if command[0] == "bench" and "--plot" in command]
+    assert "timed without peers, which need PyTorch: pip install torch" in bench
+
+
+@pytest.mark.parametrize("command", NEEDS_TORCH, ids=" ".join)
+def test_what_needs_torch_says_so(said, command):
+    code, text = said[command]
+    assert code == 3, text
+    (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert "pip install torch torchvision timm onnxscript onnx-ir safetensors" in line
+    assert "deepvit[" not in line
+
+
+def test_the_extra_cpu_is_small(lean, installed):
+    folder, size = lean
+    own = sum(path.stat().st_size for path in installed.rglob("*") if path.is_file())
+    assert (size + own) / 1e6 < MOST_MB - 30
+    assert {"numpy", "onnxruntime", "jinja2"} <= {path.name for path in folder.iterdir()}
+    assert not {"torch", "timm", "torchvision", "safetensors", "grpc"} & {path.name for path in folder.iterdir()}
+
+
+def test_metadata(metadata, installed):
+    assert metadata["Version"] == deepvit.__version__
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Author"]
+    assert (installed / "deepvit" / "py.typed").is_file()
+    (licence,) = installed.glob("*.dist-info/licenses/LICENSE")
+    assert "Apache License" in licence.read_text()
+
+
+def test_hints_name_what_the_extras_bring(metadata):
+    """The lines to paste name packages that extras bring, or the two that only layouts of datasets and peers need."""
+    extras = metadata.get_all("Provides-Extra")
+    names = {re.split(r"[<>=\[;]", requirement)[0] for requirement in metadata.get_all("Requires-Dist")}
+    assert {"export", "report", "cpu", "gpu", "tensorrt-rtx", "triton", "all", "test"} <= set(extras)
+    hinted = {re.split(r"[<>=]", name)[0] for line in PACKAGES.values() for name in line.replace("'", "").split()}
+    assert hinted - names <= {"openvino"}
+    assert {re.split(r"[<>=]", each)[0] for each in metadata.get_all("Requires-Dist") if "extra" not in each} == set(
+        BASE
+    )
+
+
+def test_without_its_own_libraries_it_ends_in_a_line(installed, tmp_path):
+    run = runner(installed, [], tmp_path)(installed / "bin" / "deepvit", "--help")
+    assert run.returncode == 3
+    (line,) = run.stderr.splitlines()
+    assert re.fullmatch(r"error: \w+ is not installed, which every command needs; pip install numpy pillow .*", line)

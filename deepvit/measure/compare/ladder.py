@@ -5,6 +5,7 @@ one of the graph or the engine.
 """
 
 import dataclasses
+import importlib.util
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,7 +18,7 @@ from deepvit.images.sources import ImageSource, list_sha256, spread
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, Bound, bound_of, breaches
 from deepvit.metrics.distance import compare_logits
 from deepvit.runtime.artifact import MANIFEST, MODEL
-from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.errors import PYTORCH, InputError, MissingError
 from deepvit.runtime.preprocess import FILES, Crop, DecodePolicy, model_input
 from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, is_in_artifact
 from deepvit.runtime.tensors import Images, Logits
@@ -86,6 +87,11 @@ def open_reference_for(
             raise MissingError(f"{error}; or compare with another artifact: ‹reference› PATH") from error
     if reference is None and len(models) > 1:
         return open_model(models[0], sessions, weights)
+    if importlib.util.find_spec("torch") is None:
+        raise MissingError(
+            f"compare {path} with what? PyTorch is not installed: pip install {PYTORCH}; or compare with another "
+            "artifact: ‹reference› PATH"
+        )
     raise InputError(
         f"compare {path} with what? Give its weights by ‹checkpoint› FILE or ‹pretrained›, or ‹reference› another "
         "artifact"
