@@ -6,6 +6,8 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 wrong usage or input; 3 som
 
 import errno
 import logging
+import pathlib
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
@@ -34,6 +36,7 @@ from .terminal.signals import EXIT_INTERRUPTED, listen
 from .terminal.spelling import program
 
 EXIT_INTERNAL = 70
+PROGRAM = pathlib.Path(shlex.split(program())[-1]).name  # deepvit or cli.py
 COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, example
     models: ("models", ""),
     doctor: ("doctor", "--json doctor.json"),
@@ -78,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     listen()
     try:
-        code = app(args=arguments, prog_name=program().removeprefix("python "), standalone_mode=False)
+        code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
         if code == EXIT_INTERRUPTED:  # what Typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.stdout.flush()

@@ -1,6 +1,5 @@
 """`attention`: where a model looks, and how alike its blocks are."""
 
-import shlex
 from typing import Annotated
 
 from deepvit.measure.attention.options import AttentionOptions
@@ -8,6 +7,7 @@ from deepvit.measure.options import WeightOptions
 from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
+from .terminal.following import after_attention
 from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar, steps
 
@@ -41,5 +41,4 @@ def attention(
     if options.maps is not None:
         out.print(f"wrote the maps to {options.maps}")
     write_json(json_path, analysis.to_json)
-    images = f" --images {shlex.quote(options.dataset)}" if options.dataset else ""
-    print_next(f"compare {shlex.quote(model)}{images}")
+    print_next(after_attention(model, weights, options))

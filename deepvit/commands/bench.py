@@ -10,6 +10,7 @@ from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
+from .terminal.following import after_bench
 from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar, steps
 from .terminal.spelling import program
@@ -51,4 +52,4 @@ def bench(
     if plot is not None:
         draw_benchmark(benchmark, plot)
     write_json(json_path, benchmark.to_json)
-    print_next(f"eval {' '.join(map(shlex.quote, models))} --imagenet /data")
+    print_next(after_bench(models, weights, json_path))

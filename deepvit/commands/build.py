@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 from deepvit.export.engine.options import BuildOptions, ComputeCapabilities, EngineOptions
@@ -12,6 +11,7 @@ from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 from .terminal.console import check_json, out, print_next, write_json
+from .terminal.following import after_build
 from .terminal.options import Json
 from .terminal.progress import build_bar, steps
 
@@ -52,7 +52,7 @@ def build(
         artifact = build_one(artifact, engine, imagenet, decoding)
     result = Build(artifact=str(artifact.folder), manifest=artifact.manifest, built=built)
     write_json(json_path, result.to_json)
-    print_next(f"inspect {shlex.quote(str(artifact.folder))}")
+    print_next(after_build(artifact))
 
 
 def build_one(
@@ -67,10 +67,3 @@ def build_one(
     for line in describe_build(artifact.manifest, options.backend.plan):
         out.print(line)
     return artifact
-
-
-def runnable_file(artifact: "Artifact") -> str:
-    """Return the file of `artifact` to evaluate on this machine: an engine that runs here, else the ONNX file."""
-    from deepvit.runtime.session import engine_here
-
-    return engine_here(artifact, allow_host_code=False) or "model.onnx"

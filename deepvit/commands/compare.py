@@ -1,7 +1,6 @@
 """`compare`: how far models are from their reference, without labels; with --layers, block by block."""
 
 import pathlib
-import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
+from .terminal.following import after_build, after_compare
 from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar, steps
 
@@ -65,8 +65,7 @@ def compare(
     refused = [f"{model.model}: {', '.join(model.breaches)}" for model in comparison.models if model.breaches]
     if refused:
         raise OutOfBoundsError(f"too far from {comparison.reference}: {'; '.join(refused)}")
-    data = shlex.quote(options.imagenet or "/data")
-    print_next(f"eval {' '.join(map(shlex.quote, models))} --imagenet {data}")
+    print_next(after_compare(models, reference.session.classes, options, weights, sessions))
 
 
 def _compare_layers(
@@ -89,4 +88,4 @@ def _compare_layers(
     for line in describe_layers(report):
         out.print(line)
     write_json(json_path, report.to_json)
-    print_next(f"inspect {shlex.quote(str(artifact.folder))}")
+    print_next(after_build(artifact))

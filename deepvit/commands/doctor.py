@@ -3,6 +3,7 @@
 import dataclasses
 
 from .terminal.console import out, print_next, write_json
+from .terminal.following import first_export
 from .terminal.options import Json
 from .terminal.progress import steps
 from .terminal.spelling import spelled
@@ -27,4 +28,4 @@ def doctor(json_path: Json = None) -> None:
         table.add_row(finding.ability, "yes" if finding.works else "no", finding.detail)
     out.print(table)
     write_json(json_path, diagnosis_of(findings).to_json)
-    print_next("export deepvit_32 --fp16")
+    print_next(first_export())

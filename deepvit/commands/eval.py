@@ -1,6 +1,5 @@
 """`eval`: accuracy on labelled images."""
 
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 from deepvit.measure.evaluate.options import EvaluationRequest
@@ -8,7 +7,8 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.options import Help
 
 from .terminal.console import check_json, out, print_next, write_json
-from .terminal.options import RANDOM_WEIGHTS, Json, weight_flags
+from .terminal.following import after_eval
+from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar, steps
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def evaluate(
         )
     write_json(json_path, found.to_json)
     _judge(contest, found)
-    print_next(_after_eval(request, contest))
+    print_next(after_eval(request, has_random_weights=first.has_random_weights))
 
 
 def _show(found: "Evaluation", classes: int | None) -> None:
@@ -87,14 +87,3 @@ def _judge(contest: "Contest", found: "Evaluation") -> None:
     if refused:
         against = "" if contest.reference is None else f" against {contest.reference.name}"
         raise OutOfBoundsError(f"not good enough{against}: {'; '.join(refused)}")
-
-
-def _after_eval(request: EvaluationRequest, contest: "Contest") -> str:
-    """Return the command that usually follows an evaluation."""
-    first = contest.models[0]
-    weights = "" if first.has_random_weights else weight_flags(request.weights) or " --pretrained"
-    data = f"--imagenet {shlex.quote(request.dataset)}"
-    if first.manifest is not None and contest.reference is None:
-        return f"eval {shlex.quote(request.models[0])} {data} --reference pytorch{weights}"
-    precision = "--fp16" if first.manifest is None else "--bf16"
-    return f"export {first.variant or 'deepvit_32'} {precision}{weights} {data}"

@@ -1,7 +1,6 @@
 """`export`: a variant and its weights to an artifact, with the engines that can be built here."""
 
 import dataclasses
-import shlex
 
 from deepvit.export.engine.options import ComputeCapabilities
 from deepvit.export.graph.spec import Outputs
@@ -9,8 +8,9 @@ from deepvit.export.options import ExportOptions, Target
 from deepvit.measure.options import WeightOptions
 from deepvit.runtime.errors import needed_for
 
-from .build import build_one, runnable_file
+from .build import build_one
 from .terminal.console import check_json, out, print_next, write_json
+from .terminal.following import after_export
 from .terminal.options import RANDOM_WEIGHTS, Json, Variant
 from .terminal.progress import steps
 
@@ -52,5 +52,4 @@ def export(
     if skipped := engines.describe(artifact.folder):
         out.print(skipped)
     write_json(json_path, Export(artifact=str(artifact.folder), manifest=artifact.manifest).to_json)
-    file = shlex.quote(str(artifact.folder / runnable_file(artifact)))
-    print_next(f"eval {file} --imagenet {shlex.quote(options.imagenet or '/data')}")
+    print_next(after_export(artifact, options, weights))

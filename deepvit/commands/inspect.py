@@ -1,12 +1,12 @@
 """`inspect`: what an artifact and its engines are made of."""
 
 import pathlib
-import shlex
 from typing import Annotated
 
 from deepvit.runtime.options import Help
 
 from .terminal.console import check_json, out, print_next, write_json
+from .terminal.following import after_inspect
 from .terminal.options import Json
 from .terminal.progress import steps
 
@@ -19,6 +19,8 @@ def inspect(
     check_json(json_path)
     with steps() as step:
         step(f"opening {path}")
+        from deepvit.export.engine.choice import choose_engines
+        from deepvit.export.options import Target
         from deepvit.export.words import describe_artifact
         from deepvit.measure.results.artifact import Inspection
         from deepvit.runtime.session import artifact_of
@@ -33,6 +35,4 @@ def inspect(
     write_json(json_path, result.to_json)
     for name in artifact.manifest.files:
         artifact.read(name)  # a changed file is an error, once all has been shown
-    folder = shlex.quote(str(artifact.folder))
-    has_engine = bool(artifact.manifest.engines)
-    print_next(f"{'eval' if has_engine else 'build'} {folder}{' --imagenet /data' if has_engine else ''}")
+    print_next(after_inspect(artifact, can_build=bool(choose_engines(Target.AUTO, (), machine).build)))

@@ -1,6 +1,7 @@
 """`models`: the table of variants."""
 
 from .terminal.console import out, print_next, write_json
+from .terminal.following import first_export
 from .terminal.options import Json
 
 
@@ -30,4 +31,4 @@ def models(json_path: Json = None) -> None:
         from deepvit.measure.results.variants import all_variants  # and pydantic, which the table does without
 
         write_json(json_path, all_variants().to_json)
-    print_next("export deepvit_32 --fp16")
+    print_next(first_export())

@@ -1,7 +1,6 @@
 """`package`: an artifact as something that serves."""
 
 import pathlib
-import shlex
 from typing import Annotated
 
 from deepvit.runtime.errors import InputError, OutOfBoundsError
@@ -10,6 +9,7 @@ from deepvit.runtime.options import Help
 from deepvit.runtime.triton.options import RepositoryOptions, ServingOptions
 
 from .terminal.console import check_json, out, print_next, write_json
+from .terminal.following import after_package
 from .terminal.options import RANDOM_WEIGHTS, Json
 from .terminal.progress import steps
 from .terminal.spelling import spelled
@@ -59,7 +59,7 @@ def package(
     out.print(f"{triton}: {', '.join(models)}{suffix}")
     out.print(f"{triton / 'README.md'} has the line that serves it")
     write_json(json_path, Package(repository=str(triton), models=list(models), faults=None).to_json)
-    print_next(f"package --triton {shlex.quote(str(triton))} --check")
+    print_next(after_package(triton))
 
 
 def _golden_image(path: pathlib.Path | None) -> bytes:

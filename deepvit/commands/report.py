@@ -7,6 +7,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
 
 from .terminal.console import out
+from .terminal.following import viewer
 from .terminal.progress import note, steps
 from .terminal.spelling import spelled
 
@@ -44,4 +45,5 @@ def report(
         note(f"not shown: {name}: {why}")
     count = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
     out.print(f"wrote {file}, {len(page.encode()) / 1e3:.0f} kB: {count}")
-    out.print(f"next: xdg-open {file}")
+    if (command := viewer(file)) is not None:
+        out.print(f"next: {command}")

@@ -1,7 +1,6 @@
 """`sensitivity`: what each linear costs when it is quantised."""
 
 import pathlib
-import shlex
 from typing import Annotated
 
 from deepvit.calibration.options import QuantizationOptions
@@ -11,7 +10,8 @@ from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
-from .terminal.options import RANDOM_WEIGHTS, Json, Variant, weight_flags
+from .terminal.following import after_sensitivity
+from .terminal.options import RANDOM_WEIGHTS, Json, Variant
 from .terminal.progress import note, steps
 
 
@@ -45,5 +45,4 @@ def sensitivity(
     if plot is not None:
         plot_sensitivity(result, plot)
         out.print(f"wrote {plot}")
-    rest = f"{weight_flags(weights)} --imagenet {shlex.quote(options.imagenet or '/data')} --min-agreement 99.5"
-    print_next(f"export {variant} --{options.precision.value}{rest}")
+    print_next(after_sensitivity(variant, options, weights, quantization))

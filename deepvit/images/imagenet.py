@@ -54,6 +54,17 @@ def open_dataset(dataset: str, classes: int, split: str = "val", policy: DecodeP
     return FolderSource(folder, tuple(zip(files, labels, strict=True)), policy)
 
 
+def is_labelled(dataset: str, classes: int) -> bool:
+    """Return whether `open_dataset` takes it for a model of `classes` classes; timm's datasets are taken to be."""
+    if _is_timm_dataset(dataset):
+        return True
+    try:
+        open_dataset(dataset, classes)
+    except InputError:
+        return False
+    return True
+
+
 def has_split(dataset: str, split: str) -> bool:
     """Return whether the dataset has a folder for `split`, or is one of timm's, which all have both."""
     if _is_timm_dataset(dataset):

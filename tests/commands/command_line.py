@@ -16,6 +16,8 @@ import pytest
 from tests.places import ROOT
 
 SECONDS = 120
+HERE = f"{sys.executable} cli.py"  # what runs this program in the checkout's folder, and elsewhere
+ELSEWHERE = f"{sys.executable} {ROOT / 'cli.py'}"
 without_gpu = pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="about machines without a GPU")
 
 

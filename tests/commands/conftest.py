@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.commands.command_line import run
+from tests.commands.command_line import ELSEWHERE, HERE, run
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +17,10 @@ def exported(tmp_path_factory, digits):
         cwd=folder,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "next: python cli.py eval artifacts/digits_cnn-fp16/model.onnx" in result.stdout
+    assert f"next: {ELSEWHERE} eval artifacts/digits_cnn-fp16/model.onnx" in result.stdout
     (line,) = [line for line in result.stdout.splitlines() if "no TensorRT engine" in line]
     assert "tensorrt is not installed" in line
-    assert line.endswith("on the machine with the GPU: python cli.py build artifacts/digits_cnn-fp16")
+    assert line.endswith(f"on the machine with the GPU: {ELSEWHERE} build artifacts/digits_cnn-fp16")
     assert "random" not in result.stdout
     assert json.loads((folder / "export.json").read_text())["manifest"]["precision"] == "fp16"
     return folder / "artifacts" / "digits_cnn-fp16"
@@ -35,5 +35,5 @@ def built(exported, tmp_path_factory):
     assert result.returncode == 0, result.stderr
     assert "40 MATRIX_MULTIPLY HALF" in result.stdout
     assert "not run: no GPU here" in result.stdout
-    assert f"next: python cli.py inspect {folder}" in result.stdout
+    assert f"next: {HERE} inspect {folder}" in result.stdout
     return folder

@@ -3,7 +3,7 @@
 import pytest
 
 import deepvit.commands.app
-from tests.commands.command_line import run, run_here
+from tests.commands.command_line import HERE, run, run_here
 
 
 def test_models():
@@ -16,4 +16,4 @@ def test_models():
 @pytest.mark.parametrize("command", [name for name, _example in deepvit.commands.app.COMMANDS.values()])
 def test_help_ends_with_an_example(command, capsys):
     assert run_here([command, "--help"]) == 0
-    assert f"Example: python cli.py {command}" in capsys.readouterr().out
+    assert f"Example: {HERE} {command}" in capsys.readouterr().out

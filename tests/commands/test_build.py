@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from tests.commands.command_line import refused, run, without_gpu
+from tests.commands.command_line import HERE, refused, run, without_gpu
 
 
 @without_gpu
@@ -24,7 +24,7 @@ def test_a_plan_without_a_gpu_is_exit_3_and_the_folder_still_evaluates(built, di
     line = refused(3, "eval", built / "engine.rtx.plan", "--imagenet", digits)
     assert "was built for TensorRT-RTX 1.7.1.116 on compute capability 8.9 or 12.0; this machine has" in line
     assert "no NVIDIA GPU" in line
-    assert f"run `python cli.py build {built} --target tensorrt-rtx`" in line
+    assert f"run `{HERE} build {built} --target tensorrt-rtx`" in line
     result = run("eval", built, "--imagenet", digits, "--limit", 20)
     assert result.returncode == 0, result.stderr
     assert "ONNX Runtime" in result.stdout

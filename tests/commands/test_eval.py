@@ -5,7 +5,7 @@ import shutil
 
 from PIL import Image
 
-from tests.commands.command_line import refused, run
+from tests.commands.command_line import HERE, refused, run
 
 
 def test_eval_of_the_artifact_agrees_with_pytorch(exported, digits, tmp_path):
@@ -20,7 +20,7 @@ def test_eval_of_the_artifact_agrees_with_pytorch(exported, digits, tmp_path):
     assert model["top1"] >= 0.97
     assert abs(model["top1"] - model["reference"]["top1"]) <= 0.002
     assert model["reference"]["agreement"] >= 0.999
-    assert "next: python cli.py" in result.stdout
+    assert f"next: {HERE} bench {exported / 'model.onnx'} --pretrained" in result.stdout
 
 
 def test_several_models_in_one_process_and_in_two(exported, digits, tmp_path):

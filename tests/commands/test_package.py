@@ -1,6 +1,6 @@
 """`package`."""
 
-from tests.commands.command_line import refused, run
+from tests.commands.command_line import HERE, refused, run
 
 
 def test_package_writes_a_repository_and_check_finds_a_typo(exported, tmp_path):
@@ -10,7 +10,7 @@ def test_package_writes_a_repository_and_check_finds_a_typo(exported, tmp_path):
     written = run("package", exported, "--triton", repository, "--labels", labels, "--backends", "python,onnxruntime")
     assert written.returncode == 0, written.stderr
     assert "random" not in written.stdout
-    assert "next: python cli.py package --triton" in written.stdout
+    assert f"next: {HERE} package --triton" in written.stdout
     assert (repository / "digits_cnn" / "labels.txt").read_text().splitlines()[3] == "digit 3"
     assert run("package", "--triton", repository, "--check").returncode == 0
     config = repository / "digits_cnn_onnxruntime" / "config.pbtxt"

@@ -8,16 +8,27 @@ from deepvit.calibration.options import QuantizationOptions
 from deepvit.commands.terminal.progress import LineFormatter
 from deepvit.commands.terminal.spelling import program, shown, spelled
 from deepvit.runtime.errors import InputError
+from tests.places import ROOT
 
 TEXT = "‹calibration_images› 0 with ‹deepvit› export ‹fp8›; ‹A›, ‹› and a‹ are nobody's"
 
 
 @pytest.mark.parametrize(
-    ("argv0", "expected"),
-    [("cli.py", "python cli.py"), ("/checkout/cli.py", "python cli.py"), ("/usr/bin/deepvit", "deepvit")],
+    ("argv0", "folder", "path", "expected"),
+    [
+        ("cli.py", ROOT, "/venv/bin", "python cli.py"),
+        ("cli.py", ROOT, "/nothing", "/venv/bin/python cli.py"),
+        ("anything", ROOT, "/venv/bin", "python cli.py"),
+        (str(ROOT / "cli.py"), "/", "/venv/bin", f"python {ROOT}/cli.py"),
+        ("/venv/bin/deepvit", ROOT, "/venv/bin", "deepvit"),
+        ("/a b/deepvit", ROOT, "/venv/bin", "'/a b/deepvit'"),
+    ],
 )
-def test_a_text_is_spelled_for_the_program_that_runs(argv0, expected, monkeypatch):
+def test_a_text_is_spelled_for_the_program_that_runs(argv0, folder, path, expected, monkeypatch):
     monkeypatch.setattr("sys.argv", [argv0])
+    monkeypatch.setattr("sys.executable", "/venv/bin/python")
+    monkeypatch.setattr("shutil.which", lambda name: f"{path}/{name}" if path == "/venv/bin" else None)
+    monkeypatch.chdir(folder)
     assert program() == expected
     said = f"--calibration-images 0 with {expected} export --fp8; ‹A›, ‹› and a‹ are nobody's"
     assert spelled(TEXT) == said

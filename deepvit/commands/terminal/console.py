@@ -50,6 +50,7 @@ def write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
         raise write_error(path, "--json", error) from error
 
 
-def print_next(command: str) -> None:
-    """End a command with the one that usually follows, ready to paste."""
-    out.print(f"next: {program()} {command}")
+def print_next(command: str | None) -> None:
+    """End a command with the one that usually follows, of `following`, ready to paste; with nothing where none does."""
+    if command is not None:
+        out.print(f"next: {program()} {command}")

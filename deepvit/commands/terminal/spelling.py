@@ -2,21 +2,36 @@
 
 import pathlib
 import re
+import shlex
 import sys
 
 NAMED = re.compile(r"‹([a-z][a-z0-9_]*)›")
 # Control characters but for tabs and ends of lines, what turns the direction of writing, and bytes that are not UTF-8.
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+NAME = "deepvit"
+DOOR = pathlib.Path(__file__).parents[3] / "cli.py"  # of a checkout; nothing is there in an installation
 
 
 def program() -> str:
-    """Return what a user types before a command: from a checkout its cli.py, else the program that was installed."""
-    return "deepvit" if pathlib.Path(sys.argv[0]).stem == "deepvit" else "python cli.py"
+    """Return what runs this program again where the user is: deepvit, or a Python and the checkout's cli.py.
+
+    Names are short where the shell finds the same program by them, and paths elsewhere.
+    """
+    if pathlib.Path(sys.argv[0]).stem == NAME or not DOOR.is_file():
+        return _short(NAME, sys.argv[0] if pathlib.Path(sys.argv[0]).stem == NAME else NAME)
+    door = DOOR.name if pathlib.Path.cwd() == DOOR.parent else str(DOOR)
+    return f"{_short('python', sys.executable)} {shlex.quote(door)}"
+
+
+def _short(name: str, path: str) -> str:
+    import shutil  # only here: what hears Ctrl-C first loads this module
+
+    return name if shutil.which(name) == str(pathlib.Path(path).absolute()) else shlex.quote(path)
 
 
 def spelled(text: str) -> str:
     """Return `text` of the libraries as this command line says it."""
-    return NAMED.sub(lambda match: program() if match[1] == "deepvit" else f"--{match[1].replace('_', '-')}", text)
+    return NAMED.sub(lambda match: program() if match[1] == NAME else f"--{match[1].replace('_', '-')}", text)
 
 
 def shown(text: str) -> str:
