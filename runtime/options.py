@@ -9,7 +9,8 @@ from typing import Any
 class Help:
     """One option of a field, as in `opset: Annotated[int | None, Help("ONNX opset.")] = None`.
 
-    A field can have several, of which people give one; a field without any is not for people to set.
+    A field can have several, of which people give one; a field without any is not for people to set. A dataclass says
+    what its options are called together by a ClassVar `heading`; a field inherits that of what holds it otherwise.
 
     Attributes:
         text: What it is.
@@ -19,6 +20,7 @@ class Help:
         min: The least number.
         max: The largest number.
         is_argument: Whether it is given by its place, without its name.
+        heading: What it stands under in a list of options, where not with the others of its dataclass.
     """
 
     text: str
@@ -28,6 +30,7 @@ class Help:
     min: float | None = None
     max: float | None = None
     is_argument: bool = False
+    heading: str | None = None
 
 
 class Without:

@@ -31,25 +31,58 @@ from .report import report
 from .sensitivity import sensitivity
 from .terminal.ending import fail, fail_if_incomplete, fail_if_interrupted, fail_if_starved
 from .terminal.groups import with_options
+from .terminal.help import HelpfulCommand
 from .terminal.progress import JsonHandler, LineFormatter, is_json, log_as_json
 from .terminal.signals import EXIT_INTERRUPTED, listen
 from .terminal.spelling import program
 
 EXIT_INTERNAL = 70
 PROGRAM = pathlib.Path(shlex.split(program())[-1]).name  # deepvit or cli.py
-COMMANDS: dict[Callable[..., None], tuple[str, str]] = {  # function → name, example
-    models: ("models", ""),
-    doctor: ("doctor", "--json doctor.json"),
-    export: ("export", "deepvit_32 --fp16 --checkpoint deepvit_32.pth.tar --imagenet /data"),
-    sensitivity: ("sensitivity", "deepvit_32 --checkpoint deepvit_32.pth.tar --imagenet /data --plot sensitivity.png"),
-    build: ("build", "artifacts/deepvit_32-fp16 --batch 1:8:64"),
-    inspect: ("inspect", "artifacts/deepvit_32-fp16"),
-    compare: ("compare", "artifacts/deepvit_32-fp16 --images photographs --checkpoint deepvit_32.pth.tar"),
-    evaluate: ("eval", "artifacts/deepvit_32-fp16/model.onnx --imagenet /data"),
-    bench: ("bench", "artifacts/deepvit_32-fp16 --batch-sizes 1,8,64 --plot bench.png"),
-    attention: ("attention", "deepvit_32 --checkpoint deepvit_32.pth.tar --images photographs"),
-    report: ("report", "artifacts/deepvit_32-fp16 --with eval.json --with bench.json"),
-    package: ("package", "artifacts/deepvit_32-fp16 --triton repository"),
+COMMANDS: dict[Callable[..., None], tuple[str, str, str]] = {  # function → name, summary, example
+    models: ("models", "List the variants: size, published accuracy, weights", ""),
+    doctor: ("doctor", "Say what this machine can do, and what it lacks", "--json doctor.json"),
+    export: (
+        "export",
+        "Turn a checkpoint into a verified ONNX artifact and engines",
+        "deepvit_32 --fp16 --checkpoint deepvit_32.pth.tar --imagenet /data",
+    ),
+    sensitivity: (
+        "sensitivity",
+        "Rank the linears by what quantising each one costs",
+        "deepvit_32 --checkpoint deepvit_32.pth.tar --imagenet /data --plot sensitivity.png",
+    ),
+    build: ("build", "Add an engine to an artifact", "artifacts/deepvit_32-fp16 --batch 1:8:64"),
+    inspect: ("inspect", "Show what an artifact and its engines are made of", "artifacts/deepvit_32-fp16"),
+    compare: (
+        "compare",
+        "Measure how far models are from PyTorch, without labels",
+        "artifacts/deepvit_32-fp16 --images photographs --checkpoint deepvit_32.pth.tar",
+    ),
+    evaluate: (
+        "eval",
+        "Measure top-1 and top-5 on labelled images",
+        "artifacts/deepvit_32-fp16/model.onnx --imagenet /data",
+    ),
+    bench: (
+        "bench",
+        "Time models and their peers side by side",
+        "artifacts/deepvit_32-fp16 --batch-sizes 1,8,64 --plot bench.png",
+    ),
+    attention: (
+        "attention",
+        "Draw where a model looks; measure how alike its blocks are",
+        "deepvit_32 --checkpoint deepvit_32.pth.tar --images photographs",
+    ),
+    report: (
+        "report",
+        "Write one HTML page of all that was measured",
+        "artifacts/deepvit_32-fp16 --with eval.json --with bench.json",
+    ),
+    package: (
+        "package",
+        "Write a Triton model repository, or check one",
+        "artifacts/deepvit_32-fp16 --triton repository",
+    ),
 }
 
 app = typer.Typer(
@@ -60,8 +93,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command, (name, example) in COMMANDS.items():
-    app.command(name, epilog=f"Example: {program()} {name} {example}".rstrip())(with_options(command))
+for command, (name, summary, example) in COMMANDS.items():
+    app.command(name, cls=HelpfulCommand, short_help=summary, epilog=f"{program()} {name} {example}".rstrip())(
+        with_options(command)
+    )
 
 
 def _log_warnings() -> None:

@@ -44,10 +44,14 @@ class _Group:
     Args:
         make: What is called with all of their values.
         without: The parameters that nobody sets.
+        heading: What the options stand under in the help, where `make` does not say it.
     """
 
-    def __init__(self, make: Callable[..., Any], without: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, make: Callable[..., Any], without: frozenset[str] = frozenset(), heading: str = "Options"
+    ) -> None:
         self._make = make
+        heading = getattr(make, "heading", heading)
         self._members: dict[str, list[_Option] | _Group] = {}
         for name, parameter in inspect.signature(make, eval_str=True).parameters.items():
             kind, metadata = _split(parameter.annotation)
@@ -55,10 +59,12 @@ class _Group:
                 continue
             if helps := [each for each in metadata if isinstance(each, Help)]:
                 default = parameter.default if len(helps) == 1 else None
-                self._members[name] = [_Option(each, each.name or name, kind, default) for each in helps]
+                self._members[name] = [
+                    _Option(each, each.name or name, kind, default, each.heading or heading) for each in helps
+                ]
             elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 left_out = [each.fields for each in metadata if isinstance(each, Without)]
-                group = _Group(kind, frozenset().union(*left_out))
+                group = _Group(kind, frozenset().union(*left_out), heading)
                 if any(group.options()):
                     self._members[name] = group
 
@@ -90,6 +96,7 @@ class _Option:
     name: str
     kind: Any
     default: Any
+    heading: str
 
     @property
     def key(self) -> str:
@@ -118,6 +125,7 @@ class _Option:
         if kind is bool and default is not False:
             flag = f"{flag}/--no-{flag[2:]}"
         texts: dict[str, Any] = {"help": spelled(self.help.text), "min": self.help.min, "max": self.help.max}
+        texts["rich_help_panel"] = "Arguments" if self.help.is_argument else self.heading
         info = typer.Argument(**texts) if self.help.is_argument else typer.Option(flag, **texts)
         if default is None:
             kind |= None
