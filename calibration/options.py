@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import pathlib
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Grid
@@ -12,6 +12,7 @@ from deepvit.runtime.options import Help
 from .budget.budget import Budget, agreement_of_at_least, drop_of_at_most
 from .observe.histogram import Method
 
+BUDGET = "Accuracy budget of INT8 and FP8"  # the heading
 DEFAULT_IMAGES = 512
 DEFAULT_SEED = 0
 DEFAULT_CHECK_IMAGES = 1000
@@ -44,41 +45,47 @@ class QuantizationOptions:
         check_images: On how many held-out images the cost is measured; 0 measures nothing.
     """
 
-    images: Annotated[int | None, Help("How many images calibrate INT8 or FP8; 512.", name="calibration_images")] = None
+    heading: ClassVar[str] = "Calibration of INT8 and FP8"
+
+    images: Annotated[int | None, Help("Calibrate on so many images; 512 if not given.", name="calibration_images")] = (
+        None
+    )
     method: Annotated[
         Method | None,
         Help(
-            "Ranges by max, percentile-99.9 to -99.999, entropy or mse; INT8: mse, FP8: max.",
+            "How ranges are chosen: max, percentile-99.9 to -99.999, entropy or mse; else mse for INT8, max for FP8.",
             name="calibration_method",
             parse=Method,
         ),
     ] = None
-    seed: Annotated[int, Help("Of the choice of calibration images.", name="calibration_seed")] = DEFAULT_SEED
-    ranges: Annotated[pathlib.Path | None, Help("A ranges.json of the same graph, instead of images.")] = None
+    seed: Annotated[int, Help("Seed of the choice of calibration images.", name="calibration_seed")] = DEFAULT_SEED
+    ranges: Annotated[pathlib.Path | None, Help("File ranges.json of the same graph, instead of calibrating.")] = None
     skip_corrupt: Annotated[bool, Help("Replace calibration images that cannot be decoded.")] = False
-    equalization: Annotated[Equalization, Help("on or off: rescale activations into weights, exactly, first.")] = (
-        Equalization.ON
-    )
+    equalization: Annotated[
+        Equalization, Help("Whether activations are first rescaled into weights, exactly: on or off.")
+    ] = Equalization.ON
     attention: Annotated[
-        bool, Help("FP8: quantise q·kᵀ and A'·v too, for GPUs that run them faster.", name="quantize_attention")
+        bool, Help("With FP8 quantise q·kᵀ and A'·v too, for GPUs that run them faster.", name="quantize_attention")
     ] = False
     weight_only: Annotated[bool, Help("Store weights in eight bits, compute in FP16.")] = False
     budget: Annotated[
         Budget | None,
         Help(
-            "Points of top-1 that INT8 or FP8 may lose; keeps linears in FP16 for it.",
+            "Points of top-1 that may be lost; linears stay in FP16 to keep to it.",
             name="max_drop",
+            heading=BUDGET,
             parse=drop_of_at_most,
         ),
         Help(
-            "Percent of images with float32's top-1 class; likewise, without labels.",
+            "Percent of images that must keep float32's top-1 class; needs no labels.",
             name="min_agreement",
+            heading=BUDGET,
             parse=agreement_of_at_least,
         ),
     ] = None
-    check_images: Annotated[int, Help("Held-out images that INT8 or FP8 is checked on; 0 checks nothing.")] = (
-        DEFAULT_CHECK_IMAGES
-    )
+    check_images: Annotated[
+        int, Help("Held-out images that the result is checked on; 0 checks nothing.", heading=BUDGET)
+    ] = DEFAULT_CHECK_IMAGES
 
     def method_for(self, grid: Grid) -> Method:
         """Return the method that was asked for, else the grid's default."""

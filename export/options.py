@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import pathlib
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.runtime.errors import InputError
@@ -24,6 +24,7 @@ class Target(enum.Enum):
     TENSORRT_RTX = "tensorrt-rtx"
 
 
+PRECISION = "Precision"  # the heading
 DEFAULT_OPSET = 20
 QUANTIZED = frozenset({Precision.INT8, Precision.FP8})
 QUANTIZED_OPSET = 19  # the first in which scales may be FP16 and Q/DQ take FP8
@@ -52,23 +53,40 @@ def batch_from_text(text: str) -> BatchRange:
 class GraphOptions:
     """How the graph is written. `None` means the target's default."""
 
+    heading: ClassVar[str] = "Graph"
+
     precision: Annotated[
         Precision,
-        Help("Arithmetic in FP32.", name="fp32", value=Precision.FP32),
-        Help("Arithmetic in FP16; the default.", name="fp16", value=Precision.FP16),
-        Help("Arithmetic in BF16.", name="bf16", value=Precision.BF16),
-        Help("Linears in INT8, calibrated; the rest in FP16.", name="int8", value=Precision.INT8),
-        Help("Linears in FP8, calibrated; the rest in FP16.", name="fp8", value=Precision.FP8),
+        Help("Compute in FP32.", name="fp32", value=Precision.FP32, heading=PRECISION),
+        Help("Compute in FP16; the default.", name="fp16", value=Precision.FP16, heading=PRECISION),
+        Help("Compute in BF16.", name="bf16", value=Precision.BF16, heading=PRECISION),
+        Help(
+            "Compute linears in INT8, calibrated; the rest in FP16.",
+            name="int8",
+            value=Precision.INT8,
+            heading=PRECISION,
+        ),
+        Help(
+            "Compute linears in FP8, calibrated; the rest in FP16.", name="fp8", value=Precision.FP8, heading=PRECISION
+        ),
     ] = Precision.FP16
-    batch: Annotated[BatchRange, Help("MIN:OPT:MAX batch sizes.", parse=batch_from_text)] = ANY_BATCH
-    target: Annotated[Target, Help("auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = Target.AUTO
-    opset: Annotated[int | None, Help("ONNX opset; 20, for BF16 22.")] = None
-    input_form: Annotated[InputForm, Help("float32 (preprocessed) or uint8 (crops).", name="input")] = InputForm.FLOAT32
+    batch: Annotated[BatchRange, Help("Batch sizes MIN:OPT:MAX.", parse=batch_from_text)] = ANY_BATCH
+    target: Annotated[Target, Help("What to write for: auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = Target.AUTO
+    opset: Annotated[int | None, Help("ONNX opset; 20 if not given, for BF16 22.")] = None
+    input_form: Annotated[
+        InputForm, Help("What the graph takes: float32 (preprocessed) or uint8 (crops).", name="input")
+    ] = InputForm.FLOAT32
     mix: Annotated[MixForm | None, Help("How heads are mixed: conv, matmul or matmul-value.")] = None
-    pad_head_dim: Annotated[bool | None, Help("To a multiple of 8; on for TensorRT.")] = None
+    pad_head_dim: Annotated[
+        bool | None, Help("Pad heads to a multiple of 8 channels; done for TensorRT if not given.")
+    ] = None
     outputs: Annotated[
         Outputs,
-        Help("Give every block's maps too, for the command attention.", name="attention_maps", value=Outputs.MAPS),
+        Help(
+            "Give every block's attention maps too, for the command attention.",
+            name="attention_maps",
+            value=Outputs.MAPS,
+        ),
     ] = Outputs.LOGITS
 
     def __post_init__(self) -> None:
@@ -136,12 +154,19 @@ class ExportOptions:
         output: The artifact's folder; `artifact_folder` where None.
     """
 
+    heading: ClassVar[str] = "Images"
+
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
-    imagenet: Annotated[str | None, Help("Images that calibrate and prove the export; else the bundled ones.")] = None
+    imagenet: Annotated[
+        str | None,
+        Help("Dataset that calibrates and proves the export; the bundled photographs prove it if not given."),
+    ] = None
     decoding: DecodePolicy = FILES
-    parity_images: Annotated[int | None, Help("How many of them.")] = None
+    parity_images: Annotated[int | None, Help("Prove the export on so many images.")] = None
     quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
-    output: Annotated[pathlib.Path | None, Help("Folder; artifacts/VARIANT-PRECISION if not given.")] = None
+    output: Annotated[
+        pathlib.Path | None, Help("Folder of the artifact; artifacts/VARIANT-PRECISION if not given.", heading="Output")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:

@@ -11,6 +11,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -29,12 +30,13 @@ from .models import models
 from .package import package
 from .report import report
 from .sensitivity import sensitivity
+from .terminal.console import out
 from .terminal.ending import fail, fail_if_incomplete, fail_if_interrupted, fail_if_starved
 from .terminal.groups import with_options
 from .terminal.help import HelpfulCommand
 from .terminal.progress import JsonHandler, LineFormatter, is_json, log_as_json
 from .terminal.signals import EXIT_INTERRUPTED, listen
-from .terminal.spelling import program
+from .terminal.spelling import NAME, program, version
 
 EXIT_INTERNAL = 70
 PROGRAM = pathlib.Path(shlex.split(program())[-1]).name  # deepvit or cli.py
@@ -88,11 +90,29 @@ COMMANDS: dict[Callable[..., None], tuple[str, str, str]] = {  # function → na
 app = typer.Typer(
     help="DeepViT from checkpoint to verified ONNX artifact and TensorRT engine, evaluated on real images.\n\n"
     "Every command also takes --log-json (progress, warnings and errors as JSON lines) and --debug (tracebacks).",
-    add_completion=False,
+    add_completion=PROGRAM == NAME,  # a shell completes what it finds by its name alone
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"{NAME} {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Take what comes before a command."""
+
+
 for command, (name, summary, example) in COMMANDS.items():
     app.command(name, cls=HelpfulCommand, short_help=summary, epilog=f"{program()} {name} {example}".rstrip())(
         with_options(command)

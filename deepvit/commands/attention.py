@@ -18,7 +18,9 @@ def attention(
     ],
     options: AttentionOptions,
     weights: Annotated[WeightOptions, Without("num_classes")],
-    provider: Annotated[str | None, Help("ONNX Runtime's: cpu, cuda, tensorrt, tensorrt-rtx, ….")] = None,
+    provider: Annotated[
+        str | None, Help("ONNX Runtime's provider: cpu, cuda, tensorrt or tensorrt-rtx.", heading="How it runs")
+    ] = None,
     json_path: Json = None,
 ) -> None:
     """Draw attention maps before and after the mix, and measure how alike blocks, heads and features are."""

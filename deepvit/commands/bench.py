@@ -11,7 +11,7 @@ from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.following import after_bench
-from .terminal.options import RANDOM_WEIGHTS, Json
+from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar, steps
 from .terminal.spelling import program
 
@@ -24,10 +24,16 @@ def bench(
     options: BenchmarkOptions,
     peers: Annotated[
         str | None,
-        Help("pytorch, pytorch-fp16, compile, compile-fp16, plain-onnx, openvino, or none; all here."),
+        Help(
+            "What to time beside them, of pytorch, pytorch-fp16, compile, compile-fp16, plain-onnx, openvino; or none; "
+            "all that are here if not given.",
+            heading="Peers",
+        ),
     ] = None,
-    baseline: Annotated[str | None, Help("The model, as named, that the others are divided by.")] = None,
-    plot: Annotated[pathlib.Path | None, Help("Latency against throughput, to a PNG, SVG or PDF.")] = None,
+    baseline: Annotated[str | None, Help("Model, as named, that the others are divided by.", heading="Peers")] = None,
+    plot: Annotated[
+        pathlib.Path | None, Help("Draw latency against throughput to this PNG, SVG or PDF.", heading=OUTPUT)
+    ] = None,
     weights: Annotated[WeightOptions, Without("img_size", "num_classes")],
     sessions: SessionOptions,
     json_path: Json = None,

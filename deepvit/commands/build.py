@@ -24,10 +24,14 @@ def build(
     path: Annotated[
         pathlib.Path, Help("An artifact that was exported here or elsewhere.", name="artifact", is_argument=True)
     ],
-    target: Annotated[Target, Help("tensorrt, tensorrt-rtx, or auto: each that can be built here.")] = Target.AUTO,
+    target: Annotated[
+        Target, Help("What builds it: tensorrt, tensorrt-rtx, or auto, each that can here.", heading="Engine")
+    ] = Target.AUTO,
     compute_capabilities: ComputeCapabilities = (),
     options: BuildOptions,
-    imagenet: Annotated[str | None, Help("Images that prove the engine; else the bundled ones.")] = None,
+    imagenet: Annotated[
+        str | None, Help("Images that prove the engine; the bundled photographs if not given.", heading="Images")
+    ] = None,
     decoding: DecodePolicy = FILES,
     json_path: Json = None,
 ) -> None:

@@ -11,7 +11,7 @@ from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.following import after_build, after_compare
-from .terminal.options import RANDOM_WEIGHTS, Json
+from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar, steps
 
 
@@ -21,8 +21,8 @@ def compare(
         tuple[str, ...], Help("Artifact folders, files of them, or variants (PyTorch).", is_argument=True)
     ],
     options: ComparisonOptions,
-    layers: Annotated[bool, Help("At the output of every block, by Polygraphy.")] = False,
-    plot: Annotated[pathlib.Path | None, Help("Draw the worst images to this PNG, SVG or PDF.")] = None,
+    layers: Annotated[bool, Help("Compare at the output of every block, by Polygraphy.", heading="Reference")] = False,
+    plot: Annotated[pathlib.Path | None, Help("Draw the worst images to this PNG, SVG or PDF.", heading=OUTPUT)] = None,
     weights: Annotated[WeightOptions, Without("img_size", "num_classes")],
     sessions: Annotated[SessionOptions, Without("threads")],
     json_path: Json = None,

@@ -8,7 +8,7 @@ from deepvit.runtime.options import Help
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.following import after_eval
-from .terminal.options import RANDOM_WEIGHTS, Json
+from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
 from .terminal.progress import note, progress_bar, steps
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     request: EvaluationRequest,
-    per_class: Annotated[bool, Help("Show the classes, the worst first.")] = False,
+    per_class: Annotated[bool, Help("Show the accuracy of every class, the worst first.", heading=OUTPUT)] = False,
     json_path: Json = None,
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference; exit 1 where that is too low."""

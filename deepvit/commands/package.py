@@ -10,7 +10,7 @@ from deepvit.runtime.triton.options import RepositoryOptions, ServingOptions
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.following import after_package
-from .terminal.options import RANDOM_WEIGHTS, Json
+from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
 from .terminal.progress import steps
 from .terminal.spelling import spelled
 
@@ -18,14 +18,18 @@ from .terminal.spelling import spelled
 def package(
     *,
     path: Annotated[pathlib.Path | None, Help("An artifact folder.", name="artifact", is_argument=True)] = None,
-    triton: Annotated[pathlib.Path | None, Help("Folder of the Triton model repository.")] = None,
-    check: Annotated[bool, Help("Write nothing; say what is wrong with --triton.")] = False,
+    triton: Annotated[pathlib.Path | None, Help("Folder of the Triton model repository.", heading=OUTPUT)] = None,
+    check: Annotated[
+        bool, Help("Write nothing; say what is wrong with the repository at --triton.", heading=OUTPUT)
+    ] = False,
     serving: ServingOptions,
     labels: Annotated[
-        pathlib.Path | None, Help("A class name per line; ImageNet's for 1000 classes if not given.")
+        pathlib.Path | None,
+        Help("File with a class name per line; ImageNet's for 1000 classes if not given.", heading="Serving"),
     ] = None,
     golden_image: Annotated[
-        pathlib.Path | None, Help("JPEG or PNG whose logits must come out; a bundled one if not given.")
+        pathlib.Path | None,
+        Help("JPEG or PNG whose logits the served models must give; a bundled one if not given.", heading="Serving"),
     ] = None,
     json_path: Json = None,
 ) -> None:

@@ -8,6 +8,7 @@ from deepvit.runtime.options import Help
 
 from .terminal.console import out
 from .terminal.following import viewer
+from .terminal.options import OUTPUT
 from .terminal.progress import note, steps
 from .terminal.spelling import spelled
 
@@ -17,10 +18,13 @@ def report(
         pathlib.Path, Help("An artifact, or a folder of artifacts and results (--json).", is_argument=True)
     ],
     include: Annotated[
-        tuple[pathlib.Path, ...], Help("A result from elsewhere; can be given several times.", name="with")
+        tuple[pathlib.Path, ...],
+        Help("Result of --json from elsewhere; can be given several times.", name="with", heading="Results"),
     ] = (),
-    output: Annotated[pathlib.Path | None, Help("The page; PATH-report.html if not given.")] = None,
-    title: Annotated[str | None, Help("What the page is called; the models if not given.")] = None,
+    output: Annotated[
+        pathlib.Path | None, Help("HTML file to write; PATH-report.html if not given.", heading=OUTPUT)
+    ] = None,
+    title: Annotated[str | None, Help("Title of the page; the models if not given.", heading=OUTPUT)] = None,
 ) -> None:
     """Write one HTML page of what was exported, how close, how accurate, how fast, and what was not measured."""
     folder = path.absolute()

@@ -11,7 +11,7 @@ from deepvit.runtime.options import Help, Without
 
 from .terminal.console import check_json, out, print_next, write_json
 from .terminal.following import after_sensitivity
-from .terminal.options import RANDOM_WEIGHTS, Json, Variant
+from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json, Variant
 from .terminal.progress import note, steps
 
 
@@ -20,7 +20,7 @@ def sensitivity(
     options: SensitivityOptions,
     weights: Annotated[WeightOptions, Without("num_classes")],
     quantization: Annotated[QuantizationOptions, Without("budget", "check_images")],
-    plot: Annotated[pathlib.Path | None, Help("Draw it into this file: .png, .svg or .pdf.")] = None,
+    plot: Annotated[pathlib.Path | None, Help("Draw the ranking to this PNG, SVG or PDF.", heading=OUTPUT)] = None,
     json_path: Json = None,
 ) -> None:
     """Quantise each linear alone, and leave each out alone, and rank them by what that does to the logits."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from deepvit.export.options import GraphOptions, Target
 from deepvit.runtime.errors import needed_for
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 class WeightOptions:
     """Where PyTorch weights come from, when a model or its reference needs them: random ones where nothing is given."""
 
-    checkpoint: Annotated[pathlib.Path | None, Help("Weights: .pth.tar, .pth, .pt or .safetensors.")] = None
-    pretrained: Annotated[bool, Help("Fetch the published weights into the cache.")] = False
-    no_ema: Annotated[bool, Help("Take the plain weights, not their moving average.")] = False
-    img_size: Annotated[int | None, Help("Side of the images; resizes the position embedding.")] = None
-    num_classes: Annotated[int | None, Help("Number of classes; a checkpoint says it itself.")] = None
+    heading: ClassVar[str] = "Weights"
+
+    checkpoint: Annotated[pathlib.Path | None, Help("File of weights: .pth.tar, .pth, .pt or .safetensors.")] = None
+    pretrained: Annotated[bool, Help("Take the published weights; they are fetched into the cache once.")] = False
+    no_ema: Annotated[bool, Help("Take the checkpoint's plain weights, not their moving average.")] = False
+    img_size: Annotated[int | None, Help("Side of the images in pixels; resizes the position embedding.")] = None
+    num_classes: Annotated[int | None, Help("Number of classes of random weights; a checkpoint says it itself.")] = None
 
     @property
     def are_random(self) -> bool:
@@ -54,9 +56,11 @@ class WeightOptions:
 class SessionOptions:
     """How a session is opened that is measured; see `runtime.open_session`."""
 
-    threads: Annotated[int | None, Help("Threads of a run on the CPU; as many as cores.", min=1)] = None
+    heading: ClassVar[str] = "How it runs"
+
+    threads: Annotated[int | None, Help("Threads on the CPU; as many as cores if not given.", min=1)] = None
     arithmetic: Arithmetic = Arithmetic.AS_DECLARED
-    provider: Annotated[str | None, Help("ONNX Runtime's: cpu, cuda, tensorrt, tensorrt-rtx, ….")] = None
+    provider: Annotated[str | None, Help("ONNX Runtime's provider: cpu, cuda, tensorrt or tensorrt-rtx.")] = None
     trust_unverified: Annotated[bool, Help("Load a plan that has no manifest.")] = False
     allow_host_code: Annotated[bool, Help("Let a version-compatible plan run its own code.")] = False
 
@@ -68,11 +72,17 @@ class SessionOptions:
 class SensitivityOptions:
     """In what each linear is quantised, and on which images that is scored."""
 
-    imagenet: Annotated[str | None, Help("Images that calibrate and score.")] = None
+    heading: ClassVar[str] = "Images"
+
+    imagenet: Annotated[str | None, Help("Dataset that calibrates and scores.")] = None
     decoding: DecodePolicy = FILES
-    precision: Annotated[Precision, Help("For FP8; else INT8.", name="fp8", value=Precision.FP8)] = Precision.INT8
-    target: Annotated[Target, Help("auto, or cpu: unsigned activations.")] = Target.AUTO
-    images: Annotated[int, Help("How many of the calibration images score.", min=1, max=4096)] = 32
+    precision: Annotated[
+        Precision, Help("Quantise to FP8; to INT8 if not given.", name="fp8", value=Precision.FP8, heading="Precision")
+    ] = Precision.INT8
+    target: Annotated[
+        Target, Help("What to quantise for: auto, or cpu (unsigned activations).", heading="Precision")
+    ] = Target.AUTO
+    images: Annotated[int, Help("Score on so many of the calibration images.", min=1, max=4096)] = 32
 
     @property
     def graph(self) -> GraphOptions:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
@@ -32,20 +32,25 @@ class BuildOptions:
         timing_cache: The file of measured kernels; one in the cache folder where None.
     """
 
+    heading: ClassVar[str] = "Engine"
+
     batch: Annotated[
-        BatchRange | None, Help("MIN:OPT:MAX of the profile; the artifact's if not given.", parse=batch_from_text)
+        BatchRange | None,
+        Help("Batch sizes MIN:OPT:MAX of the profile; the artifact's if not given.", parse=batch_from_text),
     ] = None
     workspace_bytes: Annotated[
-        int | None, Help("MiB of scratch memory that a layer may take.", name="workspace", parse=_bytes_of)
+        int | None, Help("Most MiB of scratch memory that a layer may take.", name="workspace", parse=_bytes_of)
     ] = None
-    optimization_level: Annotated[int | None, Help("0 builds fastest, 5 searches longest.")] = None
+    optimization_level: Annotated[int | None, Help("How long to search: 0 builds fastest, 5 searches longest.")] = None
     hardware_compatible: Annotated[
-        HardwareCompatibility, Help("none, same-compute-capability or ampere-plus: where the engine runs.")
+        HardwareCompatibility, Help("Where the engine runs: none (here), same-compute-capability or ampere-plus.")
     ] = HardwareCompatibility.NONE
-    version_compatible: Annotated[bool, Help("Later TensorRT of the same major can load it, by host code.")] = False
-    weight_stripped: Annotated[bool, Help("Leave the weights in model.onnx, and fit them in when it is loaded.")] = (
-        False
-    )
+    version_compatible: Annotated[
+        bool, Help("Let later TensorRT of the same major load the plan, by host code in it.")
+    ] = False
+    weight_stripped: Annotated[
+        bool, Help("Leave the weights in model.onnx, and fit them in when the plan is loaded.")
+    ] = False
     timing_cache: Annotated[
         pathlib.Path | None, Help("File of measured kernels; one in the cache folder if not given.")
     ] = None
@@ -104,8 +109,9 @@ def compute_capabilities_from_text(text: str) -> tuple[str, ...]:
 ComputeCapabilities = Annotated[
     tuple[str, ...],
     Help(
-        "For tensorrt-rtx: the GPUs to build for, as in 8.9,12.0; else the one here.",
+        "GPUs that tensorrt-rtx builds for, as in 8.9,12.0; the one here if not given.",
         name="compute_capability",
         parse=compute_capabilities_from_text,
+        heading="Engine",
     ),
 ]

@@ -11,7 +11,7 @@ import io
 import pathlib
 import warnings
 from collections.abc import Generator, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -30,9 +30,11 @@ MAX_SIDE = 65_535  # JPEG's largest
 class DecodePolicy:
     """Which images are decoded; runtime/cpp/src/image/image.h has the same numbers."""
 
+    heading: ClassVar[str] = "Images"
+
     formats: tuple[str, ...] = FORMATS
     max_megapixels: Annotated[
-        int, Help("Larger images are refused, before they are decoded.", min=1, max=MOST_MEGAPIXELS)
+        int, Help("Refuse larger images before they are decoded.", min=1, max=MOST_MEGAPIXELS)
     ] = MAX_MEGAPIXELS
 
     @property

@@ -3,7 +3,7 @@
 import dataclasses
 import enum
 import pathlib
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from ..errors import InputError
 from ..options import Help
@@ -43,16 +43,21 @@ class ServingOptions:
         max_megapixels: Larger images are refused, before they are decoded.
     """
 
-    name: Annotated[str | None, Help("Of the ensemble; the variant's if not given.")] = None
+    heading: ClassVar[str] = "Serving"
+
+    name: Annotated[str | None, Help("Name of the ensemble; the variant's if not given.")] = None
     backends: Annotated[
         tuple[TritonBackend, ...] | None,
-        Help("Of tensorrt,onnxruntime,python; all that there are files for if not given.", parse=backends_from_text),
+        Help(
+            "What runs the model, of tensorrt,onnxruntime,python; all that there are files for if not given.",
+            parse=backends_from_text,
+        ),
     ] = None
     served: Annotated[
-        TritonBackend | None, Help("Which of them the ensemble runs; the first if not given.", name="serve")
+        TritonBackend | None, Help("Which backend the ensemble runs; the first if not given.", name="serve")
     ] = None
     max_megapixels: Annotated[
-        int, Help("Larger images are refused, before they are decoded.", min=1, max=MOST_MEGAPIXELS)
+        int, Help("Refuse larger images before they are decoded.", min=1, max=MOST_MEGAPIXELS)
     ] = SERVED.max_megapixels
 
     @property

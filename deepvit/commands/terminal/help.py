@@ -23,7 +23,7 @@ class HelpfulCommand(typer.core.TyperCommand):
             for name, text in records:
                 formatter.write(_described(name, text, formatter.width))
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+    def format_epilog(self, _ctx: Any, formatter: Any) -> None:
         """Write the example, of several lines where it is long, which a shell reads as one."""
         lines = _wrapped(str(self.epilog), formatter.width - 2 * len(INDENT))
         formatter.write("\nExample:\n" + INDENT + f" \\\n{2 * INDENT}".join(lines) + "\n")
@@ -34,8 +34,11 @@ def _described(name: str, text: str, width: int) -> str:
     name = INDENT + name
     if len(name) + len(INDENT) > NAMES:
         lines.insert(0, "")
-    return "".join(f"{column:{NAMES}}{line}".rstrip() + "\n" for column, line in zip([name, *[""] * len(lines)], lines))
+    columns = [name, *[""] * (len(lines) - 1)]
+    return "".join(f"{column:{NAMES}}{line}".rstrip() + "\n" for column, line in zip(columns, lines, strict=True))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
+    if not text:
+        return [""]
     return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)

@@ -6,5 +6,6 @@ from typing import Annotated
 from deepvit.runtime.options import Help
 
 RANDOM_WEIGHTS = "random weights: these numbers say nothing about accuracy"
-Json = Annotated[pathlib.Path | None, Help("Write the result as JSON to this file.", name="json")]
+OUTPUT = "Output"  # the heading of what is written
+Json = Annotated[pathlib.Path | None, Help("Write the result as JSON to this file.", name="json", heading=OUTPUT)]
 Variant = Annotated[str, Help("A variant or an alias; see: ‹deepvit› models", is_argument=True)]

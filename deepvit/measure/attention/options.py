@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
@@ -24,14 +24,24 @@ class AttentionOptions:
         maps: File for the maps themselves, see `MapsFile`.
     """
 
-    dataset: Annotated[str | None, Help("Any folder of images; else the bundled photographs.", name="images")] = None
-    count: Annotated[int, Help("At most so many of them are analysed.", min=1, max=10_000)] = 16
+    heading: ClassVar[str] = "Images"
+
+    dataset: Annotated[
+        str | None, Help("Any folder of images; the bundled photographs if not given.", name="images")
+    ] = None
+    count: Annotated[int, Help("Analyse at most so many images.", min=1, max=10_000)] = 16
     decoding: DecodePolicy = FILES
-    drawn: Annotated[int, Help("Of how many pictures are made.", min=0, max=1000)] = 4
-    block: Annotated[int | None, Help("Whose heads are drawn; the last with re-attention.")] = None
-    threshold: Annotated[float, Help("From which similarity on a block is like the one before.")] = 0.9  # the paper's
-    output: Annotated[pathlib.Path, Help("Folder for the pictures.")] = pathlib.Path("attention")
-    maps: Annotated[pathlib.Path | None, Help("Save the maps of every image to this .npz file.")] = None
+    drawn: Annotated[int, Help("Draw pictures of so many of the images.", min=0, max=1000, heading="Pictures")] = 4
+    block: Annotated[
+        int | None, Help("Block whose heads are drawn; the last with re-attention if not given.", heading="Pictures")
+    ] = None
+    threshold: Annotated[float, Help("Similarity from which on a block counts as like the one before.")] = (
+        0.9  # the paper's
+    )
+    output: Annotated[pathlib.Path, Help("Folder for the pictures.", heading="Pictures")] = pathlib.Path("attention")
+    maps: Annotated[
+        pathlib.Path | None, Help("Save the maps of every image to this .npz file.", heading="Output")
+    ] = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:

@@ -1,7 +1,7 @@
 """What a benchmark can be asked for. Options check themselves."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
@@ -31,11 +31,13 @@ class BenchmarkOptions:
         warm_up_s: At most so many seconds until the latency is stable.
     """
 
+    heading: ClassVar[str] = "Timing"
+
     batches: Annotated[
         tuple[int, ...], Help("Images per run, as in 1,8,64.", name="batch_sizes", parse=batch_sizes_from_text)
     ] = (1, 8)
-    rounds: Annotated[int, Help("How often every model has its turn, per batch size.", min=1)] = 15
-    turn_s: Annotated[float, Help("Seconds of a turn.", name="turn", min=0.01, max=60)] = 0.5
+    rounds: Annotated[int, Help("Turns of every model at each batch size.", min=1)] = 15
+    turn_s: Annotated[float, Help("Seconds that a turn lasts.", name="turn", min=0.01, max=60)] = 0.5
     turn_runs: int = 2
     warm_up_s: float = 10.0
 

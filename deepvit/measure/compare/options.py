@@ -1,7 +1,7 @@
 """What a comparison can be asked for. Options check themselves."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
@@ -12,11 +12,16 @@ from deepvit.runtime.preprocess import FILES, DecodePolicy
 class ComparisonOptions:
     """On which images models are compared, and with what."""
 
-    images: Annotated[str | None, Help("Any folder of images; else the bundled photographs.")] = None
-    imagenet: Annotated[str | None, Help("A dataset's val/, as for eval; labels are not used.")] = None
-    count: Annotated[int | None, Help("At most so many images; 64.", min=1, max=50_000)] = None
+    heading: ClassVar[str] = "Images"
+
+    images: Annotated[str | None, Help("Any folder of images; the bundled photographs if not given.")] = None
+    imagenet: Annotated[str | None, Help("Dataset with val/, as for eval; its labels are not used.")] = None
+    count: Annotated[int | None, Help("Compare at most so many images; 64 if not given.", min=1, max=50_000)] = None
     decoding: DecodePolicy = FILES
-    reference: Annotated[str | None, Help("pytorch, or an artifact; else PyTorch where its weights are given.")] = None
+    reference: Annotated[
+        str | None,
+        Help("What to compare with: pytorch, or an artifact; PyTorch if its weights are given.", heading="Reference"),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.images is not None and self.imagenet is not None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help, Without
@@ -23,8 +23,12 @@ class EvaluationOptions:
         crops: Folder that keeps decoded crops; they are not kept where None.
     """
 
+    heading: ClassVar[str] = "How it runs"
+
     batch_size: Annotated[int, Help("Images per run.", min=1, max=4096)] = 32
-    workers: Annotated[int | None, Help("Decoding processes.", min=0, max=256)] = None
+    workers: Annotated[
+        int | None, Help("Processes that decode images; as many as cores if not given.", min=0, max=256)
+    ] = None
     journal: pathlib.Path | None = None
     reference_logits: pathlib.Path | None = None
     crops: pathlib.Path | None = None
@@ -38,6 +42,8 @@ class Keeping:
         resume: Whether to go on where an earlier run of the same evaluation ended.
         crops: Whether decoded crops are kept.
     """
+
+    heading: ClassVar[str] = "How it runs"
 
     resume: Annotated[bool, Help("Go on where the same evaluation was interrupted.")] = False
     crops: Annotated[
@@ -61,8 +67,12 @@ def gpus_from_text(text: str) -> tuple[str, ...]:
 class Shards:
     """How many processes, and which GPU each sees; `gpus` is empty where they share what there is."""
 
+    heading: ClassVar[str] = "How it runs"
+
     processes: Annotated[int, Help("Processes that share the images.", min=1, max=64)] = 1
-    gpus: Annotated[tuple[str, ...], Help("One process on each of these GPUs, as in 0,1.", parse=gpus_from_text)] = ()
+    gpus: Annotated[
+        tuple[str, ...], Help("Run one process on each of these GPUs, as in 0,1.", parse=gpus_from_text)
+    ] = ()
 
     def __post_init__(self) -> None:
         assert self.processes >= 1
@@ -96,18 +106,24 @@ class EvaluationRequest:
         preprocess_as: The variant whose preprocessing a file without a manifest takes.
     """
 
+    heading: ClassVar[str] = "Images"
+
     models: Annotated[
         tuple[str, ...],
         Help("Artifact folders, their model.onnx or plan, or variants (PyTorch); one pass.", is_argument=True),
     ]
     dataset: Annotated[str, Help("Labelled images: val/<synset>/*.JPEG, or what timm reads.", name="imagenet")]
-    limit: Annotated[int | None, Help("So many images, spread over the dataset.", min=1)] = None
+    limit: Annotated[int | None, Help("Evaluate so many images, spread over the dataset; all if not given.", min=1)] = (
+        None
+    )
     decoding: DecodePolicy = FILES
     options: EvaluationOptions = dataclasses.field(default_factory=EvaluationOptions)
-    reference: Annotated[str, Help("none, pytorch, or an artifact to agree with.")] = "none"
+    reference: Annotated[str, Help("What to agree with: none, pytorch, or an artifact.", heading="Reference")] = "none"
     keeping: Keeping = dataclasses.field(default_factory=Keeping)
-    real_labels: Annotated[pathlib.Path | None, Help("ReaL's real.json, for ImageNet's val.")] = None
+    real_labels: Annotated[pathlib.Path | None, Help("File real.json of the ReaL labels, for ImageNet's val.")] = None
     shards: Shards = dataclasses.field(default_factory=Shards)
     weights: Annotated[WeightOptions, Without("num_classes")] = dataclasses.field(default_factory=WeightOptions)
     sessions: Annotated[SessionOptions, Without("threads")] = dataclasses.field(default_factory=SessionOptions)
-    preprocess_as: Annotated[str | None, Help("For a file without a manifest.", name="variant")] = None
+    preprocess_as: Annotated[
+        str | None, Help("Variant whose preprocessing a file without a manifest takes.", name="variant")
+    ] = None
