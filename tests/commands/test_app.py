@@ -68,9 +68,11 @@ def test_help_has_headings_and_ends_with_an_example(command, shown):
     assert "Options" not in headings
     assert len(headings) == len(set(headings))
     if command == "export":
-        assert [
-            each for each in headings if each in ("Weights", "Precision", "Output")
-        ] == ["Weights", "Precision", "Output"]
+        assert [each for each in headings if each in ("Weights", "Precision", "Output")] == [
+            "Weights",
+            "Precision",
+            "Output",
+        ]
 
 
 @pytest.mark.parametrize("command", NAMES)

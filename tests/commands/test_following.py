@@ -10,6 +10,7 @@ import pytest
 from deepvit.commands.terminal.following import command_line, given, viewer
 from deepvit.commands.terminal.spelling import program
 from deepvit.measure.options import SessionOptions, WeightOptions
+from deepvit.model.weights.published import TRAINED_HERE
 from tests.commands.command_line import run_here
 
 QUICK = {"bench": shlex.split("--rounds 1 --turn 0.01 --peers none")}  # peers take minutes, their tests are others
@@ -17,23 +18,20 @@ QUICK = {"bench": shlex.split("--rounds 1 --turn 0.01 --peers none")}  # peers t
 
 @pytest.fixture(scope="module")
 def place(exported, digits, tmp_path_factory):
-    """A folder to work in, with an artifact, one that gives maps, a lone graph, images without labels, and digits."""
-    folder = tmp_path_factory.mktemp("next lines")  # a name that has to be quoted
+    """A folder to work in, with an artifact, a lone graph, weights, few labelled images, and some without labels."""
+    folder = tmp_path_factory.mktemp("next")
     shutil.copytree(exported, folder / "artifact")
     shutil.copy(exported / "model.onnx", folder / "lone.onnx")
     (folder / "images").mkdir()
-    for number, image in enumerate(sorted(digits.glob("val/*/*.png"))[::100]):
-        shutil.copy(image, folder / "images" / f"{number}.png")
-    (folder / "digits").symlink_to(digits)
-    weights = digits_weights()
-    shutil.copy(weights, folder / "weights 1.safetensors")
+    for split, classes in (("train", 4), ("val", 6)):
+        for each in sorted((digits / split).iterdir()):
+            (folder / "digits" / split / each.name).mkdir(parents=True)
+            for image in sorted(each.iterdir())[:classes]:
+                shutil.copy(image, folder / "digits" / split / each.name)
+    for image in sorted((digits / "val").glob("*/*"))[::100]:
+        shutil.copy(image, folder / "images")
+    shutil.copy(TRAINED_HERE / "digits_cnn.safetensors", folder / "weights 1.safetensors")
     return folder
-
-
-def digits_weights():
-    from deepvit.model.weights.published import TRAINED_HERE
-
-    return TRAINED_HERE / "digits_cnn.safetensors"
 
 
 @pytest.fixture

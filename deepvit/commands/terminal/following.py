@@ -85,7 +85,7 @@ def after_build(artifact: "Artifact") -> str:
 
 def after_inspect(artifact: "Artifact", *, can_build: bool) -> str | None:
     """Return the build of an engine where one is lacking and can be had here, else what times it or draws its maps."""
-    if artifact.manifest.form.attention_maps is not None:
+    if artifact.manifest.graph.attention_maps is not None:
         return command_line("attention", artifact.folder) if _has("matplotlib", "onnxruntime") else None
     if can_build and not artifact.manifest.engines:
         return command_line("build", artifact.folder)
