@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from deepvit import __version__
 from deepvit.runtime.errors import PACKAGES, InputError, missing_library
 
 from .attention import attention
@@ -36,7 +37,7 @@ from .terminal.groups import with_options
 from .terminal.help import HelpfulCommand
 from .terminal.progress import JsonHandler, LineFormatter, is_json, log_as_json
 from .terminal.signals import EXIT_INTERRUPTED, listen
-from .terminal.spelling import NAME, program, version
+from .terminal.spelling import NAME, program
 
 EXIT_INTERNAL = 70
 PROGRAM = pathlib.Path(shlex.split(program())[-1]).name  # deepvit or cli.py
@@ -99,7 +100,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"{NAME} {version()}")
+        out.print(f"{NAME} {__version__}")
         raise typer.Exit
 
 

@@ -6,9 +6,10 @@ from deepvit.measure.attention.options import AttentionOptions
 from deepvit.measure.options import WeightOptions
 from deepvit.runtime.options import Help, Without
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_attention
 from .terminal.options import RANDOM_WEIGHTS, Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import note, progress_bar, steps
 
 
@@ -24,7 +25,7 @@ def attention(
     json_path: Json = None,
 ) -> None:
     """Draw attention maps before and after the mix, and measure how alike blocks, heads and features are."""
-    check_json(json_path)
+    check_outputs(json=json_path, reads=(model, weights.checkpoint))
     with steps() as step:
         step(f"opening {model}")
         from deepvit.measure.attention.run import analyse_attention, open_maps

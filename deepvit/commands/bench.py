@@ -9,9 +9,10 @@ from deepvit.measure.bench.options import BenchmarkOptions
 from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.runtime.options import Help, Without
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_bench
 from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import note, progress_bar, steps
 from .terminal.spelling import program
 
@@ -39,7 +40,7 @@ def bench(
     json_path: Json = None,
 ) -> None:
     """Time models and their peers in turns: latency percentiles, throughput, memory, time to the first answer."""
-    check_json(json_path)
+    check_outputs(json=json_path, plot=plot, reads=(*models, weights.checkpoint))
     with steps() as step:
         step(f"opening {', '.join(models)}")
         from deepvit.measure.bench.peers import peers_from

@@ -10,9 +10,10 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_build
 from .terminal.options import Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import build_bar, steps
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def build(
     json_path: Json = None,
 ) -> None:
     """Build an engine for an artifact on this machine, check its precision and its answers, and add it."""
-    check_json(json_path)
+    check_outputs(json=json_path, reads=(options.timing_cache,))
     if target in (Target.ONNX, Target.CPU):
         raise InputError(f"--target {target.value} builds no engine; give tensorrt, tensorrt-rtx or auto")
     with steps() as step:

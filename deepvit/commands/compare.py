@@ -9,9 +9,10 @@ from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.options import Help, Without
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_build, after_compare
 from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import note, progress_bar, steps
 
 
@@ -28,7 +29,7 @@ def compare(
     json_path: Json = None,
 ) -> None:
     """Measure how far models are from their reference on any images, no labels needed; exit 1 where that is too far."""
-    check_json(json_path)
+    check_outputs(json=json_path, plot=plot, reads=(*models, weights.checkpoint))
     if layers:
         _compare_layers(models, options, weights, json_path)
         return

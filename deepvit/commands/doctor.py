@@ -5,12 +5,14 @@ import dataclasses
 from .terminal.console import out, print_next, write_json
 from .terminal.following import first_export
 from .terminal.options import Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import steps
 from .terminal.spelling import spelled
 
 
 def doctor(json_path: Json = None) -> None:
     """Say what this machine can do, and what is missing for the rest."""
+    check_outputs(json=json_path)
     with steps() as step:
         step("looking at this machine")
         import rich.table

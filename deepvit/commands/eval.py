@@ -6,9 +6,10 @@ from deepvit.measure.evaluate.options import EvaluationRequest
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.options import Help
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_eval
 from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import note, progress_bar, steps
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def evaluate(
     json_path: Json = None,
 ) -> None:
     """Measure top-1 and top-5 on labelled images, and the agreement with a reference; exit 1 where that is too low."""
-    check_json(json_path)
+    check_outputs(json=json_path, reads=(*request.models, request.weights.checkpoint, request.real_labels))
     with steps() as step:
         step(f"opening {', '.join(request.models)}")
         from deepvit.measure.evaluate.request import open_request, run_request

@@ -9,9 +9,10 @@ from deepvit.measure.options import WeightOptions
 from deepvit.runtime.errors import needed_for
 
 from .build import build_one
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_export
 from .terminal.options import RANDOM_WEIGHTS, Json, Variant
+from .terminal.outputs import check_artifact_place, check_outputs
 from .terminal.progress import steps
 
 
@@ -25,8 +26,9 @@ def export(
     """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
     from deepvit.model.variants import find_variant
 
-    check_json(json_path)
-    find_variant(variant)  # an unknown one is refused before this machine is looked at
+    check_outputs(json=json_path, reads=(weights.checkpoint, options.quantization.ranges))
+    name = find_variant(variant).name  # an unknown one is refused before this machine is looked at
+    check_artifact_place(name, options, weights)
     if options.graph.outputs is Outputs.MAPS and options.graph.target is Target.AUTO:  # no engine gives maps
         options = dataclasses.replace(options, graph=dataclasses.replace(options.graph, target=Target.ONNX))
     with steps() as step:

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from deepvit.runtime.options import Help
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_inspect
 from .terminal.options import Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import steps
 
 
@@ -16,7 +17,7 @@ def inspect(
     json_path: Json = None,
 ) -> None:
     """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
-    check_json(json_path)
+    check_outputs(json=json_path)
     with steps() as step:
         step(f"opening {path}")
         from deepvit.export.engine.choice import choose_engines

@@ -3,6 +3,7 @@
 from .terminal.console import out, print_next, write_json
 from .terminal.following import first_export
 from .terminal.options import Json
+from .terminal.outputs import check_outputs
 
 
 def models(json_path: Json = None) -> None:
@@ -11,6 +12,7 @@ def models(json_path: Json = None) -> None:
 
     from deepvit.model.variants import VARIANTS
 
+    check_outputs(json=json_path)
     table = rich.table.Table(box=None, pad_edge=False)
     for column in ("variant", "blocks", "re-attention", "dim", "stem", "image", "parameters", "top-1", "weights"):
         table.add_column(column, no_wrap=True)

@@ -8,9 +8,10 @@ from deepvit.runtime.files import read_bounded
 from deepvit.runtime.options import Help
 from deepvit.runtime.triton.options import RepositoryOptions, ServingOptions
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_package
 from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
+from .terminal.outputs import check_outputs
 from .terminal.progress import steps
 from .terminal.spelling import spelled
 
@@ -34,7 +35,7 @@ def package(
     json_path: Json = None,
 ) -> None:
     """Write a Triton model repository: preprocessing, the model per backend, classes; or check one."""
-    check_json(json_path)
+    check_outputs(json=json_path, reads=(labels, golden_image))
     if triton is None:
         raise InputError("package needs --triton DIR")
     if check:

@@ -3,12 +3,12 @@
 import pathlib
 from typing import Annotated
 
-from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
 
 from .terminal.console import out
 from .terminal.following import viewer
 from .terminal.options import OUTPUT
+from .terminal.outputs import check_outputs
 from .terminal.progress import note, steps
 from .terminal.spelling import spelled
 
@@ -29,8 +29,7 @@ def report(
     """Write one HTML page of what was exported, how close, how accurate, how fast, and what was not measured."""
     folder = path.absolute()
     file = output or folder.with_name(f"{folder.name}-report.html")
-    if file.is_dir() or not file.parent.is_dir():
-        raise InputError(f"--output {file} cannot be written: expected a file in an existing folder")
+    check_outputs(output=file, reads=include)
     with steps() as step:
         step(f"reading {path}")
         from deepvit.measure.report.collect import collect

@@ -6,12 +6,13 @@ from typing import Annotated
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.options import require_attention
 from deepvit.measure.options import SensitivityOptions, WeightOptions
-from deepvit.runtime.errors import InputError, needed_for
+from deepvit.runtime.errors import needed_for
 from deepvit.runtime.options import Help, Without
 
-from .terminal.console import check_json, out, print_next, write_json
+from .terminal.console import out, print_next, write_json
 from .terminal.following import after_sensitivity
 from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json, Variant
+from .terminal.outputs import check_outputs
 from .terminal.progress import note, steps
 
 
@@ -24,9 +25,7 @@ def sensitivity(
     json_path: Json = None,
 ) -> None:
     """Quantise each linear alone, and leave each out alone, and rank them by what that does to the logits."""
-    check_json(json_path)
-    if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--plot {plot}: expected a file that ends in .png, .svg or .pdf")
+    check_outputs(json=json_path, plot=plot, reads=(weights.checkpoint, quantization.ranges))
     require_attention(options.graph, quantization)
     with steps() as step:
         step(f"loading {variant}")

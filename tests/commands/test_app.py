@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 
 import pytest
 import typer
@@ -90,8 +89,7 @@ def test_a_text_that_leans_on_others_is_seen(text):
 
 def test_version(capsys):
     assert run_here(["--version"]) == 0
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert capsys.readouterr().out == f"deepvit {version}\n"
+    assert capsys.readouterr().out == f"deepvit {deepvit.__version__}\n"
 
 
 def test_the_installed_program_completes(tmp_path):

@@ -7,7 +7,6 @@ from typing import Any
 
 import rich.console
 
-from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import replaced, write_error
 
 from .spelling import program, shown, spelled
@@ -22,16 +21,6 @@ class _Out(rich.console.Console):
 
 
 out = _Out(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-
-
-def check_json(path: pathlib.Path | None) -> None:
-    """Refuse early what could not be written in the end.
-
-    Raises:
-        InputError: Not a file in a folder that exists.
-    """
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise InputError(f"--json {path} cannot be written: expected a file in an existing folder")
 
 
 def write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:

@@ -23,17 +23,6 @@ def program() -> str:
     return f"{_short('python', sys.executable)} {shlex.quote(door)}"
 
 
-def version() -> str:
-    """Return the version of this program: a checkout's own, else that of the installation."""
-    if DOOR.is_file():
-        import tomllib
-
-        return str(tomllib.loads((DOOR.parent / "pyproject.toml").read_text())["project"]["version"])
-    import importlib.metadata
-
-    return importlib.metadata.version(NAME)
-
-
 def _short(name: str, path: str) -> str:
     import shutil  # only here: what hears Ctrl-C first loads this module
 
