@@ -1,4 +1,4 @@
-"""Where a command may write: in a folder that exists, and over no file of an artifact, none that it reads, none twice."""
+"""Where a command may write: in a folder that exists, over no file of an artifact or one that it reads, none twice."""
 
 import os
 import pathlib
