@@ -25,7 +25,7 @@ def attention(
     json_path: Json = None,
 ) -> None:
     """Draw attention maps before and after the mix, and measure how alike blocks, heads and features are."""
-    check_outputs(json=json_path, reads=(model, weights.checkpoint))
+    check_outputs(json=json_path, maps=options.maps, reads=(model, weights.checkpoint))
     with steps() as step:
         step(f"opening {model}")
         from deepvit.measure.attention.run import analyse_attention, open_maps

@@ -101,6 +101,7 @@ OVERWRITES = [
     "bench artifact --json artifact/model.onnx",
     "compare artifact --plot new.png --json new.png",
     "attention artifact --json artifact/model.onnx",
+    "attention digits_cnn --maps link.json",
     "sensitivity digits_cnn --plot new.png --json new.png",
     "build artifact --json artifact/model.onnx",
     "export digits_cnn --json artifact/model.onnx",

@@ -39,9 +39,9 @@ class AttentionOptions:
         0.9  # the paper's
     )
     output: Annotated[pathlib.Path, Help("Folder for the pictures.", heading="Pictures")] = pathlib.Path("attention")
-    maps: Annotated[
-        pathlib.Path | None, Help("Save the maps of every image to this .npz file.", heading="Output")
-    ] = None
+    maps: Annotated[pathlib.Path | None, Help("Save the maps of every image to this .npz file.", heading="Output")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
