@@ -26,9 +26,10 @@ def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
     faults = misfits(engine, machine)
     if faults:
         backend = engine.backend
+        has = _has(machine, backend)
         raise MissingError(
-            f"{folder}/{engine.file} was built for {_built_for(engine)}; this machine has {_has(machine, backend)} "
-            f"({'; '.join(faults)}); {_mend(machine, backend, folder)}"
+            f"{folder}/{engine.file} was built for {_built_for(engine)}; this machine has "
+            f"{'; '.join([has, *(fault for fault in faults if fault not in has)])}; {_mend(machine, backend, folder)}"
         )
     if machine.gpu != engine.gpu and engine.gpu is not None:
         logger.warning("%s was tuned on %s, this is %s: it may be slower", engine.file, engine.gpu, machine.gpu)
@@ -47,7 +48,7 @@ def misfits(engine: Engine, machine: Machine) -> list[str]:
     elif not _version_fits(engine, version):
         faults.append(f"a plan of {NAMES[backend]} {engine.version} does not load in {version}")
     if machine.compute_capability is None:
-        faults.append(f"no NVIDIA GPU ({machine.why_no_gpu})")
+        faults.append(_no_gpu(machine))
     elif not _capability_fits(engine, machine.compute_capability):
         faults.append(f"compute capability {machine.compute_capability} is not {_capabilities(engine)}")
     return faults
@@ -82,8 +83,12 @@ def _has(machine: Machine, backend: Backend) -> str:
     version = machine.versions.get(backend)
     library = f"{NAMES[backend]} {version}" if version else f"no {NAMES[backend]}"
     if not machine.has_gpu:
-        return f"{library} and no NVIDIA GPU"
+        return f"{library} and {_no_gpu(machine)}"
     return f"{library} on compute capability {machine.compute_capability}, driver {machine.driver}"
+
+
+def _no_gpu(machine: Machine) -> str:
+    return f"no NVIDIA GPU ({machine.why_no_gpu})"
 
 
 def _mend(machine: Machine, backend: Backend, folder: str) -> str:

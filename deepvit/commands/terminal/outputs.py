@@ -35,26 +35,24 @@ def check_outputs(*, reads: Iterable[str | pathlib.Path | None] = (), **outputs:
         if option == PLOT and path.suffix not in PICTURES:
             raise InputError(f"--{option} {path}: expected a file that ends in {', '.join(PICTURES)}")
         place = os.path.realpath(path)
-        if _is_part_of_artifact(pathlib.Path(place)):
-            why = f"is a file of the artifact in {pathlib.Path(place).parent}"
-        else:
-            why = taken.get(place)
-        if why is not None:
+        folder = _artifact_of(pathlib.Path(place))
+        if why := taken.get(place) if folder is None else f"is a file of the artifact in {folder}":
             raise InputError(f"--{option} {path} {why}; name another file")
         taken[place] = f"is the file of --{option} too"
 
 
-def _is_part_of_artifact(path: pathlib.Path) -> bool:
+def _artifact_of(path: pathlib.Path) -> pathlib.Path | None:
+    """Return the folder of the artifact of which `path` is a file; None where it is of none."""
     from deepvit.runtime.artifact import open_artifact
 
     if not path.is_file() or not (path.parent / MANIFEST).is_file():
-        return False
+        return None
     if path.name == MANIFEST or path.suffix in PARTS:
-        return True
+        return path.parent
     try:
-        return path.name in open_artifact(path.parent).manifest.files
+        return path.parent if path.name in open_artifact(path.parent).manifest.files else None
     except InputError:
-        return False  # it is the manifest of something else
+        return None  # it is the manifest of something else
 
 
 def check_artifact_place(variant: str, options: "ExportOptions", weights: "WeightOptions") -> None:
