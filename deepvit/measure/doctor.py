@@ -3,9 +3,12 @@
 import dataclasses
 import importlib.metadata
 import importlib.util
+import pathlib
+import shutil
 
 from deepvit.export.engine.fast_types import fast_types
-from deepvit.runtime.errors import DeviceError, InputError, MissingError
+from deepvit.runtime.errors import PACKAGES, DeviceError, InputError, MissingError
+from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
 from deepvit.runtime.trt.library import INSTALL, MODULES
@@ -17,6 +20,12 @@ ABILITIES = {
     TENSORRT: "run ONNX models with ‹provider› tensorrt",
     TENSORRT_RTX: "run ONNX models with ‹provider› tensorrt-rtx",
 }
+PYTORCH_MODULES = ("torch", "torchvision", "timm", "onnxscript", "onnx_ir", "safetensors")
+COMPILERS = ("c++", "g++", "clang++")
+MEMORY = pathlib.Path("/proc/meminfo")
+CONTAINER = pathlib.Path("/sys/fs/cgroup")
+EXPORT_BYTES = 4 << 30
+DISK_BYTES = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,32 +41,81 @@ def examine() -> list[Finding]:
     """Return every ability that the commands of this project can use."""
     machine = this_machine()
     return [
-        _package("load checkpoints and evaluate in PyTorch", "torch", ("torch",), "pip install torch"),
-        _package("variants and datasets of timm", "timm", ("timm",), "pip install timm"),
-        _package("write ONNX models", "onnxscript", ("onnxscript",), "pip install onnx onnxscript"),
+        _libraries("export, and run variants in PyTorch", *PYTORCH_MODULES),
         *(_provider(provider, ability) for provider, ability in ABILITIES.items()),
         _gpu(machine),
         _fast_types(machine),
         *(_build(backend, machine) for backend in Backend),
         *(_run(backend, machine) for backend in Backend),
-        _package("compare layers", "polygraphy", ("polygraphy",), "pip install 'polygraphy>=0.53'"),
-        _package("fetch published checkpoints", "gdown", ("gdown",), "pip install gdown"),
-        _package("read the ImageNet devkit's labels", "scipy", ("scipy",), "pip install scipy"),
+        _libraries("draw, and write reports", "matplotlib", "jinja2"),
+        _libraries("package for Triton", "tritonclient"),
+        _libraries("compare layers", "polygraphy"),
+        _libraries("time OpenVINO beside a model", "openvino"),
+        _libraries("fetch published checkpoints", "gdown"),
+        _libraries("read the ImageNet devkit's labels", "scipy"),
+        _compiler(),
+        _memory(),
+        _disk(),
     ]
 
 
-def _version(*distributions: str) -> str | None:
-    for name in distributions:
-        try:
-            return f"{name} {importlib.metadata.version(name)}"
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
+def _libraries(ability: str, *modules: str) -> Finding:
+    """Look up what `ability` needs beyond what every installation has; nothing is loaded."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        packages = dict.fromkeys(PACKAGES[module] for module in missing)
+        return Finding(ability, False, f"missing {', '.join(missing)}; pip install {' '.join(packages)}")
+    return Finding(ability, True, ", ".join(f"{module} {_version(module)}" for module in modules))
 
 
-def _package(ability: str, module: str, distributions: tuple[str, ...], install: str) -> Finding:
-    version = _version(*distributions) if importlib.util.find_spec(module) else None
-    return Finding(ability, version is not None, version or f"missing {distributions[0]}; {install}")
+def _version(module: str) -> str:
+    try:
+        return importlib.metadata.version(module.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"
+
+
+def _compiler() -> Finding:
+    """Look for what builds the C++ runtime: without it Python and Triton still run."""
+    ability = "build the C++ runtime"
+    found = {name: shutil.which(name) for name in (*COMPILERS, "cmake")}
+    compiler = next((path for name, path in found.items() if path and name in COMPILERS), None)
+    if compiler and found["cmake"]:
+        return Finding(ability, True, f"{compiler}, {found['cmake']}")
+    missing = [*([] if compiler else ["a C++ compiler"]), *([] if found["cmake"] else ["cmake"])]
+    return Finding(ability, False, f"missing {' and '.join(missing)}; on Debian: apt-get install g++ cmake")
+
+
+def _memory() -> Finding:
+    """Return whether the largest variants can be exported in the memory that is free now."""
+    ability = f"memory for an export ({EXPORT_BYTES >> 30} GiB for the largest)"
+    free = free_memory()
+    if free is None:
+        return Finding(ability, True, "this system does not say how much is free")
+    return Finding(ability, free >= EXPORT_BYTES, f"{free / 2**30:.1f} GiB are free")
+
+
+def free_memory() -> int | None:
+    """Return how many bytes a new process can have: of the machine, or of its container where that has fewer."""
+    try:
+        (line,) = [line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable:")]
+    except (OSError, ValueError):
+        return None
+    free = 1024 * int(line.split()[1])
+    try:
+        most, used = (int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no container, or one without a limit, whose "max" is no number
+        return free
+    return min(free, most - used)
+
+
+def _disk() -> Finding:
+    ability = f"disk for artifacts and the cache ({DISK_BYTES >> 30} GiB)"
+    here = shutil.disk_usage(pathlib.Path.cwd()).free
+    root = cache_root()
+    cache = shutil.disk_usage(next(each for each in (root, *root.absolute().parents) if each.is_dir())).free
+    detail = f"{here / 2**30:.1f} GiB are free here, {cache / 2**30:.1f} GiB for the cache in {root}"
+    return Finding(ability, min(here, cache) >= DISK_BYTES, detail)
 
 
 def _provider(provider: str, ability: str) -> Finding:
@@ -80,9 +138,9 @@ def _gpu(machine: Machine) -> Finding:
 
 
 def _fast_types(machine: Machine) -> Finding:
-    ability = "fast INT8 or FP8"
+    ability = "INT8 or FP8 faster than FP16 on the GPU"
     if machine.compute_capability is None:
-        return Finding(ability, False, f"no GPU ({machine.why_no_gpu})")
+        return Finding(ability, False, f"no GPU ({machine.why_no_gpu}); for CPUs: export ‹int8› ‹target› cpu")
     types = fast_types(machine.compute_capability)
     if not types:
         return Finding(ability, False, f"compute capability {machine.compute_capability} is unknown here; measure it")

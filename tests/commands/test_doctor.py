@@ -1,7 +1,9 @@
 """`doctor`."""
 
+import importlib.util
 import json
 
+from deepvit.measure import doctor
 from tests.commands.command_line import run, without_gpu
 
 
@@ -20,3 +22,34 @@ def test_tells_what_is_missing(tmp_path):
     assert found["build engines with --target tensorrt-rtx"]["works"]
     assert "missing tensorrt" in found["build engines with --target tensorrt"]["detail"]
     assert "an NVIDIA GPU" in found["run engine.plan"]["detail"]
+    assert found["draw, and write reports"]["works"]
+    assert "disk for artifacts and the cache (1 GiB)" in found
+
+
+def test_libraries_that_are_missing_are_named_with_their_packages(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "_provider", lambda provider, ability: doctor.Finding(ability, False, ""))
+    found = {each.ability: each for each in doctor.examine()}
+    expected = {
+        "export, and run variants in PyTorch": "pip install torch torchvision timm onnxscript onnx-ir safetensors",
+        "draw, and write reports": "pip install matplotlib jinja2",
+        "package for Triton": "pip install tritonclient",
+        "time OpenVINO beside a model": "pip install openvino",
+        "compare layers": "pip install 'polygraphy>=0.53'",
+        "build the C++ runtime": "missing a C++ compiler and cmake",
+    }
+    for ability, remedy in expected.items():
+        assert not found[ability].works
+        assert remedy in found[ability].detail
+
+
+def test_memory_is_what_the_container_has_left(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(doctor, "CONTAINER", tmp_path)
+    assert doctor.free_memory() is None
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       8388608 kB\n")
+    (tmp_path / "memory.current").write_text("1073741824\n")
+    for most, free in (("max", 8 << 30), (f"{4 << 30}", 3 << 30), (f"{99 << 30}", 8 << 30)):
+        (tmp_path / "memory.max").write_text(f"{most}\n")
+        assert doctor.free_memory() == free
