@@ -1,9 +1,11 @@
-"""`import runtime` is light."""
+"""`import runtime` is light, and only what runs a network in PyTorch loads PyTorch."""
 
 import json
 import subprocess
 import sys
 
+from tests.contracts.packages import sources
+from tests.contracts.test_layers import module_of
 from tests.places import ROOT
 
 HEAVY = ("torch", "tensorrt", "timm", "onnx", "onnxruntime", "deepvit", "export")
@@ -29,3 +31,36 @@ def test_building_and_running_engines_needs_no_torch():
         "assert not {'torch', 'timm', 'deepvit.model', 'tensorrt'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+PYTORCH = {"deepvit.measure.attention.torch_maps", "deepvit.measure.sensitivity", "deepvit.measure.torch_session"}
+LEFT_OUT = (
+    "torch",
+    "torchvision",
+    "timm",
+    "onnxscript",
+    "onnx_ir",
+    "safetensors",
+    "matplotlib",
+    "jinja2",
+    "gdown",
+    "scipy",
+)
+
+
+def test_what_only_reads_artifacts_loads_nothing_that_can_be_left_out():
+    modules = [
+        name
+        for package in ("images", "metrics", "runtime", "calibration", "measure", "commands")
+        for path in sources(package)
+        if not (name := module_of(path, package)).startswith("deepvit.runtime.triton.serving") and name not in PYTORCH
+    ]
+    assert len(modules) > 100
+    code = (
+        "import importlib, json, sys\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+        "from deepvit.images.class_names import default_labels; default_labels(1000)\n"
+        f"print(json.dumps([name for name in {LEFT_OUT} if name in sys.modules]))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == []

@@ -1,9 +1,9 @@
-"""Lists in error lines."""
+"""Lists in error lines, and libraries that are missing."""
 
 import pydantic
 import pytest
 
-from deepvit.runtime.errors import first_of, validation_faults
+from deepvit.runtime.errors import MissingError, first_of, needed_for, validation_faults
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,33 @@ def test_every_fault_of_a_record_says_where_it_is():
     with pytest.raises(pydantic.ValidationError) as refused:
         Outer.model_validate_json(b"{")
     assert validation_faults(refused.value)[0].startswith("file: Invalid JSON")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            ModuleNotFoundError("No module named 'timm'", name="timm"),
+            "drawing needs timm, which is not installed; "
+            "pip install torch torchvision timm onnxscript onnx-ir safetensors",
+        ),
+        (
+            ModuleNotFoundError("No module named 'cuda.bindings'", name="cuda.bindings"),
+            "drawing needs cuda, which is not installed; pip install cuda-python",
+        ),
+        (
+            ImportError("libcuda.so.1: cannot open", name="onnxruntime.capi"),
+            "drawing needs onnxruntime, which cannot be loaded: libcuda.so.1: cannot open; pip install onnxruntime",
+        ),
+    ],
+)
+def test_a_missing_library_is_named_with_what_installs_it(error, line):
+    with pytest.raises(MissingError) as refused, needed_for("drawing"):
+        raise error
+    assert str(refused.value) == line
+    assert refused.value.exit_code == 3
+
+
+def test_other_errors_are_left_as_they_are():
+    with pytest.raises(KeyError), needed_for("drawing"):
+        raise KeyError("torch")
