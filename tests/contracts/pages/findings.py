@@ -148,7 +148,7 @@ def _known_to_pip(command: str, _workshop: Workshop) -> str | None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     required = [*project["dependencies"], *(each for extra in extras.values() for each in extra)]
-    packages = {re.split(r"[\[<>=; ~]", each)[0] for each in required} | {"cuda-python", "onnxruntime-gpu", "pip-audit"}
+    packages = {re.split(r"[\[<>=; ~]", each)[0] for each in required} - {project["name"]}
     words = shlex.split(command, comments=True)
     if words[:4] == ["python", "-m", "venv", ".venv"] or words[0] in ("source", "git", "cd", "pipx", "."):
         return None
