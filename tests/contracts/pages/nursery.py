@@ -19,7 +19,7 @@ class Nursery:
 
     def __init__(self, **environment: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], cwd=ROOT, env={**os.environ, **environment},
+            [sys.executable, "-m", __name__], cwd=ROOT, env=_readers_environment(environment),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -44,6 +44,15 @@ def nursery(**environment: str) -> Iterator[Nursery]:
         opened.close()
 
 
+def _readers_environment(more: dict[str, str]) -> dict[str, str]:
+    """As in a terminal of a reader who has activated the environment, on a server without a screen."""
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+    theirs = {
+        name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "COLUMNS")
+    }
+    return {**theirs, "PATH": path, **more}
+
+
 def _become(argv: list[str], folder: str, output: str) -> None:
     """Be the process of one command."""
     os.chdir(folder)
@@ -55,7 +64,9 @@ def _become(argv: list[str], folder: str, output: str) -> None:
         stream.reconfigure(line_buffering=True)  # so that errors stand where they belong
     sys.argv = argv
     from deepvit.commands.start import main
+    from deepvit.commands.terminal import spelling
 
+    spelling.DOOR = pathlib.Path.cwd() / "cli.py"  # the folder stands for the checkout
     main()
 
 
