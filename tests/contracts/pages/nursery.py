@@ -1,6 +1,8 @@
 """Runs our command line many times with its libraries loaded once: `-m tests.contracts.pages.nursery` forks for every command."""
 
+import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -8,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 from tests.places import ROOT
 
@@ -53,7 +56,7 @@ def _readers_environment(more: dict[str, str]) -> dict[str, str]:
     return {**theirs, "PATH": path, **more}
 
 
-def _become(argv: list[str], folder: str, output: str) -> None:
+def _become(argv: list[str], folder: str, output: str) -> NoReturn:
     """Be the process of one command."""
     os.chdir(folder)
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -67,17 +70,25 @@ def _become(argv: list[str], folder: str, output: str) -> None:
     from deepvit.commands.terminal import spelling
 
     spelling.DOOR = pathlib.Path.cwd() / "cli.py"  # the folder stands for the checkout
-    main()
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)  # the interpreter's own end would take seconds: it touches, and so copies, all that was loaded
 
 
 def _serve() -> None:
     for name in LOADED:
         importlib.import_module(name)
+    gc.freeze()  # what is loaded is no garbage; looking for it would copy it
     for request in sys.stdin:
         child = os.fork()
         if child == 0:
             _become(*json.loads(request))
-            return
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
