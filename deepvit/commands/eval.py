@@ -55,8 +55,8 @@ def _show(found: "Evaluation", classes: int | None) -> None:
         out.print(line)
     if classes is not None:
         names = default_labels(classes)
-        for model in found.models:
-            out.print(describe_classes(model, names))
+        for line in describe_classes(found, names):
+            out.print(line)
     for line in describe_corrupt(found):
         note(line)
 

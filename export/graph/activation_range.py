@@ -5,6 +5,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.ort.rounding import MOVES_DATA
 from deepvit.runtime.tensors import padded_batch
 
 from .trace import INPUT
@@ -14,6 +15,8 @@ REDUCTIONS = ("ReduceMax", "ReduceMin")
 
 def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: int = 2) -> dict[str, float]:
     """Return max |x| over `images` of every float32 tensor that a node computes, by the tensor's name.
+
+    What a node only moves is named after the node that computed it.
 
     The maxima are taken inside the graph, so that memory does not grow with the number of tensors.
     """
@@ -25,7 +28,7 @@ def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: 
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:  # each maximum right behind its tensor, which can then be freed
         nodes.append(node)
-        for name in floats.intersection(node.output):
+        for name in () if node.op_type in MOVES_DATA else floats.intersection(node.output):
             for reduce in REDUCTIONS:
                 nodes.append(helper.make_node(reduce, [name], [f"{reduce}:{name}"], keepdims=0))
                 graph.output.append(helper.make_tensor_value_info(f"{reduce}:{name}", TensorProto.FLOAT, []))

@@ -19,6 +19,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import IDENTITY, BatchRange, Identity
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
+ROOT = "model"  # where a node's name has the path of its module: that of the whole, whose own path is empty
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter says which module a node comes from
 IR_VERSION = 10
 TRACE_BATCH = 2  # 1 would be taken for a constant
@@ -122,6 +123,7 @@ def _quiet() -> Iterator[None]:
 def name_by_module(model: ir.Model) -> None:
     """Name nodes `module.path/Op`, their outputs after them, and weights by the module that uses them.
 
+    Nodes of the whole model, which has no path, are `model/Op`.
     `blocks.3.attn.qkv/MatMul` is what a precision report, a profile or an error can be read by.
     """
     graph = model.graph
@@ -135,7 +137,7 @@ def name_by_module(model: ir.Model) -> None:
     renamed: set[ir.Value] = set()
     for node in graph:
         path = _module_path(node)
-        node.name = unique(f"{path}/{node.op_type}" if path else node.op_type)
+        node.name = unique(f"{path or ROOT}/{node.op_type}")
         for value in node.inputs:
             if value is not None and value.is_initializer() and value not in renamed:
                 renamed.add(value)
@@ -149,7 +151,8 @@ def _module_path(node: ir.Node) -> str:
     """Return the path of the innermost module that the node was traced in, else that of what feeds it."""
     if SCOPES not in node.metadata_props:  # made by the exporter's optimiser
         producer = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-        return producer.name.rpartition("/")[0] if producer is not None and producer.name else ""
+        path = producer.name.rpartition("/")[0] if producer is not None and producer.name else ""
+        return "" if path == ROOT else path
     scopes = ast.literal_eval(node.metadata_props[SCOPES])
     return next((scope for scope in reversed(scopes[:-1]) if scope and not scope.startswith("_")), "")
 

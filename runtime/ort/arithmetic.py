@@ -2,6 +2,8 @@
 
 import enum
 
+ROUNDED = ", every tensor rounded to its declared type"  # what a session's description ends with where it is so
+
 
 class Arithmetic(enum.Enum):
     """What becomes of a graph's declared types on the CPU; other providers obey them, whatever is asked."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, MissingError, needed_for
 from ..manifest import ANY_BATCH, BatchRange
-from .arithmetic import Arithmetic
+from .arithmetic import ROUNDED, Arithmetic
 from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from .rounding import BFLOAT16, FLOAT8, REDUCED, rounded_on_cpu, types_in
 from .self_contained import require_self_contained
@@ -106,7 +106,7 @@ class OnnxGraph:
 
     @property
     def description(self) -> str:
-        note = ", every tensor rounded to its declared type" if self.is_rounded else ""
+        note = ROUNDED if self.is_rounded else ""
         return f"ONNX Runtime {ort.__version__} {self._session.get_providers()[0]}{note}"
 
     @property

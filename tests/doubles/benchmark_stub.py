@@ -16,11 +16,10 @@ class TimedSession:
 
     batch = BatchRange(min=1, opt=8, max=64)
     description = "a stub"
-    is_emulated = False
     classes = 3
 
     def __init__(self, opener):
-        self.opener = opener
+        self.opener, self.is_emulated = opener, opener.is_emulated
         self.input = Tensor(name="images", shape=("batch", 3, 4, 4), dtype=opener.dtype)
 
     def run(self, images):
@@ -43,6 +42,7 @@ class StubOpener:
     factor: float = 1.0
     dtype: str = "float32"
     missing: str = ""
+    is_emulated: bool = False
     killed_at: int = 0
     refused_at: int = 0
 

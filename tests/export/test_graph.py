@@ -188,6 +188,17 @@ def test_activation_ranges_are_the_true_maxima(tiny_model):
     assert logits > 0
 
 
+def test_every_node_and_the_largest_activation_have_a_module_path(tiny_model):
+    """What a node only moves, such as the class token of all, is named after what computed it."""
+    model = _export(tiny_model)
+    assert [node.name for node in model.graph.node if "/" not in node.name] == []
+    assert any(node.name == "model/Gather" for node in model.graph.node)
+    found = largest_activations(model, model_input(pixels((2, 32, 32, 3)), MEANS, 3))
+    assert found
+    assert all("/" in name or name == "logits" for name in found)
+    assert not any(kind in name for name in found for kind in ("/Gather", "/Transpose", "/Reshape", "/Concat"))
+
+
 def test_batches(tiny_model):
     images = model_input(pixels((1, 32, 32, 3)), MEANS, 3)
     check_batches(_export(tiny_model), images, BatchRange(min=1, opt=2, max=9))

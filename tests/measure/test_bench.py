@@ -3,6 +3,7 @@
 import contextlib
 import json
 import multiprocessing
+import re
 
 import pytest
 
@@ -13,11 +14,15 @@ from deepvit.measure.bench.pictures import draw_benchmark
 from deepvit.measure.bench.result import Benchmark
 from deepvit.measure.bench.turns import Subject, run_benchmark
 from deepvit.measure.bench.words import describe_benchmark
-from deepvit.measure.bench.worker import BenchmarkWorker
+from deepvit.measure.bench.worker import BenchmarkWorker, FileOpener
+from deepvit.measure.results.names import short_names
+from deepvit.measure.results.table import table_of
 from deepvit.runtime.errors import InputError, MissingError
 from tests.doubles.benchmark_stub import StubOpener
+from tests.doubles.terminal_page import rendered, tables
 
 QUICK = BenchmarkOptions(batches=(1, 4), rounds=5, turn_s=0.02, turn_runs=3, warm_up_s=0.3)
+QUICKER = BenchmarkOptions(batches=(1,), rounds=1, turn_s=0.01, turn_runs=1, warm_up_s=0.01)
 
 
 def _run(models, options=QUICK, baseline=None):
@@ -48,8 +53,8 @@ def test_speeds_ratios_and_distances():
         assert timing.peak_host_bytes > 10e6
     assert fast.timings[0].ratio.median > 1.5  # four times as fast by what it waits, however busy the machine is
     assert fast.sqnr_db == pytest.approx(40, abs=0.1)  # 1% off
-    assert slow.sqnr_db is None
-    assert pixels.sqnr_db is None  # another input is not comparable
+    assert (slow.sqnr_db, slow.not_compared) == (None, "the baseline")
+    assert (pixels.sqnr_db, pixels.not_compared) == (None, "another input")
     assert all(model.first_answer_s > model.open_s >= 0 for model in found.models)
     assert all(not model.emulated for model in found.models)
     reread = Benchmark.model_validate_json(found.to_json())
@@ -103,6 +108,91 @@ def test_the_machine_is_described():
     assert device_bytes(1) is None or host.gpu
 
 
+def test_emulated_speeds_are_marked_and_have_no_ratio(tmp_path):
+    models = {
+        "plain": StubOpener(),
+        "runs/digits_patch-bf16": StubOpener(is_emulated=True),
+        "runs/digits_patch-fp16": StubOpener(),
+    }
+    found, _ = _run(models, QUICKER)
+    assert [model.emulated for model in found.models] == [False, True, False]
+    for place, timing in ((place, timing) for place, model in enumerate(found.models) for timing in model.timings):
+        assert (timing.ratio is None) == (place == 1)
+    lines = list(describe_benchmark(found))
+    text = tables(lines)
+    rows = [line for line in text.splitlines() if line.startswith("digits_patch-bf16")]
+    assert len(rows) == 2
+    assert all("emulated" in row for row in rows)
+    assert all(re.search(r" –\s+– ", row) for row in rows[1:])
+    assert max(map(len, text.splitlines())) <= 80
+    assert any(line.startswith("emulated: every tensor is rounded") for line in lines if isinstance(line, str))
+    draw_benchmark(found, tmp_path / "bench.svg")
+    assert "digits_patch-bf16 (emulated)" in _texts(tmp_path / "bench.svg")
+    del models["plain"]
+    based, _ = _run(models, QUICKER)
+    assert based.baseline == "runs/digits_patch-bf16"
+    assert all(timing.ratio is None for model in based.models for timing in model.timings)
+
+
+def _texts(svg):
+    """The texts of a picture, which stand in comments beside their outlines."""
+    return re.findall(r"<!-- (.*?) -->", svg.read_text())
+
+
+def test_a_file_is_timed_as_it_is_served_and_emulated_only_where_nothing_else_runs_it(
+    tiny_artifact, tiny_loaded, tmp_path
+):
+    from deepvit.export.options import ExportOptions, GraphOptions
+    from deepvit.export.pipeline import export_artifact
+    from deepvit.runtime.manifest import Precision
+
+    bf16 = GraphOptions(precision=Precision.BF16)
+    export_artifact(tiny_loaded, ExportOptions(graph=bf16, output=tmp_path / "bf16"))
+    for folder, is_emulated in ((tiny_artifact, False), (tmp_path / "bf16", True)):
+        with contextlib.closing(FileOpener(path=folder)()) as session:
+            assert session.is_emulated == is_emulated
+    with pytest.raises(MissingError, match="has no provider 'nothing'"):
+        FileOpener(path=tiny_artifact, provider="nothing")()
+
+
+def test_other_weights_are_told_and_named_row_by_row(tmp_path):
+    subjects = [
+        Subject(name="PyTorch eager", opener=StubOpener(), random_weights=True, weights_sha256="1"),
+        Subject(name="artifacts/digits_cnn-fp16", opener=StubOpener(), bytes=1_300_000, weights_sha256="0"),
+    ]
+    found = run_benchmark(subjects, QUICKER, "", lambda *turn: None)
+    assert [model.not_compared for model in found.models] == ["the baseline", "other weights"]
+    lines = list(describe_benchmark(found))
+    (said,) = [line for line in lines if isinstance(line, str) and line.startswith("weights ")]
+    assert "digits_cnn-fp16" in said
+    assert "peers have other weights; give ‹pretrained› or ‹checkpoint›" in said
+    text = tables(lines)
+    assert "other weights" in text
+    assert "PyTorch eager (random)" in text
+    assert "digits_cnn-fp16 (random)" not in text
+    assert "on the GPU" not in text
+    draw_benchmark(found, tmp_path / "bench.svg")
+    texts = _texts(tmp_path / "bench.svg")
+    assert {"PyTorch eager (random)", "digits_cnn-fp16"} <= set(texts)
+    assert not any("random weights" in each for each in texts)
+
+
+def test_names_are_as_short_as_tells_them_apart():
+    names = ["runs/a-fp16", "runs/b/model.onnx", "other/c-int8", "runs/c-int8", "PyTorch eager", "d-fp8"]
+    expected = ["a-fp16", "b/model.onnx", "other/c-int8", "runs/c-int8", "PyTorch eager", "d-fp8"]
+    assert short_names(names) == expected
+    assert short_names(["a/x", "a/x"]) == ["x", "x"]
+
+
+def test_what_fits_in_80_columns_is_not_broken_within_words():
+    cells = [("digits_patch-fp16-of-long-name (emulated)", *["1234.56"] * 6), ("short", *["1.0"] * 6)]
+    heads = ["model", "p50", "p90", "p99", "images/s", "x", "y"]
+    text = rendered([table_of(heads, cells)])
+    assert "digits_patch-fp16-of-long-name" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "empty" not in rendered([table_of(["a", "empty"], [("1", ""), ("2", "")])])
+
+
 def test_the_command_line(tiny_artifact, tmp_path, capsys):
     """The tiny variant is none that peers could be made of."""
     arguments = ["--peers", "none", "--batch-sizes", "1,2", "--rounds", "2", "--turn", "0.01"]
@@ -113,7 +203,7 @@ def test_the_command_line(tiny_artifact, tmp_path, capsys):
         )
     assert stopped.value.code == 0
     said = capsys.readouterr()
-    assert "batch 2, 2 rounds; latency in ms per run" in said.out
+    assert "batch 2, 2 rounds, random weights; latency in ms per run" in said.out
     assert "random weights" in said.err
     found = json.loads((tmp_path / "bench.json").read_text())
     assert (found["kind"], len(found["models"])) == ("benchmark", 2)

@@ -13,11 +13,16 @@ import deepvit.commands.app
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.compare.ladder import compare_models, open_reference_for
+from deepvit.measure.compare.pictures import _caption
+from deepvit.measure.compare.result import ComparedModel, WorstImage
 from deepvit.measure.compare.timm_inputs import timm_inputs
+from deepvit.measure.compare.words import verdict_of
 from deepvit.measure.options import SessionOptions, WeightOptions
+from deepvit.metrics.paired import proportion_interval
 from deepvit.model.load import load_model
 from deepvit.runtime import preprocess
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import ParityStage, Precision
 from tests.commands.command_line import without_progress
 from tests.doubles.changed_artifact import forget_identity
 
@@ -166,7 +171,7 @@ def test_without_an_error_it_holds(artifact, photos, tmp_path, capsys):
     ratios = [worst["sqnr_db"] for worst in typed["worst"]]
     assert ratios == sorted(ratios)
     with Image.open(io.BytesIO(base64.b64decode(typed["worst"][0]["thumbnail"]))) as thumbnail:
-        assert max(thumbnail.size) == 96
+        assert thumbnail.size == (40, 40)  # the crop, not the file
     with Image.open(tmp_path / "a.png") as drawn:
         assert drawn.width > 500
     assert "worst: " in capsys.readouterr().out
@@ -231,3 +236,61 @@ def test_timms_input_is_ours_also_for_16_bit_greyscale(photographs, tmp_path):
     for path in (*photographs, deep):
         ours = preprocess.model_input(preprocess.crop_image(path, preprocessing)[None], preprocessing, 3)
         assert np.array_equal(timm_inputs(loaded, [path.read_bytes()]), ours), path
+
+
+def _compared(*, judged, agreement, breaches=(), random=False):
+    stage = ParityStage(stage="onnx-int8", against="r", max_abs=0.1, sqnr_db=30, top1_agreement=agreement, images=16)
+    return ComparedModel(
+        model="runs/digits_cnn-int8",
+        runs_on="x",
+        emulated=True,
+        precision=Precision.INT8,
+        random_weights=random,
+        input_max_abs=0,
+        stages=[stage],
+        agreement_intervals=[proportion_interval(round(16 * agreement), 16)],
+        judged=judged,
+        non_finite=0,
+        breaches=list(breaches),
+        worst=[],
+    )
+
+
+def test_flips_that_nothing_judges_are_not_called_holding():
+    unjudged = verdict_of(_compared(judged=["SQNR"], agreement=15 / 16))
+    assert unjudged == "SQNR holds; agreement 93.75% (95% interval 71.67 to 98.89) is not judged"
+    assert verdict_of(_compared(judged=["SQNR", "agreement"], agreement=1)) == "holds"
+    assert verdict_of(_compared(judged=["SQNR"], agreement=1, breaches=["x"])) == "does not hold"
+    assert verdict_of(_compared(judged=["SQNR"], agreement=0.5, random=True)).endswith(
+        "not judged, the weights being random"
+    )
+    assert verdict_of(_compared(judged=[], agreement=1)).startswith("nothing is judged")
+
+
+def test_eight_bits_are_compared_without_a_bound_of_agreement(tmp_path, photos, capsys):
+    """An INT8 model, by the command line: what is judged is said in the JSON and in words."""
+    data = ("--imagenet", photos, "--calibration-images", "16")
+    assert (
+        _code("export", "digits_cnn", "--int8", "--target", "onnx", "--pretrained", *data, "--output", tmp_path / "i")
+        == 0
+    )
+    capsys.readouterr()
+    given = ("--images", photos, "--pretrained", "--json", tmp_path / "i.json")
+    assert _code("compare", tmp_path / "i", *given) == 0
+    (model,) = json.loads((tmp_path / "i.json").read_text())["models"]
+    assert model["judged"] == ["SQNR"]
+    assert 0 < model["agreement_intervals"][0]["low"] < 1
+    said = capsys.readouterr().out
+    assert "i: SQNR holds; agreement " in said
+    assert "is not judged" in said
+
+
+def test_captions_are_wrapped_between_words_and_names_keep_their_end():
+    worst = WorstImage(
+        name="val/motorcycle_left-detail.jpg", sqnr_db=20.0, max_abs=1, reference_class=0, reference_probability=0.5,
+        model_class=1, model_probability=0.407, thumbnail="",
+    )  # fmt: skip
+    assert _caption(worst, ["6", "8"]).splitlines() == ["motorcycle_left-detail.jpg", "20.0 dB", "6 → 8 40.7%"]
+    long = worst.model_copy(update={"name": "ILSVRC2012_val_00001234_of_a_long_name.JPEG"})
+    shown = _caption(long, ["great white shark", "tiger shark"]).splitlines()
+    assert shown == ["…_00001234_of_a_long_name.JPEG", "20.0 dB", "great white shark → tiger", "shark 40.7%"]

@@ -6,20 +6,24 @@ from typing import TYPE_CHECKING
 
 from ..figures import new_figure, plain, save_figure
 from .result import Benchmark
+from .words import labels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def draw_speed(axes: "Axes", benchmark: Benchmark, colours: Sequence[str] | None = None) -> None:
-    """Draw latency (p50) against throughput, a line for each model, a point for each batch size."""
+    """Draw latency (p50) against throughput, a line for each model, a point for each batch size; dashed: emulated."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    for place, model in enumerate(benchmark.models):
+    for place, (model, name) in enumerate(zip(benchmark.models, labels_of(benchmark), strict=True)):
         latency = [timing.p50_ms for timing in model.timings]
         speed = [timing.images_per_second for timing in model.timings]
         colour = None if colours is None else colours[place % len(colours)]
-        (line,) = axes.plot(latency, speed, marker="o", markersize=4, color=colour, label=plain(model.model))
+        (line,) = axes.plot(latency, speed, marker="o", markersize=4, color=colour, label=plain(name))
+        if model.emulated:
+            line.set_linestyle("--")
+            line.set_markerfacecolor("none")
         for timing, x, y in zip(model.timings, latency, speed, strict=True):
             offset = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7, "color": line.get_color()}
             axes.annotate(f"{timing.batch}", (x, y), **offset)
@@ -45,6 +49,6 @@ def draw_benchmark(benchmark: Benchmark, path: pathlib.Path) -> None:
     draw_speed(axes, benchmark)
     axes.legend(fontsize=8)
     host = benchmark.host
-    random = "; random weights" if any(model.random_weights for model in benchmark.models) else ""
+    random = "; random weights" if all(model.random_weights for model in benchmark.models) else ""
     figure.suptitle(f"{host.gpu or host.cpu}, {host.cores} cores{random}", fontsize=9)
     save_figure(figure, path, "‹plot›")

@@ -11,6 +11,9 @@ from .conditions import Clocks, Conditions
 Positive = Annotated[float, pydantic.Field(gt=0)]
 
 
+NotCompared = Literal["the baseline", "other weights", "another input"]
+
+
 class Ratio(Record):
     """Throughput against the baseline's in the same round: the median of all rounds and their quartiles."""
 
@@ -45,7 +48,8 @@ class Timed(Record):
     bytes: int | None
     open_s: float
     first_answer_s: float  # from the start of a process to the logits of one image
-    sqnr_db: float | None  # of its answer to one image of noise against the baseline's; None: equal, or not comparable
+    sqnr_db: float | None  # of its answer to one image of noise against the baseline's; None: equal, or not compared
+    not_compared: NotCompared | None  # why there is no SQNR where the answers are not equal
     timings: Annotated[list[Timing], pydantic.Field(min_length=1)]
 
 

@@ -92,7 +92,13 @@ def _subject(name: str, sessions: SessionOptions, weights: WeightOptions, larges
 
 
 def _file_opener(path: pathlib.Path, sessions: SessionOptions) -> FileOpener:
-    return FileOpener(path=path, **dataclasses.asdict(sessions))
+    return FileOpener(
+        path=path,
+        provider=sessions.provider,
+        trust_unverified=sessions.trust_unverified,
+        allow_host_code=sessions.allow_host_code,
+        threads=sessions.threads,
+    )
 
 
 def _artifact(path: pathlib.Path) -> Artifact | None:

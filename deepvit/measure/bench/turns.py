@@ -15,7 +15,7 @@ from deepvit.runtime.errors import InputError, MissingError
 
 from .conditions import Clocks, conditions_here, device_bytes, seen_clocks
 from .options import BenchmarkOptions
-from .result import Benchmark, Ratio, Skipped, Timed, Timing
+from .result import Benchmark, NotCompared, Ratio, Skipped, Timed, Timing
 from .worker import BenchmarkWorker, Opener
 
 logger = logging.getLogger(__name__)
@@ -181,8 +181,13 @@ def _timed(
     worker = workers[subject.name]
     reply, expected = worker.opening, workers[base.name].opening
     has_ratio = not (reply.is_emulated or expected.is_emulated)
-    is_same = subject.weights_sha256 is not None and subject.weights_sha256 == base.weights_sha256
-    is_comparable = is_same and reply.dtype == expected.dtype and reply.logits.shape == expected.logits.shape
+    not_compared: NotCompared | None = None
+    if subject is base:
+        not_compared = "the baseline"
+    elif subject.weights_sha256 is None or subject.weights_sha256 != base.weights_sha256:
+        not_compared = "other weights"
+    elif reply.dtype != expected.dtype or reply.logits.shape != expected.logits.shape:
+        not_compared = "another input"
     return Timed(
         model=subject.name,
         runs_on=reply.runs_on,
@@ -191,7 +196,8 @@ def _timed(
         bytes=subject.bytes,
         open_s=reply.open_s,
         first_answer_s=worker.first_answer_s,
-        sqnr_db=sqnr_of(reply.logits, expected.logits) if is_comparable else None,
+        sqnr_db=sqnr_of(reply.logits, expected.logits) if not_compared is None else None,
+        not_compared=not_compared,
         timings=[
             _timing(batch, measured[subject.name, batch], measured[base.name, batch] if has_ratio else None)
             for batch in options.batches

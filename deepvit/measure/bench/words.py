@@ -1,9 +1,13 @@
-"""A benchmark as a table for a terminal, and as a plot of latency against throughput."""
+"""A benchmark as tables for a terminal."""
 
 from collections.abc import Iterator
 
 import rich.table
 
+from deepvit.metrics.distance import db_text
+
+from ..results.names import EMULATED, EMULATION, short_engine, short_names
+from ..results.table import table_of
 from .result import Benchmark, Timed
 
 
@@ -12,21 +16,53 @@ def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]
     host = benchmark.host
     gpu = f", {host.gpu}" if host.gpu else ", no GPU"
     yield f"machine       {host.cpu}, {host.cores} cores{gpu}; {describe_clocks(benchmark)}"
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("model", "runs on", "size", "first answer", "SQNR to the baseline"):
-        table.add_column(column, overflow="fold")
-    for model in benchmark.models:
-        size = "" if model.bytes is None else f"{model.bytes / 1e6:.0f} MB"
-        name = _named(model)
-        sqnr = "" if model.sqnr_db is None else f"{model.sqnr_db:.0f} dB"
-        table.add_row(name, model.runs_on, size, f"{model.first_answer_s:.1f} s", sqnr)
-    yield table
+    names = dict(zip([each.model for each in benchmark.models], labels_of(benchmark), strict=True))
+    baseline = names.get(benchmark.baseline, benchmark.baseline)
+    yield from _describe_weights(benchmark, names)
+    opened = [_opening(model, names[model.model]) for model in benchmark.models]
+    yield table_of(("model", "runs on", "size", "first answer", "SQNR"), opened, texts=2)
+    yield f"SQNR of the answer to an image of noise, against {baseline}"
+    random = ", random weights" if all(model.random_weights for model in benchmark.models) else ""
     for batch in sorted({timing.batch for model in benchmark.models for timing in model.timings}):
         yield ""
-        yield f"batch {batch}, {benchmark.rounds} rounds; latency in ms per run; × against {benchmark.baseline}"
-        yield _table(benchmark, batch)
+        yield f"batch {batch}, {benchmark.rounds} rounds{random}; latency in ms per run; × against {baseline}"
+        yield _table(benchmark, batch, names)
+    if any(model.emulated for model in benchmark.models):
+        yield f"{EMULATED}: {EMULATION}"
     for skipped in benchmark.skipped:
         yield f"not timed: {skipped.model}: {skipped.why}"
+
+
+def labels_of(benchmark: Benchmark) -> list[str]:
+    """Return what each model is called: short, with what has to be known of its weights and its arithmetic."""
+    models = benchmark.models
+    is_mixed = len({model.random_weights for model in models}) > 1
+    names = short_names([model.model for model in models])
+    return [_label(model, name, is_mixed) for model, name in zip(models, names, strict=True)]
+
+
+def _label(model: Timed, name: str, is_mixed: bool) -> str:
+    remarks = ["random"] if is_mixed and model.random_weights else []
+    remarks += [EMULATED] if model.emulated else []
+    return f"{name} ({', '.join(remarks)})" if remarks else name
+
+
+def _describe_weights(benchmark: Benchmark, names: dict[str, str]) -> Iterator[str]:
+    """Say so where answers cannot be compared for want of the same weights."""
+    others = [names[model.model] for model in benchmark.models if model.not_compared == "other weights"]
+    if others:
+        has_random = {model.random_weights for model in benchmark.models} == {True, False}
+        advice = ": peers have other weights; give ‹pretrained› or ‹checkpoint› for those of the artifact"
+        yield (
+            f"weights       not those of {names.get(benchmark.baseline, benchmark.baseline)}: "
+            f"{', '.join(others)}; speeds compare, answers do not{advice if has_random else ''}"
+        )
+
+
+def _opening(model: Timed, name: str) -> tuple[str, ...]:
+    size = "" if model.bytes is None else f"{model.bytes / 1e6:.1f} MB"
+    sqnr = "–" if model.not_compared == "the baseline" else model.not_compared or db_text(model.sqnr_db)
+    return name, short_engine(model.runs_on), size, f"{model.first_answer_s:.1f} s", sqnr
 
 
 def describe_clocks(benchmark: Benchmark) -> str:
@@ -38,28 +74,24 @@ def describe_clocks(benchmark: Benchmark) -> str:
     return ", ".join(ranges) or "clocks unknown"
 
 
-def _table(benchmark: Benchmark, batch: int) -> rich.table.Table:
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("model", "p50", "p90", "p99", "images/s", "×", "quartiles", "peak memory", "on the GPU"):
-        table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
+def _table(benchmark: Benchmark, batch: int, names: dict[str, str]) -> rich.table.Table:
+    rows = []
     for model in benchmark.models:
         row = next((timing for timing in model.timings if timing.batch == batch), None)
         if row is None:
             continue
-        table.add_row(
-            _named(model),
-            *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
-            f"{row.images_per_second:.1f}",
-            "–" if row.ratio is None else f"{row.ratio.median:.2f}",
-            "emulated" if row.ratio is None else f"{row.ratio.low:.2f} to {row.ratio.high:.2f}",
-            _megabytes(row.peak_host_bytes),
-            _megabytes(row.peak_device_bytes),
+        rows.append(
+            (
+                names[model.model],
+                *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
+                f"{row.images_per_second:.1f}",
+                "–" if row.ratio is None else f"{row.ratio.median:.2f}",
+                "–" if row.ratio is None else f"{row.ratio.low:.2f}–{row.ratio.high:.2f}",
+                _megabytes(row.peak_host_bytes),
+                _megabytes(row.peak_device_bytes),
+            )
         )
-    return table
-
-
-def _named(model: Timed) -> str:
-    return f"{model.model} (random weights)" if model.random_weights else model.model
+    return table_of(("model", "p50", "p90", "p99", "images/s", "×", "quartiles", "memory", "on the GPU"), rows)
 
 
 def _megabytes(peak_bytes: int | None) -> str:

@@ -24,20 +24,28 @@ START_S = 900  # how long opening may take; torch.compile is slow
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileOpener:
-    """Opens an artifact, or a file of one, and loads nothing but what runs it; see `runtime.open_session`."""
+    """Opens an artifact, or a file of one, as a server does, and loads nothing but what runs it.
+
+    A graph that ONNX Runtime refuses as it is, of BF16 on a CPU, is emulated, and its session says so.
+    """
 
     path: pathlib.Path
     provider: str | None = None
-    arithmetic: Arithmetic = Arithmetic.AS_DECLARED
     trust_unverified: bool = False
     allow_host_code: bool = False
     threads: int | None = None
 
     def __call__(self) -> Session:
+        try:
+            return self._opened(Arithmetic.NATIVE)
+        except MissingError:
+            return self._opened(Arithmetic.AS_DECLARED)
+
+    def _opened(self, arithmetic: Arithmetic) -> Session:
         return open_session(
             self.path,
             self.provider,
-            arithmetic=self.arithmetic,
+            arithmetic=arithmetic,
             trust_unverified=self.trust_unverified,
             allow_host_code=self.allow_host_code,
             threads=self.threads,

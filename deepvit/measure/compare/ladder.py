@@ -17,8 +17,10 @@ from deepvit.images.samples import open_images_or_samples
 from deepvit.images.sources import ImageSource, list_sha256, spread
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, Bound, bound_of, breaches
 from deepvit.metrics.distance import compare_logits
+from deepvit.metrics.paired import proportion_interval
 from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import PYTORCH, InputError, MissingError
+from deepvit.runtime.manifest import Interval, ParityStage
 from deepvit.runtime.preprocess import FILES, Crop, DecodePolicy, model_input
 from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, is_in_artifact
 from deepvit.runtime.tensors import Images, Logits
@@ -27,7 +29,7 @@ from ..evaluate.evaluator import run_unchecked
 from ..evaluate.result import Corrupt
 from ..models import OpenedModel, is_variant, load_weights_of, open_model, open_torch, preprocessing_breaches
 from ..options import SessionOptions, WeightOptions
-from .result import ComparedModel, Comparison, thumbnail, worst_images
+from .result import ComparedModel, Comparison, Judged, thumbnail, worst_images
 from .timm_inputs import timm_inputs
 
 BATCH = 16
@@ -50,7 +52,7 @@ class _Outputs:
     """The outputs of all images so far, and their worst inputs; logits by model and rung."""
 
     names: list[str] = dataclasses.field(default_factory=list)
-    thumbnails: list[bytes] = dataclasses.field(default_factory=list)
+    thumbnails: dict[int, list[bytes]] = dataclasses.field(default_factory=dict)  # by model
     expected: list[Logits] = dataclasses.field(default_factory=list)
     logits: dict[tuple[int, int], list[Logits]] = dataclasses.field(default_factory=dict)
     input_max_abs: dict[int, float] = dataclasses.field(default_factory=dict)
@@ -196,7 +198,6 @@ def _compare_chunk(
         return
     encoded = [_read_again(source, item.index) for item in good]
     outputs.names += [source.name(item.index) for item in good]
-    outputs.thumbnails += [thumbnail(each, source.policy) for each in encoded]
     reference_crops = np.stack([item.crops[0] for item in good])
     if reference.loaded is not None:
         normalised = timm_inputs(reference.loaded, encoded)
@@ -206,6 +207,7 @@ def _compare_chunk(
         outputs.expected.append(run_unchecked(reference.session, _input(reference_crops, reference)))
     for index, ladder in enumerate(ladders):
         crops = np.stack([item.crops[1 + index] for item in good])
+        outputs.thumbnails.setdefault(index, []).extend(map(thumbnail, crops))
         inputs = _normalised(crops, ladder[0].model)
         worst = float(np.abs(inputs - normalised).max()) if inputs.shape == normalised.shape else float("inf")
         outputs.input_max_abs[index] = max(worst, outputs.input_max_abs.get(index, 0.0))
@@ -252,7 +254,7 @@ def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedMod
             faults += [f"{rung.stage}: {breach}" for breach in breaches(stage, _bound(rung, reference))]
         against, before = rung.stage, logits
     if stages:
-        worst = list(worst_images(outputs.names, outputs.thumbnails, before, expected))
+        worst = list(worst_images(outputs.names, outputs.thumbnails[index], before, expected))
     return ComparedModel(
         model=name,
         runs_on=ladder[-1].model.session.description,
@@ -261,10 +263,23 @@ def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedMod
         random_weights=model.has_random_weights,
         input_max_abs=input_max_abs if np.isfinite(input_max_abs) else None,
         stages=stages,
+        agreement_intervals=[_agreement_interval(stage) for stage in stages],
+        judged=_judged_by(_bound(ladder[-1], reference), top1_enforced=not model.has_random_weights),
         non_finite=non_finite,
         breaches=faults,
         worst=worst,
     )
+
+
+def _agreement_interval(stage: ParityStage) -> Interval:
+    return proportion_interval(round(stage.top1_agreement * stage.images), stage.images)
+
+
+def _judged_by(bound: Bound, *, top1_enforced: bool) -> list[Judged]:
+    """Return what has a bound."""
+    bounds: dict[Judged, float | None] = {"max abs": bound.max_abs, "SQNR": bound.sqnr_db}
+    bounds["agreement"] = bound.top1_agreement if top1_enforced else None
+    return [name for name, limit in bounds.items() if limit is not None]
 
 
 def _bound(rung: _Rung, reference: OpenedModel) -> Bound:

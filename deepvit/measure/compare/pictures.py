@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import pathlib
+import textwrap
 from collections.abc import Sequence
 
 from PIL import Image
@@ -11,7 +12,10 @@ from PIL import Image
 from deepvit.metrics.distance import db_text
 
 from ..figures import new_figure, plain, save_figure
+from ..results.names import short_names
 from .result import Comparison, WorstImage
+
+LINE = 30  # characters of a caption
 
 
 def draw_worst(comparison: Comparison, names: Sequence[str], path: pathlib.Path) -> None:
@@ -28,20 +32,24 @@ def draw_worst(comparison: Comparison, names: Sequence[str], path: pathlib.Path)
         if rows
         else f"no image differs from {plain(comparison.reference)}"
     )
-    for part, model in zip(figure.subfigures(max(len(rows), 1), 1, squeeze=False)[:, 0], rows, strict=bool(rows)):
-        part.suptitle(f"{plain(model.model)}{' (random weights)' if model.random_weights else ''}", fontsize=9)
+    names_of = short_names([model.model for model in rows])
+    parts = figure.subfigures(max(len(rows), 1), 1, squeeze=False)[:, 0]
+    for part, model, name in zip(parts, rows, names_of, strict=bool(rows)):
+        part.suptitle(f"{plain(name)}{' (random weights)' if model.random_weights else ''}", fontsize=9)
         for axes, worst in itertools.zip_longest(part.subplots(1, columns, squeeze=False)[0], model.worst):
             axes.set_axis_off()
             if worst is not None:
                 with Image.open(io.BytesIO(base64.b64decode(worst.thumbnail))) as image:
-                    axes.imshow(image)
+                    axes.imshow(image, interpolation="nearest")
                 axes.set_title(plain(_caption(worst, names)), fontsize=7)
     save_figure(figure, path, "‹plot›")
 
 
 def _caption(worst: WorstImage, names: Sequence[str]) -> str:
-    ours, theirs = names[worst.model_class][:22], names[worst.reference_class][:22]
-    is_changed = worst.reference_class != worst.model_class
-    verdict = f"{theirs} →\n{ours}" if is_changed else ours
-    name = pathlib.PurePosixPath(worst.name).name[:24]
-    return f"{name}\n{db_text(worst.sqnr_db)}\n{verdict} {worst.model_probability:.1%}"
+    """Return name, distance and classes, wrapped between words; of a long name the end is what tells images apart."""
+    ours, theirs = names[worst.model_class], names[worst.reference_class]
+    verdict = ours if worst.reference_class == worst.model_class else f"{theirs} → {ours}"
+    lines = textwrap.wrap(f"{verdict} {worst.model_probability:.1%}", LINE, max_lines=2, placeholder=" …")
+    name = pathlib.PurePosixPath(worst.name).name
+    shown = name if len(name) <= LINE else f"…{name[1 - LINE :]}"
+    return "\n".join([shown, db_text(worst.sqnr_db), *lines])

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.metrics.result import Fraction, Record, Result
-from deepvit.runtime.manifest import ParityStage, Precision
-from deepvit.runtime.preprocess import FILES, DecodePolicy, decode_rgb
+from deepvit.runtime.manifest import Interval, ParityStage, Precision
+from deepvit.runtime.preprocess import Crop
 from deepvit.runtime.tensors import Logits
 
 from ..evaluate.result import Corrupt
@@ -30,11 +31,21 @@ class WorstImage(Record):
     reference_probability: Fraction
     model_class: int
     model_probability: Fraction
-    thumbnail: str  # JPEG, base64
+    thumbnail: str  # of the crop that the model saw: JPEG, base64
+
+
+Judged = Literal["max abs", "SQNR", "agreement"]
 
 
 class ComparedModel(Record):
-    """The ladder of one model; `breaches` is empty where it holds."""
+    """The ladder of one model.
+
+    Attributes:
+        stages: The rungs; the last one is the model itself, its engine where there is one.
+        agreement_intervals: Of each stage's top1_agreement, 95%.
+        judged: What of the last stage has a bound; what has none is told, and neither holds nor not.
+        breaches: What does not hold; empty where all that is judged holds.
+    """
 
     model: str
     runs_on: str
@@ -43,6 +54,8 @@ class ComparedModel(Record):
     random_weights: bool
     input_max_abs: float | None  # between its input and the reference's; None where they are not comparable
     stages: list[ParityStage]
+    agreement_intervals: list[Interval]
+    judged: list[Judged]
     non_finite: int
     breaches: list[str]
     worst: list[WorstImage]
@@ -61,12 +74,12 @@ class Comparison(Result):
     models: list[ComparedModel]
 
 
-def thumbnail(encoded: bytes, policy: DecodePolicy = FILES) -> bytes:
-    """Return an image file as a small JPEG."""
-    image = decode_rgb(encoded, policy)
+def thumbnail(crop: Crop) -> bytes:
+    """Return what a model saw of an image, (H, W, 3) uint8, as a small JPEG."""
+    image = Image.fromarray(crop)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
+    image.save(stream, "JPEG", quality=90)
     return stream.getvalue()
 
 

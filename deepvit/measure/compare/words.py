@@ -6,8 +6,12 @@ import rich.table
 
 from deepvit.metrics.distance import db_text
 
+from ..evaluate.words import percents
+from ..results.names import short_names
+from ..results.table import table_of
 from .result import ComparedModel, Comparison, LayerReport, WorstImage
 
+HOLDS = "holds"
 SHOWN = 3  # worst images of each model, in words
 
 
@@ -16,27 +20,41 @@ def describe_comparison(comparison: Comparison, names: Sequence[str]) -> Iterato
     yield f"reference     {comparison.reference}"
     count = f"{comparison.compared} of {comparison.listed}"
     yield f"images        {count} in {comparison.dataset}, {len(comparison.corrupt)} corrupt"
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("model", "stage", "against", "max abs", "SQNR", "top-1 agreement"):
-        table.add_column(column, overflow="fold")
-    for model in comparison.models:
-        name = _named(model)
+    names_of = _names(comparison)
+    rows = []
+    for model, name in zip(comparison.models, names_of, strict=True):
         for stage in model.stages:
-            agreement = f"{stage.top1_agreement:.2%}"
-            table.add_row(name, stage.stage, stage.against, f"{stage.max_abs:.2e}", db_text(stage.sqnr_db), agreement)
-            name = ""
-    yield table
-    for model in comparison.models:
-        same = "the same bytes" if model.input_max_abs == 0 else f"differs by up to {_shown(model.input_max_abs)}"
-        yield f"input of {_named(model)}: {same}"
-        for worst in model.worst[:SHOWN]:
-            yield f"  worst: {_words(worst, names)}"
+            against = short_names([stage.against])[0]
+            figures = (f"{stage.max_abs:.2e}", db_text(stage.sqnr_db), f"{stage.top1_agreement:.2%}")
+            rows.append((name, stage.stage, against, *figures))
+            name = ""  # noqa: PLW2901 - on its first line alone
+    yield table_of(("model", "stage", "against", "max abs", "SQNR", "agreement"), rows, texts=3)
+    for model, name in zip(comparison.models, names_of, strict=True):
+        yield f"{name}: {verdict_of(model)}"
         for breach in model.breaches:
             yield f"  does not hold: {breach}"
+        same = "the same bytes" if model.input_max_abs == 0 else f"differs by up to {_shown(model.input_max_abs)}"
+        yield f"  input: {same}"
+        for worst in model.worst[:SHOWN]:
+            yield f"  worst: {_words(worst, names)}"
 
 
-def _named(model: ComparedModel) -> str:
-    return f"{model.model} (random weights)" if model.random_weights else model.model
+def verdict_of(model: ComparedModel) -> str:
+    """Return whether a model holds what it is judged by, and what it is not judged by."""
+    if model.breaches:
+        return "does not hold"
+    if not model.stages or "agreement" in model.judged:
+        return HOLDS
+    judged = f"{' and '.join(model.judged)} holds" if model.judged else "nothing is judged, its precision being unknown"
+    agreement = f"agreement {model.stages[-1].top1_agreement:.2%}"
+    reason = ", the weights being random" if model.random_weights else ""
+    return f"{judged}; {agreement} (95% interval {percents(model.agreement_intervals[-1])}) is not judged{reason}"
+
+
+def _names(comparison: Comparison) -> list[str]:
+    names = short_names([model.model for model in comparison.models])
+    remark = {True: " (random weights)", False: ""}
+    return [name + remark[model.random_weights] for name, model in zip(names, comparison.models, strict=True)]
 
 
 def _shown(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Scores in words, for a terminal."""
 
+import string
 from collections.abc import Iterator, Sequence
 
 import rich.table
@@ -7,10 +8,13 @@ import rich.table
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.manifest import Interval
 
+from ..results.names import EMULATED, EMULATION, short_names
+from ..results.table import table_of
 from .result import EvaluatedModel, Evaluation
 from .scores import Agreement
 
 CORRUPT_SHOWN = 10
+SPARE = 50  # columns of 80 that a table of classes has for the models
 
 
 def describe_evaluation(found: Evaluation) -> Iterator[str | rich.table.Table]:
@@ -38,9 +42,17 @@ def _describe_model(model: EvaluatedModel, found: Evaluation) -> Iterator[str]:
         yield f"not finite    the logits of {model.non_finite} images; they count as wrong"
     if model.reference is not None:
         yield from _describe_agreement(model.reference, note)
+    yield f"speed         {_speed(model, found)}"
+
+
+def _speed(model: EvaluatedModel, found: Evaluation) -> str:
     rate = found.images_per_second_with_decoding
     here = "nothing run now" if rate is None else f"{rate:.1f} images/s"
-    yield f"speed         {here} with decoding, {model.images_per_second:.1f} the model alone"
+    alone = f"{here} with decoding, {model.images_per_second:.1f} the model alone"
+    if model.emulated:
+        return f"{EMULATED}: {alone}; {EMULATION}: ‹deepvit› bench times what does"
+    is_slowed = rate is not None and any(each.emulated for each in found.models)
+    return f"{alone} (with decoding: of all models, {EMULATED} ones among them)" if is_slowed else alone
 
 
 def _describe_agreement(agreement: Agreement, note: str) -> Iterator[str]:
@@ -62,34 +74,47 @@ def percents(interval: Interval) -> str:
     return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
 
 
-def _table(results: Sequence[EvaluatedModel]) -> rich.table.Table:
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("model", "top-1", "top-5", "calibration error", "agreement", "lost", "gained", "SQNR", "images/s"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for result in results:
-        agreement = result.reference
-        compared = ["", "", "", ""]
+def _table(models: Sequence[EvaluatedModel]) -> rich.table.Table:
+    names = short_names([model.model for model in models])
+    rows = []
+    for name, model in zip(names, models, strict=True):
+        agreement = model.reference
+        compared = ["", "", ""]
         if agreement is not None:
-            sqnr = db_text(agreement.sqnr_db)
-            compared = [f"{agreement.agreement:.2%}", f"{agreement.lost}", f"{agreement.gained}", sqnr]
-        name = f"{result.model} (random weights)" if result.random_weights else result.model
-        scores = [f"{result.top1:.2%}", f"{result.top5:.2%}", f"{result.calibration_error:.2%}"]
-        table.add_row(name, *scores, *compared, f"{result.images_per_second:.1f}")
-    return table
+            flips = f"−{agreement.lost} +{agreement.gained}"
+            compared = [f"{agreement.agreement:.2%}", flips, db_text(agreement.sqnr_db)]
+        scores = [f"{model.top1:.2%}", f"{model.top5:.2%}", f"{model.calibration_error:.2%}"]
+        speed = EMULATED if model.emulated else f"{model.images_per_second:.1f}"
+        rows.append([f"{name} (random weights)" if model.random_weights else name, *scores, *compared, speed])
+    heads = ("model", "top-1", "top-5", "cal. error", "agreement", "flips", "SQNR", "images/s")
+    return table_of(heads, rows)
 
 
-def describe_classes(result: EvaluatedModel, names: Sequence[str]) -> rich.table.Table:
-    """Return the table of classes, the worst first."""
-    table = rich.table.Table(box=None, pad_edge=False)
-    columns = ["class", "images", "top-1", "top-5"] + (["reference", "change"] if result.reference else [])
-    for column in columns:
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for row in sorted(result.per_class, key=lambda each: (each.top1, each.label)):
-        cells = [names[row.label], f"{row.images}", f"{row.top1:.1%}", f"{row.top5:.1%}"]
-        if row.reference_top1 is not None:
-            cells += [f"{row.reference_top1:.1%}", f"{100 * (row.top1 - row.reference_top1):+.1f}"]
-        table.add_row(*cells)
-    return table
+def describe_classes(found: Evaluation, names: Sequence[str]) -> Iterator[str | rich.table.Table]:
+    """Yield the table of classes, those first that some model gets right least often; several models a column each."""
+    scores = list(zip(*(model.per_class for model in found.models), strict=True))
+    scores.sort(key=lambda row: (min(each.top1 for each in row), row[0].label))
+    has_reference = found.models[0].reference is not None
+    rows = []
+    for row in scores:
+        first = row[0]
+        cells = [names[first.label], f"{first.images}", *(f"{each.top1:.1%}" for each in row)]
+        cells += [f"{first.top5:.1%}"] if len(row) == 1 else []
+        cells += [f"{first.reference_top1:.1%}"] if first.reference_top1 is not None else []
+        cells += [f"{100 * (first.top1 - first.reference_top1):+.1f}"] if has_reference and len(row) == 1 else []
+        rows.append(cells)
+    rest = ["reference"] if has_reference else []
+    if len(found.models) == 1:
+        yield table_of(["class", "images", "top-1", "top-5", *rest, *(["change"] if rest else [])], rows)
+        return
+    yield ""
+    yield "top-1 by class"
+    heads = short_names([model.model for model in found.models])
+    if sum(len(head) + 2 for head in [*heads, *rest]) > SPARE:
+        letters = string.ascii_uppercase[: len(heads)] if len(heads) <= 26 else [f"#{i}" for i in range(len(heads))]
+        yield from (f"{letter} = {head}" for letter, head in zip(letters, heads, strict=True))
+        heads = list(letters)
+    yield table_of(["class", "images", *heads, *rest], rows)
 
 
 def describe_corrupt(result: Evaluation) -> Iterator[str]:

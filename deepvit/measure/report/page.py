@@ -12,6 +12,7 @@ from deepvit.runtime.manifest import AccuracyCheck
 
 from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks
+from ..compare.words import HOLDS, verdict_of
 from ..evaluate.result import EvaluatedModel
 from ..evaluate.words import percents
 from .charts import attention_charts, reliability_chart, speed_chart
@@ -56,6 +57,7 @@ def render_report(collected: Collected, title: str) -> str:
         "check": _check,
         "largest": _largest,
         "percents": percents,
+        "verdict": verdict_of,
     }
     evaluations = collected.evaluations()
     safe = markupsafe.Markup  # of the charts alone, which contain no text of a user's but escaped labels
@@ -165,8 +167,9 @@ def _tiles(collected: Collected) -> Iterator[Tile]:
         broken = [model.model for model in comparison.models if model.breaches]
         note = ", ".join(broken) if broken else f"{comparison.compared} images without labels"
         random = any(model.random_weights for model in comparison.models)
-        verdict = "does not hold" if broken else "holds"
-        yield Tile("compared", verdict, _called(note, random), "bad" if broken else "good")
+        is_judged = all(verdict_of(model) == HOLDS for model in comparison.models)
+        verdict = "does not hold" if broken else "holds" if is_judged else "SQNR holds"
+        yield Tile("compared", verdict, _called(note, random), "bad" if broken else "good" if is_judged else "")
 
 
 def _called(note: str, is_random: bool) -> str:
