@@ -305,7 +305,7 @@ def test_the_same_evaluation_cannot_run_twice_at_once(dataset, cache):
 def test_a_cache_that_cannot_be_had_costs_only_the_resuming(dataset, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "file"))
-    assert _kept(dataset, None, Keeping())[0].evaluated == 30
+    assert _kept(dataset, None, Keeping()).evaluated == 30
     assert "cannot be resumed" in caplog.text
     with pytest.raises(InputError, match="cannot be made"):
         _kept(dataset, None, Keeping(resume=True))
