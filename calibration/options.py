@@ -9,7 +9,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Grid
 from deepvit.runtime.options import Help
 
-from .budget.budget import Budget, agreement_of_at_least, drop_of_at_most
+from .budget.budget import Budget, Evidence, agreement_of_at_least, drop_of_at_most
 from .observe.histogram import Method
 
 BUDGET = "Accuracy budget of INT8 and FP8"  # the heading
@@ -40,8 +40,9 @@ class QuantizationOptions:
         skip_corrupt: Replace images that cannot be decoded, instead of failing.
         equalization: Whether activations are rescaled into weights first.
         attention: Quantise q·kᵀ and A'·v as well; FP8 only.
-        weight_only: Leave activations in the graph's own precision.
+        weight_only: Leave activations in the graph's own precision; nothing is calibrated then.
         budget: What the result may cost; without one everything is quantised and the cost is reported.
+        evidence: What has to be within the budget.
         check_images: On how many held-out images the cost is measured; 0 measures nothing.
     """
 
@@ -67,7 +68,7 @@ class QuantizationOptions:
     attention: Annotated[
         bool, Help("With FP8 quantise q·kᵀ and A'·v too, for GPUs that run them faster.", name="quantize_attention")
     ] = False
-    weight_only: Annotated[bool, Help("Store weights in eight bits, compute in FP16.")] = False
+    weight_only: Annotated[bool, Help("Store weights in eight bits, compute in FP16; calibrates nothing.")] = False
     budget: Annotated[
         Budget | None,
         Help(
@@ -83,6 +84,15 @@ class QuantizationOptions:
             parse=agreement_of_at_least,
         ),
     ] = None
+    evidence: Annotated[
+        Evidence,
+        Help(
+            "Demand that the 95% interval is within the budget too, not the measured value alone.",
+            name="confident",
+            value=Evidence.INTERVAL,
+            heading=BUDGET,
+        ),
+    ] = Evidence.ESTIMATE
     check_images: Annotated[
         int, Help("Held-out images that the result is checked on; 0 checks nothing.", heading=BUDGET)
     ] = DEFAULT_CHECK_IMAGES
@@ -91,6 +101,11 @@ class QuantizationOptions:
         """Return the method that was asked for, else the grid's default."""
         return DEFAULT_METHODS[grid] if self.method is None else self.method
 
+    @property
+    def goal(self) -> Budget | None:
+        """The budget, with the evidence that it takes."""
+        return None if self.budget is None else dataclasses.replace(self.budget, evidence=self.evidence)
+
     def __post_init__(self) -> None:
         if self.images is not None and not 1 <= self.images <= MAX_IMAGES:
             raise InputError(f"‹calibration_images› {self.images}: expected 1 to {MAX_IMAGES}")
@@ -98,5 +113,12 @@ class QuantizationOptions:
             raise InputError(f"‹check_images› {self.check_images}: expected 0 to {MAX_IMAGES}")
         if self.attention and self.weight_only:
             raise InputError("‹quantize_attention› and ‹weight_only› exclude each other; give one of them")
+        is_calibrated = self.method is not None or self.ranges is not None or self.equalization is Equalization.OFF
+        if self.weight_only and is_calibrated:
+            raise InputError(
+                "‹weight_only› calibrates nothing; leave out ‹calibration_method›, ‹ranges› and ‹equalization›"
+            )
+        if self.budget is None and self.evidence is Evidence.INTERVAL:
+            raise InputError("‹confident› is about a budget; give ‹max_drop› or ‹min_agreement› too")
         if self.budget is not None and self.check_images == 0:
             raise InputError("a budget has to be checked; give ‹check_images› more than 0")

@@ -20,7 +20,7 @@ from deepvit.runtime.manifest import Grid
 from .graph_links import makers
 from .grid import DTYPES, Scale, stored, weight_scale
 from .policy import Product, find_products
-from .ranges import Ranges
+from .ranges import Ranges, TensorRange, grid_of
 
 MICROSOFT, PRODUCT = "com.microsoft", "MatMulIntegerToFloat"  # ONNX Runtime's own INT8 product
 
@@ -42,32 +42,32 @@ class StoredWeight:
 def store_weight(
     weight: npt.NDArray[np.float32],
     bias: npt.NDArray[np.float32] | None,
-    mean: npt.NDArray[np.float64],
+    mean: npt.NDArray[np.float64] | None,
     grid: Grid,
 ) -> StoredWeight:
     """Round weights (inputs, outputs) to their grid and correct the bias: b + E[x]·(W − W_q).
 
     So the linear's mean output stays what it was (Nagel et al., "Data-free quantization", arXiv:1906.04721, section
-    4.2, with the mean measured). `mean` is E[x], (inputs,).
+    4.2, with the mean measured). `mean` is E[x], (inputs,); None leaves the bias as it is.
     """
     scale = weight_scale(weight, grid)
     stored_weight = StoredWeight(stored(weight, scale), scale, bias)
-    if bias is None:
+    if bias is None or mean is None:
         return stored_weight
     difference = weight.astype(np.float64) - stored_weight.restored
     return dataclasses.replace(stored_weight, bias=(bias + mean @ difference).astype(np.float32))
 
 
 def quantize_graph(
-    model: onnx.ModelProto, ranges: Ranges, float_units: frozenset[str] = frozenset(), *, weight_only: bool = False
+    model: onnx.ModelProto, ranges: Ranges | Grid, float_units: frozenset[str] = frozenset()
 ) -> onnx.ModelProto:
     """Insert Q/DQ nodes into a copy of `model`.
 
     Args:
         model: The float32 graph that the ranges belong to, rescaled.
-        ranges: Of every activation that the policy names.
+        ranges: Of every activation that the policy names; or a grid alone, on which weights are stored while
+            activations stay as they are.
         float_units: Those that stay as they are, such as `blocks.3.mlp.fc2`.
-        weight_only: Store the weights on the grid and leave activations alone.
 
     Raises:
         OutOfBoundsError: A range whose scale FP16 cannot hold.
@@ -76,12 +76,12 @@ def quantize_graph(
     quantized.CopyFrom(model)
     products = [
         product
-        for product in find_products(model, attention=ranges.attention)
-        if product.unit not in float_units and not (weight_only and product.weight is None)
+        for product in find_products(model, attention=isinstance(ranges, Ranges) and ranges.attention)
+        if product.unit not in float_units
     ]
     inserter = _Inserter(quantized, ranges)
     for product in products:
-        inserter.add(product, weight_only)
+        inserter.add(product)
     inserter.finish()
     return quantized
 
@@ -89,19 +89,20 @@ def quantize_graph(
 class _Inserter:
     """Collects what is inserted in front of which node."""
 
-    def __init__(self, model: onnx.ModelProto, ranges: Ranges) -> None:
-        self._graph, self._ranges = model.graph, ranges
+    def __init__(self, model: onnx.ModelProto, ranges: Ranges | Grid) -> None:
+        self._graph, self._grid = model.graph, grid_of(ranges)
+        self._ranges = ranges if isinstance(ranges, Ranges) else None
         self._nodes = {node.name: node for node in self._graph.node}
         self._constants = {initializer.name: initializer for initializer in self._graph.initializer}
         self._inserted: dict[str, list[onnx.NodeProto]] = {}
         self._restored: dict[str, str] = {}  # tensor → what stands for it after Q/DQ
 
-    def add(self, product: Product, weight_only: bool) -> None:
+    def add(self, product: Product) -> None:
         node = self._nodes[product.node]
-        if not weight_only:
+        if self._ranges is not None:
             for name in product.activations:
                 if name not in self._restored:
-                    self._restored[name] = self._quantize_activation(name, product)
+                    self._restored[name] = self._quantize_activation(name, product, self._ranges.tensors[name])
                 node.input[list(node.input).index(name)] = self._restored[name]
         if product.weight is not None:
             node.input[1] = self._store_weight(product)
@@ -115,10 +116,10 @@ class _Inserter:
         self._graph.initializer.append(numpy_helper.from_array(np.array(values, order="C"), name))
         return name
 
-    def _quantize_activation(self, name: str, product: Product) -> str:
-        scale = self._ranges.tensors[name].scale(self._ranges.grid)
+    def _quantize_activation(self, name: str, product: Product, measured: TensorRange) -> str:
+        scale = measured.scale(self._grid)
         if not float(scale.step) <= FP16_MAX:
-            raise OutOfBoundsError(f"{name} reaches {self._ranges.tensors[name].high:.4g}: its scale does not fit FP16")
+            raise OutOfBoundsError(f"{name} reaches {measured.high:.4g}: its scale does not fit FP16")
         base = name.removesuffix(".out")
         step = self._constant(f"{base}.scale", scale.step.reshape(()))
         zero = self._constant(f"{base}.zero_point", np.array(scale.zero_point, DTYPES[scale.grid]))
@@ -129,8 +130,8 @@ class _Inserter:
         assert product.weight is not None
         weight = numpy_helper.to_array(self._constants[product.weight])
         bias = None if product.bias is None else numpy_helper.to_array(self._constants[product.bias])
-        mean = np.array(self._ranges.means[product.activations[0]])
-        stored_weight = store_weight(weight, bias, mean, self._ranges.grid)
+        mean = None if self._ranges is None else np.array(self._ranges.means[product.activations[0]])
+        stored_weight = store_weight(weight, bias, mean, self._grid)
         self._graph.initializer.remove(self._constants.pop(product.weight))
         if product.bias is not None and stored_weight.bias is not None:
             self._constants[product.bias].CopyFrom(numpy_helper.from_array(stored_weight.bias, product.bias))

@@ -68,6 +68,11 @@ class Ranges(_Record):
         return self.model_dump_json(by_alias=True, indent=1) + "\n"
 
 
+def grid_of(ranges: Ranges | Grid) -> Grid:
+    """Return the grid of ranges, or of weights alone, which have no ranges."""
+    return ranges if isinstance(ranges, Grid) else ranges.grid
+
+
 def ranges_sha256(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
 

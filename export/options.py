@@ -5,7 +5,7 @@ import enum
 import pathlib
 from typing import Annotated, ClassVar
 
-from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.options import DEFAULT_SEED, QuantizationOptions
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, InputForm, MixForm, Precision, QkvForm
 from deepvit.runtime.options import Help
@@ -162,7 +162,9 @@ class ExportOptions:
         Help("Dataset that calibrates and proves the export; the bundled photographs prove it if not given."),
     ] = None
     decoding: DecodePolicy = FILES
-    parity_images: Annotated[int | None, Help("Prove the export on so many images.")] = None
+    parity_images: Annotated[
+        int | None, Help("Prove the export on so many images; 16 if not given, 8 of those above 256 pixels.")
+    ] = None
     quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
     output: Annotated[
         pathlib.Path | None, Help("Folder of the artifact; artifacts/VARIANT-PRECISION if not given.", heading="Output")
@@ -176,6 +178,13 @@ class ExportOptions:
                 "options of calibration and of accuracy budgets are for ‹int8› and ‹fp8›; leave them out, or give one"
             )
         require_attention(self.graph, self.quantization)
+        quantization = self.quantization
+        is_about_images = dataclasses.replace(quantization, images=None, seed=DEFAULT_SEED, skip_corrupt=False)
+        if quantization.weight_only and quantization.budget is None and quantization != is_about_images:
+            raise InputError(
+                "‹weight_only› calibrates nothing, and without a budget searches nothing; leave out "
+                "‹calibration_images›, ‹calibration_seed› and ‹skip_corrupt›"
+            )
 
     def artifact_folder(self, variant: str) -> pathlib.Path:
         """Return where the artifact of `variant` goes: `output`, else a folder named after it and its precision."""

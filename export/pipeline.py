@@ -88,7 +88,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         proof = _prove(graph, source, options.graph, progress)
         progress("writing the artifact")
         model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
-        if graph.calibration is not None:
+        if graph.ranges_text:
             (staging / RANGES).write_bytes(graph.ranges_text)
         identity = _identity(loaded, options.graph)
         onnx_graph.identify(model, identity)

@@ -4,25 +4,29 @@ from collections.abc import Iterator
 
 import rich.table
 
+from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, unshown
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.manifest import Calibration, Engine, Manifest
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
 
-from .quantized.held_out_check import describe_check
+from .quantized.held_out_check import describe_check, describe_proof
 
 
 def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
     """Yield the parity ladder, the folds with their conditioning, and the largest activation."""
     table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("stage", "against", "max abs", "SQNR", "top-1 agreement", "images"):
+    for column in ("stage", "against", "max abs", "SQNR", "top-1 agreement", "95% interval", "images"):
         table.add_column(column)
     for stage in manifest.parity:
         sqnr = db_text(stage.sqnr_db)
         agreement = f"{stage.top1_agreement:.2%}"
-        table.add_row(stage.stage, stage.against, f"{stage.max_abs:.2e}", sqnr, agreement, f"{stage.images}")
+        sure = "" if stage.top1_interval is None else f"{stage.top1_interval.low:.2%} to {stage.top1_interval.high:.2%}"
+        table.add_row(stage.stage, stage.against, f"{stage.max_abs:.2e}", sqnr, agreement, sure, f"{stage.images}")
     yield table
+    if remark := unshown(manifest.parity[-1], PRECISION_BOUNDS.get(manifest.precision, Bound())):
+        yield remark
     for record in manifest.folds:
         if record.applied:
             bias = f", largest bias {record.max_abs_bias:.3g}" if record.max_abs_bias else ""
@@ -37,14 +41,19 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
 
 def describe_calibration(calibration: Calibration) -> Iterator[str]:
     """Yield what the ranges come from, what stays unquantised, and what quantisation costs."""
-    yield (
-        f"calibrated on {calibration.images} images of {calibration.split.value}, ranges by {calibration.method} for "
-        f"{calibration.grid.value}; {calibration.rescaled} sites rescaled, exactly"
-    )
+    if calibration.split is None:
+        yield f"weights alone in {calibration.grid.value}, not calibrated"
+    else:
+        yield (
+            f"calibrated on {calibration.images} images of {calibration.split.value}, ranges by {calibration.method} "
+            f"for {calibration.grid.value}; {calibration.rescaled} sites rescaled, exactly"
+        )
     if calibration.replaced:
         yield f"replaced, because they cannot be decoded: {', '.join(calibration.replaced)}"
     if calibration.budget is not None:
         yield f"budget {calibration.budget}: stay unquantised: {', '.join(calibration.kept) or 'none'}"
+    if proof := describe_proof(calibration):
+        yield f"budget {calibration.budget}: {proof}"
     if calibration.check is None:
         yield "accuracy: not checked on held-out images"
     else:

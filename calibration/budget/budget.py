@@ -5,7 +5,7 @@ import enum
 import math
 from collections.abc import Callable, Sequence
 
-from deepvit.metrics.paired import PairedCounts
+from deepvit.metrics.paired import PairedCounts, agreement_interval, drop_fraction_interval, images_to_show
 from deepvit.runtime.errors import InputError
 
 
@@ -21,34 +21,71 @@ class BudgetKind(enum.Enum):
         return f"‹{self.value.replace('-', '_')}›"
 
 
+class Evidence(enum.Enum):
+    """What has to be within a budget."""
+
+    ESTIMATE = "estimate"  # what was measured, which a few images meet by chance
+    INTERVAL = "interval"  # the end of its 95% interval: a larger drop, or a smaller agreement, is unlikely
+
+
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How much accuracy quantisation may cost."""
+    """How much accuracy quantisation may cost, and what has to be within that."""
 
     kind: BudgetKind
     limit: float
+    evidence: Evidence = Evidence.ESTIMATE
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.limit) and 0 <= self.limit <= 100):
             raise InputError(f"{self.kind.option} {self.limit:g}: expected 0 to 100")
 
-    def is_met(self, counts: PairedCounts) -> bool:
-        """Return whether the counts, as they were measured, are within the budget.
+    def is_met(self, counts: PairedCounts, images: int | None = None) -> bool:
+        """Return whether the counts are within the budget; where the interval has to be, that of so many `images`.
 
         Raises:
             InputError: The budget is one of accuracy and the images have no labels.
         """
+        if self.evidence is Evidence.INTERVAL:
+            return self.is_shown(counts, images)
         if self.kind is BudgetKind.MIN_AGREEMENT:
             return counts.agreement_percent >= self.limit
-        if counts.drop_points is None:
-            raise InputError("‹max_drop› needs labelled images; give ‹min_agreement›, which needs none")
-        return counts.drop_points <= self.limit
+        return _drop(counts) <= self.limit
+
+    def is_shown(self, counts: PairedCounts, images: int | None = None) -> bool:
+        """Return whether the interval is within the budget too, that of so many `images` at the same rates."""
+        reached = self.reached(counts, images)
+        return reached >= self.limit if self.kind is BudgetKind.MIN_AGREEMENT else reached <= self.limit
+
+    def reached(self, counts: PairedCounts, images: int | None = None) -> float:
+        """Return the worse end of the interval, in points or percent."""
+        if self.kind is BudgetKind.MIN_AGREEMENT:
+            return 100 * agreement_interval(counts, images).low
+        _drop(counts)
+        return 100 * drop_fraction_interval(counts, images).high
+
+    def images_needed(self, counts: PairedCounts) -> int | None:
+        """Return how many images would show that the budget is met, at the rates that were measured.
+
+        None where none would: what was measured is no better than the limit, or too close to it.
+        """
+        is_agreement = self.kind is BudgetKind.MIN_AGREEMENT
+        spare = counts.agreement_percent - self.limit if is_agreement else self.limit - _drop(counts)
+        if spare <= 0:
+            return None
+        return images_to_show(lambda images: self.is_shown(counts, images), counts.images)
 
     def describe(self, counts: PairedCounts) -> str:
         """Return in words what was measured, and what is allowed."""
         if self.kind is BudgetKind.MAX_DROP and counts.drop_points is not None:
             return f"top-1 drop {counts.drop_points:.2f} points, at most {self.limit:g}"
         return f"agreement {counts.agreement_percent:.2f}%, at least {self.limit:g}"
+
+
+def _drop(counts: PairedCounts) -> float:
+    if counts.drop_points is None:
+        raise InputError("‹max_drop› needs labelled images; give ‹min_agreement›, which needs none")
+    return counts.drop_points
 
 
 def drop_of_at_most(points: float) -> Budget:
@@ -71,7 +108,11 @@ class Kept:
 
 
 def fewest_kept(
-    ranking: Sequence[str], budget: Budget, measure: Callable[[frozenset[str]], PairedCounts], at_least: int = 0
+    ranking: Sequence[str],
+    budget: Budget,
+    measure: Callable[[frozenset[str]], PairedCounts],
+    at_least: int = 0,
+    images: int | None = None,
 ) -> Kept:
     """Bisect for the least number of units, the most sensitive first, that have to be kept for `budget`.
 
@@ -82,6 +123,7 @@ def fewest_kept(
         budget: What must hold.
         measure: Counts with the given units quantised.
         at_least: Units to keep in any case.
+        images: How many images the choice is going to be checked on; as many as are measured where None.
 
     Returns:
         The least choice that meets the budget; where none does, that of all units but one, which is not met.
@@ -91,7 +133,7 @@ def fewest_kept(
     def choose(count: int) -> Kept:
         units = tuple(ranking[:count])
         counts = measure(everything - set(units))
-        return Kept(units, counts, budget.is_met(counts))
+        return Kept(units, counts, budget.is_met(counts, images))
 
     low = choose(at_least)
     if low.is_met or at_least >= len(ranking) - 1:

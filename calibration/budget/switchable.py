@@ -14,13 +14,14 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from deepvit.runtime.manifest import Grid
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.tensors import Images, Logits
 
 from ..grid import DTYPES
 from ..policy import Product, find_products, units_of
 from ..quantize import store_weight
-from ..ranges import Ranges
+from ..ranges import Ranges, TensorRange, grid_of
 
 Array = npt.NDArray[np.float32]
 Constant = npt.NDArray[np.generic]
@@ -57,15 +58,17 @@ class _Part:
 class SwitchableModel:
     """The float32 graph `model` of `ranges`, with each unit quantised or not, as every run says.
 
+    With a grid in place of ranges, weights alone are quantised.
+
     Attributes:
         units: The names of what can be quantised, in the graph's order.
     """
 
-    def __init__(self, model: onnx.ModelProto, ranges: Ranges, *, weight_only: bool = False) -> None:
-        products = find_products(model, attention=ranges.attention and not weight_only)
+    def __init__(self, model: onnx.ModelProto, ranges: Ranges | Grid) -> None:
+        products = find_products(model, attention=isinstance(ranges, Ranges) and ranges.attention)
         self.units = units_of(products)
         self._block_of = {product.unit: product.block + 1 for product in products}
-        switched = _Switched(model, products, ranges, weight_only)
+        switched = _Switched(model, products, ranges)
         self._parts = switched.parts()
 
     def run(self, images: Images, quantized: Set[str] = frozenset()) -> Logits:
@@ -91,12 +94,12 @@ class SwitchableModel:
 class _Switched:
     """Puts the switches into a graph and cuts it at its blocks."""
 
-    def __init__(self, model: onnx.ModelProto, products: list[Product], ranges: Ranges, weight_only: bool) -> None:
+    def __init__(self, model: onnx.ModelProto, products: list[Product], ranges: Ranges | Grid) -> None:
         self._model = onnx.shape_inference.infer_shapes(model)
         graph = self._model.graph
         self._constants = {initializer.name: initializer for initializer in graph.initializer}
         self._types = {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
-        self._ranges, self._weight_only = ranges, weight_only
+        self._grid, self._ranges = grid_of(ranges), ranges if isinstance(ranges, Ranges) else None
         self._switches: dict[str, str] = {}
         self._fed: dict[str, _ConstantPair] = {}
         self._sessions: dict[bytes, OnnxGraph] = {}
@@ -111,21 +114,21 @@ class _Switched:
         if product.weight is not None:
             weight, bias = self._array(product.weight), self._array(product.bias)
             assert weight is not None
-            mean = np.array(self._ranges.means[product.activations[0]])
-            stored_weight = store_weight(weight, bias, mean, self._ranges.grid)
+            mean = None if self._ranges is None else np.array(self._ranges.means[product.activations[0]])
+            stored_weight = store_weight(weight, bias, mean, self._grid)
             self._fed[product.weight] = _ConstantPair(product.unit, weight, stored_weight.restored)
             if product.bias is not None and bias is not None and stored_weight.bias is not None:
                 self._fed[product.bias] = _ConstantPair(product.unit, bias, stored_weight.bias)
-        if self._weight_only:
+        if self._ranges is None:
             return
         switch = f"switch:{product.unit}"
         self._switches[switch] = product.unit
         for index, name in enumerate(product.activations):
-            node.input[index] = self._round(name, switch, f"{product.node}:{index}")
+            node.input[index] = self._round(name, self._ranges.tensors[name], switch, f"{product.node}:{index}")
 
-    def _round(self, name: str, switch: str, prefix: str) -> str:
+    def _round(self, name: str, measured: TensorRange, switch: str, prefix: str) -> str:
         """Insert Where(switch, DQ(Q(x)), x) and return its output."""
-        scale = self._ranges.tensors[name].scale(self._ranges.grid)
+        scale = measured.scale(self._grid)
         step, zero, held, restored, choice = (f"{prefix}:{what}" for what in ("step", "zero", "held", "dq", "chosen"))
         self._constants[step] = numpy_helper.from_array(scale.step.reshape(()), step)
         self._constants[zero] = numpy_helper.from_array(np.array(scale.zero_point, DTYPES[scale.grid]), zero)

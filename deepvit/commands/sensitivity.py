@@ -20,7 +20,7 @@ def sensitivity(
     variant: Variant,
     options: SensitivityOptions,
     weights: Annotated[WeightOptions, Without("num_classes")],
-    quantization: Annotated[QuantizationOptions, Without("budget", "check_images")],
+    quantization: Annotated[QuantizationOptions, Without("budget", "evidence", "check_images")],
     plot: Annotated[pathlib.Path | None, Help("Draw the ranking to this PNG, SVG or PDF.", heading=OUTPUT)] = None,
     json_path: Json = None,
 ) -> None:

@@ -50,8 +50,8 @@ LARGE_IMAGE = 256
 
 
 def default_images(img_size: int) -> int:
-    """Return how many images prove an export when nobody says."""
-    return 8 if img_size <= LARGE_IMAGE else 2
+    """Return how many images prove an export when nobody says: all photographs that come with this package."""
+    return 16 if img_size <= LARGE_IMAGE else 8
 
 
 def float64_images(img_size: int) -> int:

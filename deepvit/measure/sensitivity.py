@@ -10,10 +10,11 @@ from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.ranges import grid_of
 from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions
 from deepvit.export.quantized.calibrated import calibrate_graph
-from deepvit.export.quantized.images import calibration_input
+from deepvit.export.quantized.images import CalibrationInput, calibration_input
 from deepvit.images.samples import float64_images, parity_crops
 from deepvit.images.sources import spread
 from deepvit.metrics.distance import db_text
@@ -51,20 +52,22 @@ def report_sensitivity(
         InputError: Images that cannot be used.
         OutOfBoundsError: A rung of the parity ladder is outside its bound.
     """
-    inputs = calibration_input(loaded, quantization, dataset, progress, policy)
+    inputs = CalibrationInput(images=None, ranges=None)
+    if dataset is not None or loaded.weights.source == "random" or not quantization.weight_only:
+        inputs = calibration_input(loaded, quantization, dataset, progress, policy)
     if inputs.images is None:
         raise InputError("sensitivity is scored on images; give ‹imagenet› DIR")
     crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing(), policy)
     source = float32_graph(loaded, graph.spec, crops, progress)
     calibrated = calibrate_graph(source, graph, quantization, inputs, progress)
-    model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=quantization.weight_only)
+    model = SwitchableModel(calibrated.model, calibrated.ranges)
     scored = spread(inputs.images.source, images)
     feed = ImageFeed(scored, source.preprocessing, loaded.module.in_chans)
     found = measure_sensitivity(
         model,
         feed.batches(),
         len(scored),
-        grid=calibrated.ranges.grid,
+        grid=grid_of(calibrated.ranges),
         random_weights=source.is_random,
         progress=progress(f"quantising {len(model.units)} linears one by one on {len(scored)} images"),
     )

@@ -6,6 +6,7 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import ParityStage, Precision
 
 from .distance import Float, compare_logits
+from .paired import images_to_show, wilson_interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,20 @@ def breaches(stage: ParityStage, bound: Bound) -> list[str]:
     if stage.top1_enforced and bound.top1_agreement is not None and not stage.top1_agreement >= bound.top1_agreement:
         faults.append(f"top-1 agreement {stage.top1_agreement:.2%}, at least {bound.top1_agreement:.1%}")
     return faults
+
+
+def unshown(stage: ParityStage, bound: Bound) -> str:
+    """Return in words that a stage holds a bound of agreement that so few images cannot show; nothing where they do."""
+    low, least = stage.top1_interval and stage.top1_interval.low, bound.top1_agreement
+    if low is None or least is None or not stage.top1_enforced or low >= least:
+        return ""
+    needed = None
+    if stage.top1_agreement > least:
+        rate = stage.top1_agreement
+        needed = images_to_show(lambda images: wilson_interval(rate * images, images).low >= 100 * least, stage.images)
+    more = f"‹parity_images› {needed} of ‹imagenet›" if needed is not None else "no number"
+    bound_of_it = f"its bound of {least:.1%} agreement"
+    return f"{stage.stage}: {stage.images} images cannot show {bound_of_it}; {more} would, at this rate"
 
 
 def require(stage: ParityStage, bound: Bound) -> ParityStage:

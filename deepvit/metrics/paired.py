@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from deepvit.runtime.manifest import Interval
 
 Z_95 = 1.959964  # two-sided 95% of a normal distribution
+MOST_IMAGES = 10_000_000  # more are no answer to how many it takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,7 @@ def count_pairs(
     )
 
 
-def proportion_interval(successes: int, trials: int) -> Interval:
+def proportion_interval(successes: float, trials: float) -> Interval:
     """Return Wilson's 95% interval of a proportion, as fractions; where all or none succeed it ends at 1 or 0 exactly.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
@@ -81,8 +83,13 @@ def proportion_interval(successes: int, trials: int) -> Interval:
     )
 
 
-def drop_fraction_interval(counts: PairedCounts) -> Interval:
-    """Return the 95% interval of the share of images by which top-1 drops, paired.
+def agreement_interval(counts: PairedCounts, images: int | None = None) -> Interval:
+    """Return the 95% interval of the share of images that agree; that of so many `images` at the same rate."""
+    return proportion_interval(counts.agree * (images or counts.images) / counts.images, images or counts.images)
+
+
+def drop_fraction_interval(counts: PairedCounts, images: int | None = None) -> Interval:
+    """Return the 95% interval of the share of images by which top-1 drops, paired; that of so many at the same rates.
 
     Source: R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
     paired data", Statistics in Medicine 17 (1998), method 10: Wilson's intervals, and a correlation φ corrected for
@@ -91,7 +98,8 @@ def drop_fraction_interval(counts: PairedCounts) -> Interval:
     assert counts.both is not None
     assert counts.lost is not None
     assert counts.gained is not None
-    n, a, b, c = counts.images, counts.both, counts.lost, counts.gained
+    n, scale = images or counts.images, (images or counts.images) / counts.images
+    a, b, c = counts.both * scale, counts.lost * scale, counts.gained * scale
     d = n - a - b - c
     before, after = proportion_interval(a + b, n), proportion_interval(a + c, n)
     p1, p2 = (a + b) / n, (a + c) / n
@@ -116,3 +124,19 @@ def mcnemar_p(lost: int, gained: int) -> float:
     flips = lost + gained
     tail = sum(math.comb(flips, k) for k in range(min(lost, gained) + 1)) / 2**flips
     return min(1.0, 2 * tail)
+
+
+def images_to_show(is_shown: Callable[[int], bool], at_least: int) -> int | None:
+    """Return the least number of images, from `at_least` on, that `is_shown` holds for, as for all larger ones.
+
+    None where ten million do not suffice.
+    """
+    low, high = at_least - 1, at_least
+    while not is_shown(high):
+        low, high = high, 2 * high
+        if low > MOST_IMAGES:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_shown(middle) else (middle, high)
+    return high

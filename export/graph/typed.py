@@ -17,7 +17,7 @@ class TypedGraph:
         stages: The rungs of the parity ladder that lie between both.
         extremes: Tensor → its largest magnitude on the calibration images.
         calibration: Where its ranges come from; None where nothing is quantised.
-        ranges_text: The ranges file.
+        ranges_text: The ranges file; empty where nothing was calibrated.
     """
 
     model: onnx.ModelProto

@@ -11,17 +11,18 @@ from deepvit.calibration.budget.budget import Budget, Kept, fewest_kept
 from deepvit.calibration.budget.check import labelled_batches
 from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
+from deepvit.calibration.ranges import grid_of
 from deepvit.images.sources import ImageSource, Subset
 from deepvit.metrics.paired import PairedCounts, count_pairs
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import AccuracyCheck
+from deepvit.runtime.manifest import AccuracyCheck, BudgetProof
 from deepvit.runtime.tensors import Images, Logits
 
 from ..graph.float32 import Float32Graph
 from ..options import ExportOptions
 from .calibrated import CalibratedGraph, typed_graph
-from .held_out_check import HeldOutCheck, budget_failure, describe_check
+from .held_out_check import HeldOutCheck, budget_failure, budget_proof, describe_check
 from .images import open_labelled
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
@@ -35,8 +36,7 @@ class BudgetSearch:
 
     Args:
         source: The float32 graph.
-        calibrated: That graph with its rescalings and the ranges of its activations.
-        weight_only: Whether activations stay as they are.
+        calibrated: That graph with its rescalings and the ranges of its activations, where it has any.
         is_labelled: Whether all images that will be added have labels.
         progress: Called with what begins.
     """
@@ -46,13 +46,12 @@ class BudgetSearch:
         source: Float32Graph,
         calibrated: CalibratedGraph,
         *,
-        weight_only: bool,
         is_labelled: bool,
         progress: Progress,
     ) -> None:
         self._source, self._is_labelled, self._progress = source, is_labelled, progress
-        self._grid = calibrated.ranges.grid
-        self._model = SwitchableModel(calibrated.model, calibrated.ranges, weight_only=weight_only)
+        self._grid = grid_of(calibrated.ranges)
+        self._model = SwitchableModel(calibrated.model, calibrated.ranges)
         self._images: list[Images] = []
         self._labels: list[npt.NDArray[np.int64]] = []
         self._exact: list[Logits] = []
@@ -69,11 +68,11 @@ class BudgetSearch:
             self._labels.append(labels)
             self._exact.append(self._model.run(images))
 
-    def fewest(self, budget: Budget, at_least: int) -> Kept:
-        """Return the fewest linears to keep, `at_least` so many; see `fewest_kept`."""
+    def fewest(self, budget: Budget, at_least: int, images: int) -> Kept:
+        """Return the fewest linears to keep, `at_least` so many, to be checked on `images`; see `fewest_kept`."""
         if self._ranking is None:
             self._ranking = self._rank()
-        return fewest_kept(self._ranking, budget, self._measure, at_least)
+        return fewest_kept(self._ranking, budget, self._measure, at_least, images)
 
     def _rank(self) -> list[str]:
         batches = self._images[: RANKING_IMAGES // BATCH]
@@ -102,11 +101,15 @@ class BudgetSearch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FittedGraph:
-    """A typed graph, the linears that it keeps unquantised, and what it costs; None where nothing was measured."""
+    """A typed graph, the linears that it keeps unquantised, and what it costs; None where nothing was measured.
+
+    `proof` says how sure it is that a budget is met.
+    """
 
     model: onnx.ModelProto
     float_units: tuple[str, ...]
     check: AccuracyCheck | None
+    proof: BudgetProof | None = None
 
 
 def fit_budget(
@@ -134,22 +137,24 @@ def fit_budget(
     search = BudgetSearch(
         source,
         calibrated,
-        weight_only=options.quantization.weight_only,
         is_labelled=is_labelled and held_out.is_labelled,
         progress=progress,
     )
     search.add(Subset(labelled, images.indices))
     at_least = 0
     for attempt in ("first", "second"):
-        choice = search.fewest(budget, at_least)
+        choice = search.fewest(budget, at_least, len(held_out.source))
         if not choice.is_met:
-            raise budget_failure(budget, choice.units, f"{budget.describe(choice.counts)} on the search images")
+            raise budget_failure(
+                budget, choice.units, f"{budget.describe(choice.counts)} on the search images", choice.counts
+            )
         model = typed_graph(calibrated, options, choice.units)
         record, counts = check.measure(model, held_out)
         if budget.is_met(counts):
-            return FittedGraph(model=model, float_units=choice.units, check=record)
+            proof = budget_proof(budget, counts)
+            return FittedGraph(model=model, float_units=choice.units, check=record, proof=proof)
         if attempt == "first":
             halves = [Subset(held_out.source, tuple(range(i, len(held_out.source), 2))) for i in (0, 1)]
             search.add(halves[0])
             held_out, at_least = dataclasses.replace(held_out, source=halves[1]), len(choice.units)
-    raise budget_failure(budget, choice.units, describe_check(record))
+    raise budget_failure(budget, choice.units, describe_check(record), counts)

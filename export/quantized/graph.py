@@ -3,7 +3,7 @@
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.ranges import Ranges, ranges_sha256
 from deepvit.progress import Progress
-from deepvit.runtime.manifest import Calibration
+from deepvit.runtime.manifest import Calibration, Grid
 
 from ..graph.float32 import Float32Graph
 from ..graph.typed import TypedGraph
@@ -24,20 +24,25 @@ def quantize(source: Float32Graph, options: ExportOptions, inputs: CalibrationIn
     quantization = options.quantization
     calibrated = calibrate_graph(source, options.graph, quantization, inputs, progress)
     check = HeldOutCheck(source, calibrated.images, options, progress)
-    if quantization.budget is None:
+    if quantization.goal is None:
         fitted = _everything(source, calibrated, check, options)
     else:
-        fitted = fit_budget(quantization.budget, source, calibrated, check, options, progress)
+        fitted = fit_budget(quantization.goal, source, calibrated, check, options, progress)
     ranges = calibrated.ranges
-    text = ranges.to_json().encode()
+    text = ranges.to_json().encode() if isinstance(ranges, Ranges) else b""
     return TypedGraph(
         model=fitted.model,
         float32=calibrated.model,
         stages=calibrated.stages,
-        extremes={name: max(-extreme.minimum, extreme.maximum) for name, extreme in ranges.tensors.items()},
+        extremes=_extremes(ranges),
         calibration=_record(ranges, text, fitted, quantization),
         ranges_text=text,
     )
+
+
+def _extremes(ranges: Ranges | Grid) -> dict[str, float]:
+    tensors = ranges.tensors if isinstance(ranges, Ranges) else {}
+    return {name: max(-extreme.minimum, extreme.maximum) for name, extreme in tensors.items()}
 
 
 def _everything(
@@ -56,8 +61,18 @@ def _everything(
     return FittedGraph(model=model, float_units=(), check=record)
 
 
-def _record(ranges: Ranges, text: bytes, fitted: FittedGraph, quantization: QuantizationOptions) -> Calibration:
+def _record(ranges: Ranges | Grid, text: bytes, fitted: FittedGraph, quantization: QuantizationOptions) -> Calibration:
     budget = quantization.budget
+    text_of_budget = None if budget is None else f"{budget.kind.value} {budget.limit:g}"
+    if isinstance(ranges, Grid):
+        return Calibration(
+            grid=ranges,
+            weight_only=True,
+            budget=text_of_budget,
+            budget_proof=fitted.proof,
+            kept=fitted.float_units,
+            check=fitted.check,
+        )
     return Calibration(
         method=ranges.method,
         images=ranges.images,
@@ -68,9 +83,9 @@ def _record(ranges: Ranges, text: bytes, fitted: FittedGraph, quantization: Quan
         seed=ranges.seed,
         replaced=ranges.replaced,
         rescaled=len(ranges.rescalings),
-        weight_only=quantization.weight_only,
         attention=ranges.attention,
-        budget=None if budget is None else f"{budget.kind.value} {budget.limit:g}",
+        budget=text_of_budget,
+        budget_proof=fitted.proof,
         kept=fitted.float_units,
         check=fitted.check,
     )

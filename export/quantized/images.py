@@ -4,13 +4,14 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
-from deepvit.calibration.budget.budget import Budget, BudgetKind
+from deepvit.calibration.budget.budget import Budget, BudgetKind, Evidence
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
 from deepvit.calibration.ranges import Ranges, read_ranges
 from deepvit.calibration.selection import CalibrationImages, ImageChoice, choose_images
 from deepvit.images.imagenet import has_split, open_dataset, open_images
 from deepvit.images.samples import bundled_samples
 from deepvit.images.sources import ImageSource, Subset, spread
+from deepvit.metrics.paired import PairedCounts
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Split
@@ -35,7 +36,7 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CalibrationInput:
-    """What a calibration works on: images, or a ranges file, whose images may be known as well."""
+    """What a calibration works on: images, or a ranges file, whose images may be known as well; or neither."""
 
     images: CalibrationImages | None
     ranges: Ranges | None
@@ -47,11 +48,14 @@ def quantization_input(loaded: "LoadedModel", options: ExportOptions, progress: 
     Raises:
         InputError: Images, ranges or labels that cannot be used.
     """
-    if options.quantization.budget is not None:
+    quantization = options.quantization
+    if quantization.goal is not None:
         if options.graph.batch.min == options.graph.batch.max:
             raise InputError("a budget is searched with batches of several sizes; give ‹batch› MIN:OPT:MAX")
-        require_budget_images(options.quantization.budget, options.imagenet, loaded.module.num_classes)
-    return calibration_input(loaded, options.quantization, options.imagenet, progress, options.decoding)
+        require_budget_images(quantization.goal, quantization, options.imagenet, loaded.module.num_classes)
+    elif quantization.weight_only:  # nothing is calibrated, nothing is searched
+        return CalibrationInput(images=None, ranges=None)
+    return calibration_input(loaded, quantization, options.imagenet, progress, options.decoding)
 
 
 def calibration_input(
@@ -87,18 +91,27 @@ def calibration_input(
     return CalibrationInput(images=choose_images(source, choice, loaded.preprocessing(), advance), ranges=ranges)
 
 
-def require_budget_images(budget: Budget, dataset: str | None, classes: int) -> None:
-    """Refuse a budget that could not be measured, before hours of calibration.
+def require_budget_images(budget: Budget, options: QuantizationOptions, dataset: str | None, classes: int) -> None:
+    """Refuse a budget that could not be measured, or not be shown, before hours of calibration.
 
     Raises:
-        InputError: No images, or no labels for a budget of accuracy.
+        InputError: No images, no labels for a budget of accuracy, or too few to show an agreement.
     """
     option = budget.kind.option
     if dataset is None:
         raise InputError(f"{option} is measured on images; give ‹imagenet› DIR")
-    held_out = held_out_images(dataset, classes, None, 1)
+    held_out = held_out_images(dataset, classes, None, options.check_images)
     if held_out is None or (budget.kind is BudgetKind.MAX_DROP and not held_out.is_labelled):
         raise InputError(f"{option} needs labelled images for {classes} classes in {dataset}; else ‹min_agreement›")
+    flawless = PairedCounts(len(held_out.source), len(held_out.source))
+    is_asked = budget.evidence is Evidence.INTERVAL and budget.kind is BudgetKind.MIN_AGREEMENT
+    if is_asked and not budget.is_shown(flawless):
+        needed = budget.images_needed(flawless)
+        more = f"{needed} would, by ‹check_images›" if needed is not None else "no number can"
+        raise InputError(
+            f"‹confident› {option} {budget.limit:g}: {flawless.images} held-out images cannot show it even where none "
+            f"changes its class; {more}"
+        )
 
 
 def _split_of(dataset: str) -> Split:

@@ -66,6 +66,7 @@ class ParityStage(Record):
     max_abs: float
     sqnr_db: float | None  # None: no difference at all
     top1_agreement: float  # in [0, 1]
+    top1_interval: Interval | None = None  # Wilson's, in [0, 1]; None: exported before there was one
     images: PositiveInt
     top1_enforced: bool = True  # False with random weights, whose top-1 is decided by rounding
 
@@ -103,23 +104,39 @@ def _as_fraction(value: Any) -> Any:
     return value / 100 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+class BudgetProof(Record):
+    """Whether the interval of the check is within the budget, as the measured value is."""
+
+    is_shown: bool
+    is_demanded: bool  # else the measured value was enough
+    images_needed: PositiveInt | None = None  # to show it at the rates that were measured; None: no number would
+
+
 class Calibration(Record):
     """What quantisation ranges came from, what was left out of it, and what it cost."""
 
-    method: str
-    images: PositiveInt
-    list_sha256: Sha256
-    ranges_sha256: Sha256
+    method: str | None = None  # this and what came of images is None where weights alone are quantised
+    images: PositiveInt | None = None
+    list_sha256: Sha256 | None = None
+    ranges_sha256: Sha256 | None = None
     grid: Grid
-    split: Split
-    seed: Annotated[int, pydantic.Field(ge=-LARGEST_INT, le=LARGEST_INT)]
+    split: Split | None = None
+    seed: Annotated[int, pydantic.Field(ge=-LARGEST_INT, le=LARGEST_INT)] | None = None
     replaced: tuple[str, ...] = ()  # images that could not be decoded
     rescaled: Count = 0  # sites where activations were rescaled into weights
     weight_only: bool = False
     attention: bool = False
     budget: str | None = None  # "max-drop 0.3"
+    budget_proof: BudgetProof | None = None
     kept: tuple[str, ...] = ()  # linears that stay in the graph's own precision: "blocks.3.mlp.fc2"
     check: AccuracyCheck | None = None  # None: nothing held out, or random weights
+
+    @pydantic.model_validator(mode="after")
+    def _measured(self) -> "Calibration":
+        measured = (self.method, self.images, self.list_sha256, self.ranges_sha256, self.split, self.seed)
+        if None in measured and (not self.weight_only or measured.count(None) < len(measured)):
+            raise ValueError("expected method, images, list_sha256, ranges_sha256, split and seed, or weight_only")
+        return self
 
 
 class Census(Record):

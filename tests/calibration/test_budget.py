@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepvit.calibration.budget.budget import Budget, BudgetKind, fewest_kept
+from deepvit.calibration.budget.budget import Budget, BudgetKind, Evidence, fewest_kept
 from deepvit.metrics.paired import PairedCounts
 from deepvit.runtime.errors import InputError
 
@@ -67,3 +67,68 @@ def test_a_second_search_does_not_keep_fewer():
 def test_limits_check_themselves(limit):
     with pytest.raises(InputError, match="expected 0 to 100"):
         Budget(BudgetKind.MAX_DROP, limit)
+
+
+SURE = Evidence.INTERVAL
+
+
+@pytest.mark.parametrize(
+    ("counts", "drop", "reaches"),
+    [  # by hand with Newcombe's method 10: 50 images without a flip, the default number, and all of ImageNet's
+        (PairedCounts(50, 50, both=50, lost=0, gained=0), 0.0, 7.14),
+        (PairedCounts(1000, 1000, both=810, lost=0, gained=0), 0.0, 0.31),
+        (PairedCounts(1000, 980, both=802, lost=8, gained=6), 0.2, 1.0),
+        (PairedCounts(50_000, 49_500, both=40_250, lost=230, gained=210), 0.04, 0.12),
+    ],
+)
+def test_an_interval_reaches_further_than_what_was_measured(counts, drop, reaches):
+    budget = Budget(BudgetKind.MAX_DROP, 0.3)
+    assert budget.is_met(counts)
+    assert counts.drop == pytest.approx(drop)
+    assert budget.reached(counts) == pytest.approx(reaches, abs=0.006)
+    assert budget.is_shown(counts) is (reaches <= 0.3)
+    assert Budget(BudgetKind.MAX_DROP, 0.3, SURE).is_met(counts) is (reaches <= 0.3)
+
+
+@pytest.mark.parametrize("limit", [0.1, 0.3, 0.5, 2.0])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        PairedCounts(50, 50, both=50, lost=0, gained=0),
+        PairedCounts(50, 50, both=40, lost=0, gained=0),
+        PairedCounts(1000, 980, both=802, lost=8, gained=8),
+        PairedCounts(1000, 990, both=802, lost=2, gained=1),
+        PairedCounts(596, 594, both=588, lost=0, gained=1),
+    ],
+)
+def test_the_images_needed_are_those_that_trying_one_by_one_finds(counts, limit):
+    budget = Budget(BudgetKind.MAX_DROP, limit)
+    needed = budget.images_needed(counts)
+    tried = next(
+        (n for n in range(counts.images, 200_000) if budget.is_shown(counts, n)), None
+    ) if counts.drop < limit else None  # fmt: skip
+    assert needed == tried
+    if needed is not None:  # and it stays shown beyond
+        assert all(budget.is_shown(counts, n) for n in range(needed, needed + 2000))
+    agreement = Budget(BudgetKind.MIN_AGREEMENT, 100 - limit)
+    tried = next((n for n in range(counts.images, 200_000) if agreement.is_shown(counts, n)), None)
+    assert agreement.images_needed(counts) == tried
+
+
+def test_no_number_of_images_shows_what_was_not_measured():
+    counts = PairedCounts(1000, 990, both=800, lost=3, gained=0)
+    for limit in (0, 0.1, 0.3):
+        assert Budget(BudgetKind.MAX_DROP, limit).images_needed(counts) is None
+    assert Budget(BudgetKind.MIN_AGREEMENT, 99).images_needed(counts) is None
+    assert Budget(BudgetKind.MIN_AGREEMENT, 100).images_needed(PairedCounts(10, 10)) is None
+    assert Budget(BudgetKind.MAX_DROP, 0).images_needed(PairedCounts(10, 10, both=10, lost=0, gained=0)) is None
+
+
+def test_the_search_keeps_what_the_interval_of_the_images_to_come_asks_for():
+    """One flip in 1,000 is within 99.5%; 1,000 images show it, 500 do not, for which that unit is kept too."""
+    sure = Budget(BudgetKind.MIN_AGREEMENT, 99.5, SURE)
+    measure, _ = _model({UNITS[0]: 1})
+    assert fewest_kept(UNITS, AGREE, measure).units == ()
+    assert fewest_kept(UNITS, sure, measure, images=2000).units == ()
+    assert fewest_kept(UNITS, sure, measure, images=1000).units == (UNITS[0],)
+    assert not fewest_kept(UNITS, sure, measure, images=500).is_met

@@ -11,17 +11,20 @@ from deepvit.export import pipeline
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
+from deepvit.export.words import describe_export
 from deepvit.images.imagenet import open_dataset
+from deepvit.images.samples import bundled_samples
 from deepvit.measure.evaluate.evaluator import Evaluator
 from deepvit.measure.evaluate.options import EvaluationOptions
 from deepvit.measure.models import Contestant
 from deepvit.measure.torch_session import TorchSession
+from deepvit.metrics.bounds import PRECISION_BOUNDS, unshown
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import GraphForm, InputForm, Precision, QkvForm, Weights
+from deepvit.runtime.manifest import GraphForm, InputForm, Interval, Precision, QkvForm, Weights
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from tests.doubles.tiny_models import TINY
@@ -122,3 +125,26 @@ def test_a_manifest_that_does_not_say_the_form_of_its_graph(tiny_artifact):
     manifest = open_artifact(tiny_artifact).manifest
     with pytest.raises(InputError, match="does not say in which form its graph is written; export again"):
         spec_from_manifest(manifest.model_copy(update={"graph": GraphForm(gemms=1)}))
+
+
+def test_an_export_is_proved_on_all_photographs_and_says_what_they_show(digits, tmp_path):
+    loaded = load_model("digits_patch", pretrained=True)
+    manifest = export_artifact(loaded, ExportOptions(output=tmp_path / "a")).manifest
+    last = manifest.parity[-1]
+    assert (last.images, len(bundled_samples())) == (16, 16)
+    assert last.top1_interval.low == pytest.approx(0.80639, abs=1e-5)  # Wilson's, of 16 out of 16
+    assert last.top1_interval.high == 1
+    assert (
+        "onnx-fp16: 16 images cannot show its bound of 99.9% agreement; ‹parity_images› 3838 of ‹imagenet› would, at "
+        "this rate"
+    ) in list(describe_export(manifest))
+    few = ExportOptions(output=tmp_path / "a", graph=GraphOptions(precision=Precision.FP32))
+    assert not [line for line in describe_export(export_artifact(loaded, few).manifest) if "cannot show" in str(line)]
+    many = last.model_copy(update={"images": 4000, "top1_interval": Interval(low=0.99904, high=1)})
+    assert unshown(many, PRECISION_BOUNDS[Precision.FP16]) == ""
+    lost = last.model_copy(
+        update={"images": 1000, "top1_agreement": 0.999, "top1_interval": Interval(low=0.994, high=1)}
+    )
+    assert "no number would, at this rate" in unshown(lost, PRECISION_BOUNDS[Precision.FP16])
+    random = last.model_copy(update={"top1_enforced": False})
+    assert unshown(random, PRECISION_BOUNDS[Precision.FP16]) == ""

@@ -6,13 +6,15 @@ import shutil
 
 import pytest
 
-from deepvit.calibration.budget.budget import Budget, BudgetKind
+from deepvit.calibration.budget.budget import Budget, BudgetKind, Evidence
 from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
+from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.observe.statistics import ImageFeed
-from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
+from deepvit.export.words import describe_calibration
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import Grid, Precision, Split
 from deepvit.runtime.session import open_session
@@ -170,8 +172,76 @@ def test_ranges_are_used_again_and_refused_for_other_weights(digits, tmp_path):
         export(loaded, digits, tmp_path / "c", ranges=ranges)
 
 
-def test_weight_only_keeps_fp16_products(digits, tmp_path):
-    manifest = export(trained("digits_patch"), digits, tmp_path / "a", weight_only=True, check_images=0).manifest
-    assert manifest.calibration.weight_only
-    assert manifest.graph.quantized_gemms is None
-    assert manifest.parity[-1].sqnr_db > 50  # eight bits in the weights alone
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8])
+def test_weight_only_keeps_fp16_products_and_asks_for_no_images(tmp_path, precision, caplog):
+    steps = []
+    options = ExportOptions(
+        graph=GraphOptions(precision=precision, target=Target.ONNX),
+        output=tmp_path / "a",
+        quantization=QuantizationOptions(weight_only=True),
+    )
+    manifest = export_artifact(trained("digits_patch"), options, lambda text: steps.append(text) or (lambda *_: None))
+    calibration = manifest.manifest.calibration
+    assert calibration.weight_only
+    assert {calibration.method, calibration.images, calibration.split, calibration.ranges_sha256} == {None}
+    assert manifest.manifest.graph.quantized_gemms is None
+    assert manifest.manifest.parity[-1].sqnr_db > (45 if precision is Precision.INT8 else 35)
+    assert set(manifest.manifest.files) == {"model.onnx"}
+    assert not [step for step in steps if "calibrat" in step or "rescal" in step]
+    assert not caplog.messages
+    assert next(iter(describe_calibration(calibration))) == f"weights alone in {precision.value}, not calibrated"
+
+
+def test_weight_only_is_checked_and_searched_on_images_where_there_are_some(digits, tmp_path):
+    loaded, folder = trained("digits_patch"), tmp_path / "a"
+    checked = export(loaded, digits, folder, images=None, weight_only=True).manifest.calibration
+    assert (checked.images, checked.check.images, checked.check.agreement >= 99.5) == (None, 596, True)
+    within = Budget(BudgetKind.MIN_AGREEMENT, 99)
+    searched = export(loaded, digits, folder, weight_only=True, budget=within).manifest.calibration
+    assert (searched.images, searched.kept, searched.check.images) == (None, (), 596)
+
+
+def test_weight_only_takes_no_option_of_calibration(digits, tmp_path):
+    for options in ({"method": Method("mse")}, {"equalization": Equalization.OFF}, {"ranges": tmp_path / "r.json"}):
+        with pytest.raises(InputError, match="‹weight_only› calibrates nothing; leave out"):
+            QuantizationOptions(weight_only=True, **options)
+    for options in ({"images": 64}, {"seed": 3}, {"skip_corrupt": True}):
+        with pytest.raises(InputError, match="without a budget searches nothing; leave out"):
+            export(trained("digits_patch"), digits, tmp_path / "a", **{"images": None, "weight_only": True} | options)
+
+
+def test_a_budget_says_whether_its_images_can_show_it(digits, tmp_path):
+    loaded, drop = trained("digits_patch"), Budget(BudgetKind.MAX_DROP, 0.1)
+    calibration = export(loaded, digits, tmp_path / "a", budget=drop, check_images=50).manifest.calibration
+    assert calibration.check.drop_interval.high > 7
+    assert (calibration.budget_proof.is_shown, calibration.budget_proof.is_demanded) == (False, False)
+    assert calibration.budget_proof.images_needed > 1000
+    said = list(describe_calibration(calibration))
+    line = next(text for text in said if "point estimate" in text)
+    assert re.fullmatch(
+        r"budget max-drop 0.1: met at the point estimate; the interval reaches 7\.\d\d points: 50 images cannot show "
+        r"0.1, ‹check_images› \d\d00 would at this rate",
+        line,
+    )
+    wide = Budget(BudgetKind.MIN_AGREEMENT, 90)
+    shown = export(loaded, digits, tmp_path / "b", budget=wide, evidence=Evidence.INTERVAL).manifest.calibration
+    assert (shown.budget_proof.is_shown, shown.budget_proof.is_demanded) == (True, True)
+    assert "budget min-agreement 90: met, as is the interval, which reaches 9" in "\n".join(describe_calibration(shown))
+
+
+def test_confident_demands_the_interval(digits, tmp_path):
+    loaded = trained("digits_patch")
+    with pytest.raises(
+        OutOfBoundsError, match=r"no choice of linears shows max-drop 0.1; .* cannot show 0.1, ‹check_images› \d+ would"
+    ):
+        export(
+            loaded, digits, tmp_path / "a", budget=Budget(BudgetKind.MAX_DROP, 0.1), check_images=50,
+            evidence=Evidence.INTERVAL,
+        )  # fmt: skip
+    with pytest.raises(InputError, match="596 held-out images cannot show it even where none changes its class; 3838 "):
+        export(
+            loaded, digits, tmp_path / "a", budget=Budget(BudgetKind.MIN_AGREEMENT, 99.9), evidence=Evidence.INTERVAL
+        )
+    with pytest.raises(InputError, match="‹confident› is about a budget"):
+        QuantizationOptions(evidence=Evidence.INTERVAL)
+    assert list(tmp_path.iterdir()) == []

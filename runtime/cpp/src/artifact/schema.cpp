@@ -142,12 +142,15 @@ Rule fold() {
   return record({{"name", text}, {"applied", count}, {"max_abs_weight", number}, {"max_abs_bias", number}});
 }
 
+Rule interval() { return record({{"low", number}, {"high", number}}); }
+
 Rule parity_stage() {
   return record({{"stage", text},
                  {"against", text},
                  {"max_abs", number},
                  {"sqnr_db", nullable(number)},
                  {"top1_agreement", number},
+                 {"top1_interval", nullable(interval()), false},
                  {"images", positive},
                  {"top1_enforced", truth, false}});
 }
@@ -155,35 +158,51 @@ Rule parity_stage() {
 Rule split() { return one_of({"train", "val", "folder", "bundled"}); }
 
 Rule accuracy_check() {
-  const Rule interval = record({{"low", number}, {"high", number}});
   return record({{"unit", one_of({"fraction"}), false},
                  {"images", positive},
                  {"list_sha256", sha256()},
                  {"split", split()},
                  {"agreement", number},
-                 {"agreement_interval", interval},
+                 {"agreement_interval", interval()},
                  {"reference_top1", nullable(number), false},
                  {"top1", nullable(number), false},
                  {"drop", nullable(number), false},
-                 {"drop_interval", nullable(interval), false},
+                 {"drop_interval", nullable(interval()), false},
                  {"mcnemar_p", nullable(number), false}});
 }
 
+// What came of images is all there, or nothing of it is where weights alone are quantised.
+void measured(const JsonNode& node) {
+  std::size_t lacking = 0;
+  const std::vector<const char*> names = {"method", "images", "list_sha256", "ranges_sha256", "split", "seed"};
+  for (const char* name : names) lacking += !node.contains(name) || node[name].is_null();
+  const bool is_weight_only = node.contains("weight_only") && node["weight_only"].truth();
+  node.require(lacking == 0 || (is_weight_only && lacking == names.size()),
+               "lacks method, images, list_sha256, ranges_sha256, split or seed");
+}
+
 Rule calibration() {
-  return record({{"method", text},
-                 {"images", positive},
-                 {"list_sha256", sha256()},
-                 {"ranges_sha256", sha256()},
+  const Rule budget_proof =
+      record({{"is_shown", truth}, {"is_demanded", truth}, {"images_needed", nullable(positive), false}});
+  const Rule fields = record({{"method", nullable(text), false},
+                 {"images", nullable(positive), false},
+                 {"list_sha256", nullable(sha256()), false},
+                 {"ranges_sha256", nullable(sha256()), false},
                  {"grid", one_of({"int8", "uint8", "fp8"})},
-                 {"split", split()},
-                 {"seed", seed},
+                 {"split", nullable(split()), false},
+                 {"seed", nullable(seed), false},
                  {"replaced", list_of(text), false},
                  {"rescaled", count, false},
                  {"weight_only", truth, false},
                  {"attention", truth, false},
                  {"budget", nullable(text), false},
+                 {"budget_proof", nullable(budget_proof), false},
                  {"kept", list_of(text), false},
                  {"check", nullable(accuracy_check()), false}});
+  return [=](const JsonNode& node) {
+    fields(node);
+    measured(node);
+  };
 }
 
 Rule engine() {
