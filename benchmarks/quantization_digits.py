@@ -47,7 +47,11 @@ def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple
         images=IMAGES, method=Method(method), equalization=equalization, attention=attention
     )
     calibrated = calibrate_graph(
-        source, graph, quantization, calibration_input(source.loaded, quantization, dataset, log_step), log_step
+        source,
+        graph,
+        quantization,
+        calibration_input(quantization, dataset, source.preprocessing, log_step, is_random=False),
+        log_step,
     )
     model = cast_graph(finish(quantize_graph(calibrated.model, calibrated.ranges)), graph.rest)
     options = ExportOptions(graph=graph, output=pathlib.Path(), imagenet=dataset, quantization=quantization)

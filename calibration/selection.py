@@ -74,6 +74,18 @@ class ImageChoice:
     skip_corrupt: bool = False
 
 
+def require_enough(source: ImageSource, count: int) -> None:
+    """Refuse to choose more images than there are.
+
+    Raises:
+        InputError: There are fewer than `count`.
+    """
+    if len(source) < count:
+        raise InputError(
+            f"{len(source)} images to calibrate on, expected {count}; give ‹calibration_images› {len(source)}"
+        )
+
+
 def choose_images(
     source: ImageSource, choice: ImageChoice, preprocessing: Preprocessing, advance: Advance
 ) -> CalibrationImages:
@@ -89,10 +101,7 @@ def choose_images(
         InputError: Fewer images than asked for, or some that cannot be decoded, with their names.
     """
     count = choice.count
-    if len(source) < count:
-        raise InputError(
-            f"{len(source)} images to calibrate on, expected {count}; give ‹calibration_images› {len(source)}"
-        )
+    require_enough(source, count)
     waiting = seeded_order(source, choice.seed)
     usable: list[int] = []
     corrupt: dict[str, str] = {}

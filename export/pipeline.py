@@ -8,15 +8,14 @@ import logging
 import onnx
 
 from deepvit.calibration.ranges import RANGES
-from deepvit.images.samples import default_images, parity_crops
+from deepvit.images.samples import crops_of
 from deepvit.metrics.bounds import FP16_MAX, PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.files import require_room
+from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import (
     GOLDEN_LOGITS,
     GOLDEN_SQNR_DB,
@@ -32,6 +31,7 @@ from deepvit.runtime.manifest import (
     Tensor,
 )
 
+from . import stages
 from .graph import trace as onnx_graph
 from .graph.activation_range import largest_activations
 from .graph.batch_check import check_batches
@@ -41,14 +41,13 @@ from .graph.maps import expose_maps
 from .graph.proof import graph_logits
 from .graph.spec import Outputs
 from .graph.typed import TypedGraph
-from .options import QUANTIZED, ExportOptions, GraphOptions
+from .options import ExportOptions, GraphOptions
+from .plan import plan_export, shape_of
 from .quantized.graph import quantize
-from .quantized.images import CalibrationInput, quantization_input
+from .quantized.images import CalibrationInput
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
-WEIGHT_BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.BF16: 2, Precision.INT8: 1, Precision.FP8: 1}
-BESIDE_WEIGHTS = 1.2  # how much larger an artifact is, at most, for its graph and its manifest
 ACTIVATIONS_KEPT = 3  # the largest, in the manifest
 
 
@@ -73,22 +72,19 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         OutOfBoundsError: A stage of the parity ladder is outside its bound, or the precision does not hold the model.
         MissingError: ONNX Runtime is not installed, or the disk has no room.
     """
-    _check_channels(loaded, options.graph.input_form)
-    folder = options.artifact_folder(loaded.variant.name)
-    require_room(folder, _expected_bytes(loaded, options.graph.precision), "‹output›")
-    with artifacts.staged_artifact(folder) as staging:
-        is_quantized = options.graph.precision in QUANTIZED
-        inputs = quantization_input(loaded, options, progress) if is_quantized else None
-        count = options.parity_images or default_images(loaded.module.img_size)
-        crops = parity_crops(options.imagenet, count, loaded.preprocessing(), options.decoding)
+    plan = plan_export(shape_of(loaded), options)
+    with artifacts.staged_artifact(plan.folder) as staging:
+        quantization = plan.quantization
+        inputs = None if quantization is None else quantization.inputs(loaded.preprocessing(), progress)
+        crops = crops_of(plan.parity, loaded.preprocessing())
         source = float32_graph(loaded, options.graph.spec, crops, progress)
-        progress("checking batch sizes")
+        progress(stages.BATCHES)
         check_batches(source.model, source.images, options.graph.batch)
         graph = _typed(source, options, inputs, progress)
         proof = _prove(graph, source, options.graph, progress)
-        progress("writing the artifact")
+        progress(stages.WRITING)
         model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
-        if graph.ranges_text:
+        if RANGES in plan.files:
             (staging / RANGES).write_bytes(graph.ranges_text)
         identity = _identity(loaded, options.graph)
         onnx_graph.identify(model, identity)
@@ -97,22 +93,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         files = artifacts.record_files(staging)
         manifest = _manifest(loaded, options.graph, identity, source.folds, graph, proof, golden, files)
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    return open_artifact(folder)
-
-
-def _expected_bytes(loaded: LoadedModel, precision: Precision) -> int:
-    weights = sum(parameter.numel() for parameter in loaded.module.parameters())
-    return int(weights * WEIGHT_BYTES[precision] * BESIDE_WEIGHTS)
-
-
-def _check_channels(loaded: LoadedModel, form: InputForm) -> None:
-    """Refuse pixels as input of a model that does not take RGB.
-
-    Raises:
-        InputError: Pixels, and a model of other than three channels.
-    """
-    if form is InputForm.UINT8 and loaded.module.in_chans != 3:
-        raise InputError(f"‹input› uint8 takes RGB pixels, the model has {loaded.module.in_chans} channels")
+    return open_artifact(plan.folder)
 
 
 def _typed(
@@ -124,7 +105,7 @@ def _typed(
         return quantize(source, options, inputs, progress)
     if precision is Precision.FP32:
         return TypedGraph(model=source.model, float32=source.model)
-    progress(f"casting to {precision.value}")
+    progress(stages.casting(precision))
     return TypedGraph(model=cast_graph(source.model, precision), float32=source.model)
 
 
@@ -140,10 +121,10 @@ def _prove(graph: TypedGraph, source: Float32Graph, options: GraphOptions, progr
         for name, extreme in graph.extremes.items():
             activations[name] = max(extreme, activations.get(name, 0.0))
         _check_activations(activations, options.rest)
-    stages = (*source.stages, *graph.stages)
+    rungs = (*source.stages, *graph.stages)
     if options.precision is Precision.FP32:
-        return _Proof(activations=activations, stages=stages)
-    progress(f"comparing {options.precision.value} with float32")
+        return _Proof(activations=activations, stages=rungs)
+    progress(stages.proving(options.precision))
     # Where accuracy itself was measured, and found within its budget, a bound that stands for it has no say.
     is_checked = graph.calibration is not None and graph.calibration.check is not None
     stage = prove(
@@ -154,7 +135,7 @@ def _prove(graph: TypedGraph, source: Float32Graph, options: GraphOptions, progr
         Bound() if is_checked else PRECISION_BOUNDS[options.precision],
         top1_enforced=not source.is_random,
     )
-    return _Proof(activations=activations, stages=(*stages, stage))
+    return _Proof(activations=activations, stages=(*rungs, stage))
 
 
 def _check_activations(activations: dict[str, float], arithmetic: Precision) -> None:

@@ -6,6 +6,7 @@ for its own users, as deepvit/commands/terminal/spelling.py does.
 """
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,17 @@ def needed_for(purpose: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise missing_library(purpose, error) from error
+
+
+def require_installed(purpose: str, *modules: str) -> None:
+    """Refuse what `purpose` needs and is not here, without importing any of it.
+
+    Raises:
+        MissingError: One of the modules is not installed; with the line that installs it.
+    """
+    for name in modules:
+        if importlib.util.find_spec(name) is None:
+            raise missing_library(purpose, ModuleNotFoundError(f"No module named {name!r}", name=name))
 
 
 class DeviceError(RuntimeError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import pathlib
 import re
@@ -54,6 +55,24 @@ def staged_folder(
                 _exchange(staging, output)
     except OSError as error:
         raise write_error(output, option, error) from error
+
+
+def require_output(output: pathlib.Path, *, marker: str, option: str | None) -> None:
+    """Refuse, before long work, what `staged_folder` would refuse in the end; nothing is written.
+
+    Raises:
+        InputError: `output` is something else than such a folder, or its place cannot be written to.
+    """
+    place = pathlib.Path(os.path.realpath(output))
+    try:
+        _refuse_foreign(place, marker, option)
+        above = next(each for each in place.parents if os.path.lexists(each))
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise write_error(place, option, error) from error
 
 
 @contextlib.contextmanager

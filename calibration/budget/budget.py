@@ -40,6 +40,11 @@ class Budget:
         if not (math.isfinite(self.limit) and 0 <= self.limit <= 100):
             raise InputError(f"{self.kind.option} {self.limit:g}: expected 0 to 100")
 
+    @property
+    def text(self) -> str:
+        """As in a manifest: "max-drop 0.3"."""
+        return f"{self.kind.value} {self.limit:g}"
+
     def is_met(self, counts: PairedCounts, images: int | None = None) -> bool:
         """Return whether the counts are within the budget; where the interval has to be, that of so many `images`.
 

@@ -8,6 +8,7 @@ import onnx
 from deepvit.progress import Progress
 from deepvit.runtime.manifest import Grid
 
+from .. import stages
 from ..options import Equalization
 from ..policy import Product, activations_of, find_products
 from ..ranges import Ranges, Rescaling, TensorRange, require_fit
@@ -55,7 +56,7 @@ def observe(model: onnx.ModelProto, options: CalibrationOptions, feed: ImageFeed
     """
     products = find_products(model, attention=options.attention)
     tensors = list(activations_of(products))
-    advance = progress(f"calibrating on {len(feed.source)} images: extremes")
+    advance = progress(stages.extremes(len(feed.source)))
     channels = measure_channels(model, tensors, feed, advance)
     is_rescaled = options.equalization is Equalization.ON
     return Observation(
@@ -87,10 +88,10 @@ def measure_ranges(
     channels = rescaled_statistics(observation.products, observation.channels, rescalings)
     attention = [name for name, statistics in channels.items() if not statistics.rows]
     if rescalings and attention:  # V is rescaled by channel and by head: measured rather than derived
-        advance = progress(f"calibrating on {len(feed.source)} images: extremes of attention")
+        advance = progress(stages.extremes_of_attention(len(feed.source)))
         channels |= measure_channels(rescaled, attention, feed, advance)
     extremes = {name: (float(s.low.min()), float(s.high.max())) for name, s in channels.items()}
-    advance = progress(f"calibrating on {len(feed.source)} images: histograms")
+    advance = progress(stages.histograms(len(feed.source)))
     histograms = measure_histograms(rescaled, extremes, feed, advance)
     return Ranges(
         graph_sha256=observation.graph_sha256,

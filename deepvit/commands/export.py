@@ -1,17 +1,19 @@
 """`export`: a variant and its weights to an artifact, with the engines that can be built here."""
 
 import dataclasses
+import pathlib
 
 from deepvit.export.engine.options import ComputeCapabilities
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.options import ExportOptions, Target
+from deepvit.export.stages import building, loading
 from deepvit.measure.options import WeightOptions
-from deepvit.runtime.errors import needed_for
+from deepvit.runtime.errors import needed_for, require_installed
 
 from .build import build_one
 from .terminal.console import out, print_next, write_json
 from .terminal.following import after_export
-from .terminal.options import RANDOM_WEIGHTS, Json, Variant
+from .terminal.options import RANDOM_WEIGHTS, DryRun, Json, Variant
 from .terminal.outputs import check_artifact_place, check_outputs
 from .terminal.progress import steps
 
@@ -21,6 +23,7 @@ def export(
     weights: WeightOptions,
     options: ExportOptions,
     compute_capabilities: ComputeCapabilities = (),
+    dry_run: DryRun = False,
     json_path: Json = None,
 ) -> None:
     """Fold, export to ONNX at the precision asked for, prove every stage, write the artifact, build its engines."""
@@ -31,8 +34,11 @@ def export(
     check_artifact_place(name, options, weights)
     if options.graph.outputs is Outputs.MAPS and options.graph.target is Target.AUTO:  # no engine gives maps
         options = dataclasses.replace(options, graph=dataclasses.replace(options.graph, target=Target.ONNX))
+    if dry_run:
+        _plan(variant, weights, options, compute_capabilities, json_path)
+        return
     with steps() as step:
-        step(f"loading {variant}")
+        step(loading(variant))
         from deepvit.export.engine.choice import choose_engines
         from deepvit.export.words import describe_export
         from deepvit.measure.results.artifact import Export
@@ -55,3 +61,42 @@ def export(
         out.print(skipped)
     write_json(json_path, Export(artifact=str(artifact.folder), manifest=artifact.manifest).to_json)
     print_next(after_export(artifact, options, weights))
+
+
+def _plan(
+    variant: str,
+    weights: WeightOptions,
+    options: ExportOptions,
+    compute_capabilities: tuple[str, ...],
+    json_path: pathlib.Path | None,
+) -> None:
+    """Say what the export would do, and raise what it would raise early."""
+    from deepvit.export.engine.choice import choose_engines
+    from deepvit.export.estimate import BASIS, estimate_export
+    from deepvit.export.plan import plan_export
+    from deepvit.images.imagenet import require_local
+    from deepvit.runtime.trt.machine import this_machine
+
+    from .terminal.plan import Cost, Plan, planned_files, show_plan
+
+    engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
+    shape = weights.shape(variant)
+    require_installed("export", "onnxscript", "onnx_ir", "onnxruntime")
+    if options.imagenet is not None:
+        require_local(options.imagenet)
+    plan = plan_export(shape, options)
+    estimate = estimate_export(plan)
+    backends = [choice.backend for choice in engines.build]
+    skipped = [f"no engine would be built: {why}" for why in engines.skipped]
+    show_plan(
+        Plan(
+            command="export",
+            stages=[loading(variant), *plan.stages, *map(building, backends)],
+            files=planned_files(plan.folder, [*plan.files, *(backend.plan for backend in backends)]),
+            measures=list(plan.measures),
+            disk_bytes=plan.expected_bytes * (1 + len(backends)),
+            cost=Cost(seconds=estimate.seconds, memory_bytes=estimate.memory_bytes, basis=BASIS),
+            notes=[*([RANDOM_WEIGHTS] if shape.is_random else []), *skipped],
+        ),
+        json_path,
+    )

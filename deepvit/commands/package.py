@@ -1,7 +1,7 @@
 """`package`: an artifact as something that serves."""
 
 import pathlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.files import read_bounded
@@ -10,10 +10,13 @@ from deepvit.runtime.triton.options import RepositoryOptions, ServingOptions
 
 from .terminal.console import out, print_next, write_json
 from .terminal.following import after_package
-from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
+from .terminal.options import OUTPUT, RANDOM_WEIGHTS, DryRun, Json
 from .terminal.outputs import check_outputs
 from .terminal.progress import steps
 from .terminal.spelling import spelled
+
+if TYPE_CHECKING:
+    from deepvit.runtime.triton.repository import RepositoryPlan
 
 
 def package(
@@ -32,12 +35,15 @@ def package(
         pathlib.Path | None,
         Help("JPEG or PNG whose logits the served models must give; a bundled one if not given.", heading="Serving"),
     ] = None,
+    dry_run: DryRun = False,
     json_path: Json = None,
 ) -> None:
     """Write a Triton model repository: preprocessing, the model per backend, classes; or check one."""
     check_outputs(json=json_path, reads=(labels, golden_image))
     if triton is None:
         raise InputError("package needs --triton DIR")
+    if check and dry_run:
+        raise InputError("--check writes nothing in any case; leave out --dry-run")
     if check:
         _check(triton, json_path)
         return
@@ -48,7 +54,7 @@ def package(
         from deepvit.images.class_names import default_labels, read_labels
         from deepvit.measure.results.package import Package
         from deepvit.runtime.session import artifact_of
-        from deepvit.runtime.triton.repository import write_repository
+        from deepvit.runtime.triton.repository import plan_repository, write_repository
 
         artifact = artifact_of(path)
         classes = artifact.manifest.classes
@@ -58,13 +64,37 @@ def package(
             golden_image=_golden_image(golden_image),
             **vars(serving),
         )
-        step(f"writing {triton}")
-        models = write_repository(artifact, options, spelled)
+        if not dry_run:
+            step(f"writing {triton}")
+            models = write_repository(artifact, options, spelled)
+    if dry_run:
+        _show(plan_repository(artifact, options), json_path)
+        return
     suffix = f" ({RANDOM_WEIGHTS})" if artifact.manifest.has_random_weights else ""
     out.print(f"{triton}: {', '.join(models)}{suffix}")
     out.print(f"{triton / 'README.md'} has the line that serves it")
     write_json(json_path, Package(repository=str(triton), models=list(models), faults=None).to_json)
     print_next(after_package(triton))
+
+
+def _show(plan: "RepositoryPlan", json_path: pathlib.Path | None) -> None:
+    """Say what would be written."""
+    from .terminal.plan import Plan, planned_files, show_plan
+
+    artifact, output = plan.artifact, plan.options.output
+    for name in artifact.manifest.files:
+        artifact.read(name)  # what is not what was exported is refused
+    show_plan(
+        Plan(
+            command="package",
+            stages=[f"opening {artifact.folder}", f"writing {output}"],
+            files=planned_files(output, plan.files),
+            measures=["the logits of the golden image, which every model has to give when it is loaded"],
+            disk_bytes=plan.expected_bytes,
+            notes=[RANDOM_WEIGHTS] if artifact.manifest.has_random_weights else [],
+        ),
+        json_path,
+    )
 
 
 def _golden_image(path: pathlib.Path | None) -> bytes:

@@ -22,6 +22,7 @@ SYNSETS_FILE = pathlib.Path(__file__).with_name("imagenet_synsets.txt")  # Image
 SPLITS = {"val": ("val", "validation", "ILSVRC/Data/CLS-LOC/val"), "train": ("train", "ILSVRC/Data/CLS-LOC/train")}
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 VALIDATION_IMAGES = 50_000
+FETCHED = re.compile(r"(hfds|hfids|tfds|wds|torch)/")
 
 
 def open_images(dataset: str, split: str = "val", policy: DecodePolicy = FILES) -> ImageSource:
@@ -212,8 +213,20 @@ def _labels_by_truth(folder: pathlib.Path, files: list[str], classes: int) -> li
     )
 
 
+def require_local(dataset: str) -> None:
+    """Refuse to look into what timm would have to fetch for it.
+
+    Raises:
+        InputError: A dataset with a scheme, as in hfds/….
+    """
+    if FETCHED.match(dataset):
+        raise InputError(
+            f"{printable(dataset)} would be fetched to look into it; ‹dry_run› takes folders and tar files"
+        )
+
+
 def _is_timm_dataset(dataset: str) -> bool:
-    if re.match(r"(hfds|hfids|tfds|wds|torch)/", dataset):
+    if FETCHED.match(dataset):
         return True
     try:
         return dataset.endswith(".tar") and pathlib.Path(dataset).is_file()

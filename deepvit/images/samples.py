@@ -26,22 +26,33 @@ def open_images_or_samples(dataset: str | None, policy: DecodePolicy = FILES) ->
     return bundled_samples() if dataset is None else open_images(dataset, policy=policy)
 
 
-def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing, policy: DecodePolicy = FILES) -> Crop:
-    """Return at most `count` crops (N, H, W, 3) uint8, evenly spread over the dataset or the bundled samples.
-
-    Images that cannot be decoded are left out with a warning.
+def parity_images(dataset: str | None, count: int, policy: DecodePolicy = FILES) -> ImageSource:
+    """Return at most `count` images, evenly spread over the dataset or the bundled samples.
 
     Raises:
-        InputError: No dataset there, or no image of it can be used.
+        InputError: No dataset there.
     """
-    source = spread(open_images_or_samples(dataset, policy), count)
+    return spread(open_images_or_samples(dataset, policy), count)
+
+
+def parity_crops(dataset: str | None, count: int, preprocessing: Preprocessing, policy: DecodePolicy = FILES) -> Crop:
+    """Return the crops (N, H, W, 3) uint8 of `parity_images`; see `crops_of`."""
+    return crops_of(parity_images(dataset, count, policy), preprocessing)
+
+
+def crops_of(source: ImageSource, preprocessing: Preprocessing) -> Crop:
+    """Return the crops (N, H, W, 3) uint8 of all images; those that cannot be decoded are left out with a warning.
+
+    Raises:
+        InputError: No image can be used.
+    """
     decoded = [decode_one(source, index, [preprocessing]) for index in range(len(source))]
     for item in decoded:
         if item.crop is None:
             logger.warning("left out of the parity images: %s %s", source.name(item.index), item.error)
     crops = [item.crop for item in decoded if item.crop is not None]
     if not crops:
-        raise InputError(f"none of the {len(decoded)} images of {dataset} could be used: {decoded[0].error}")
+        raise InputError(f"none of the {len(decoded)} parity images could be used: {decoded[0].error}")
     return np.stack(crops)
 
 

@@ -5,7 +5,8 @@ import pathlib
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from deepvit.export.options import GraphOptions, Target
-from deepvit.runtime.errors import needed_for
+from deepvit.runtime.errors import needed_for, require_installed
+from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.options import Help
 from deepvit.runtime.ort.arithmetic import Arithmetic
@@ -13,7 +14,9 @@ from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import Session, open_session
 
 if TYPE_CHECKING:
+    from deepvit.export.plan import ModelShape
     from deepvit.model.load import LoadedModel
+    from deepvit.model.variants import Variant
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,38 @@ class WeightOptions:
             img_size=self.img_size,
             num_classes=self.num_classes,
         )
+
+    def shape(self, variant: str) -> "ModelShape":
+        """Return what `load` would give, as far as a plan needs it; PyTorch is loaded to look into a file alone.
+
+        Raises:
+            InputError: As `load`.
+            MissingError: As `load`, or the published weights would have to be fetched, and cannot be.
+        """
+        from deepvit.export.plan import ModelShape, shape_of
+        from deepvit.model.variants import find_variant
+
+        row = find_variant(variant)
+        require_installed(f"{variant} in PyTorch", "torch", "timm")
+        is_own = row.bundled_weights is not None and self.num_classes is None  # a file of ours, which fits
+        if self.checkpoint is not None or (self.pretrained and not is_own and not self._is_fetched(row)):
+            return shape_of(self.load(variant))
+        img_size, classes = self.img_size or row.img_size, self.num_classes or row.num_classes
+        row.architecture.require_sizes(img_size, classes, 3)
+        return ModelShape(variant=row, img_size=img_size, channels=3, classes=classes, is_random=not self.pretrained)
+
+    def _is_fetched(self, row: "Variant") -> bool:
+        """Return whether weights would be fetched, or be recorded for the first time, which writes into the cache.
+
+        Raises:
+            MissingError: They would, and nothing that fetches is installed.
+        """
+        path = cache_root() / f"{row.name}.pth.tar"
+        if row.drive_id is None or path.with_name(path.name + ".sha256").is_file():
+            return False
+        if not path.is_file():
+            require_installed("fetching a published checkpoint", "gdown")
+        return True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -52,9 +52,10 @@ def report_sensitivity(
         InputError: Images that cannot be used.
         OutOfBoundsError: A rung of the parity ladder is outside its bound.
     """
+    is_random = loaded.weights.source == "random"
     inputs = CalibrationInput(images=None, ranges=None)
-    if dataset is not None or loaded.weights.source == "random" or not quantization.weight_only:
-        inputs = calibration_input(loaded, quantization, dataset, progress, policy)
+    if dataset is not None or is_random or not quantization.weight_only:
+        inputs = calibration_input(quantization, dataset, loaded.preprocessing(), progress, policy, is_random=is_random)
     if inputs.images is None:
         raise InputError("sensitivity is scored on images; give ‹imagenet› DIR")
     crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing(), policy)

@@ -52,8 +52,8 @@ def breaches(stage: ParityStage, bound: Bound) -> list[str]:
 
 def unshown(stage: ParityStage, bound: Bound) -> str:
     """Return in words that a stage holds a bound of agreement that so few images cannot show; nothing where they do."""
-    low, least = stage.top1_interval and stage.top1_interval.low, bound.top1_agreement
-    if low is None or least is None or not stage.top1_enforced or low >= least:
+    interval, least = stage.top1_interval, bound.top1_agreement
+    if interval is None or least is None or not stage.top1_enforced or interval.low >= least:
         return ""
     needed = None
     if stage.top1_agreement > least:

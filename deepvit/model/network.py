@@ -113,7 +113,7 @@ class DeepViT(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_sizes(architecture, img_size, num_classes, in_chans)
+        architecture.require_sizes(img_size, num_classes, in_chans)
         self.architecture = architecture
         self.img_size, self.num_classes, self.in_chans, self.mix_norm = img_size, num_classes, in_chans, mix_norm
         dim = self.num_features = self.embed_dim = architecture.embed_dim
@@ -199,16 +199,6 @@ def create_deepvit(
         mix_norm=mix_norm,
         **drop_rates,
     )
-
-
-def _check_sizes(architecture: Architecture, img_size: int, num_classes: int, in_chans: int) -> None:
-    patch = architecture.patch_size
-    if img_size < patch or img_size % patch:
-        raise InputError(f"img_size {img_size} is not a positive multiple of the patch size {patch}")
-    if num_classes < 1:
-        raise InputError(f"num_classes {num_classes} is less than 1")
-    if in_chans < 1:
-        raise InputError(f"in_chans {in_chans} is less than 1")
 
 
 def _init_linear(module: nn.Module) -> None:

@@ -46,6 +46,19 @@ class Architecture:
     def head_dim(self) -> int:
         return self.embed_dim // self.num_heads
 
+    def require_sizes(self, img_size: int, num_classes: int, in_chans: int) -> None:
+        """Refuse sizes that no such network has.
+
+        Raises:
+            InputError: A side that is no multiple of the patch size, or no class or channel.
+        """
+        if img_size < self.patch_size or img_size % self.patch_size:
+            raise InputError(f"img_size {img_size} is not a positive multiple of the patch size {self.patch_size}")
+        if num_classes < 1:
+            raise InputError(f"num_classes {num_classes} is less than 1")
+        if in_chans < 1:
+            raise InputError(f"in_chans {in_chans} is less than 1")
+
     def has_reattention(self, block: int) -> bool:
         """Return whether block `block` (0-based) mixes its maps across heads."""
         return block >= self.depth - self.reattention_blocks

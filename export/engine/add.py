@@ -1,35 +1,31 @@
 """An engine for an artifact: built from its model.onnx, proved, and put beside it."""
 
 import contextlib
-import dataclasses
 import logging
 import os
 import pathlib
 import shutil
-import tempfile
 
 import numpy as np
 
-from deepvit.images.samples import default_images, parity_crops
+from deepvit.images.samples import crops_of
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, prove
 from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.files import require_room
-from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Grid, Manifest, ParityStage, Precision
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Manifest, ParityStage
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import prove_artifact
 from deepvit.runtime.staging import sole_work
 from deepvit.runtime.tensors import Images
-from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine
 
 from .census import census_of, layers_from_inspector, require_engine, require_network
-from .fast_types import why_slow
 from .options import EngineOptions
+from .plan import plan_engine
 from .process import Build, build_engine
 from .timing_cache import timing_cache_path
 from .worker import Job
@@ -66,95 +62,18 @@ def add_engine(
 def _add_engine(
     artifact: Artifact, options: EngineOptions, bar: Share, imagenet: str | None, policy: DecodePolicy
 ) -> Artifact:
-    folder = artifact.folder
-    if artifact.manifest.graph.attention_maps is not None:
-        raise InputError(f"{folder} gives its attention maps, which no engine does; export it without ‹attention_maps›")
-    machine = this_machine()
-    options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
-    _check_precision(artifact.manifest, options, machine)
-    batch = _batch(artifact.manifest, options.batch)
+    machine, manifest = this_machine(), artifact.manifest
+    plan = plan_engine(artifact, options, machine, imagenet, policy)
+    options = plan.options
     prove_artifact(artifact)
     onnx = artifact.read(artifacts.MODEL)
-    require_room(folder, len(onnx), None)  # the plan has about the size of the graph
-    require_room(pathlib.Path(tempfile.gettempdir()), 2 * len(onnx), "TMPDIR")
-    runs_here = machine.has_gpu and (
-        options.backend is Backend.TENSORRT or machine.compute_capability in options.compute_capabilities
-    )
-    images = _images(artifact.manifest, imagenet, policy) if runs_here else None
+    images = None if plan.parity is None else manifest.input_from(crops_of(plan.parity, manifest.preprocess))
     cache = options.timing_cache or _default_timings(machine) if options.backend is Backend.TENSORRT else None
-    _check_strippable(options, machine)
-    job = Job(options=options, batch=batch, timing_cache=cache, is_run=runs_here)
-    build = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, artifact.manifest))
-    stages = [] if images is None else [_prove(build, options, artifact.manifest, onnx, images)]
-    engine = _record(build, options, batch, machine)
-    return _write(artifact, engine, build.plan, stages)
-
-
-def _check_precision(manifest: Manifest, options: EngineOptions, machine: Machine) -> None:
-    """Refuse a graph that no engine takes, and say where the precision will not pay.
-
-    Raises:
-        InputError: Unsigned activations, which only a CPU takes, or FP8 for a GPU without it.
-    """
-    if manifest.calibration is not None and manifest.calibration.grid is Grid.UINT8:
-        raise InputError(
-            "the artifact was quantised with unsigned activations for a CPU, which TensorRT does not take; export "
-            "again without ‹target› cpu"
-        )
-    own = (machine.compute_capability,) if machine.compute_capability else ()
-    why = why_slow(manifest.precision, options.compute_capabilities or own, options.backend)
-    if why is None or (manifest.calibration is not None and manifest.calibration.weight_only):
-        return
-    if manifest.precision is Precision.FP8:
-        raise InputError(why)
-    logger.warning("%s", why)
-
-
-def why_not_here(options: EngineOptions, machine: Machine) -> str | None:
-    """Return in a few words why `machine` cannot build this engine; None where it can."""
-    if options.backend not in machine.versions:
-        return f"{MODULES[options.backend]} is not installed"
-    if machine.has_gpu or options.compute_capabilities:
-        return None
-    if options.backend is Backend.TENSORRT:
-        return f"tensorrt builds on the GPU that it builds for, and here is none ({machine.why_no_gpu})"
-    return "tensorrt-rtx needs no GPU, but ‹compute_capability› 8.9,12.0 to tell it which to build for"
-
-
-def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
-    """Return the compute capabilities of a TensorRT-RTX engine; nothing for TensorRT.
-
-    Raises:
-        MissingError: The library is not installed, or nothing says for which GPU to build.
-    """
-    why = why_not_here(options, machine)
-    if why is not None:
-        advice = f"; {INSTALL[options.backend]}" if options.backend not in machine.versions else ""
-        raise MissingError(f"‹target› {options.backend.value} cannot be built here: {why}{advice}")
-    if options.backend is Backend.TENSORRT:
-        return ()
-    return options.compute_capabilities or (str(machine.compute_capability),)
-
-
-def _check_strippable(options: EngineOptions, machine: Machine) -> None:
-    """TensorRT-RTX compiles the kernels of a refittable engine when it builds, which takes a GPU."""
-    if options.weight_stripped and options.backend is Backend.TENSORRT_RTX and not machine.has_gpu:
-        raise MissingError(
-            f"‹weight_stripped› with ‹target› tensorrt-rtx needs a GPU to build on ({machine.why_no_gpu}); leave it out"
-        )
-
-
-def _batch(manifest: Manifest, batch: BatchRange | None) -> BatchRange:
-    """Return the engine's batch sizes: what was asked for, within what the graph takes."""
-    own = manifest.batch
-    if batch is None:
-        return own
-    is_fixed = not isinstance(manifest.input.shape[0], str)
-    if is_fixed and (batch.min, batch.max) != (own.min, own.max):
-        raise InputError(f"‹batch› {batch}: the graph takes batches of {own.max} alone")
-    if not is_fixed and batch.max > own.max:
-        raise InputError(f"‹batch› {batch}: the graph was proved up to {own.max}; export again")
-    return batch
+    job = Job(options=options, batch=plan.batch, timing_cache=cache, is_run=images is not None)
+    build = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, manifest))
+    rungs = [] if images is None else [_prove(build, options, manifest, onnx, images)]
+    engine = _record(build, options, plan.batch, machine)
+    return _write(artifact, engine, build.plan, rungs)
 
 
 def _default_timings(machine: Machine) -> pathlib.Path | None:
@@ -164,11 +83,6 @@ def _default_timings(machine: Machine) -> pathlib.Path | None:
     except InputError as error:
         logger.warning("the build's timings are not kept: %s", error)
         return None
-
-
-def _images(manifest: Manifest, imagenet: str | None, policy: DecodePolicy) -> Images:
-    count = default_images(manifest.preprocess.crop)
-    return manifest.input_from(parity_crops(imagenet, count, manifest.preprocess, policy))
 
 
 def _prove(build: Build, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:

@@ -9,8 +9,8 @@ from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.machine import Machine
 
 from ..options import Target
-from .add import require_target, why_not_here
 from .options import EngineOptions
+from .plan import require_target, why_not_here
 
 BACKENDS = {
     Target.TENSORRT: (Backend.TENSORRT,),

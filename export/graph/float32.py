@@ -15,6 +15,7 @@ from deepvit.runtime.manifest import InputForm, ParityStage, QkvForm
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.tensors import Images, Logits
 
+from .. import stages
 from . import trace as onnx_graph
 from .module import GraphModule
 from .proof import graph_logits, prove_rewrite, torch_logits
@@ -65,11 +66,11 @@ def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: P
     preprocessing = graph_preprocessing(loaded, spec.input_form)
     float_images = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
     images = crops if spec.input_form is InputForm.UINT8 else float_images
-    progress("folding in float64")
+    progress(stages.FOLDING)
     folded, reports, folding_stage = fold_and_prove(loaded.module, spec, float_images)
-    progress(f"exporting ONNX (opset {spec.opset})")
+    progress(stages.tracing(spec.opset))
     model = _traced(folded, spec, preprocessing, images[:1])
-    progress(f"comparing ONNX with PyTorch on {len(crops)} images")
+    progress(stages.comparing(len(crops)))
     expected = torch_logits(loaded.module, float_images)
     logits = graph_logits(model, images, "the ONNX graph in float32")
     stage = prove("onnx-fp32", "original", logits, expected, FP32_BOUND)

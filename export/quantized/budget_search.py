@@ -19,6 +19,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import AccuracyCheck, BudgetProof
 from deepvit.runtime.tensors import Images, Logits
 
+from .. import stages
 from ..graph.float32 import Float32Graph
 from ..options import ExportOptions
 from .calibrated import CalibratedGraph, typed_graph
@@ -140,6 +141,7 @@ def fit_budget(
         is_labelled=is_labelled and held_out.is_labelled,
         progress=progress,
     )
+    progress(stages.searching(budget.text))
     search.add(Subset(labelled, images.indices))
     at_least = 0
     for attempt in ("first", "second"):

@@ -12,6 +12,7 @@ from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import Ranges, Rescaling
 from deepvit.calibration.selection import CalibrationImages
+from deepvit.calibration.stages import RESCALING
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
@@ -91,7 +92,7 @@ def _rescaled(
     """
     if not rescalings:
         return source.model, ()
-    progress("rescaling, proved in float64")
+    progress(RESCALING)
     equalized = equalize(source.folded, {site: rescaling.exponents for site, rescaling in rescalings.items()})
     stage = prove_rewrite("rescaled-float64", "folded-float64", equalized, source.folded, source.float_images)
     return with_weights(source.model, graph_module(equalized, source.spec, source.preprocessing)), (stage,)

@@ -63,7 +63,7 @@ def _everything(
 
 def _record(ranges: Ranges | Grid, text: bytes, fitted: FittedGraph, quantization: QuantizationOptions) -> Calibration:
     budget = quantization.budget
-    text_of_budget = None if budget is None else f"{budget.kind.value} {budget.limit:g}"
+    text_of_budget = None if budget is None else budget.text
     if isinstance(ranges, Grid):
         return Calibration(
             grid=ranges,

@@ -19,7 +19,8 @@ from ..options import ExportOptions
 from .images import HeldOut, held_out_images
 
 if TYPE_CHECKING:
-    from ..graph.float32 import Float32Graph
+    from .. import stages
+from ..graph.float32 import Float32Graph
 
 
 class HeldOutCheck:
@@ -62,7 +63,7 @@ class HeldOutCheck:
             self._source.preprocessing,
             channels=self._source.loaded.module.in_chans,
             is_labelled=held_out.is_labelled,
-            progress=self._progress(f"checking on {len(held_out.source)} held-out images"),
+            progress=self._progress(stages.checking(len(held_out.source))),
         )
         return _record(counts, held_out), counts
 

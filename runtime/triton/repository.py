@@ -16,9 +16,9 @@ from ..errors import InputError
 from ..files import require_room
 from ..manifest import GOLDEN_SQNR_DB, Backend, BatchRange, Engine, Precision
 from ..ort.arithmetic import Arithmetic
-from ..preprocess import crop_image
+from ..preprocess import Crop, crop_image
 from ..session import open_session
-from ..staging import staged_folder
+from ..staging import require_output, staged_folder
 from . import configs, layout
 from .guide import guide
 from .layout import Names
@@ -43,28 +43,35 @@ REQUIRED_BY_PYTHON = ("ml_dtypes", "onnx", "onnxruntime")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plan:
-    """Everything that the writing functions need."""
+class RepositoryPlan:
+    """A repository that nothing speaks against as far as can be told before it is written."""
 
     artifact: Artifact
     names: Names
     backends: tuple[TritonBackend, ...]
     served: TritonBackend
-    golden: Golden
     options: RepositoryOptions
+    golden_crop: Crop
+    expected_bytes: int
+
+    @property
+    def models(self) -> list[str]:
+        """The models' names: those that infer, the preprocessing, the classes, the ensemble."""
+        names = self.names
+        return [*(names.model(each.value) for each in self.backends), names.preprocess, names.classify, names.ensemble]
+
+    @property
+    def files(self) -> list[str]:
+        """What is written at the top of the repository: a folder for each model, and a few files."""
+        return [*self.models, layout.REQUIREMENTS, layout.GUIDE, layout.PROBE, layout.RECORD]
 
     @property
     def engine(self) -> Engine | None:
         return _engine_of(self.artifact) if TritonBackend.TENSORRT in self.backends else None
 
 
-def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Callable[[str], str] = str) -> list[str]:
-    """Write the repository and return the names of its models.
-
-    Args:
-        artifact: What it serves.
-        options: How.
-        spelled: Spells in the guide what errors.py says of names, for its readers.
+def plan_repository(artifact: Artifact, options: RepositoryOptions) -> RepositoryPlan:
+    """Plan the repository of an artifact; nothing is written.
 
     Raises:
         InputError: The artifact lacks what is asked for, or `options.output` cannot be written.
@@ -79,13 +86,36 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
     served = options.served or backends[0]
     if served not in backends:
         raise InputError(f"‹serve› {served.value} is not among ‹backends› {','.join(b.value for b in backends)}")
-    require_room(options.output, _expected_bytes(artifact, backends), "‹triton›")
-    plan = _Plan(artifact, names, backends, served, _golden_of(artifact, options), options)
+    require_output(options.output, marker=layout.RECORD, option="‹triton›")
+    expected = _expected_bytes(artifact, backends)
+    require_room(options.output, expected, "‹triton›")
+    crop = crop_image(options.golden_image, artifact.manifest.preprocess, options.decoding)
+    plan = RepositoryPlan(artifact, names, backends, served, options, crop, expected)
+    for backend in backends:
+        _batch_of(plan, backend)
+    return plan
+
+
+def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Callable[[str], str] = str) -> list[str]:
+    """Write the repository and return the names of its models.
+
+    Args:
+        artifact: What it serves.
+        options: How.
+        spelled: Spells in the guide what errors.py says of names, for its readers.
+
+    Raises:
+        InputError: The artifact lacks what is asked for, or `options.output` cannot be written.
+        MissingError: The disk has no room.
+    """
+    plan = plan_repository(artifact, options)
+    names, backends, served = plan.names, plan.backends, plan.served
+    golden = _golden_of(plan)
     with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in backends:
-            _write_model(folder, plan, backend)
+            _write_model(folder, plan, golden, backend)
         _write_preprocess(folder, plan)
-        _write_classify(folder, plan)
+        _write_classify(folder, plan, golden)
         _write_config(folder, configs.ensemble_config(names, artifact.manifest, served))
         (folder / names.ensemble / layout.VERSION).mkdir()
         (folder / names.ensemble / layout.VERSION / ".keep").touch()  # Triton wants the folder, others drop empty ones
@@ -95,7 +125,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         (folder / layout.GUIDE).write_text(spelled(text), encoding="utf-8")
         shutil.copyfile(RUNTIME / "triton" / layout.PROBE, folder / layout.PROBE)
         _write_record(folder, plan)
-    return [*(names.model(backend.value) for backend in backends), names.preprocess, names.classify, names.ensemble]
+    return plan.models
 
 
 def _expected_bytes(artifact: Artifact, backends: tuple[TritonBackend, ...]) -> int:
@@ -129,29 +159,27 @@ def _engine_of(artifact: Artifact) -> Engine | None:
     return None
 
 
-def _golden_of(artifact: Artifact, options: RepositoryOptions) -> Golden:
+def _golden_of(plan: RepositoryPlan) -> Golden:
     """Compute the golden logits, in ONNX Runtime on the CPU as the graph declares, of verified files."""
-    manifest = artifact.manifest
-    crop = crop_image(options.golden_image, manifest.preprocess, options.decoding)
-    images = manifest.input_from(crop[None])
-    session = open_session(artifact.folder / MODEL, arithmetic=Arithmetic.AS_DECLARED)
+    manifest = plan.artifact.manifest
+    images = manifest.input_from(plan.golden_crop[None])
+    session = open_session(plan.artifact.folder / MODEL, arithmetic=Arithmetic.AS_DECLARED)
     try:
         return Golden(images, session.run(images), GOLDEN_SQNR_DB[manifest.precision])
     finally:
         session.close()
 
 
-def _write_model(folder: pathlib.Path, plan: _Plan, backend: TritonBackend) -> None:
+def _write_model(folder: pathlib.Path, plan: RepositoryPlan, golden: Golden, backend: TritonBackend) -> None:
     artifact, model = plan.artifact, folder / plan.names.model(backend.value)
     engine = plan.engine
-    batch = engine.profile if backend is TritonBackend.TENSORRT and engine is not None else artifact.manifest.batch
-    config = configs.model_config(plan.names, artifact.manifest, backend, _triton_batch(batch))
+    config = configs.model_config(plan.names, artifact.manifest, backend, _batch_of(plan, backend))
     _write_config(folder, config)
     version = model / layout.VERSION
     version.mkdir()
     if backend is TritonBackend.PYTHON:
         _write_python(version, "infer")
-        plan.golden.save(version / layout.GOLDEN)
+        golden.save(version / layout.GOLDEN)
         (version / layout.ARTIFACT).mkdir()
         for name in (MANIFEST, *artifact.manifest.files):
             _copy(artifact, name, version / layout.ARTIFACT / name)
@@ -160,17 +188,20 @@ def _write_model(folder: pathlib.Path, plan: _Plan, backend: TritonBackend) -> N
     else:
         assert engine is not None
         _copy(artifact, engine.file, version / "model.plan")
-    _write_warmup(model, {layout.IMAGES: plan.golden.images.tobytes()})
+    _write_warmup(model, {layout.IMAGES: golden.images.tobytes()})
 
 
-def _triton_batch(batch: BatchRange) -> BatchRange:
+def _batch_of(plan: RepositoryPlan, backend: TritonBackend) -> BatchRange:
     """Triton forms batches from one image up: an engine whose profile begins later cannot be served so."""
+    engine, batch = plan.engine, plan.artifact.manifest.batch
+    if backend is TritonBackend.TENSORRT and engine is not None:
+        batch = engine.profile
     if batch.min != 1:
         raise InputError(f"the artifact takes batches from {batch.min}; Triton needs 1: export with ‹batch› 1:OPT:MAX")
     return batch
 
 
-def _write_preprocess(folder: pathlib.Path, plan: _Plan) -> None:
+def _write_preprocess(folder: pathlib.Path, plan: RepositoryPlan) -> None:
     image, manifest = plan.options.golden_image, plan.artifact.manifest
     model = folder / plan.names.preprocess
     _write_config(folder, configs.preprocess_config(plan.names, manifest, len(image), plan.options.max_megapixels))
@@ -179,21 +210,21 @@ def _write_preprocess(folder: pathlib.Path, plan: _Plan) -> None:
     _write_python(version, "preprocess")
     (version / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     (version / layout.GOLDEN_IMAGE).write_bytes(image)
-    digest = hashlib.sha256(crop_image(image, manifest.preprocess, plan.options.decoding).tobytes()).hexdigest()
+    digest = hashlib.sha256(plan.golden_crop.tobytes()).hexdigest()
     (version / "golden.sha256").write_text(digest + "\n", encoding="ascii")
     _write_warmup(model, {layout.GOLDEN_IMAGE: image})
 
 
-def _write_classify(folder: pathlib.Path, plan: _Plan) -> None:
+def _write_classify(folder: pathlib.Path, plan: RepositoryPlan, golden: Golden) -> None:
     model = folder / plan.names.classify
     _write_config(folder, configs.classify_config(plan.names, plan.artifact.manifest, plan.served))
     version = model / layout.VERSION
     version.mkdir()
     _write_python(version, "classify")
-    plan.golden.save(version / layout.GOLDEN)
+    golden.save(version / layout.GOLDEN)
     _write_labels(model, plan.options.labels)
     status = np.full((1, 1), layout.WARM_UP_STATUS, np.int32)
-    _write_warmup(model, {layout.LOGITS: plan.golden.logits.tobytes(), layout.STATUS: status.tobytes()})
+    _write_warmup(model, {layout.LOGITS: golden.logits.tobytes(), layout.STATUS: status.tobytes()})
 
 
 def _write_config(folder: pathlib.Path, config: ModelConfig) -> None:
@@ -239,7 +270,7 @@ def _copy(artifact: Artifact, name: str, target: pathlib.Path) -> None:
     target.write_bytes(artifact.read(name))
 
 
-def _write_record(folder: pathlib.Path, plan: _Plan) -> None:
+def _write_record(folder: pathlib.Path, plan: RepositoryPlan) -> None:
     files = {
         path.relative_to(folder).as_posix(): record_file(path).model_dump()
         for path in sorted(folder.rglob("*"))

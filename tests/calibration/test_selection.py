@@ -2,7 +2,6 @@
 
 import collections
 import shutil
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -37,10 +36,7 @@ def _choose(folder, count, **options):
 
 def chosen_from(dataset, options, *, is_random):
     """What an export of a model of random or trained weights calibrates on."""
-    weights = SimpleNamespace(source="random" if is_random else "checkpoint")
-    return calibration_input(
-        SimpleNamespace(weights=weights, preprocessing=lambda: SMALL), options, dataset, log_step
-    ).images
+    return calibration_input(options, dataset, SMALL, log_step, is_random=is_random).images
 
 
 def test_progress_is_told_from_the_first_image(folder):

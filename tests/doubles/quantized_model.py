@@ -22,9 +22,8 @@ def calibrated(
     graph = GraphOptions(precision=precision, target=target)
     source = float32_graph(loaded, graph.spec, parity_crops(dataset, 4, loaded.preprocessing()), log_step)
     options = QuantizationOptions(images=images, **wanted)
-    return source, calibrate_graph(
-        source, graph, options, calibration_input(loaded, options, dataset, log_step), log_step
-    )
+    inputs = calibration_input(options, dataset, loaded.preprocessing(), log_step, is_random=source.is_random)
+    return source, calibrate_graph(source, graph, options, inputs, log_step)
 
 
 PLAIN_MAX = {"method": Method("max"), "equalization": Equalization.OFF}

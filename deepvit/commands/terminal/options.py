@@ -8,4 +8,7 @@ from deepvit.runtime.options import Help
 RANDOM_WEIGHTS = "random weights: these numbers say nothing about accuracy"
 OUTPUT = "Output"  # the heading of what is written
 Json = Annotated[pathlib.Path | None, Help("Write the result as JSON to this file.", name="json", heading=OUTPUT)]
+DryRun = Annotated[
+    bool, Help("Say what would be done, written and measured; write nothing.", name="dry_run", heading=OUTPUT)
+]
 Variant = Annotated[str, Help("A variant or an alias; see: ‹deepvit› models", is_argument=True)]
