@@ -15,12 +15,12 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import AccuracyCheck, BudgetProof, Calibration
 from deepvit.runtime.session import Session
 
+from .. import stages
 from ..options import ExportOptions
 from .images import HeldOut, held_out_images
 
 if TYPE_CHECKING:
-    from .. import stages
-from ..graph.float32 import Float32Graph
+    from ..graph.float32 import Float32Graph
 
 
 class HeldOutCheck:

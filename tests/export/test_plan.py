@@ -157,7 +157,7 @@ def test_a_dry_run_loads_no_torch_and_takes_a_second(tmp_path):
         f"    main([*{DIGITS!r}, '--dry-run', '--output', {str(tmp_path / 'a')!r}])\n"
         "except SystemExit as ended:\n"
         "    heavy = {'torch', 'timm', 'onnxruntime', 'matplotlib'} & set(sys.modules)\n"
-        "    sys.exit(ended.code or str(sorted(heavy)) * bool(heavy))\n"
+        "    sys.exit(ended.code or sorted(heavy) or 0)\n"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
