@@ -77,10 +77,11 @@ def _plan(
     """Say what the build would do, and raise what it would raise early."""
     from deepvit.export.engine.plan import plan_engine
     from deepvit.images.imagenet import require_local
+    from deepvit.measure.results.plan import Plan
     from deepvit.runtime.artifact import MANIFEST, MODEL
     from deepvit.runtime.trt.machine import this_machine
 
-    from .terminal.plan import Plan, planned_files, show_plan
+    from .terminal.plan import planned_files, show_plan
 
     if imagenet is not None:
         require_local(imagenet)
@@ -94,6 +95,7 @@ def _plan(
             files=planned_files(artifact.folder, [*files]),
             measures=[text for plan in plans for text in plan.measures],
             disk_bytes=sum(plan.graph_bytes for plan in plans),
+            cost=None,
             notes=[f"not built: {why}" for why in skipped],
         ),
         json_path,

@@ -75,9 +75,10 @@ def _plan(
     from deepvit.export.estimate import BASIS, estimate_export
     from deepvit.export.plan import plan_export
     from deepvit.images.imagenet import require_local
+    from deepvit.measure.results.plan import Cost, Plan
     from deepvit.runtime.trt.machine import this_machine
 
-    from .terminal.plan import Cost, Plan, planned_files, show_plan
+    from .terminal.plan import planned_files, show_plan
 
     engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
     shape = weights.shape(variant)

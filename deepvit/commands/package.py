@@ -79,7 +79,9 @@ def package(
 
 def _show(plan: "RepositoryPlan", json_path: pathlib.Path | None) -> None:
     """Say what would be written."""
-    from .terminal.plan import Plan, planned_files, show_plan
+    from deepvit.measure.results.plan import Plan
+
+    from .terminal.plan import planned_files, show_plan
 
     artifact, output = plan.artifact, plan.options.output
     for name in artifact.manifest.files:
@@ -91,6 +93,7 @@ def _show(plan: "RepositoryPlan", json_path: pathlib.Path | None) -> None:
             files=planned_files(output, plan.files),
             measures=["the logits of the golden image, which every model has to give when it is loaded"],
             disk_bytes=plan.expected_bytes,
+            cost=None,
             notes=[RANDOM_WEIGHTS] if artifact.manifest.has_random_weights else [],
         ),
         json_path,

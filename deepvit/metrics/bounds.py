@@ -6,7 +6,7 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import ParityStage, Precision
 
 from .distance import Float, compare_logits
-from .paired import images_to_show, wilson_interval
+from .paired import images_to_show, proportion_interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def unshown(stage: ParityStage, bound: Bound) -> str:
     needed = None
     if stage.top1_agreement > least:
         rate = stage.top1_agreement
-        needed = images_to_show(lambda images: wilson_interval(rate * images, images).low >= 100 * least, stage.images)
+        needed = images_to_show(lambda images: proportion_interval(rate * images, images).low >= least, stage.images)
     more = f"‹parity_images› {needed} of ‹imagenet›" if needed is not None else "no number"
     bound_of_it = f"its bound of {least:.1%} agreement"
     return f"{stage.stage}: {stage.images} images cannot show {bound_of_it}; {more} would, at this rate"

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.runtime.manifest import Interval, ParityStage
+from deepvit.runtime.manifest import ParityStage
 
-from .paired import wilson_interval
+from .paired import proportion_interval
 
 Float = npt.NDArray[Any]  # of some floating type
 Float64 = npt.NDArray[np.float64]
@@ -45,14 +45,13 @@ def db_text(value: float | None) -> str:
 def compare_logits(stage: str, against: str, got: Float, expected: Float, *, top1_enforced: bool = True) -> ParityStage:
     """Measure logits `got` (N, classes) against `expected` (N, classes)."""
     agree = int((got.argmax(1) == expected.argmax(1)).sum())
-    percent = wilson_interval(agree, len(got))
     return ParityStage(
         stage=stage,
         against=against,
         max_abs=float(np.abs(got.astype(np.float64) - expected).max()),
         sqnr_db=sqnr_of(got, expected),
         top1_agreement=agree / len(got),
-        top1_interval=Interval(low=percent.low / 100, high=percent.high / 100),
+        top1_interval=proportion_interval(agree, len(got)),
         images=len(got),
         top1_enforced=top1_enforced,
     )

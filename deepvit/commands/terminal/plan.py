@@ -1,52 +1,15 @@
-"""What `--dry-run` gives: what a command would do, write and measure, and what it would take; in words and as JSON."""
+"""What `--dry-run` gives, in words."""
 
 import pathlib
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
-import pydantic
+from deepvit.measure.results.plan import Plan, PlannedFile
 
 from .console import out, write_json
 from .progress import note
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class PlannedFile(_Record):
-    """A file or folder that would be written, and whether one is there already, which it would replace."""
-
-    path: str
-    exists: bool
-
-
-class Cost(_Record):
-    """About what a command takes, and what that was estimated from."""
-
-    seconds: float
-    memory_bytes: int
-    basis: str
-
-
-class Plan(_Record):
-    """A command that nothing speaks against as far as can be told early."""
-
-    kind: Literal["plan"] = "plan"
-    schema_version: Literal[1] = pydantic.Field(default=1, alias="schema")
-    command: Literal["export", "build", "package"]
-    stages: list[str]
-    files: list[PlannedFile]
-    measures: list[str]
-    disk_bytes: int  # about
-    cost: Cost | None = None  # None: nothing was measured to estimate it from
-    notes: list[str] = []
-
-    def to_json(self) -> str:
-        return self.model_dump_json(by_alias=True, indent=2)
-
-
-def planned_files(folder: pathlib.Path, names: tuple[str, ...] | list[str]) -> list[PlannedFile]:
+def planned_files(folder: pathlib.Path, names: Sequence[str]) -> list[PlannedFile]:
     """Return the files of a folder as a plan has them."""
     return [PlannedFile(path=str(folder / name), exists=(folder / name).exists()) for name in names]
 

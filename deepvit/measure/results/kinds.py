@@ -12,6 +12,7 @@ from ..evaluate.result import Evaluation
 from .artifact import Build, Export, Inspection
 from .machine import Diagnosis
 from .package import Package
+from .plan import Plan
 from .variants import Variants
 
 CLASSES: tuple[type[Result], ...] = (
@@ -25,6 +26,7 @@ CLASSES: tuple[type[Result], ...] = (
     Inspection,
     LayerReport,
     Package,
+    Plan,
     Sensitivity,
     Variants,
 )
