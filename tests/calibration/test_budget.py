@@ -84,7 +84,7 @@ SURE = Evidence.INTERVAL
 def test_an_interval_reaches_further_than_what_was_measured(counts, drop, reaches):
     budget = Budget(BudgetKind.MAX_DROP, 0.3)
     assert budget.is_met(counts)
-    assert counts.drop == pytest.approx(drop)
+    assert counts.drop_points == pytest.approx(drop)
     assert budget.reached(counts) == pytest.approx(reaches, abs=0.006)
     assert budget.is_shown(counts) is (reaches <= 0.3)
     assert Budget(BudgetKind.MAX_DROP, 0.3, SURE).is_met(counts) is (reaches <= 0.3)
@@ -106,7 +106,7 @@ def test_the_images_needed_are_those_that_trying_one_by_one_finds(counts, limit)
     needed = budget.images_needed(counts)
     tried = next(
         (n for n in range(counts.images, 200_000) if budget.is_shown(counts, n)), None
-    ) if counts.drop < limit else None  # fmt: skip
+    ) if counts.drop_points < limit else None  # fmt: skip
     assert needed == tried
     if needed is not None:  # and it stays shown beyond
         assert all(budget.is_shown(counts, n) for n in range(needed, needed + 2000))
