@@ -250,6 +250,7 @@ def said(installed, lean, tiny_artifact, tmp_path_factory):
         Image.fromarray(np.full((40, 40, 3), 50 * label, np.uint8)).save(here / f"data/val/{label}/image.png")
     commands = [
         ["inspect", "a"],
+        ["eval", "a", "--imagenet", "data"],
         ["eval", "a", "b", "--imagenet", "data", "--reference", "b", "--per-class", "--json", "eval.json"],
         ["bench", "a", "b", "--batch-sizes", "1", "--json", "bench.json", "--plot", "bench.png"],
         ["compare", "a", "--reference", "b", "--json", "compare.json", "--plot", "worst.png"],
@@ -271,6 +272,9 @@ def test_what_an_artifact_is_good_for_needs_no_torch(said):
         assert command in NEEDS_TORCH or code == 0, (command, text)
     (bench,) = [text for command, (_, text) in said.items() if command[0] == "bench" and "--plot" in command]
     assert "timed without peers, which need PyTorch: pip install torch" in bench
+    following = [line for _, text in said.values() for line in text.splitlines() if line.startswith("next: ")]
+    assert len(following) > 4
+    assert [line for line in following if " export " in line or "pytorch" in line] == []
 
 
 @pytest.mark.parametrize("command", NEEDS_TORCH, ids=" ".join)
@@ -292,6 +296,7 @@ def test_the_extra_cpu_is_small(lean, installed):
 
 def test_metadata(metadata, installed):
     assert metadata["Version"] == deepvit.__version__
+    assert f"project(deepvit VERSION {deepvit.__version__} " in (ROOT / CPP / "CMakeLists.txt").read_text()
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Author"]
     assert (installed / "deepvit" / "py.typed").is_file()

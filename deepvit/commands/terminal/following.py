@@ -117,7 +117,7 @@ def after_eval(request: "EvaluationRequest", *, has_random_weights: bool) -> str
     if not others and request.reference == "none":
         if not is_artifact(model) and not pathlib.Path(model).exists():
             return command_line("export", model, fp16=True, **given(request.weights), imagenet=request.dataset)
-        if is_artifact(model) and (has_random_weights or not request.weights.are_random):
+        if is_artifact(model) and (has_random_weights or not request.weights.are_random) and _has(*EXPORTERS):
             data = {"imagenet": request.dataset, "limit": request.limit, "reference": "pytorch"}
             return command_line("eval", model, **data, **shared)
     shared.pop("img_size", None)  # an artifact says it itself
