@@ -22,3 +22,8 @@ def folder_of(package):
 def sources(package):
     folder = folder_of(package)
     return sorted(path for path in folder.rglob("*.py") if "cpp" not in path.relative_to(folder).parts)
+
+
+def module_of(path, package):
+    parts = ("deepvit", package, *path.relative_to(folder_of(package)).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

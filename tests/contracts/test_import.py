@@ -4,8 +4,7 @@ import json
 import subprocess
 import sys
 
-from tests.contracts.packages import sources
-from tests.contracts.test_layers import module_of
+from tests.contracts.packages import module_of, sources
 from tests.places import ROOT
 
 HEAVY = ("torch", "tensorrt", "timm", "onnx", "onnxruntime", "deepvit", "export")

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.contracts.packages import LAYERS, folder_of, sources
+from tests.contracts.packages import LAYERS, module_of, sources
 from tests.places import ROOT
 
 
@@ -19,11 +19,6 @@ def imported_modules(source, module, *, is_package=False):
             yield ".".join([*base, *([node.module] if node.module else [])])
             if node.module is None or node.module == "deepvit":
                 yield from (".".join([*base, *([node.module] if node.module else []), a.name]) for a in node.names)
-
-
-def module_of(path, package):
-    parts = ("deepvit", package, *path.relative_to(folder_of(package)).with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def breaches(package, source, module, *, is_package=False):
