@@ -93,9 +93,11 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
     manifest = artifact.manifest
     weights = f"{manifest.weights.source} weights {manifest.weights.sha256[:16]}…"
     yield f"{manifest.variant}, {manifest.precision.value}, {manifest.classes} classes, {weights}"
-    yield f"input {manifest.input.name} {manifest.input.dtype} {manifest.input.shape}, output {manifest.output.name}"
+    yield from describe_input(manifest)
     for name, record in manifest.files.items():
         yield f"file {name}, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}"
+    applied = [f"{record.name} in {record.applied}" for record in manifest.folds if record.applied]
+    yield f"folded: {', '.join(applied) or 'nothing'}"
     for stage in manifest.parity:
         sqnr = db_text(stage.sqnr_db)
         yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"
@@ -105,6 +107,30 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
         yield "no engine"
     for engine in manifest.engines:
         yield from _describe_engine(engine, machine)
+
+
+def describe_input(manifest: Manifest) -> Iterator[str]:
+    """Yield what the graph takes and gives, and how an image becomes that."""
+    batch, images, logits = manifest.batch, manifest.input, manifest.output
+    yield (
+        f"input {images.name}: {_shape(images.shape)} {images.dtype}, batch {batch.min} to {batch.max}, tuned for "
+        f"{batch.opt}; output {logits.name}: {_shape(logits.shape)}"
+    )
+    steps = manifest.preprocess
+    values = f"mean {_channels(steps.mean)}, std {_channels(steps.std)}"
+    where = "inside the graph" if steps.layout == "NHWC" else "before the graph"
+    yield (
+        f"preprocessing: shorter side to {steps.resize} ({steps.interpolation}), centre {steps.crop} × {steps.crop}, "
+        f"{steps.color}; {values}, {where}"
+    )
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return " × ".join(str(side) for side in shape[1:])
+
+
+def _channels(values: tuple[float, ...]) -> str:
+    return "/".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
 def _describe_engine(engine: Engine, machine: Machine) -> Iterator[str | rich.table.Table]:

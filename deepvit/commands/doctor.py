@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from .terminal.console import out, print_next, write_json
+from .terminal.console import hanging, out, print_next, write_json
 from .terminal.following import first_export
 from .terminal.options import Json
 from .terminal.outputs import check_outputs
@@ -15,19 +15,13 @@ def doctor(json_path: Json = None) -> None:
     check_outputs(json=json_path)
     with steps() as step:
         step("looking at this machine")
-        import rich.table
-
         from deepvit.measure.doctor import examine
         from deepvit.measure.results.machine import diagnosis_of
 
         findings = [
             dataclasses.replace(each, ability=spelled(each.ability), detail=spelled(each.detail)) for each in examine()
         ]
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("can", "", "how it stands"):
-        table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(finding.ability, "yes" if finding.works else "no", finding.detail)
-    out.print(table)
+        out.print(hanging(f"{'yes' if finding.works else 'no ':3}  {finding.ability}: {finding.detail}", 5 * " "))
     write_json(json_path, diagnosis_of(findings).to_json)
     print_next(first_export())

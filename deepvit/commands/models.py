@@ -14,21 +14,24 @@ def models(json_path: Json = None) -> None:
 
     check_outputs(json=json_path)
     table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("variant", "blocks", "re-attention", "dim", "stem", "image", "parameters", "top-1", "weights"):
-        table.add_column(column, no_wrap=True)
+    for column in ("variant", "blocks", "mixed", "dim", "stem", "px", "params", "top-1", "alike", "weights"):
+        table.add_column(column, no_wrap=True, justify="left" if column in ("variant", "stem", "weights") else "right")
     for row in VARIANTS.values():
         arch = row.architecture
         weights = "published" if row.drive_id else "bundled" if row.bundled_weights else "–"
         table.add_row(
-            row.name, f"{arch.depth}", f"last {arch.reattention_blocks}" if arch.reattention_blocks else "none",
+            row.name, f"{arch.depth}", f"{arch.reattention_blocks}",
             f"{arch.embed_dim}", arch.stem.value, f"{row.img_size}", f"{row.parameters / 1e6:.1f} M",
-            "–" if row.top1 is None else f"{row.top1:.2f}", weights,
+            "–" if row.top1 is None else f"{row.top1:.2f}",
+            "–" if row.similar_blocks is None else f"{row.similar_blocks}", weights,
         )  # fmt: skip
     out.print(table)
     for row in VARIANTS.values():
         for alias in row.aliases:
             out.print(f"{row.name} is {alias} in the original code")
-    out.print("top-1: percent on ImageNet-1k as published; the digits models are ours, of handwritten digits")
+    out.print("mixed: so many blocks, the last, have re-attention; px: side of the images")
+    out.print("top-1, alike: as published, percent on ImageNet-1k and blocks like the one before")
+    out.print("the digits models are ours, of handwritten digits")
     if json_path is not None:
         from deepvit.measure.results.variants import all_variants  # and pydantic, which the table does without
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from deepvit.runtime.options import Help
 
-from .terminal.console import out
+from .terminal.console import NEXT, out
 from .terminal.following import viewer
 from .terminal.options import OUTPUT
 from .terminal.outputs import check_outputs
@@ -49,4 +49,4 @@ def report(
     count = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
     out.print(f"wrote {file}, {len(page.encode()) / 1e3:.0f} kB: {count}")
     if (command := viewer(file)) is not None:
-        out.print(f"next: {command}")
+        out.print(f"{NEXT}{command}")

@@ -81,15 +81,16 @@ def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table
     everything = f"KL {result.all_kl_nats:.2e}, SQNR {db_text(result.all_sqnr_db)}"
     where = f"in {result.grid.value} on {result.images} images{note}"
     yield f"{len(result.units)} linears {where}; all of them: {everything}"
+    yield "ranked by SQNR when each is quantised alone, the most sensitive first; KL in nats"
     table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("", "linear", "KL alone", "SQNR alone", "KL without it", "SQNR without it"):
+    for column in ("", "linear", "SQNR alone", "KL alone", "SQNR without", "KL without"):
         table.add_column(column, no_wrap=True)
     for rank, row in enumerate(result.units[:SHOWN], 1):
         scores = (
-            f"{row.alone_kl_nats:.2e}",
             db_text(row.alone_sqnr_db),
-            f"{row.left_out_kl_nats:.2e}",
+            f"{row.alone_kl_nats:.2e}",
             db_text(row.left_out_sqnr_db),
+            f"{row.left_out_kl_nats:.2e}",
         )
         table.add_row(f"{rank}", row.unit, *scores)
     yield table

@@ -119,7 +119,7 @@ def test_swapped_variants_name_the_right_one(tmp_path, given, asked):
     torch.save(deepvit.model.create_deepvit(deepvit.model.VARIANTS[given]).state_dict(), path)
     with pytest.raises(InputError) as caught:
         model_from_checkpoint(deepvit.model.VARIANTS[asked], read_checkpoint(path))
-    assert f"it fits {given}: name that variant" in str(caught.value)
+    assert str(caught.value).endswith(f"does not fit {asked}; it fits {given}: name that variant instead")
     assert "\n" not in str(caught.value)
 
 
@@ -238,7 +238,6 @@ def _fake_gdown(monkeypatch, download):
     fake.exceptions = types.SimpleNamespace(DownloadError=type("DownloadError", (Exception,), {}))
     fake.download = download
     monkeypatch.setitem(sys.modules, "gdown", fake)
-    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: object())
 
 
 def test_pretrained_is_fetched_once_and_checked_afterwards(tmp_path, monkeypatch):
@@ -258,6 +257,26 @@ def test_pretrained_is_fetched_once_and_checked_afterwards(tmp_path, monkeypatch
     cached.write_bytes(cached.read_bytes() + b"x")
     with pytest.raises(InputError, match="expected .* as first fetched"):
         pretrained.fetch_checkpoint(row)
+
+
+UNREACHABLE = (
+    "HTTPSConnectionPool(host='drive.google.com', port=443): Max retries exceeded with url: /uc?id=x (Caused by "
+    "NameResolutionError(\"HTTPSConnection(host='drive.google.com', port=443): Failed to resolve 'drive.google.com' "
+    '([Errno -2] Name or service not known)"))'
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "brief"),
+    [
+        (UNREACHABLE, "Failed to resolve 'drive.google.com' ([Errno -2] Name or service not known)"),
+        ("no route\nto host", "no route"),
+        ("x" * 400, "x" * 120 + "…"),
+        ("", "OSError"),
+    ],
+)
+def test_what_a_failed_download_says_is_short(said, brief):
+    assert pretrained._brief(OSError(said)) == brief
 
 
 def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch):

@@ -20,8 +20,8 @@ def counting_bar(what: str, console: rich.console.Console) -> rich.progress.Prog
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         _Rate(),
-        rich.progress.TimeElapsedColumn(),
         rich.progress.TimeRemainingColumn(),
+        rich.progress.TextColumn("left"),
     )
     return rich.progress.Progress(*columns, console=console, transient=True)
 
@@ -33,6 +33,6 @@ def phase_bar(what: str, console: rich.console.Console) -> rich.progress.Progres
         rich.progress.BarColumn(),
         rich.progress.TaskProgressColumn(),
         rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("{task.fields[phase]}"),
+        rich.progress.TextColumn("gone {task.fields[phase]}"),
     )
     return rich.progress.Progress(*columns, console=console, transient=True)

@@ -143,8 +143,7 @@ def model_from_checkpoint(
     faults = mismatches(model, state)
     if faults:
         raise InputError(
-            f"checkpoint {checkpoint.path} does not fit {variant.name}: {'; '.join(faults)}"
-            + _suggest(variant, checkpoint.state)
+            f"checkpoint {checkpoint.path} does not fit {variant.name}; {_suggest(variant, checkpoint.state, faults)}"
         )
     own = model.state_dict()
     model.load_state_dict({key: state.get(key, own[key]) for key in own})
@@ -206,15 +205,17 @@ def fitting_variants(state: Mapping[str, torch.Tensor]) -> list[str]:
     return names
 
 
-def _suggest(variant: Variant, state: Mapping[str, torch.Tensor]) -> str:
+def _suggest(variant: Variant, state: Mapping[str, torch.Tensor], faults: list[str]) -> str:
+    """Return what would fit, and else what does not."""
     if fitting := fitting_variants(state):
-        return f"; it fits {' or '.join(fitting)}: name that variant instead"
+        return f"it fits {' or '.join(fitting)}: name that variant instead"
+    listed = "; ".join(faults)
     tokens = state["pos_embed"].shape[1] if "pos_embed" in state and state["pos_embed"].ndim == 3 else 0
     side = int(max(tokens - 1, 0) ** 0.5)
     if side and side * side + 1 == tokens and side * variant.architecture.patch_size != variant.img_size:
         size = side * variant.architecture.patch_size
-        return f"; its position embedding is for {size}×{size} images: pass ‹img_size› {size}"
-    return "; no variant fits it"
+        return f"its position embedding is for {size}×{size} images: pass ‹img_size› {size}; {listed}"
+    return f"no variant fits it: {listed}"
 
 
 def _shape(tensor: torch.Tensor) -> str:

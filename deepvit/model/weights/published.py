@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import pathlib
+import re
 
 from deepvit.runtime.errors import InputError, MissingError, needed_for
 from deepvit.runtime.files import cache_folder, replaced, write_error
@@ -12,6 +13,7 @@ from .checkpoint import Checkpoint, EmaChoice, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
+MOST_WHY = 120
 TRAINED_HERE = pathlib.Path(__file__).resolve().parent / "trained"
 
 
@@ -71,7 +73,15 @@ def _download(drive_id: str, path: pathlib.Path) -> None:
                 raise MissingError(_download_failed(drive_id, path, "no file came"))
     # gdown raises its own errors and those of requests, which derives all of its own from OSError.
     except (OSError, RuntimeError, gdown.exceptions.DownloadError) as error:
-        raise MissingError(_download_failed(drive_id, path, str(error).strip().split("\n")[0])) from error
+        raise MissingError(_download_failed(drive_id, path, _brief(error))) from error
+
+
+def _brief(error: Exception) -> str:
+    """Return the first line of an error in at most `MOST_WHY` characters; of one of requests its cause alone."""
+    line, *_ = str(error).strip().splitlines() or [type(error).__name__]
+    if cause := re.search(r"\(Caused by \w+\((.*)\)\)$", line):
+        line = cause[1].strip("\"'").partition(": ")[2] or cause[1]
+    return line if len(line) <= MOST_WHY else f"{line[:MOST_WHY]}…"
 
 
 def _download_failed(drive_id: str, path: pathlib.Path, why: str) -> str:
