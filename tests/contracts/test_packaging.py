@@ -208,6 +208,28 @@ def test_one_name_is_installed(installed, python):
     assert shown.stdout.strip() == str(installed / "deepvit" / "__init__.py")
 
 
+def test_what_comes_next_works_from_another_folder(installed, tiny_artifact, tmp_path):
+    """As a shell runs what is printed, with the installed program on its path and no checkout about."""
+    shutil.copytree(tiny_artifact, tmp_path / "artifact")
+    path = f"{installed / 'bin'}:/usr/bin:/bin"
+    environment = {"PATH": path, "PYTHONPATH": str(installed), "HOME": str(tmp_path)}
+
+    def run(line):
+        command = ["/bin/sh", "-c", line]
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        assert ended.returncode == 0, (line, ended.stderr)
+        return re.findall("^next: (.*)", ended.stdout, re.MULTILINE)
+
+    assert run("deepvit package artifact --triton repository") == ["deepvit package --triton repository --check"]
+    assert run("deepvit package --triton repository --check") == []
+    assert run("deepvit inspect artifact") == ["deepvit bench artifact --peers none"]
+    (report,) = run("deepvit bench artifact --peers none --rounds 1 --turn 0.01 --json bench.json")
+    assert report == "deepvit report artifact --with bench.json"
+    assert run(f"env -u DISPLAY -u WAYLAND_DISPLAY {report}") == []
+
+
 def test_the_console_script(installed, python):
     listed = python(installed / "bin" / "deepvit", "models")
     assert listed.returncode == 0, listed.stderr
