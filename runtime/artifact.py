@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import shlex
 from collections.abc import Callable
 
 from .errors import InputError
@@ -34,7 +35,8 @@ class Artifact:
         for engine in self.manifest.engines:
             if engine.file == name:
                 return engine
-        raise InputError(f"{self.folder / MANIFEST} has no engine {name}; build it: ‹deepvit› build {self.folder}")
+        build = f"‹deepvit› build {shlex.quote(str(self.folder))}"
+        raise InputError(f"{self.folder / MANIFEST} has no engine {name}; build it: {build}")
 
     def read(self, name: str) -> bytes:
         """Return the bytes of file `name`, which are those whose hash was checked.

@@ -66,6 +66,33 @@ def test_every_name_is_an_option_or_the_program():
     assert strange.keys() == {"deepvit"}, strange
 
 
+COMMAND = re.compile(r"‹deepvit› ([a-z]+)((?: (?!‹deepvit›)\S+)*)")
+
+
+def test_commands_in_texts_are_commands_with_their_options():
+    """What a message names to be run has to exist: ‹deepvit› export … ‹plot› does not."""
+    commands = typer.main.get_command(app).commands
+    found = [
+        (name, flag, str(path.relative_to(ROOT)))
+        for package in LIBRARIES
+        for path in sources(package)
+        for _, text in texts(path.read_text())
+        for name, rest in COMMAND.findall(text)
+        for flag in ["", *NAMED.findall(rest)]
+    ]
+    assert len({name for name, _, _ in found}) > 5
+    strange = [
+        (name, flag, path)
+        for name, flag, path in found
+        if name not in commands or (flag and f"--{flag.replace('_', '-')}" not in _flags(commands[name]))
+    ]
+    assert strange == []
+
+
+def _flags(command):
+    return {flag for parameter in command.params for flag in parameter.opts}
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

@@ -86,7 +86,7 @@ def test_errors_and_warnings_are_events(tmp_path, monkeypatch, capsys):
         logging.getLogger("runtime").warning("left out %s", "x.png")
     finally:
         logging.getLogger().handlers[:] = handlers
-    error, warning = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    *_, error, warning = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (stopped.value.code, error["event"], error["exit_code"]) == (2, "error", 2)
     assert "does not exist" in error["message"]
     assert (warning["event"], warning["message"]) == ("warning", "left out x.png")
