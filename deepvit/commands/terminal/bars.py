@@ -33,6 +33,6 @@ def phase_bar(what: str, console: rich.console.Console) -> rich.progress.Progres
         rich.progress.BarColumn(),
         rich.progress.TaskProgressColumn(),
         rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("gone {task.fields[phase]}"),
+        rich.progress.TextColumn("{task.fields[phase]}"),
     )
     return rich.progress.Progress(*columns, console=console, transient=True)
