@@ -16,13 +16,17 @@ from .quantized.held_out_check import describe_check, describe_proof
 
 def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
     """Yield the parity ladder, the folds with their conditioning, and the largest activation."""
-    table = rich.table.Table(box=None, pad_edge=False)
-    for column in ("stage", "against", "max abs", "SQNR", "top-1 agreement", "95% interval", "images"):
-        table.add_column(column)
+    table = rich.table.Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # all of it fits 80 columns
+    for column in ("stage", "against", "max abs", "SQNR", "agreement", "95% interval", "images"):
+        table.add_column(column, no_wrap=True, justify="left" if column in ("stage", "against") else "right")
     for stage in manifest.parity:
         sqnr = db_text(stage.sqnr_db)
         agreement = f"{stage.top1_agreement:.2%}"
-        sure = "" if stage.top1_interval is None else f"{stage.top1_interval.low:.2%} to {stage.top1_interval.high:.2%}"
+        sure = (
+            ""
+            if stage.top1_interval is None
+            else f"{100 * stage.top1_interval.low:.1f} to {100 * stage.top1_interval.high:.1f}"
+        )
         table.add_row(stage.stage, stage.against, f"{stage.max_abs:.2e}", sqnr, agreement, sure, f"{stage.images}")
     yield table
     if remark := unshown(manifest.parity[-1], PRECISION_BOUNDS.get(manifest.precision, Bound())):
