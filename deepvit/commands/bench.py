@@ -1,20 +1,17 @@
 """`bench`: how fast models are, side by side in one run."""
 
 import pathlib
-import shlex
-import sys
 from typing import Annotated
 
 from deepvit.measure.bench.options import BenchmarkOptions
 from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.runtime.options import Help, Without
 
-from .terminal.console import out, print_next, write_json
+from .terminal.console import out, print_next, typed, write_json
 from .terminal.following import after_bench
 from .terminal.options import OUTPUT, RANDOM_WEIGHTS, Json
 from .terminal.outputs import check_outputs
 from .terminal.progress import note, progress_bar, steps
-from .terminal.spelling import program
 
 
 def bench(
@@ -53,7 +50,7 @@ def bench(
     if any(subject.random_weights for subject in subjects):
         note(RANDOM_WEIGHTS)
     with progress_bar("timing", 1) as advance:
-        benchmark = run_benchmark(subjects, options, f"{program()} {shlex.join(sys.argv[1:])}", advance, baseline)
+        benchmark = run_benchmark(subjects, options, typed(), advance, baseline)
     for line in describe_benchmark(benchmark):
         out.print(line)
     if plot is not None:

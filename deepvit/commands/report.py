@@ -1,8 +1,10 @@
 """`report`: one page for the person who has to decide."""
 
+import datetime
 import pathlib
 from typing import Annotated
 
+import deepvit
 from deepvit.runtime.options import Help
 
 from .terminal.console import NEXT, out
@@ -33,19 +35,17 @@ def report(
     with steps() as step:
         step(f"reading {path}")
         from deepvit.measure.report.collect import collect
-        from deepvit.measure.report.page import render_report, write_report
+        from deepvit.measure.report.page import default_title, listed, render_report, write_report
 
         collected = collect(path, include)
         step(f"writing {file}")
-        manifests = [each.manifest for each in collected.artifacts]
-        random = {True: " (random weights)", False: ""}
-        names = ", ".join(
-            f"{each.variant} {each.precision.value}{random[each.has_random_weights]}" for each in manifests
-        )
-        page = spelled(render_report(collected, title or names or folder.name))
+        written = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC by deepvit {deepvit.__version__}"
+        page = spelled(render_report(collected, title or default_title(collected, folder.name), written))
         write_report(file, page)
-    for name, why in collected.ignored:
-        note(f"not shown: {name}: {why}")
+    for name, why in collected.broken:
+        note(f"not shown: {name} {why}")
+    if collected.others:
+        note(f"not shown, no results for a report: {listed(collected.others)}")
     count = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
     out.print(f"wrote {file}, {len(page.encode()) / 1e3:.0f} kB: {count}")
     if (command := viewer(file)) is not None:

@@ -23,7 +23,7 @@ from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
-from .figures import new_figure, save_figure
+from .figures import draw_sqnr, new_figure, save_figure
 
 SHOWN = 12
 
@@ -98,10 +98,6 @@ def describe_sensitivity(result: Sensitivity) -> Iterator[str | rich.table.Table
         yield f"and {len(result.units) - SHOWN} less sensitive ones; ‹json› lists them all"
 
 
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
 def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
     """Draw the SQNR of every linear, block by block, alone and left out, to a PNG, SVG or PDF file.
 
@@ -109,24 +105,16 @@ def plot_sensitivity(result: Sensitivity, path: pathlib.Path) -> None:
         MissingError: matplotlib is not installed.
         InputError: The file cannot be written.
     """
-    rows = {row.unit: row for row in result.units}
-    kinds = sorted({unit.split(".", 2)[2] for unit in rows})
-    blocks = sorted({int(unit.split(".")[1]) for unit in rows})
     figure = new_figure((9, 6))
     upper, lower = figure.subplots(2, 1, sharex=True)
-    for kind in kinds:
-        series = [rows.get(f"blocks.{block}.{kind}") for block in blocks]
-        for axes, name in ((upper, "alone_sqnr_db"), (lower, "left_out_sqnr_db")):
-            values = [_or_nan(None if row is None else getattr(row, name)) for row in series]
-            axes.plot(blocks, values, marker="o", markersize=4, label=kind)
+    draw_sqnr(upper, result, "alone_sqnr_db")
+    draw_sqnr(lower, result, "left_out_sqnr_db")
     if result.all_sqnr_db is not None:
         lower.axhline(result.all_sqnr_db, color="0.4", linestyle="--", label="all quantised")
+        lower.legend(fontsize="small")
     note = ", random weights" if result.random_weights else ""
     upper.set_title(f"Sensitivity to {result.grid.value}, {result.images} images{note}")
     upper.set_ylabel("SQNR in dB, quantised alone")
     lower.set_ylabel("SQNR in dB, left out alone")
     lower.set_xlabel("block")
-    for axes in (upper, lower):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
     save_figure(figure, path, "‹plot›")

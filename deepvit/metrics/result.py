@@ -29,10 +29,11 @@ class Result(Record):
     kind: str
     # `schema` itself is taken by pydantic; the JSON says "schema".
     schema_version: Literal[1] = pydantic.Field(default=SCHEMA, alias="schema")
+    command: str | None = None  # what was typed
 
-    def to_json(self) -> str:
-        """Return the JSON object, its numbers rounded to DIGITS significant digits."""
-        content = self.model_dump(mode="json", by_alias=True)
+    def to_json(self, command: str | None = None) -> str:
+        """Return the JSON object, its numbers rounded to DIGITS significant digits; `command` is what was typed."""
+        content = self.model_dump(mode="json", by_alias=True) | ({} if command is None else {"command": command})
         written = {name: value if name in self.EXACT else rounded(value) for name, value in content.items()}
         text = json.dumps(written, indent=2, ensure_ascii=False)
         return text.encode("utf-8", "backslashreplace").decode()  # names of files may hold bytes that are no UTF-8

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepvit.measure.attention.analysis import AttentionAnalysis
 from deepvit.measure.attention.similarity import draw_matrices
-from deepvit.measure.figures import new_figure, save_figure
+from deepvit.measure.figures import integer_ticks, new_figure, save_figure
 
 STYLES: dict[str, dict[str, str]] = {  # the INT8 graph lies where PyTorch does: squares on the lines
     "PyTorch": {"linestyle": "-"},
@@ -53,7 +53,7 @@ def draw_collapse(seen: list[Seen], path: pathlib.Path) -> None:
     axes.axhline(first.threshold, color="gray", linestyle="--", linewidth=0.8, label=f"similar from {first.threshold}")
     axes.set_xlabel("block")
     axes.set_ylabel("similarity to the block before")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    integer_ticks(axes)
     axes.grid(alpha=0.25)
     axes.set_title(f"Attention maps of networks of {len(first.reattends)} blocks, trained on digits", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)

@@ -182,7 +182,9 @@ def test_the_wheel_has_every_package_and_its_data_alone(wheel):
         "deepvit/model/weights/trained/digits_patch.safetensors",
         "deepvit/images/photographs/chelsea.jpg",
         "deepvit/images/imagenet_synsets.txt",
+        "deepvit/measure/report/page.css",
         "deepvit/measure/report/page.html",
+        "deepvit/measure/report/parts.html",
     ):
         assert name in names
     assert [name for name in names if name.endswith((".cpp", ".h", ".hpp", ".c")) or "test" in name] == []

@@ -1,9 +1,14 @@
 """The report in a real browser, of a run with everything and of one with almost nothing; and what it refuses."""
 
+import dataclasses
+import html
 import html.parser
 import json
 import pathlib
+import re
 import shutil
+import sys
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -11,7 +16,10 @@ from PIL import Image
 
 import deepvit.commands.app
 from deepvit.measure.report.collect import collect, read_result
+from deepvit.measure.report.overview import COLUMNS, overview
+from deepvit.measure.report.tiles import tiles
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Interval
 from tests.doubles.chromium import Page
 
 HOSTILE = '<script>alert("x")</script> $\\frac{1}{0}$ & "co"'
@@ -35,7 +43,7 @@ def everything(tmp_path_factory):
         ("eval", *models, *weights, *data, "--reference", "pytorch", "--limit", 200, "--json", run / "eval.json"),
         ("compare", *models, *weights, "--images", digits / "val", "--count", 20, "--json", run / "compare.json"),
         ("bench", *models, "--peers", "none", "--rounds", 2, "--turn", "0.02", "--json", run / "bench.json"),
-        ("attention", "digits_cnn", *weights, "--count", 2, "--drawn", 0, "--output", root / "pictures",
+        ("attention", "digits_cnn", *weights, "--count", 2, "--drawn", 1, "--output", root / "pictures",
          "--json", run / "attention.json"),
         ("sensitivity", "digits_cnn", *weights, *data, *few, "--images", 8, "--json", run / "sensitivity.json"),
     ):  # fmt: skip
@@ -44,8 +52,9 @@ def everything(tmp_path_factory):
 
 
 def _run(*arguments):
-    with pytest.raises(SystemExit) as stopped:
-        deepvit.commands.app.main([str(argument) for argument in arguments])
+    typed = [str(argument) for argument in arguments]
+    with pytest.raises(SystemExit) as stopped, unittest.mock.patch.object(sys, "argv", ["deepvit", *typed]):
+        deepvit.commands.app.main(typed)
     return stopped.value.code
 
 
@@ -91,7 +100,7 @@ def test_a_run_with_everything(everything, tmp_path):
         "Quantisation",
         "Accuracy",
         "Speed",
-        "Sensitivity to int8",
+        "Sensitivity of digits_cnn to int8",
         "Attention of digits_cnn",
     ):
         assert heading in document, heading
@@ -102,6 +111,78 @@ def test_a_run_with_everything(everything, tmp_path):
     assert manifest["files"]["model.onnx"]["sha256"] in document
     assert "data:image/jpeg;base64," in document
     assert "Speed on a GPU: the benchmarks ran on CPUs." in document
+    assert "<h1>digits_cnn in fp16 and int8</h1>" in document
+    assert (
+        "From 2 artifacts, 1 evaluation, 1 comparison, 1 benchmark, 1 analysis of attention, 1 analysis of sensitivity."
+        in document
+    )
+    for name in ("eval", "compare", "bench", "attention", "sensitivity"):
+        command = json.loads((everything / f"{name}.json").read_text())["command"]
+        assert f" {name} " in command, command
+        assert html.escape(command, quote=False) in document, command
+    assert 'alt="Attention of the class token on ' in document
+    assert "<caption" not in document  # it would be as wide as its table, and cut on a phone
+    assert document.index('id="models"') < document.index('id="accuracy"') < document.index('id="artifacts"')
+    for anchor in re.findall(r'href="#([a-z]+)"', document):
+        assert f'id="{anchor}"' in document
+
+
+def test_the_first_table_is_of_all_models(everything):
+    found = collect(everything)
+    rows = overview(found)
+    assert [row.name for row in rows] == ["digits_cnn-fp16", "digits_cnn-int8"]
+    (evaluation,) = found.evaluations()
+    for row, model in zip(rows, evaluation.models, strict=True):
+        assert set(row.cells) == set(COLUMNS)
+        assert row.cells["top-1"].text == f"{model.top1:.2%}"
+        assert row.cells["verdict"].text == {"fp16": "holds", "int8": "SQNR holds"}[row.cells["precision"].text]
+    best = {column: [row.name for row in rows if row.cells[column].is_best] for column in COLUMNS}
+    assert best["size"] == ["digits_cnn-int8"]
+    assert best["SQNR"] == ["digits_cnn-fp16"]
+    assert best["verdict"] == best["precision"] == []
+    shown = {tile.what: tile for tile in tiles(rows)}
+    assert (shown["hold"].value, shown["hold"].note) == ("1 of 2", "1 more in part")
+    assert shown["lowest SQNR of the logits"].value == rows[1].cells["SQNR"].text
+
+
+def test_speeds_are_compared_where_they_are_real(everything):
+    found = collect(everything)
+    (benchmark,) = found.benchmarks()
+    for emulated, expected in (((False, False), 1), ((True, False), 0)):  # alone, nothing is best
+        models = [
+            each.model_copy(update={"emulated": is_emulated})
+            for each, is_emulated in zip(benchmark.models, emulated, strict=True)
+        ]
+        changed = dataclasses.replace(found, results=(benchmark.model_copy(update={"models": models}),))
+        rows = overview(changed)
+        assert sum(row.cells["latency"].is_best for row in rows) == expected
+        assert [row.cells["latency"].note for row in rows] == [f"batch 1{', emulated' if e else ''}" for e in emulated]
+        assert any("throughput" in tile.what for tile in tiles(rows))
+
+
+def test_a_loss_beyond_chance_and_a_broken_bound_are_the_verdict(everything):
+    found = collect(everything)
+    (evaluation,), (comparison,) = found.evaluations(), found.comparisons()
+    reference = evaluation.models[0].reference
+    lost = reference.model_copy(update={"drop_fraction": 0.1, "drop_fraction_interval": Interval(low=0.05, high=0.15)})
+    worse = evaluation.models[0].model_copy(update={"reference": lost})
+    broken = comparison.models[1].model_copy(update={"breaches": ["it is far off"]})
+    results = (
+        evaluation.model_copy(update={"models": [worse, evaluation.models[1]]}),
+        comparison.model_copy(update={"models": [comparison.models[0], broken]}),
+    )
+    rows = overview(dataclasses.replace(found, results=results))
+    assert [row.cells["verdict"].text for row in rows] == ["loses accuracy", "does not hold"]
+    assert next(tiles(rows)).value == "0 of 2"
+
+
+def test_what_is_of_another_model_has_a_row_of_its_own(everything):
+    found = collect(everything)
+    (evaluation,) = found.evaluations()
+    names = {"digits_cnn-fp16/model.onnx": 2, "elsewhere/digits_cnn-fp16": 3, "digits_cnn": 3}
+    for name, count in names.items():
+        renamed = evaluation.model_copy(update={"models": [evaluation.models[0].model_copy(update={"model": name})]})
+        assert len(overview(dataclasses.replace(found, results=(renamed,)))) == count, name
 
 
 def test_a_run_with_almost_nothing(tiny_artifact, tmp_path):
@@ -174,13 +255,16 @@ def test_what_is_no_result_is_named(everything, tmp_path, capsys):
         ("infinite.json", "is not JSON"), ("flat.json", "is no attention"), ("empty.json", "is no benchmark"),
         ("old.json", "is the benchmark of another version of this tool; run the command that wrote it again"),
         ("several.json", "is the evaluation of another version of this tool; run the command that wrote it again"),
-        ("later.json", "is the benchmark of another version"), ("lacking.json", "is no benchmark that this version writes"), ("deep.json", "deep.json is"),
+        ("later.json", "is the benchmark of another version"), ("lacking.json", "is no benchmark that this version writes"), ("deep.json", "is not JSON"),
     ):  # fmt: skip
-        assert any(line.startswith(f"not shown: {name}: ") and why in line for line in said.splitlines()), name
+        line = f"not shown: {name} " if why != "is no result" else "not shown, no results for a report: "
+        assert any(each.startswith(line) and (why in each or name in each) for each in said.splitlines()), name
         with pytest.raises(InputError, match=why):
             read_result(run / name)
     found = collect(run)
-    assert ([len(found.artifacts), len(found.results), len(found.ignored)]) == [1, 0, 11]
+    assert [len(found.artifacts), len(found.results), len(found.others), len(found.broken)] == [1, 0, 2, 9]
+    assert len([line for line in said.splitlines() if line.startswith("not shown")]) == 10
+    assert not any(str(run) in line for line in said.splitlines() if line.startswith("not shown"))
 
 
 def test_refusals(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """What a command gives when it is done: results on stdout, JSON in a file."""
 
 import pathlib
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable
@@ -39,8 +40,8 @@ def hanging(text: str, indent: str) -> str:
     return textwrap.fill(text, out.width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
-def write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
-    """Write `text()` where --json asked for it, whole or not at all.
+def write_json(path: pathlib.Path | None, text: Callable[[str], str]) -> None:
+    """Write `text`, of the command that was typed, where --json asked for it, whole or not at all.
 
     Raises:
         InputError: It cannot be written.
@@ -50,9 +51,14 @@ def write_json(path: pathlib.Path | None, text: Callable[[], str]) -> None:
         return
     try:
         with replaced(path) as staged:
-            staged.write_text(spelled(text()).rstrip("\n") + "\n", encoding="utf-8")
+            staged.write_text(spelled(text(typed())).rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise write_error(path, "--json", error) from error
+
+
+def typed() -> str:
+    """Return the command that is being run, as it can be typed again."""
+    return f"{program()} {shlex.join(sys.argv[1:])}"
 
 
 def print_next(command: str | None) -> None:

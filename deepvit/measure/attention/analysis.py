@@ -5,13 +5,14 @@ Zuidema, "Quantifying Attention Flow in Transformers" (arXiv:2005.00928).
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from deepvit.metrics.result import Result
+from deepvit.metrics.result import Record, Result
 
 Float = npt.NDArray[Any]  # of some floating type
 
@@ -32,6 +33,13 @@ class AttentionMaps:
     after: Float
     features: Float
     reattends: tuple[bool, ...]
+
+
+class Picture(Record):
+    """Where the class token looks on one image."""
+
+    name: str  # the image's
+    jpeg: str  # base64
 
 
 class AttentionAnalysis(Result):
@@ -56,6 +64,7 @@ class AttentionAnalysis(Result):
     heads_before: list[float]
     heads_after: list[float]
     features: list[list[float]]
+    pictures: list[Picture] = []
 
     @pydantic.model_validator(mode="after")
     def _square(self) -> "AttentionAnalysis":
@@ -171,6 +180,7 @@ class AttentionSums:
         threshold: float,
         reattends: list[bool],
         published_similar_blocks: int | None = None,
+        pictures: Sequence[Picture] = (),
     ) -> AttentionAnalysis:
         """Return the means, and how many blocks are similar."""
         before, after = self.before / self.images, self.after / self.images
@@ -189,4 +199,5 @@ class AttentionSums:
             heads_before=(self.heads_before / self.images).tolist(),
             heads_after=(self.heads_after / self.images).tolist(),
             features=(self.features / self.images).tolist(),
+            pictures=list(pictures),
         )

@@ -1,12 +1,15 @@
 """Attention as pictures: where each block looks, laid over the image, and whole maps."""
 
+import base64
 import enum
+import io
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from deepvit.runtime.files import write_error
 from deepvit.runtime.preprocess import Crop
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLOCKS_SHOWN = 8
+WIDTH_IN_REPORT = 1200  # pixels
 HEADS_PER_ROW = 6
 SIGNED_HEAT = "coolwarm"  # blue is negative, red positive
 
@@ -159,6 +163,16 @@ def _overlay(axes: "Axes", crop: Crop, values: npt.NDArray[Any], title: str, sca
         interpolation="bilinear",
     )
     axes.set_title(title, fontsize=7)
+
+
+def as_jpeg(path: pathlib.Path) -> str:
+    """Return a picture that was written, small enough for a report, as JPEG in base64."""
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((WIDTH_IN_REPORT, WIDTH_IN_REPORT))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=85)
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 def write_figures(folder: pathlib.Path, figures: Sequence[tuple[str, "Figure"]]) -> list[pathlib.Path]:

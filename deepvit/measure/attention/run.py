@@ -17,14 +17,15 @@ from deepvit.runtime.session import artifact_of
 
 from ..models import is_variant
 from ..options import WeightOptions
-from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums
+from .analysis import AttentionAnalysis, AttentionMaps, AttentionSums, Picture
 from .maps import MapSource, OnnxMaps
 from .options import AttentionOptions
-from .pictures import blocks_figure, heads_figure, mean_maps_figure, write_figures
+from .pictures import as_jpeg, blocks_figure, heads_figure, mean_maps_figure, write_figures
 from .saved import maps_file
 from .similarity import similarity_figure
 
 logger = logging.getLogger(__name__)
+PICTURES_KEPT = 4  # in the result, for the report
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ def analyse_attention(
     sums: AttentionSums | None = None
     names: list[str] = []
     pictures: list[pathlib.Path] = []
+    kept: list[Picture] = []
     mean_before = mean_after = np.zeros(())
     with maps_file(options.maps, len(source)) as saved:
         for crop, name in _usable(source, model, progress):
@@ -91,6 +93,8 @@ def analyse_attention(
             mean_before, mean_after = mean_before + maps.before.mean(axis=1), mean_after + maps.after.mean(axis=1)
             if len(names) < options.drawn:
                 pictures += _draw(model, options, maps, crop, name)
+                if len(kept) < PICTURES_KEPT:
+                    kept.append(Picture(name=name, jpeg=as_jpeg(pictures[-2])))
             names.append(name)
             if saved is not None:
                 saved.add(name, maps)
@@ -106,6 +110,7 @@ def analyse_attention(
         threshold=options.threshold,
         reattends=list(maps.reattends),
         published_similar_blocks=model.variant.similar_blocks if model.variant else None,
+        pictures=kept,
     )
     title = f"{_titled(model)}: maps, means over heads and {len(names)} images"
     means = mean_maps_figure(mean_before / len(names), mean_after / len(names), maps.reattends, title)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..figures import new_figure, plain
+from ..figures import integer_ticks, new_figure, plain
 from .analysis import AttentionAnalysis
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def similarity_figure(analysis: AttentionAnalysis) -> "Figure":
         MissingError: matplotlib is not installed.
     """
     figure = new_figure((9.5, 7.0))
-    above, below = figure.subfigures(2, 1, height_ratios=[1.1, 1])
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.1, 1]).ravel()
     draw_matrices(above, titled_matrices(analysis))
     left, right = below.subplots(1, 2)
     draw_neighbours(left, analysis)
@@ -59,7 +59,7 @@ def draw_matrices(figure: "Figure", matrices: Sequence[tuple[str, Matrix]], rows
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("block")
         axes.set_ylabel("block")
-    figure.colorbar(drawn, ax=every, shrink=0.8, label="similarity", fraction=0.05)
+    figure.colorbar(drawn, ax=every, shrink=0.8, fraction=0.05).set_label("similarity", labelpad=8)
 
 
 def draw_neighbours(axes: "Axes", analysis: AttentionAnalysis) -> None:
@@ -89,7 +89,7 @@ def _draw_lines(axes: "Axes", lines: dict[str, list[float]], first: int, title: 
         axes.plot(blocks, values, marker="o", markersize=3, color=COLOURS[name], label=name, linewidth=WIDTHS[name])
     least = min(0.0, *(min(values) for values in lines.values()))
     axes.set_ylim(least - 0.05, 1.05)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    integer_ticks(axes)
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("block")
     axes.grid(alpha=0.25)

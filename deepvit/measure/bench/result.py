@@ -64,7 +64,6 @@ class Benchmark(Result):
     """The result of one run."""
 
     kind: Literal["benchmark"] = "benchmark"
-    command: str
     baseline: str
     host: Conditions
     clocks: Clocks

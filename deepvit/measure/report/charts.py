@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from deepvit.calibration.budget.result import Sensitivity
 from deepvit.runtime.errors import needed_for
 
 from ..attention.analysis import AttentionAnalysis
@@ -13,13 +14,15 @@ from ..attention.similarity import draw_heads, draw_matrices, draw_neighbours, t
 from ..bench.pictures import draw_speed
 from ..bench.result import Benchmark
 from ..evaluate.scores import ReliabilityBin
-from ..figures import new_figure
+from ..figures import draw_sqnr, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"  # stands for the page's own colour of text
-COLOURS = ("#3b82f6", "#f97316", "#22a06b", "#c0479b", "#b08900", "#7c6fe0", "#0e9aa7", "#d64545")  # on dark and light
+COLOURS = (  # on dark and light
+    "#3b82f6", "#f97316", "#22a06b", "#c0479b", "#b08900", "#7c6fe0", "#0e9aa7", "#d64545", "#8a94a3", "#7cab2f",
+)  # fmt: skip
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -39,9 +42,9 @@ STYLE = {
 def speed_chart(benchmark: Benchmark, number: int) -> str:
     """Draw latency against throughput, a line for each model."""
     with _styled():
-        figure = new_figure((4.6, 3.3 + 0.17 * len(benchmark.models)))
+        figure = new_figure((4.6, 3.3 + 0.09 * len(benchmark.models)))
         draw_speed(figure.add_subplot(), benchmark, COLOURS)
-        figure.legend(loc="outside lower center", fontsize=8, ncols=1)
+        figure.legend(loc="outside lower center", fontsize=8, ncols=2)
         return _svg(figure, f"speed{number}", "Latency against throughput; the figures are in the table above")
 
 
@@ -73,6 +76,17 @@ def attention_charts(analysis: AttentionAnalysis, number: int) -> Iterator[str]:
             figure = new_figure((3.6, 2.8))
             draw(figure.add_subplot(), analysis)
             yield _svg(figure, f"attention{number}-{name}", f"Similarity between {name}, block by block")
+
+
+def sensitivity_chart(sensitivity: Sensitivity, number: int) -> str:
+    """Draw the SQNR of every linear quantised alone, block by block."""
+    with _styled():
+        figure = new_figure((6.4, 3.0))
+        axes = figure.add_subplot()
+        draw_sqnr(axes, sensitivity, "alone_sqnr_db", COLOURS)
+        axes.set_xlabel("block")
+        axes.set_ylabel("SQNR in dB, quantised alone")
+        return _svg(figure, f"sensitivity{number}", "SQNR of each linear quantised alone; lower is more sensitive")
 
 
 @contextlib.contextmanager

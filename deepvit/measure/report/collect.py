@@ -32,11 +32,12 @@ KINDS: dict[str, Callable[[object], Result]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Collected:
-    """What was found; `ignored` are files that hold something else, with the reason."""
+    """What was found; `others` are JSON files of something else, `broken` those of results, with what is wrong."""
 
     artifacts: tuple[Artifact, ...]
     results: tuple[Result, ...]
-    ignored: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
+    broken: tuple[tuple[str, str], ...]
 
     def evaluations(self) -> list[Evaluation]:
         return [result for result in self.results if isinstance(result, Evaluation)]
@@ -54,6 +55,10 @@ class Collected:
         return [result for result in self.results if isinstance(result, Sensitivity)]
 
 
+class _NoResultError(InputError):
+    """A JSON file that holds none of the results that are shown."""
+
+
 def collect(path: pathlib.Path, files: Sequence[pathlib.Path] = ()) -> Collected:
     """Find what can be shown.
 
@@ -69,20 +74,22 @@ def collect(path: pathlib.Path, files: Sequence[pathlib.Path] = ()) -> Collected
     manifests = sorted(path.rglob(MANIFEST))
     artifacts = tuple(open_artifact(manifest.parent) for manifest in manifests if not _is_inside_other(manifest, path))
     results: list[Result] = []
-    ignored = []
+    others, broken = [], []
     inside = {manifest.parent for manifest in manifests}
     for file in sorted(path.rglob("*.json")):
         if file.name == MANIFEST or (file.parent in inside and file.parent != path and file.name == "ranges.json"):
             continue
         try:
             results.append(read_result(file))
+        except _NoResultError:
+            others.append(file.relative_to(path).as_posix())
         except InputError as error:
-            ignored.append((file.relative_to(path).as_posix(), str(error)))
+            broken.append((file.relative_to(path).as_posix(), str(error).removeprefix(f"{file} ")))
     for file in files:
         results.append(read_result(file))
     if not artifacts and not results:
         raise InputError(f"nothing to report in {path}: no artifact, and no result that a command wrote with ‹json›")
-    return Collected(artifacts=artifacts, results=tuple(results), ignored=tuple(ignored))
+    return Collected(artifacts=artifacts, results=tuple(results), others=tuple(others), broken=tuple(broken))
 
 
 def _is_inside_other(manifest: pathlib.Path, path: pathlib.Path) -> bool:
@@ -120,7 +127,7 @@ def _result(file: pathlib.Path, content: object) -> Result:
     first = content[0] if isinstance(content, list) and content else content  # as several evaluations once were
     kind, schema = (first.get("kind"), first.get("schema")) if isinstance(first, dict) else (None, None)
     if not isinstance(kind, str) or kind not in KINDS:
-        raise InputError(f"{file} is no result; expected its kind to be one of {', '.join(KINDS)}")
+        raise _NoResultError(f"{file} is no result; expected its kind to be one of {', '.join(KINDS)}")
     if schema != SCHEMA or isinstance(content, list):
         raise InputError(f"{file} is the {kind} of another version of this tool; run the command that wrote it again")
     try:

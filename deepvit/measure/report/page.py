@@ -2,34 +2,26 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from deepvit.export.quantized.held_out_check import describe_check
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.errors import needed_for
 from deepvit.runtime.files import replaced, write_error
-from deepvit.runtime.manifest import AccuracyCheck
+from deepvit.runtime.manifest import AccuracyCheck, Precision
 
 from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks
-from ..compare.words import HOLDS, verdict_of
+from ..compare.words import verdict_of
 from ..evaluate.result import EvaluatedModel
 from ..evaluate.words import percents
-from .charts import attention_charts, reliability_chart, speed_chart
+from .charts import attention_charts, reliability_chart, sensitivity_chart, speed_chart
 from .collect import Collected
+from .overview import COLUMNS, overview
+from .tiles import tiles
 
-TEMPLATE = pathlib.Path(__file__).with_name("page.html")
-FULL_BAR_DB = 140.0  # what float32 reaches; more is a full bar
-
-
-@dataclasses.dataclass(frozen=True)
-class Tile:
-    """One figure at the top of the page."""
-
-    what: str
-    value: str
-    note: str = ""
-    tone: str = ""
+TEMPLATES = pathlib.Path(__file__).parent
+NAMED = 12  # of files that hold nothing to show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +32,8 @@ class BatchTable:
     rows: list[tuple[Timed, Timing]]
 
 
-def render_report(collected: Collected, title: str) -> str:
-    """Return the page.
+def render_report(collected: Collected, title: str, written: str) -> str:
+    """Return the page; `written` says when, and by what.
 
     Raises:
         MissingError: Jinja or matplotlib is not installed.
@@ -49,31 +41,40 @@ def render_report(collected: Collected, title: str) -> str:
     with needed_for("a report"):
         import jinja2
         import markupsafe
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+    )
     environment.filters |= {
         "db": db_text,
-        "share": _share,
         "megabytes": _megabytes,
         "check": _check,
         "largest": _largest,
         "percents": percents,
         "verdict": verdict_of,
     }
-    evaluations = collected.evaluations()
     safe = markupsafe.Markup  # of the charts alone, which contain no text of a user's but escaped labels
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    rows = overview(collected)
+    return environment.get_template("page.html").render(
         title=title,
         subtitle=_subtitle(collected),
+        written=written,
         is_random=_is_random(collected),
-        tiles=list(_tiles(collected)),
+        tiles=list(tiles(rows)),
+        columns=[column for column in COLUMNS if any(column in row.cells for row in rows)],
+        rows=rows,
         artifacts=collected.artifacts,
-        evaluations=evaluations,
+        evaluations=collected.evaluations(),
         reliability=[
             [safe(reliability_chart(model.reliability, f"{number}-{place}")) for place, model in enumerate(each.models)]
-            for number, each in enumerate(evaluations)
+            for number, each in enumerate(collected.evaluations())
         ],
         comparisons=collected.comparisons(),
-        sensitivities=collected.sensitivities(),
+        sensitivities=[
+            {"found": each, "svg": safe(sensitivity_chart(each, i))} for i, each in enumerate(collected.sensitivities())
+        ],
         benchmarks=[
             {
                 "found": each,
@@ -88,9 +89,29 @@ def render_report(collected: Collected, title: str) -> str:
             for index, each in enumerate(collected.attentions())
         ],
         missing=list(_missing(collected)),
-        ignored=[name for name, _ in collected.ignored],
+        ignored=listed([*collected.others, *(name for name, _ in collected.broken)]),
+        commands=list(dict.fromkeys(each.command for each in collected.results if each.command)),
         tools=collected.artifacts[0].manifest.tools if collected.artifacts else {},
     )
+
+
+def default_title(collected: Collected, otherwise: str) -> str:
+    """Return what the page is called where nobody says: the variants and precisions of its artifacts, each once."""
+    manifests = [each.manifest for each in collected.artifacts]
+    if not manifests:
+        return otherwise
+    precisions = [each.value for each in Precision if any(manifest.precision is each for manifest in manifests)]
+    return f"{_joined(sorted({each.variant for each in manifests}))} in {_joined(precisions)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _joined(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def write_report(path: pathlib.Path, page: str) -> None:
@@ -118,6 +139,7 @@ def _subtitle(collected: Collected) -> str:
         (len(collected.comparisons()), "comparison"),
         (len(collected.benchmarks()), "benchmark"),
         (len(collected.attentions()), "analysis of attention"),
+        (len(collected.sensitivities()), "analysis of sensitivity"),
     )
     return "From " + ", ".join(f"{count} {_plural(name, count)}" for count, name in counts if count)
 
@@ -132,48 +154,6 @@ def _is_random(collected: Collected) -> bool:
     trained = [not each.manifest.has_random_weights for each in collected.artifacts]
     trained += [not each.random_weights for each in _evaluated(collected)]
     return bool(collected.artifacts) and not any(trained)
-
-
-def _tiles(collected: Collected) -> Iterator[Tile]:
-    for artifact in collected.artifacts[:1]:
-        stages = [stage for stage in artifact.manifest.parity if stage.stage.startswith("onnx-")]
-        if stages:
-            last = stages[-1]
-            note = f"{artifact.folder.name}: {last.stage} against {last.against}"
-            yield Tile("SQNR of the logits", db_text(last.sqnr_db), _called(note, artifact.manifest.has_random_weights))
-    for evaluation in collected.evaluations()[:1]:
-        first = evaluation.models[0]
-        note = f"{first.model}, {evaluation.evaluated} images, {percents(first.top1_interval)}"
-        yield Tile("top-1", f"{first.top1:.2%}", _called(note, first.random_weights))
-    for each in _evaluated(collected):
-        if each.reference is not None:
-            agreement = each.reference
-            sure = "bad" if agreement.drop_fraction_interval.low > 0 else ""
-            note = _called(f"{each.model} against {agreement.reference}", each.random_weights)
-            yield Tile("drop, points", f"{100 * agreement.drop_fraction:.2f}", note, sure)
-            flips = _called(f"{agreement.lost} lost, {agreement.gained} gained", each.random_weights)
-            yield Tile("agreement", f"{agreement.agreement:.2%}", flips)
-            break
-    for benchmark in collected.benchmarks()[:1]:
-        timed = [
-            (t.images_per_second, model, t) for model in benchmark.models if not model.emulated for t in model.timings
-        ]
-        if timed:
-            best, model, timing = max(timed, key=lambda each: each[0])
-            ratio = "" if timing.ratio is None else f", {timing.ratio.median:.2f}×"
-            note = f"{model.model}, batch {timing.batch}{ratio}"
-            yield Tile("images per second", f"{best:.1f}", _called(note, model.random_weights))
-    for comparison in collected.comparisons()[:1]:
-        broken = [model.model for model in comparison.models if model.breaches]
-        note = ", ".join(broken) if broken else f"{comparison.compared} images without labels"
-        random = any(model.random_weights for model in comparison.models)
-        is_judged = all(verdict_of(model) == HOLDS for model in comparison.models)
-        verdict = "does not hold" if broken else "holds" if is_judged else "SQNR holds"
-        yield Tile("compared", verdict, _called(note, random), "bad" if broken else "good" if is_judged else "")
-
-
-def _called(note: str, is_random: bool) -> str:
-    return f"{note}, random weights" if is_random else note
 
 
 def _missing(collected: Collected) -> Iterator[str]:
@@ -210,10 +190,6 @@ def _batches(benchmark: Benchmark) -> list[BatchTable]:
         BatchTable(size, [(model, t) for model in benchmark.models for t in model.timings if t.batch == size])
         for size in sizes
     ]
-
-
-def _share(value: float | None) -> str:
-    return "100" if value is None else f"{100 * min(max(value, 0.0) / FULL_BAR_DB, 1.0):.1f}"
 
 
 def _megabytes(value: int | None) -> str:
