@@ -40,7 +40,6 @@ def render_report(collected: Collected, title: str, written: str) -> str:
     """
     with needed_for("a report"):
         import jinja2
-        import markupsafe
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -55,7 +54,6 @@ def render_report(collected: Collected, title: str, written: str) -> str:
         "percents": percents,
         "verdict": verdict_of,
     }
-    safe = markupsafe.Markup  # of the charts alone, which contain no text of a user's but escaped labels
     rows = overview(collected)
     return environment.get_template("page.html").render(
         title=title,
@@ -66,16 +64,30 @@ def render_report(collected: Collected, title: str, written: str) -> str:
         columns=[column for column in COLUMNS if any(column in row.cells for row in rows)],
         rows=rows,
         artifacts=collected.artifacts,
-        evaluations=collected.evaluations(),
-        reliability=[
+        comparisons=collected.comparisons(),
+        missing=list(_missing(collected)),
+        ignored=listed([*collected.others, *(name for name, _ in collected.broken)]),
+        commands=list(dict.fromkeys(each.command for each in collected.results if each.command)),
+        tools=collected.artifacts[0].manifest.tools if collected.artifacts else {},
+        **_drawn(collected),
+    )
+
+
+def _drawn(collected: Collected) -> dict[str, object]:
+    """Return the results that have charts, with them."""
+    import markupsafe
+
+    safe = markupsafe.Markup  # of the charts alone, which contain no text of a user's but escaped labels
+    return {
+        "evaluations": collected.evaluations(),
+        "reliability": [
             [safe(reliability_chart(model.reliability, f"{number}-{place}")) for place, model in enumerate(each.models)]
             for number, each in enumerate(collected.evaluations())
         ],
-        comparisons=collected.comparisons(),
-        sensitivities=[
+        "sensitivities": [
             {"found": each, "svg": safe(sensitivity_chart(each, i))} for i, each in enumerate(collected.sensitivities())
         ],
-        benchmarks=[
+        "benchmarks": [
             {
                 "found": each,
                 "svg": safe(speed_chart(each, i)),
@@ -84,15 +96,11 @@ def render_report(collected: Collected, title: str, written: str) -> str:
             }
             for i, each in enumerate(collected.benchmarks())
         ],
-        attentions=[
+        "attentions": [
             {"found": each, "charts": [safe(svg) for svg in attention_charts(each, index)]}
             for index, each in enumerate(collected.attentions())
         ],
-        missing=list(_missing(collected)),
-        ignored=listed([*collected.others, *(name for name, _ in collected.broken)]),
-        commands=list(dict.fromkeys(each.command for each in collected.results if each.command)),
-        tools=collected.artifacts[0].manifest.tools if collected.artifacts else {},
-    )
+    }
 
 
 def default_title(collected: Collected, otherwise: str) -> str:

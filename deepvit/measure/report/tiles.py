@@ -23,14 +23,11 @@ def tiles(rows: Sequence[Row]) -> Iterator[Tile]:
     judged = sum(map(len, by_tone.values()))
     if judged:
         failed, partly = by_tone["bad"], by_tone["partly"]
-        note = (
-            f"not: {', '.join(failed)}"
-            if failed
-            else f"{len(partly)} more in part"
-            if partly
-            else "all that was compared"
-        )
-        tone = "bad" if failed else "" if partly else "good"
+        note, tone = "all that was compared", "good"
+        if failed:
+            note, tone = f"not: {', '.join(failed)}", "bad"
+        elif partly:
+            note, tone = f"{len(partly)} more in part", ""
         yield Tile("hold", f"{len(by_tone['good'])} of {judged}", note, tone)
     for column, superlative, what, choose in (
         ("top-1", "lowest", "top-1", min),
