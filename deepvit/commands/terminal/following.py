@@ -60,12 +60,11 @@ def after_export(artifact: "Artifact", options: "ExportOptions", weights: "Weigh
 
     data = options.imagenet
     if options.graph.outputs is Outputs.MAPS:
-        return command_line("attention", artifact.folder, images=data)
+        return command_line("attention", artifact.folder, images=data, **_decoding(options))
     if data is not None and _is_labelled(data, artifact.manifest.classes):
-        return command_line("eval", artifact.folder / runnable_file(artifact), imagenet=data)
-    return command_line(
-        "compare", artifact.folder, imagenet=data, **_reference(weights), **given(options.decoding, "max_megapixels")
-    )
+        file = artifact.folder / runnable_file(artifact)
+        return command_line("eval", file, imagenet=data, **_decoding(options))
+    return command_line("compare", artifact.folder, imagenet=data, **_reference(weights), **_decoding(options))
 
 
 def after_sensitivity(
@@ -74,7 +73,8 @@ def after_sensitivity(
     """Return the export that keeps those linears in FP16 that cost too much, where there are images to tell."""
     budget = {} if options.imagenet is None else {"min_agreement": 99.5}
     precision = {options.precision.value: True}
-    shared = {**given(weights), **given(options, "imagenet", "target"), **given(quantization)}
+    shared = {**given(weights), **given(options, "imagenet", "target"), **_decoding(options)}
+    shared |= given(quantization)
     return command_line("export", variant, **precision, **shared, **budget)
 
 
@@ -107,7 +107,7 @@ def after_compare(
     reference = options.reference
     if reference is None and is_artifact(models[0]) and not weights.are_random:
         reference = "pytorch"
-    return command_line("eval", *models, imagenet=data, reference=reference, **shared)
+    return command_line("eval", *models, imagenet=data, reference=reference, **shared, **_decoding(options))
 
 
 def after_eval(request: "EvaluationRequest", *, has_random_weights: bool) -> str:
@@ -116,9 +116,10 @@ def after_eval(request: "EvaluationRequest", *, has_random_weights: bool) -> str
     model, *others = request.models
     if not others and request.reference == "none":
         if not is_artifact(model) and not pathlib.Path(model).exists():
-            return command_line("export", model, fp16=True, **given(request.weights), imagenet=request.dataset)
+            data = {"imagenet": request.dataset, **_decoding(request)}
+            return command_line("export", model, fp16=True, **given(request.weights), **data)
         if is_artifact(model) and (has_random_weights or not request.weights.are_random) and _has(*EXPORTERS):
-            data = {"imagenet": request.dataset, "limit": request.limit, "reference": "pytorch"}
+            data = {"imagenet": request.dataset, "limit": request.limit, "reference": "pytorch", **_decoding(request)}
             return command_line("eval", model, **data, **shared)
     shared.pop("img_size", None)  # an artifact says it itself
     return _bench(request.models, **shared)
@@ -140,7 +141,14 @@ def after_attention(model: str, weights: "WeightOptions", options: "AttentionOpt
         return command_line("inspect", model)
     output = pathlib.Path("artifacts") / f"{model}-maps"
     return command_line(
-        "export", model, fp16=True, attention_maps=True, output=output, **given(weights), imagenet=options.dataset
+        "export",
+        model,
+        fp16=True,
+        attention_maps=True,
+        output=output,
+        **given(weights),
+        imagenet=options.dataset,
+        **_decoding(options),
     )
 
 
@@ -179,6 +187,11 @@ def _bench(models: Sequence[str], **options: object) -> str:
 
 def _reference(weights: "WeightOptions") -> dict[str, object]:
     return {"reference": "pytorch"} if weights.are_random else given(weights, *WEIGHTS)
+
+
+def _decoding(options: Any) -> dict[str, object]:
+    """Return which images are decoded, where somebody said it."""
+    return given(options.decoding)
 
 
 def _is_labelled(dataset: str, classes: int) -> bool:

@@ -11,6 +11,7 @@ from deepvit.commands.terminal.following import command_line, given, viewer
 from deepvit.commands.terminal.spelling import program
 from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.model.weights.published import TRAINED_HERE
+from deepvit.runtime.preprocess import DecodePolicy
 from tests.commands.command_line import run_here
 
 QUICK = {"bench": shlex.split("--rounds 1 --turn 0.01 --peers none")}  # peers take minutes, their tests are others
@@ -119,6 +120,7 @@ def test_what_was_given_is_given_again():
     assert command_line("eval", "an artifact", **given(weights)) == (
         "eval 'an artifact' --checkpoint 'a b.pth' --no-ema --img-size 64"
     )
+    assert given(DecodePolicy(max_megapixels=90)) == {"max_megapixels": 90}
     assert given(weights, "no_ema") == {"no_ema": True}
     assert given(SessionOptions(provider="cuda", allow_host_code=True)) == {"provider": "cuda", "allow_host_code": True}
 
