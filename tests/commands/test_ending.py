@@ -121,7 +121,7 @@ def test_a_result_is_whole_or_not_there(tmp_path):
     path = tmp_path / "result.json"
     path.write_text("old")
     inode = path.stat().st_ino
-    write_json(path, lambda: "new")
+    write_json(path, lambda _typed: "new")
     assert path.read_text() == "new\n"
     assert path.stat().st_ino != inode  # another file, of which nobody saw a part
     assert [each.name for each in tmp_path.iterdir()] == ["result.json"]

@@ -7,10 +7,12 @@ import shutil
 
 import pytest
 
-from deepvit.commands.terminal.following import command_line, given, viewer
+from deepvit.commands.terminal.following import after_export, command_line, given, viewer
 from deepvit.commands.terminal.spelling import program
+from deepvit.export.options import ExportOptions
 from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.model.weights.published import TRAINED_HERE
+from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.preprocess import DecodePolicy
 from tests.commands.command_line import run_here
 
@@ -112,6 +114,14 @@ def test_what_comes_next_works(arguments, says):
     expected = CHAINS[arguments]
     assert chain[: len(expected)] == expected
     assert len(chain) == len(expected) or chain[len(expected) - 1] in SEEN
+
+
+def test_images_without_labels_are_compared_not_scored(place, monkeypatch):
+    monkeypatch.chdir(place)
+    artifact, weights = open_artifact(pathlib.Path("artifact")), WeightOptions(pretrained=True)
+    expected = {"digits": "eval artifact/model.onnx --imagenet digits", "images": "compare artifact --imagenet images"}
+    for images, command in expected.items():
+        assert after_export(artifact, ExportOptions(imagenet=images), weights).removesuffix(" --pretrained") == command
 
 
 def test_what_was_given_is_given_again():
