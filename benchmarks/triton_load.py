@@ -25,7 +25,7 @@ import tritonclient.http
 
 from benchmarks.c_runtime import CModel
 from benchmarks.interleaved import machine, write_result
-from deepvit.images.class_names import default_labels
+from deepvit.images.class_names import names_or_default
 from deepvit.images.samples import SAMPLES
 from deepvit.runtime import Artifact, crop_image, open_artifact, open_session
 from deepvit.runtime.triton.options import RepositoryOptions, TritonBackend
@@ -168,7 +168,7 @@ def served(artifact: Artifact) -> Iterator[tuple[Server, str]]:
         options = RepositoryOptions(
             output=pathlib.Path(folder) / "repository",
             name=name,
-            labels=default_labels(artifact.manifest.classes),
+            labels=names_or_default(artifact.manifest.class_names, artifact.manifest.classes),
             golden_image=(SAMPLES / "astronaut.jpg").read_bytes(),
             backends=(TritonBackend.PYTHON,),
         )

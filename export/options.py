@@ -151,6 +151,7 @@ class ExportOptions:
         decoding: Which of its images are decoded.
         parity_images: How many of its images prove; by their size where None.
         quantization: How INT8 and FP8 come about.
+        labels: The names of the classes, one a line; None: the variant's, ImageNet's for 1000 classes, else none.
         output: The artifact's folder; `artifact_folder` where None.
     """
 
@@ -166,6 +167,10 @@ class ExportOptions:
         int | None, Help("Prove the export on so many images; 16 if not given, 8 of those above 256 pixels.")
     ] = None
     quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
+    labels: Annotated[
+        pathlib.Path | None,
+        Help("File with a class name per line; ImageNet's for 1000 classes if not given.", heading="Output"),
+    ] = None
     output: Annotated[
         pathlib.Path | None, Help("Folder of the artifact; artifacts/VARIANT-PRECISION if not given.", heading="Output")
     ] = None

@@ -7,11 +7,14 @@ import rich.table
 from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, unshown
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.artifact import Artifact
-from deepvit.runtime.manifest import Calibration, Engine, Manifest
+from deepvit.runtime.errors import first_of
+from deepvit.runtime.manifest import Calibration, Engine, Identity, Manifest
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
 
 from .quantized.held_out_check import describe_check, describe_proof
+
+NAMES_SHOWN = 3  # of classes
 
 
 def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
@@ -92,12 +95,19 @@ def _gemm_types(census: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in census.items() if name.startswith(kinds))
 
 
+def describe_identity(identity: Identity) -> Iterator[str]:
+    """Yield what a model is, what it takes, and what its classes are called."""
+    weights = f"{identity.weights.source} weights {identity.weights.sha256[:16]}…"
+    yield f"{identity.variant}, {identity.precision.value}, {identity.classes} classes, {weights}"
+    yield from describe_input(identity)
+    names = identity.class_names
+    yield f"class names: {'none; numbers are shown' if names is None else first_of(names, NAMES_SHOWN, '; ')}"
+
+
 def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | rich.table.Table]:
     """Yield what the artifact is, and for each engine where it runs and what it is made of."""
     manifest = artifact.manifest
-    weights = f"{manifest.weights.source} weights {manifest.weights.sha256[:16]}…"
-    yield f"{manifest.variant}, {manifest.precision.value}, {manifest.classes} classes, {weights}"
-    yield from describe_input(manifest)
+    yield from describe_identity(manifest)
     for name, record in manifest.files.items():
         yield f"file {name}, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}"
     applied = [f"{record.name} in {record.applied}" for record in manifest.folds if record.applied]
@@ -113,14 +123,17 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
         yield from _describe_engine(engine, machine)
 
 
-def describe_input(manifest: Manifest) -> Iterator[str]:
+def describe_input(identity: Identity) -> Iterator[str]:
     """Yield what the graph takes and gives, and how an image becomes that."""
-    batch, images, logits = manifest.batch, manifest.input, manifest.output
+    images, logits, sizes = identity.input, identity.output, ""
+    if isinstance(identity, Manifest):
+        batch = identity.batch
+        sizes = f", batch {batch.min} to {batch.max}, tuned for {batch.opt}"
     yield (
-        f"input {images.name}: {_shape(images.shape)} {images.dtype}, batch {batch.min} to {batch.max}, tuned for "
-        f"{batch.opt}; output {logits.name}: {_shape(logits.shape)}"
+        f"input {images.name}: {_shape(images.shape)} {images.dtype}{sizes}; output {logits.name}: "
+        f"{_shape(logits.shape)}"
     )
-    steps = manifest.preprocess
+    steps = identity.preprocess
     values = f"mean {_channels(steps.mean)}, std {_channels(steps.std)}"
     where = "inside the graph" if steps.layout == "NHWC" else "before the graph"
     yield (

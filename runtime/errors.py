@@ -7,6 +7,7 @@ for its own users, as deepvit/commands/terminal/spelling.py does.
 
 import contextlib
 import importlib.util
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pydantic
+
+
+# Control characters, ends of lines and paragraphs, what turns the direction of writing, and bytes that are not UTF-8.
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class InputError(ValueError):
@@ -96,6 +101,13 @@ class NonFiniteError(OutOfBoundsError):
     def __init__(self, message: str, logits: npt.NDArray[np.float32]) -> None:
         super().__init__(message)
         self.logits = logits
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return `text` as a terminal and a report can show it: in escapes where it would steer them, but for `keep`."""
+    return STEERING.sub(
+        lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode("ascii"), text
+    )
 
 
 def first_of(texts: Sequence[str], count: int, separator: str = ", ") -> str:

@@ -5,18 +5,23 @@ import hashlib
 import logging
 import pathlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from .artifact import MANIFEST, MAX_MODEL_BYTES, MODEL, Artifact, open_artifact
 from .errors import InputError, first_of
 from .files import read_bounded
-from .manifest import ANY_BATCH, IDENTITY, BatchRange, Tensor
+from .manifest import ANY_BATCH, IDENTITY, BatchRange, Identity, Tensor
 from .ort.arithmetic import Arithmetic
+from .ort.metadata import identity_in, metadata_of
 from .tensors import Images, Logits, sqnr_db
 from .trt.fit import misfits
 from .trt.machine import this_machine
+
+if TYPE_CHECKING:
+    from .ort.graph import OnnxGraph
+    from .ort.session import OnnxRuntimeSession
 
 logger = logging.getLogger(__name__)
 PLAN_SUFFIXES = (".plan", ".engine")
@@ -30,6 +35,11 @@ class Session(Protocol):
     batch: BatchRange
     classes: int
     is_emulated: bool  # rounds every tensor as declared, for accuracy: how fast that is says nothing of what serves
+    identity: Identity | None  # its manifest, or what a lone ONNX file says of itself, unverified; None: nobody says
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the logits: names, or their numbers where nobody gave any."""
 
     @property
     def description(self) -> str:
@@ -60,7 +70,8 @@ def open_session(
 
     Args:
         path: The folder, its model.onnx, or a plan in it. Of a folder, the engine that fits this machine is taken, else
-            model.onnx on the CPU. An ONNX file without a manifest opens too, unverified.
+            model.onnx on the CPU. An ONNX file without a manifest opens too, unverified, and says itself what it is
+            if an export wrote it.
         provider: ONNX Runtime's execution provider for model.onnx: cpu, cuda, tensorrt, tensorrt-rtx, ….
         arithmetic: Of FP16 and BF16 graphs in ONNX Runtime on the CPU. Served graphs run as they are, whose FP16 is
             float32 there; who measures asks for AS_DECLARED. A BF16 graph runs on a CPU with that alone.
@@ -85,45 +96,66 @@ def open_session(
         if plan is not None:
             return _open_plan(artifact.folder / plan, artifact, trust_unverified, allow_host_code)
         name = MODEL if path.is_dir() else path.name
-        return _open_proved(artifact, name, provider or "cpu", arithmetic, threads)
+        return _proved_session(artifact, name, artifact.read(name), provider or "cpu", arithmetic, threads)
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
     content = read_bounded(path, MAX_MODEL_BYTES, "an ONNX model")
-    return OnnxRuntimeSession(
+    session = OnnxRuntimeSession(
         content, name=str(path), provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=ANY_BATCH
     )
+    with closed_on_failure(session):
+        session.identity = identity_in(content, str(path))
+        if session.identity is not None:
+            _require_same_signature(session, session.identity, f"{path} by its metadata")
+    return session
 
 
-def prove_artifact(artifact: Artifact) -> None:
-    """Hold an artifact's graph against its manifest, for who then runs the graph in another way than `open_session`.
+def proved_model(artifact: Artifact) -> bytes:
+    """Return an artifact's model.onnx, held against its manifest, for who runs the graph in another way than a session.
 
     Raises:
         InputError: The graph is not what the manifest says.
         MissingError: This machine lacks ONNX Runtime.
     """
-    _open_proved(artifact, MODEL, "cpu", Arithmetic.AS_DECLARED, None).close()
+    content = artifact.read(MODEL)
+    _proved_session(artifact, MODEL, content, "cpu", Arithmetic.AS_DECLARED, None).close()
+    return content
 
 
-def _open_proved(artifact: Artifact, name: str, provider: str, arithmetic: Arithmetic, threads: int | None) -> Session:
+def proved_graph(artifact: Artifact, provider: str) -> "OnnxGraph":
+    """Return an artifact's graph as it is declared, held against its manifest, for who wants its other outputs.
+
+    Raises:
+        InputError: The graph is not what the manifest says.
+        MissingError: This machine lacks ONNX Runtime or the provider.
+    """
+    return _proved_session(artifact, MODEL, artifact.read(MODEL), provider, Arithmetic.AS_DECLARED, None).graph
+
+
+def _proved_session(
+    artifact: Artifact, name: str, content: bytes, provider: str, arithmetic: Arithmetic, threads: int | None
+) -> "OnnxRuntimeSession":
     from .ort.session import OnnxRuntimeSession  # likewise
 
     place = str(artifact.folder / name)
     session = OnnxRuntimeSession(
-        artifact.read(name),
+        content,
         name=place,
         provider=provider,
         arithmetic=arithmetic,
         threads=threads,
         batch=artifact.manifest.batch,
+        identity=artifact.manifest,
     )
-    with _closed_on_failure(session):
-        _require_same_graph(artifact, place, session.metadata)
+    with closed_on_failure(session):
+        _require_same_graph(artifact, place, metadata_of(content, place))
+        _require_same_signature(session, artifact.manifest, f"{place} by its {MANIFEST}")
         _prove(session, artifact, place)
     return session
 
 
 @contextlib.contextmanager
-def _closed_on_failure(session: Session) -> Iterator[None]:
+def closed_on_failure(session: Session) -> Iterator[None]:
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(session.close)
         yield
@@ -146,6 +178,19 @@ def _require_same_graph(artifact: Artifact, place: str, metadata: dict[str, str]
     if differences:
         shown = first_of(differences, DIFFERENCES_SHOWN, "; ")
         raise InputError(f"{place} is not what {MANIFEST} says: {shown}; export again")
+
+
+def _require_same_signature(session: Session, identity: Identity, place: str) -> None:
+    """Hold what a model takes and gives against what is said of it, batch sizes aside.
+
+    Raises:
+        InputError: They differ.
+    """
+    got = (session.input.dtype, session.input.shape[1:], session.classes)
+    expected = (identity.input.dtype, identity.input.shape[1:], identity.classes)
+    if got != expected:
+        shown = [f"{dtype} images {shape} to {classes} classes" for dtype, shape, classes in (expected, got)]
+        raise InputError(f"{place} is a model of {shown[0]}, and is one of {shown[1]}; export again")
 
 
 def _prove(session: Session, artifact: Artifact, place: str) -> None:
@@ -181,7 +226,8 @@ def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: 
         raise InputError(f"{path} does not exist; build it: ‹deepvit› build ARTIFACT")
     session = open_plan(path, artifact, trust_unverified=trust_unverified, allow_host_code=allow_host_code)
     if artifact is not None:
-        with _closed_on_failure(session):
+        with closed_on_failure(session):
+            _require_same_signature(session, artifact.manifest, f"{path} by its {MANIFEST}")
             _prove(session, artifact, str(path))
     return session
 
@@ -198,6 +244,19 @@ def engine_here(artifact: Artifact, *, allow_host_code: bool) -> str | None:
             return engine.file
         logger.warning("not using %s/%s: %s", artifact.folder, engine.file, "; ".join(faults))
     return None
+
+
+def identity_of(path: pathlib.Path) -> Identity | None:
+    """Return what a file or folder is, without running it: its manifest, or what a lone ONNX file says of itself.
+
+    Raises:
+        InputError: Missing, damaged, or without a valid manifest where it should have one.
+    """
+    if is_in_artifact(path):
+        return artifact_of(path).manifest
+    if path.suffix in PLAN_SUFFIXES:
+        return None
+    return identity_in(read_bounded(path, MAX_MODEL_BYTES, "an ONNX model"), str(path))
 
 
 def is_in_artifact(path: pathlib.Path) -> bool:

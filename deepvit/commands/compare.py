@@ -35,7 +35,6 @@ def compare(
         return
     with steps() as step:
         step("opening the reference")
-        from deepvit.images.class_names import default_labels
         from deepvit.measure.compare.ladder import DEFAULT_IMAGES, compare_models, open_reference_for
         from deepvit.measure.compare.pictures import draw_worst
         from deepvit.measure.compare.words import describe_comparison
@@ -55,7 +54,7 @@ def compare(
             policy=options.decoding,
             progress=advance,
         )
-    names = default_labels(reference.session.classes)
+    names = reference.class_names
     for line in describe_comparison(comparison, names):
         out.print(line)
     for corrupt in comparison.corrupt:

@@ -1,5 +1,6 @@
 """`eval`: accuracy on labelled images."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from deepvit.measure.evaluate.options import EvaluationRequest
@@ -29,13 +30,12 @@ def evaluate(
         from deepvit.measure.evaluate.request import open_request, run_request
 
         contest = open_request(request)
-    _refuse_unusable_layouts(contest)
     if any(each.has_random_weights for each in contest.models):
         note(RANDOM_WEIGHTS)
     with progress_bar("evaluating", len(contest.source)) as advance:
         found = run_request(request, contest, advance)
     first = contest.models[0]
-    _show(found, first.session.classes if per_class else None)
+    _show(found, first.class_names if per_class else None)
     if first.manifest is not None and contest.reference is None and len(found.models) == 1:
         last = first.manifest.parity[-1]
         out.print(
@@ -46,30 +46,17 @@ def evaluate(
     print_next(after_eval(request, has_random_weights=first.has_random_weights))
 
 
-def _show(found: "Evaluation", classes: int | None) -> None:
-    """Print the scores; with the number of `classes`, those of each too."""
-    from deepvit.images.class_names import default_labels
+def _show(found: "Evaluation", class_names: Sequence[str] | None) -> None:
+    """Print the scores; with the names of the classes, those of each too."""
     from deepvit.measure.evaluate.words import describe_classes, describe_corrupt, describe_evaluation
 
     for line in describe_evaluation(found):
         out.print(line)
-    if classes is not None:
-        names = default_labels(classes)
-        for line in describe_classes(found, names):
+    if class_names is not None:
+        for line in describe_classes(found, class_names):
             out.print(line)
     for line in describe_corrupt(found):
         note(line)
-
-
-def _refuse_unusable_layouts(contest: "Contest") -> None:
-    """Refuse what cannot even be run, before anything is.
-
-    Raises:
-        OutOfBoundsError: A manifest whose preprocessing cannot make the graph's input.
-    """
-    for model in contest.models:
-        if model.layout_fault is not None:
-            raise OutOfBoundsError(f"{model.name}: {model.layout_fault}; export it again")
 
 
 def _judge(contest: "Contest", found: "Evaluation") -> None:

@@ -3,17 +3,20 @@
 import pathlib
 from typing import Annotated
 
+from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
 
 from .terminal.console import out, print_next, write_json
-from .terminal.following import after_inspect
+from .terminal.following import after_inspect, after_inspecting_file
 from .terminal.options import Json
 from .terminal.outputs import check_outputs
 from .terminal.progress import steps
 
 
 def inspect(
-    path: Annotated[pathlib.Path, Help("An artifact folder, or a file in it.", name="artifact", is_argument=True)],
+    path: Annotated[
+        pathlib.Path, Help("An artifact folder, a file in it, or a lone model.onnx.", name="artifact", is_argument=True)
+    ],
     json_path: Json = None,
 ) -> None:
     """Show what an artifact is, what its engines are made of, and whether they run on this machine; loads nothing."""
@@ -24,10 +27,13 @@ def inspect(
         from deepvit.export.options import Target
         from deepvit.export.words import describe_artifact
         from deepvit.measure.results.artifact import Inspection
-        from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.session import artifact_of, is_in_artifact
         from deepvit.runtime.trt.fit import misfits
         from deepvit.runtime.trt.machine import this_machine
 
+        if path.is_file() and not is_in_artifact(path):
+            _inspect_lone(path, json_path)
+            return
         artifact, machine = artifact_of(path), this_machine()
     for line in describe_artifact(artifact, machine):
         out.print(line)
@@ -37,3 +43,20 @@ def inspect(
     for name in artifact.manifest.files:
         artifact.read(name)  # a changed file is an error, once all has been shown
     print_next(after_inspect(artifact, can_build=bool(choose_engines(Target.AUTO, (), machine).build)))
+
+
+def _inspect_lone(path: pathlib.Path, json_path: pathlib.Path | None) -> None:
+    """Show what an ONNX file without a manifest says of itself, which nobody vouches for."""
+    from deepvit.export.words import describe_identity
+    from deepvit.measure.results.artifact import Inspection
+    from deepvit.runtime.artifact import MANIFEST
+    from deepvit.runtime.session import identity_of
+
+    identity = identity_of(path)
+    if identity is None:
+        raise InputError(f"{path} has no {MANIFEST} beside it and does not say itself what it is; inspect an artifact")
+    out.print(f"{path}: not verified: no manifest; this is what its own metadata say")
+    for line in describe_identity(identity):
+        out.print(line)
+    write_json(json_path, Inspection(artifact=str(path), identity=identity).to_json)
+    print_next(after_inspecting_file(path))

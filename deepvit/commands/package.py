@@ -29,7 +29,7 @@ def package(
     serving: ServingOptions,
     labels: Annotated[
         pathlib.Path | None,
-        Help("File with a class name per line; ImageNet's for 1000 classes if not given.", heading="Serving"),
+        Help("File with a class name per line; the artifact's own names if not given.", heading="Serving"),
     ] = None,
     golden_image: Annotated[
         pathlib.Path | None,
@@ -51,16 +51,18 @@ def package(
         raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
     with steps() as step:
         step(f"opening {path}")
-        from deepvit.images.class_names import default_labels, read_labels
+        from deepvit.images.class_names import names_or_default, read_labels
         from deepvit.measure.results.package import Package
         from deepvit.runtime.session import artifact_of
         from deepvit.runtime.triton.repository import plan_repository, write_repository
 
         artifact = artifact_of(path)
-        classes = artifact.manifest.classes
+        manifest = artifact.manifest
         options = RepositoryOptions(
             output=triton,
-            labels=default_labels(classes) if labels is None else read_labels(labels, classes),
+            labels=names_or_default(manifest.class_names, manifest.classes)
+            if labels is None
+            else read_labels(labels, manifest.classes),
             golden_image=_golden_image(golden_image),
             **vars(serving),
         )

@@ -11,10 +11,10 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from deepvit.runtime.errors import InputError, first_of
+from deepvit.runtime.errors import InputError, first_of, printable
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
-from .sources import FolderSource, ImageSource, printable
+from .sources import FolderSource, ImageSource
 from .validation_lists import DEVKIT_TRUTH, KAGGLE_TRUTH, devkit_labels, kaggle_labels
 
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")

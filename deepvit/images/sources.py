@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Protocol
 
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, printable
 from deepvit.runtime.files import read_bounded
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
@@ -89,11 +89,6 @@ class Subset:
 
     def read(self, index: int) -> tuple[bytes, int | None]:
         return self.source.read(self.indices[index])
-
-
-def printable(name: str) -> str:
-    """Return a name as a terminal and a report can show it: in escapes where it has control characters or no UTF-8."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
 
 
 def spread(source: ImageSource, limit: int | None) -> ImageSource:

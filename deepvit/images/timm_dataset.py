@@ -6,10 +6,10 @@ import pathlib
 import threading
 from typing import Any, BinaryIO
 
-from deepvit.runtime.errors import InputError, MissingError, needed_for
+from deepvit.runtime.errors import InputError, MissingError, needed_for, printable
 from deepvit.runtime.preprocess import FILES, DecodePolicy, image_faults
 
-from .sources import MOST_IMAGE_BYTES, printable
+from .sources import MOST_IMAGE_BYTES
 
 
 class TimmSource:

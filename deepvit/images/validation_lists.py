@@ -5,10 +5,8 @@ import io
 import pathlib
 import re
 
-from deepvit.runtime.errors import InputError, needed_for
+from deepvit.runtime.errors import InputError, needed_for, printable
 from deepvit.runtime.files import read_bounded
-
-from .sources import printable
 
 DEVKIT_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 KAGGLE_TRUTH = "LOC_val_solution.csv"

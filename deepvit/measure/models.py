@@ -2,23 +2,26 @@
 
 import dataclasses
 import json
+import logging
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from deepvit.images.class_names import names_or_default
 from deepvit.model.variants import VARIANTS, find_variant
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Manifest, Precision
+from deepvit.runtime.manifest import Identity, Manifest, Precision
 from deepvit.runtime.preprocess import Preprocessing
-from deepvit.runtime.session import Session, artifact_of, is_in_artifact
+from deepvit.runtime.session import Session, artifact_of, closed_on_failure, is_in_artifact
 
 from .options import SessionOptions, WeightOptions
 
 if TYPE_CHECKING:
     from deepvit.model.load import LoadedModel
 
+logger = logging.getLogger(__name__)
 VARIANT_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -54,25 +57,44 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OpenedModel:
-    """A model ready to be evaluated; `manifest` of an artifact, `loaded` of a PyTorch model."""
+    """A model ready to be evaluated.
+
+    Attributes:
+        name: What the user calls it.
+        session: What runs it.
+        preprocessing: How images become its input.
+        identity: What it is: its manifest, or what a file without one says in its own metadata; None where nobody says.
+        loaded: Of a PyTorch model.
+        file_sha256: Of a file without a manifest.
+    """
 
     name: str
     session: Session
     preprocessing: Preprocessing
-    manifest: Manifest | None = None
+    identity: Identity | None = None
     loaded: "LoadedModel | None" = None
-    file_sha256: str = ""  # of a file without a manifest
+    file_sha256: str = ""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """An artifact's."""
+        return self.identity if isinstance(self.identity, Manifest) else None
 
     @property
     def variant(self) -> str | None:
-        if self.manifest is not None:
-            return self.manifest.variant
+        if self.identity is not None:
+            return self.identity.variant
         return None if self.loaded is None else self.loaded.variant.name
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those that it brings; else ImageNet's for 1000 classes, else numbers."""
+        return names_or_default(None if self.identity is None else self.identity.class_names, self.session.classes)
+
+    @property
     def has_random_weights(self) -> bool:
-        if self.manifest is not None:
-            return self.manifest.has_random_weights
+        if self.identity is not None:
+            return self.identity.has_random_weights
         return self.loaded is not None and self.loaded.weights.source == "random"
 
     @property
@@ -82,27 +104,19 @@ class OpenedModel:
     @property
     def weights_sha256(self) -> str | None:
         """Hash of the PyTorch weights behind it; None where nobody says."""
-        if self.manifest is not None:
-            return self.manifest.weights.sha256
+        if self.identity is not None:
+            return self.identity.weights.sha256
         return None if self.loaded is None else self.loaded.weights.sha256
 
     @property
     def precision(self) -> Precision | None:
         """None where nobody says."""
-        if self.manifest is not None:
-            return self.manifest.precision
+        if self.identity is not None:
+            return self.identity.precision
         return None if self.loaded is None else Precision.FP32
 
     @property
-    def layout_fault(self) -> str | None:
-        """Why its preprocessing cannot make its input; None where it can."""
-        layout, dtype = self.preprocessing.layout, self.session.input.dtype
-        if (layout == "NHWC") == (dtype == "uint8"):
-            return None
-        return f"preprocessing layout is {layout}, the graph takes {dtype} {self.session.input.shape}"
-
-    @property
-    def identity(self) -> str:
+    def fingerprint(self) -> str:
         """What changes when the model does: the hashes of its files or weights."""
         if self.manifest is not None:
             return json.dumps({name: record.sha256 for name, record in self.manifest.files.items()}, sort_keys=True)
@@ -118,7 +132,7 @@ class OpenedModel:
             name=self.name,
             session=self.session,
             preprocessing=self.preprocessing,
-            identity=self.identity,
+            identity=self.fingerprint,
             random_weights=self.has_random_weights,
             published_top1=self.published_top1,
         )
@@ -133,7 +147,7 @@ def open_model(
         model: What the user named.
         sessions: How its session is opened.
         weights: For a variant.
-        preprocess_as: The variant whose preprocessing a file without a manifest takes.
+        preprocess_as: The variant whose preprocessing a file takes that does not say what it is.
 
     Raises:
         InputError: It cannot be opened, or nobody says how its images are preprocessed.
@@ -144,21 +158,25 @@ def open_model(
     if is_in_artifact(path):
         manifest = artifact_of(path).manifest
         session = sessions.open(path)
-        return OpenedModel(name=model, session=session, preprocessing=manifest.preprocess, manifest=manifest)
+        return OpenedModel(name=model, session=session, preprocessing=manifest.preprocess, identity=manifest)
     session = sessions.open(path)
-    if preprocess_as is None:
+    with closed_on_failure(session):
+        identity = session.identity
+        if identity is None:
+            preprocessing, source = _preprocessing_as(preprocess_as, session, path), f"‹variant› {preprocess_as}"
+        else:
+            preprocessing, source = identity.preprocess, f"its own metadata, {identity.variant}"
+        logger.warning("%s: not verified: no manifest; preprocessing and class names by %s", path, source)
+        sha256 = record_file(path).sha256
+    return OpenedModel(name=model, session=session, preprocessing=preprocessing, identity=identity, file_sha256=sha256)
+
+
+def _preprocessing_as(variant: str | None, session: Session, path: pathlib.Path) -> Preprocessing:
+    if variant is None:
         raise InputError(
-            f"{path} has no {MANIFEST} beside it; say how its images are preprocessed: ‹variant› deepvit_32"
+            f"{path} has no {MANIFEST} beside it and does not say itself what it is; say how its images are "
+            "preprocessed: ‹variant› deepvit_32"
         )
-    return OpenedModel(
-        name=model,
-        session=session,
-        preprocessing=_preprocessing_as(preprocess_as, session),
-        file_sha256=record_file(path).sha256,
-    )
-
-
-def _preprocessing_as(variant: str, session: Session) -> Preprocessing:
     row = find_variant(variant)
     is_pixels = session.input.dtype == "uint8"
     side = session.input.shape[1 if is_pixels else 2]
@@ -190,37 +208,37 @@ def open_reference(
         return None
     if reference != "pytorch":
         return open_model(reference, sessions, weights)
-    if model.manifest is None:
+    if model.identity is None:
         raise InputError("‹reference› pytorch needs an artifact, whose manifest names the weights; give its folder")
-    return open_torch(load_weights_of(model.manifest, weights))
+    return open_torch(load_weights_of(model.identity, weights))
 
 
-def load_weights_of(manifest: Manifest, weights: WeightOptions) -> "LoadedModel":
+def load_weights_of(identity: Identity, weights: WeightOptions) -> "LoadedModel":
     """Load the PyTorch model that an artifact was made from, its weights by their SHA-256.
 
     Raises:
         InputError: It cannot be told or found which weights those are.
     """
-    if weights.are_random and not manifest.has_random_weights:
+    if weights.are_random and not identity.has_random_weights:
         raise InputError(
-            f"the PyTorch model needs the checkpoint with SHA-256 {manifest.weights.sha256[:16]}…; add ‹checkpoint› "
+            f"the PyTorch model needs the checkpoint with SHA-256 {identity.weights.sha256[:16]}…; add ‹checkpoint› "
             "FILE or ‹pretrained›"
         )
-    size = manifest.preprocess.crop
+    size = identity.preprocess.crop
     # Handed on only where it is not the variant's own, since it permits resizing the position embedding.
-    resized = None if size == find_variant(manifest.variant).img_size else size
-    is_plain = manifest.weights.entry in ("state_dict", "model")
+    resized = None if size == find_variant(identity.variant).img_size else size
+    is_plain = identity.weights.entry in ("state_dict", "model")
     exact = dataclasses.replace(
         weights,
         img_size=resized,
         no_ema=is_plain or weights.no_ema,
-        num_classes=manifest.classes if weights.are_random else None,
+        num_classes=identity.classes if weights.are_random else None,
     )
-    loaded = exact.load(manifest.variant)
-    if loaded.weights.sha256 != manifest.weights.sha256:
+    loaded = exact.load(identity.variant)
+    if loaded.weights.sha256 != identity.weights.sha256:
         raise InputError(
             f"the weights have SHA-256 {loaded.weights.sha256[:16]}…, the artifact was made from "
-            f"{manifest.weights.sha256[:16]}…; give those"
+            f"{identity.weights.sha256[:16]}…; give those"
         )
     return loaded
 
@@ -230,8 +248,6 @@ FIELDS = ("resize", "crop", "interpolation", "mean", "std", "color")
 
 def preprocessing_breaches(model: OpenedModel, reference: OpenedModel) -> Iterator[str]:
     """Yield where the preprocessing of a model differs from that of its own weights, which `reference` has too."""
-    if model.layout_fault is not None:
-        yield model.layout_fault
     if model.weights_sha256 is None or model.weights_sha256 != reference.weights_sha256:
         return
     for field in FIELDS:

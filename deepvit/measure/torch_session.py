@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from deepvit.runtime.errors import MissingError
-from deepvit.runtime.manifest import BatchRange, Tensor
+from deepvit.runtime.manifest import BatchRange, Identity, Tensor, names_or_numbers
 from deepvit.runtime.tensors import Images, Logits, check_images, check_logits, split_batches
 
 
@@ -40,8 +40,13 @@ class TorchSession:
         self.batch = BatchRange(min=1, opt=min(8, largest_batch), max=largest_batch)
         self.classes = int(module.num_classes) if classes is None else classes  # type: ignore[arg-type]
         self.is_emulated = False
+        self.identity: Identity | None = None
         self._device, self._dtype = torch.device(device), torch.float16 if dtype == "float16" else torch.float32
         self._module = module.eval().to(self._device, self._dtype)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return names_or_numbers(self.identity, self.classes)
 
     @property
     def description(self) -> str:

@@ -87,6 +87,7 @@ class Variant:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     drive_id: str | None = None  # Google Drive file of the published checkpoint
     bundled_weights: str | None = None  # trained weights shipped with this package, in weights/trained
+    class_names: tuple[str, ...] | None = None  # of `num_classes` that are not ImageNet's
 
     @property
     def checkpoint_url(self) -> str | None:
@@ -118,6 +119,8 @@ def _plain(depth: int, *, reattention: bool) -> Architecture:
 
 
 _LARGE = Architecture(depth=32, embed_dim=420, reattention_blocks=12, stem=Stem.CNN, scale_adjustment=0.5)
+
+_DIGITS = tuple("0123456789")
 
 _ROWS = (
     Variant(
@@ -208,6 +211,7 @@ _ROWS = (
         img_size=40,
         num_classes=10,
         bundled_weights="digits_patch.safetensors",
+        class_names=_DIGITS,
     ),
     Variant(
         name="digits_cnn",
@@ -226,6 +230,7 @@ _ROWS = (
         img_size=40,
         num_classes=10,
         bundled_weights="digits_cnn.safetensors",
+        class_names=_DIGITS,
     ),
 )
 

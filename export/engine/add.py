@@ -18,7 +18,7 @@ from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, M
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import FILES, DecodePolicy
-from deepvit.runtime.session import prove_artifact
+from deepvit.runtime.session import proved_model
 from deepvit.runtime.staging import sole_work
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.machine import Machine, this_machine
@@ -65,8 +65,7 @@ def _add_engine(
     machine, manifest = this_machine(), artifact.manifest
     plan = plan_engine(artifact, options, machine, imagenet, policy)
     options = plan.options
-    prove_artifact(artifact)
-    onnx = artifact.read(artifacts.MODEL)
+    onnx = proved_model(artifact)
     images = None if plan.parity is None else manifest.input_from(crops_of(plan.parity, manifest.preprocess))
     cache = options.timing_cache or _default_timings(machine) if options.backend is Backend.TENSORRT else None
     job = Job(options=options, batch=plan.batch, timing_cache=cache, is_run=images is not None)

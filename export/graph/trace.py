@@ -16,7 +16,7 @@ import torch
 
 from deepvit.calibration.quantize import PRODUCT, count_quantized
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import IDENTITY, BatchRange, Identity
+from deepvit.runtime.manifest import IDENTITY, VERSION, BatchRange, Identity
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 ROOT = "model"  # where a node's name has the path of its module: that of the whole, whose own path is empty
@@ -96,10 +96,18 @@ def with_weights(model: onnx.ModelProto, module: torch.nn.Module) -> onnx.ModelP
     return changed
 
 
-def identify(model: onnx.ModelProto, identity: Identity) -> None:
-    """Write into the graph's metadata what it is, and nothing else, so that a manifest can be held against it."""
+def identify(model: onnx.ModelProto, identity: Identity, version: str = "") -> None:
+    """Write into the graph's metadata what it is, and nothing else: a manifest is held against it, or is not needed.
+
+    Args:
+        model: The graph, changed in place.
+        identity: What it is.
+        version: Of this package.
+    """
     del model.metadata_props[:]
     model.metadata_props.add(key=IDENTITY, value=identity.metadata)
+    model.metadata_props.add(key=VERSION, value=version)
+    model.producer_version = version
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:

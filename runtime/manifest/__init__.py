@@ -3,7 +3,7 @@
 from .fields import Sha256
 from .forms import Backend, Grid, HardwareCompatibility, InputForm, MixForm, Precision, QkvForm, Split
 from .golden import GOLDEN_LOGITS, GOLDEN_SQNR_DB, GoldenAnswer
-from .identity import IDENTITY, Identity, Tensor, Weights
+from .identity import IDENTITY, VERSION, Identity, Tensor, Weights, name_fault, names_or_numbers, parse_identity
 from .records import (
     ANY_BATCH,
     AccuracyCheck,
@@ -26,6 +26,7 @@ __all__ = [
     "GOLDEN_LOGITS",
     "GOLDEN_SQNR_DB",
     "IDENTITY",
+    "VERSION",
     "AccuracyCheck",
     "Backend",
     "BatchRange",
@@ -52,5 +53,8 @@ __all__ = [
     "Split",
     "Tensor",
     "Weights",
+    "name_fault",
+    "names_or_numbers",
+    "parse_identity",
     "parse_manifest",
 ]

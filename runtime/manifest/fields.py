@@ -13,7 +13,8 @@ Count = Annotated[int, pydantic.Field(ge=0, le=LARGEST_INT)]
 Classes = Annotated[int, pydantic.Field(ge=1, le=1_000_000)]
 BatchSize = Annotated[int, pydantic.Field(ge=1, le=65_536)]
 Dimension = Annotated[int, pydantic.Field(ge=1, le=2**31 - 1)]
-MOST_CHANNELS = 1024
+FAULTS_SHOWN = 5
+LONGEST_SHOWN = 100  # of a value, in characters
 
 
 class Record(pydantic.BaseModel):
@@ -26,3 +27,19 @@ class Partial(Record):
     @pydantic.model_serializer(mode="wrap")
     def _without_none(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in write(self).items() if value is not None}
+
+
+def cut(text: str) -> str:
+    """Return the beginning of what may be too long for a line."""
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice in an object: who reads it may take the first or the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        for key, _ in pairs:
+            if key not in found:
+                raise ValueError(f"{cut(key)} stands there twice")
+            del found[key]
+    return found

@@ -109,11 +109,6 @@ class OnnxGraph:
         note = ROUNDED if self.is_rounded else ""
         return f"ONNX Runtime {ort.__version__} {self._session.get_providers()[0]}{note}"
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the file says of itself beside the graph."""
-        return dict(self._session.get_modelmeta().custom_metadata_map)
-
     def run(self, feeds: dict[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Return `outputs`, or every one, by name.
 

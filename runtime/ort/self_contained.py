@@ -58,9 +58,9 @@ def _fault(message: memoryview, kind: str, depth: int, fields: Iterator[int]) ->
     children = CHILDREN[kind]
     position, name, is_external = 0, "", False
     while position < len(message):
-        key, position = _varint(message, position)
+        key, position = varint_at(message, position)
         field, wire = key >> 3, key & 7
-        value, end = _varint(message, position) if wire in (VARINT, BYTES) else (0, position)
+        value, end = varint_at(message, position) if wire in (VARINT, BYTES) else (0, position)
         start, end = end, end + {VARINT: 0, BYTES: value, FIXED64: 8, FIXED32: 4}.get(wire, len(message))
         is_cut = not 8 <= key < 1 << 32 or position < 0 or start < 0 or end > len(message)
         if is_cut or next(fields) > MOST_FIELDS:
@@ -83,7 +83,7 @@ def _fault(message: memoryview, kind: str, depth: int, fields: Iterator[int]) ->
     return None
 
 
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
+def varint_at(message: memoryview, position: int) -> tuple[int, int]:
     """Return the number at `position` and the position behind it, −1 where it has no end."""
     value = 0
     for shift in range(0, 70, 7):

@@ -6,7 +6,7 @@ import numpy as np
 import pydantic
 
 from ..errors import InputError, validation_faults
-from ..manifest import ANY_BATCH, BatchRange, Tensor
+from ..manifest import ANY_BATCH, BatchRange, Identity, Tensor, names_or_numbers
 from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .arithmetic import Arithmetic
 from .graph import OnnxGraph
@@ -24,6 +24,7 @@ class OnnxRuntimeSession:
         arithmetic: Of FP16 and BF16 graphs on the CPU.
         threads: Threads of one run; as many as there are cores where None.
         batch: Batch sizes to accept in one run; larger batches are split.
+        identity: What the graph is, where somebody says.
 
     Raises:
         InputError: Not such a graph.
@@ -39,8 +40,9 @@ class OnnxRuntimeSession:
         arithmetic: Arithmetic = Arithmetic.NATIVE,
         threads: int | None = None,
         batch: BatchRange = ANY_BATCH,
+        identity: Identity | None = None,
     ) -> None:
-        self.name, self.batch = name, batch
+        self.name, self.batch, self.identity = name, batch, identity
         self._graph = OnnxGraph(
             content, name=name, provider=provider, arithmetic=arithmetic, threads=threads, batch=batch
         )
@@ -54,9 +56,13 @@ class OnnxRuntimeSession:
         return self._graph.description
 
     @property
-    def metadata(self) -> dict[str, str]:
-        """See `OnnxGraph.metadata`."""
-        return self._graph.metadata
+    def class_names(self) -> tuple[str, ...]:
+        return names_or_numbers(self.identity, self.classes)
+
+    @property
+    def graph(self) -> OnnxGraph:
+        """The graph itself, for who wants other outputs than logits."""
+        return self._graph
 
     def run(self, images: Images) -> Logits:
         """See `runtime.session.Session.run`."""

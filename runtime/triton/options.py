@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import pathlib
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from ..errors import InputError
@@ -70,5 +71,5 @@ class RepositoryOptions(ServingOptions):
     """What to write, and where; `labels` has a name for each class."""
 
     output: pathlib.Path
-    labels: list[str]
+    labels: Sequence[str]
     golden_image: bytes

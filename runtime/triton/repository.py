@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -252,7 +252,7 @@ def _write_requirements(folder: pathlib.Path, backends: tuple[TritonBackend, ...
     (folder / layout.REQUIREMENTS).write_text("".join(lines), encoding="ascii")
 
 
-def _write_labels(model: pathlib.Path, labels: list[str]) -> None:
+def _write_labels(model: pathlib.Path, labels: Sequence[str]) -> None:
     (model / layout.LABELS).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
 
 

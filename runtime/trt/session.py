@@ -10,7 +10,7 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact
 from ..errors import InputError
 from ..files import read_bounded
-from ..manifest import Backend, BatchRange, Tensor
+from ..manifest import Backend, BatchRange, Identity, Tensor, names_or_numbers
 from ..ort.self_contained import require_self_contained
 from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .fit import require_fit
@@ -54,7 +54,7 @@ def open_plan(
     weights = artifact.read(MODEL) if record.weight_stripped else None
     if weights is not None:
         require_self_contained(weights, str(artifact.folder / MODEL))
-    return TensorRtSession(_load(plan, record.backend, str(path), allow_host_code, weights))
+    return TensorRtSession(_load(plan, record.backend, str(path), allow_host_code, weights), artifact.manifest)
 
 
 def _open_unverified(path: pathlib.Path, trust_unverified: bool, allow_host_code: bool) -> "TensorRtSession":
@@ -84,9 +84,8 @@ class TensorRtSession:
         InputError: Not such an engine.
     """
 
-    def __init__(self, engine: "EngineOnGpu") -> None:
-        self._engine = engine
-        self.is_emulated = False
+    def __init__(self, engine: "EngineOnGpu", identity: Identity | None = None) -> None:
+        self._engine, self.identity, self.is_emulated = engine, identity, False
         self.batch: BatchRange = engine.batch
         inputs = [b for b in engine.bindings if b.is_input]
         outputs = [b for b in engine.bindings if not b.is_input]
@@ -99,6 +98,10 @@ class TensorRtSession:
         self.input = Tensor(name=inputs[0].name, shape=(batch, *inputs[0].shape), dtype=DTYPES[inputs[0].dtype.name])
         self.classes = outputs[0].shape[0]
         self._output = outputs[0].name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return names_or_numbers(self.identity, self.classes)
 
     @property
     def description(self) -> str:

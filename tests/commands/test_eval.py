@@ -3,9 +3,10 @@
 import json
 import shutil
 
+import onnx
 from PIL import Image
 
-from tests.commands.command_line import HERE, refused, run
+from tests.commands.command_line import HERE, refused, refused_here, run, run_here
 
 
 def test_eval_of_the_artifact_agrees_with_pytorch(exported, digits, tmp_path):
@@ -82,10 +83,36 @@ def test_damaged_models(exported, digits, tmp_path):
         path = tmp_path / name
         path.write_bytes(damaged)
         assert "not a model" in refused(2, "eval", path, "--imagenet", digits)
+
+
+def test_a_lone_model_says_itself_what_it_is(exported, digits, tmp_path, capsys):
+    lone = tmp_path / "lone.onnx"
+    shutil.copy(exported / "model.onnx", lone)
+    limited = ["--imagenet", str(digits), "--limit", "50"]
+    results = []
+    for model in (lone, exported / "model.onnx"):
+        json_path = tmp_path / "eval.json"
+        arguments = [str(model), *limited, "--reference", "pytorch", "--pretrained", "--per-class"]
+        assert run_here(["eval", *arguments, "--json", str(json_path)]) == 0
+        said = capsys.readouterr()
+        warned = f"{lone}: not verified: no manifest; preprocessing and class names by its own metadata, digits_cnn"
+        assert (warned in said.err) == (model == lone)
+        results.append(json.loads(json_path.read_text()))
+    changing = {"model", "seconds", "images_per_second", "model_images_per_second"}
+    ours, theirs = ({k: v for k, v in result.items() if k not in changing} for result in results)
+    assert ours == theirs
+
+
+def test_a_model_that_says_nothing_needs_its_variant(exported, digits, tmp_path, capsys):
+    model = onnx.load(exported / "model.onnx")
+    del model.metadata_props[:]
     bare = tmp_path / "bare.onnx"
-    bare.write_bytes(content)
-    assert "--variant" in refused(2, "eval", bare, "--imagenet", digits)
-    assert run("eval", bare, "--imagenet", digits, "--variant", "digits_cnn", "--limit", 50).returncode == 0
+    bare.write_bytes(model.SerializeToString())
+    assert "--variant" in refused_here(2, ["eval", str(bare), "--imagenet", str(digits)], capsys)
+    limited = ["--imagenet", str(digits), "--limit", "50", "--variant", "digits_cnn"]
+    assert run_here(["eval", str(bare), *limited]) == 0
+    said = capsys.readouterr()
+    assert f"{bare}: not verified: no manifest; preprocessing and class names by --variant digits_cnn" in said.err
 
 
 def test_datasets_that_cannot_be_used(exported, digits, tmp_path):

@@ -1,6 +1,8 @@
 """`package`."""
 
-from tests.commands.command_line import HERE, refused, run
+from deepvit.export.options import ExportOptions
+from deepvit.export.pipeline import export_artifact
+from tests.commands.command_line import HERE, refused, run, run_here
 
 
 def test_package_writes_a_repository_and_check_finds_a_typo(exported, tmp_path):
@@ -18,3 +20,13 @@ def test_package_writes_a_repository_and_check_finds_a_typo(exported, tmp_path):
     assert "does not follow Triton's schema" in refused(1, "package", "--triton", repository, "--check")
     assert "has no engine.plan" in refused(2, "package", exported, "--triton", tmp_path / "a", "--backends", "tensorrt")
     assert not (tmp_path / "a").exists()
+
+
+def test_the_labels_are_the_artifacts_own(tiny_loaded, tmp_path, capsys):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"class {number}\n" for number in range(5)))
+    artifact = tmp_path / "artifact"
+    export_artifact(tiny_loaded, ExportOptions(output=artifact, labels=labels, parity_images=2))
+    assert run_here(["package", str(artifact), "--triton", str(tmp_path / "repository"), "--backends", "python"]) == 0
+    for model in ("tiny_cnn", "tiny_cnn_classify"):
+        assert (tmp_path / "repository" / model / "labels.txt").read_text() == labels.read_text()

@@ -181,6 +181,7 @@ def test_the_wheel_has_every_package_and_its_data_alone(wheel):
         "deepvit/model/weights/trained/digits_cnn.safetensors",
         "deepvit/model/weights/trained/digits_patch.safetensors",
         "deepvit/images/photographs/chelsea.jpg",
+        "deepvit/images/imagenet_names.txt",
         "deepvit/images/imagenet_synsets.txt",
         "deepvit/measure/report/page.css",
         "deepvit/measure/report/page.html",

@@ -1,17 +1,22 @@
 """Exports from end to end on tiny and trained models, and the ladder's refusals."""
 
 import dataclasses
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 import deepvit.model
+from deepvit import __version__
 from deepvit.export import pipeline
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.words import describe_export
+from deepvit.images.class_names import default_names
 from deepvit.images.imagenet import open_dataset
 from deepvit.images.samples import bundled_samples
 from deepvit.measure.evaluate.evaluator import Evaluator
@@ -20,11 +25,20 @@ from deepvit.measure.models import Contestant
 from deepvit.measure.torch_session import TorchSession
 from deepvit.metrics.bounds import PRECISION_BOUNDS, unshown
 from deepvit.model.load import LoadedModel, load_model
-from deepvit.model.variants import Stem
+from deepvit.model.variants import VARIANTS, Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import GraphForm, InputForm, Interval, Precision, QkvForm, Weights
+from deepvit.runtime.manifest import (
+    IDENTITY,
+    VERSION,
+    GraphForm,
+    InputForm,
+    Interval,
+    Precision,
+    QkvForm,
+    Weights,
+)
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from tests.doubles.tiny_models import TINY
@@ -53,6 +67,49 @@ def test_same_inputs_same_bytes(tiny_loaded, tmp_path):
         for name in ("one", "two")
     }
     assert len(hashes) == 1
+
+
+NAMES = ["crane", "crane", "中国", 'wood rabbit, "cottontail"', "é"]
+
+
+def test_the_artifact_and_its_graph_carry_the_class_names(tiny_loaded, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"{name}\n" for name in NAMES), encoding="utf-8")
+    options = ExportOptions(output=tmp_path / "a", labels=labels, parity_images=2)
+    artifact = export_artifact(tiny_loaded, options)
+    assert artifact.manifest.class_names == tuple(NAMES)
+    assert open_session(tmp_path / "a").class_names == tuple(NAMES)
+    shutil.move(tmp_path / "a" / "model.onnx", tmp_path / "lone.onnx")
+    assert open_session(tmp_path / "lone.onnx").class_names == tuple(NAMES)
+    model = onnx.load(tmp_path / "lone.onnx")
+    assert (model.producer_name, model.producer_version) == ("deepvit", __version__)
+    assert {each.key for each in model.metadata_props} == {IDENTITY, VERSION}
+    assert next(each.value for each in model.metadata_props if each.key == VERSION) == __version__
+
+
+def test_class_names_that_nobody_gives(tiny_loaded):
+    for variant, classes, expected in (
+        (tiny_loaded.variant, 5, None),
+        (tiny_loaded.variant, 1000, default_names(1000)),
+        (VARIANTS["digits_cnn"], 10, tuple("0123456789")),
+        (VARIANTS["digits_cnn"], 7, None),
+        (VARIANTS["deepvit_32"], 1000, default_names(1000)),
+        (VARIANTS["deepvit_32"], 10, None),
+    ):
+        loaded = dataclasses.replace(tiny_loaded, variant=variant, module=SimpleNamespace(num_classes=classes))
+        assert pipeline._class_names(loaded, None) == expected
+
+
+def test_labels_that_cannot_be_used_leave_no_artifact(tiny_loaded, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("one\ntwo\n")
+    with pytest.raises(InputError, match="has 2 lines, expected a class name in each of 5"):
+        export_artifact(tiny_loaded, ExportOptions(output=tmp_path / "a", labels=labels))
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.txt"]
+    many = dataclasses.replace(tiny_loaded, module=SimpleNamespace(num_classes=10_000))
+    labels.write_text("".join(f"{index:0100}\n" for index in range(10_000)))
+    with pytest.raises(InputError, match="bytes of names, expected at most 786432"):
+        pipeline._class_names(many, labels)
 
 
 @pytest.mark.parametrize("name", ["digits_patch", "digits_cnn"])

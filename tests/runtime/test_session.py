@@ -151,7 +151,8 @@ def test_a_graph_that_does_not_say_what_it_is(edited, images):
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
-        ('{"a":' * 100_000 + "1" + "}" * 100_000, "the graph says it in 600001 bytes, expected at most 65536"),
+        ('{"a":' * 200_000 + "1" + "}" * 200_000, "the graph says it in 1200001 bytes, expected at most 1048576"),
+        ('{"schema":1,"schema":1}', "the graph says it with a fault: schema stands there twice"),
         ('{"a":' * 9 + "1" + "}" * 9, "the graph says it nested more than 8 deep"),
         ('{"a":' * 10_000 + "1" + "}" * 10_000, "the graph says it nested more than 8 deep"),
         ('{"a":' + "[" * 900 + "]" * 900 + "}", "the graph says it nested more than 8 deep"),

@@ -92,6 +92,11 @@ def after_inspect(artifact: "Artifact", *, can_build: bool) -> str | None:
     return command_line("bench", artifact.folder, peers="none") if _has("onnxruntime") else None
 
 
+def after_inspecting_file(path: pathlib.Path) -> str | None:
+    """Return what times a model that has no manifest."""
+    return _bench([str(path)]) if _has("onnxruntime") else None
+
+
 def after_compare(
     models: Sequence[str],
     classes: int,

@@ -5,9 +5,9 @@ import re
 import shlex
 import sys
 
+from deepvit.runtime.errors import printable
+
 NAMED = re.compile(r"‹([a-z][a-z0-9_]*)›")
-# Control characters but for tabs and ends of lines, what turns the direction of writing, and bytes that are not UTF-8.
-STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 NAME = "deepvit"
 DOOR = pathlib.Path(__file__).parents[3] / "cli.py"  # of a checkout; nothing is there in an installation
 
@@ -36,4 +36,4 @@ def spelled(text: str) -> str:
 
 def shown(text: str) -> str:
     """Return `text` as it may be shown: spelled, and what would steer a terminal, in a file's name say, in escapes."""
-    return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), spelled(text))
+    return printable(spelled(text), keep="\t\n")

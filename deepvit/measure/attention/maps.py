@@ -5,11 +5,9 @@ from typing import Protocol
 import numpy as np
 
 from deepvit.export.graph.spec import AFTER, BEFORE, FEATURES
-from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.ort.graph import OnnxGraph
-from deepvit.runtime.session import prove_artifact
+from deepvit.runtime.session import proved_graph
 from deepvit.runtime.tensors import Images, padded_batch
 
 from .analysis import AttentionMaps
@@ -38,13 +36,8 @@ class OnnxMaps:
             raise InputError(
                 f"{artifact.folder} does not give its attention maps; export it again with ‹attention_maps›"
             )
-        prove_artifact(artifact)
-        batch = artifact.manifest.batch
-        name = str(artifact.folder / MODEL)
-        self._graph = OnnxGraph(
-            artifact.read(MODEL), name=name, provider=provider, arithmetic=Arithmetic.AS_DECLARED, batch=batch
-        )
-        self._least = batch.min
+        self._graph = proved_graph(artifact, provider)
+        self._least = artifact.manifest.batch.min
         self.description = self._graph.description
 
     def maps(self, image: Images) -> AttentionMaps:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from deepvit.runtime.errors import PYTORCH, InputError, needed_for
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Tensor
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Identity, Tensor, names_or_numbers
 from deepvit.runtime.session import Session
 from deepvit.runtime.tensors import Images, Logits, check_images, check_logits
 
@@ -171,6 +171,8 @@ class OpenVinoSession:
         self.batch = ANY_BATCH
         self.is_emulated = False
         self.classes = int(self._compiled.outputs[0].partial_shape[1].get_length())
+        self.identity: Identity | None = None
+        self.class_names = names_or_numbers(None, self.classes)
         self.description = f"OpenVINO {openvino.__version__.partition('-')[0]} CPU"
 
     def run(self, images: Images) -> Logits:

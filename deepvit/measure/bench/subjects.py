@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Sequence
 
 from deepvit.model.variants import find_variant
-from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.artifact import MODEL
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange
-from deepvit.runtime.session import artifact_of, engine_here, is_in_artifact
+from deepvit.runtime.session import artifact_of, engine_here, identity_of, is_in_artifact
 
 from ..models import is_variant
 from ..options import SessionOptions, WeightOptions
@@ -73,9 +73,16 @@ def _subject(name: str, sessions: SessionOptions, weights: WeightOptions, larges
     path = pathlib.Path(name)
     if not path.exists():
         raise InputError(f"{path} does not exist; export it: ‹deepvit› export deepvit_32 ‹fp16›")
-    artifact = _artifact(path)
-    if artifact is None:
-        return Subject(name=name, opener=_file_opener(path, sessions), bytes=path.stat().st_size)
+    if not is_in_artifact(path):
+        identity = identity_of(path)
+        return Subject(
+            name=name,
+            opener=_file_opener(path, sessions),
+            bytes=path.stat().st_size,
+            random_weights=identity is not None and identity.has_random_weights,
+            weights_sha256=None if identity is None else identity.weights.sha256,
+        )
+    artifact = artifact_of(path)
     plan = (
         engine_here(artifact, allow_host_code=sessions.allow_host_code)
         if path.is_dir() and not sessions.provider
@@ -101,26 +108,22 @@ def _file_opener(path: pathlib.Path, sessions: SessionOptions) -> FileOpener:
     )
 
 
-def _artifact(path: pathlib.Path) -> Artifact | None:
-    return artifact_of(path) if path.exists() and is_in_artifact(path) else None
-
-
 def _variant_of(name: str) -> str | None:
     path = pathlib.Path(name)
     if not path.exists():
         return name
-    artifact = _artifact(path)
-    return None if artifact is None else artifact.manifest.variant
+    identity = identity_of(path)
+    return None if identity is None else identity.variant
 
 
 def _peer_weights(name: str, weights: WeightOptions) -> WeightOptions:
     """Return where the peers' weights come from: they are those of the model `name` where they are at hand."""
-    artifact = _artifact(pathlib.Path(name))
-    if artifact is None:
+    path = pathlib.Path(name)
+    identity = identity_of(path) if path.exists() else None
+    if identity is None:
         return weights
-    manifest = artifact.manifest
     return dataclasses.replace(
         weights,
-        img_size=manifest.preprocess.crop,
-        num_classes=manifest.classes if weights.are_random else None,
+        img_size=identity.preprocess.crop,
+        num_classes=identity.classes if weights.are_random else None,
     )

@@ -7,11 +7,11 @@ import numpy as np
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.images.samples import default_images, parity_crops
 from deepvit.progress import Progress
-from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy
-from deepvit.runtime.session import artifact_of, engine_here, prove_artifact
+from deepvit.runtime.session import artifact_of, engine_here, proved_model
 from deepvit.runtime.tensors import Images
 
 from ..models import load_weights_of
@@ -47,7 +47,7 @@ def report_layers(
     manifest = artifact.manifest
     if manifest.precision is Precision.FP32:
         raise InputError(f"{artifact.folder} is float32 itself; give an fp16 or bf16 artifact")
-    prove_artifact(artifact)
+    proved_model(artifact)
     count = count or default_images(manifest.preprocess.crop)
     crops = parity_crops(imagenet, count, manifest.preprocess, policy)
     if isinstance(fixed := manifest.input.shape[0], int):  # the graph takes no other number
@@ -87,5 +87,4 @@ def _reference(path: pathlib.Path, artifact: Artifact) -> bytes:
         raise InputError(
             f"‹reference› {path} is {precision.value} with weights {weights[:16]}…; expected fp32 with {expected[:16]}…"
         )
-    prove_artifact(reference)
-    return reference.read(MODEL)
+    return proved_model(reference)

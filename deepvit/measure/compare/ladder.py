@@ -22,7 +22,7 @@ from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import PYTORCH, InputError, MissingError
 from deepvit.runtime.manifest import Interval, ParityStage
 from deepvit.runtime.preprocess import FILES, Crop, DecodePolicy, model_input
-from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, is_in_artifact
+from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, identity_of
 from deepvit.runtime.tensors import Images, Logits
 
 from ..evaluate.evaluator import run_unchecked
@@ -79,12 +79,12 @@ def open_reference_for(
     if is_variant(models[0]):
         return open_model(models[0], sessions, weights)
     path = pathlib.Path(models[0])
-    if not is_in_artifact(path):
+    identity = identity_of(path)
+    if identity is None:
         raise InputError(f"{path} has no {MANIFEST} that names its weights; give ‹reference› an artifact of them")
-    manifest = artifact_of(path).manifest
-    if manifest.has_random_weights or not weights.are_random:
+    if identity.has_random_weights or not weights.are_random:
         try:
-            return open_torch(load_weights_of(manifest, weights))
+            return open_torch(load_weights_of(identity, weights))
         except MissingError as error:
             raise MissingError(f"{error}; or compare with another artifact: ‹reference› PATH") from error
     if reference is None and len(models) > 1:
@@ -211,8 +211,6 @@ def _compare_chunk(
         inputs = _normalised(crops, ladder[0].model)
         worst = float(np.abs(inputs - normalised).max()) if inputs.shape == normalised.shape else float("inf")
         outputs.input_max_abs[index] = max(worst, outputs.input_max_abs.get(index, 0.0))
-        if ladder[0].model.layout_fault is not None:
-            continue
         for height, rung in enumerate(ladder):
             logits = run_unchecked(rung.model.session, _input(crops, rung.model))
             outputs.logits.setdefault((index, height), []).append(logits)
@@ -239,8 +237,6 @@ def _judged(index: int, name: str, ladder: Sequence[_Rung], reference: OpenedMod
     stages, non_finite, worst = [], 0, []
     against, before = reference.name, expected
     for height, rung in enumerate(ladder):
-        if (index, height) not in outputs.logits:
-            continue
         logits = np.concatenate(outputs.logits[index, height])
         finite = np.isfinite(logits).all(axis=1) & np.isfinite(before).all(axis=1)
         non_finite = int((~finite).sum())

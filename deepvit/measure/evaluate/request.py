@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from deepvit.images.decode import default_workers
 from deepvit.images.imagenet import open_dataset
 from deepvit.images.real_labels import read_real_labels
-from deepvit.images.sources import ImageSource, printable, spread
+from deepvit.images.sources import ImageSource, spread
 from deepvit.progress import Advance
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, printable
 
 from ..models import OpenedModel, open_model, open_reference, preprocessing_breaches
 from .evaluator import Evaluator
@@ -56,16 +56,25 @@ def open_request(request: EvaluationRequest) -> Contest:
     Raises:
         InputError, MissingError, DeviceError: A model, reference or dataset that cannot be opened.
     """
-    models = tuple(
-        open_model(name, request.sessions, request.weights, request.preprocess_as) for name in request.models
-    )
-    reference = open_reference(request.reference, models[0], request.sessions, request.weights)
-    if request.reference == "pytorch":
-        for model in models[1:]:
-            _require_same_weights(models[0], model)
-    dataset = open_dataset(request.dataset, models[0].session.classes, policy=request.decoding)
-    source = spread(dataset, request.limit)
-    faults = tuple(() if reference is None else tuple(preprocessing_breaches(each, reference)) for each in models)
+    with contextlib.ExitStack() as on_failure:
+
+        def kept(model: OpenedModel) -> OpenedModel:
+            on_failure.callback(model.session.close)
+            return model
+
+        models = tuple(
+            kept(open_model(name, request.sessions, request.weights, request.preprocess_as)) for name in request.models
+        )
+        reference = open_reference(request.reference, models[0], request.sessions, request.weights)
+        if reference is not None:
+            kept(reference)
+        if request.reference == "pytorch":
+            for model in models[1:]:
+                _require_same_weights(models[0], model)
+        dataset = open_dataset(request.dataset, models[0].session.classes, policy=request.decoding)
+        source = spread(dataset, request.limit)
+        faults = tuple(() if reference is None else tuple(preprocessing_breaches(each, reference)) for each in models)
+        on_failure.pop_all()
     return Contest(models=models, reference=reference, source=source, faults=faults)
 
 

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from deepvit.metrics.result import Result
-from deepvit.runtime.manifest import Manifest
+from deepvit.runtime.manifest import Identity, Manifest
 
 
 class _OfArtifact(Result):
@@ -26,8 +26,13 @@ class Build(_OfArtifact):
     built: list[str]  # the plans that this run added
 
 
-class Inspection(_OfArtifact):
+class Inspection(Result):
     """What `inspect` found; `runs_here` is, for every engine, whether this machine can load it."""
 
+    EXACT: ClassVar[frozenset[str]] = frozenset({"manifest", "identity"})
+
     kind: Literal["inspection"] = "inspection"
-    runs_here: dict[str, bool]
+    artifact: str  # the folder, or a lone file
+    manifest: Manifest | None = None  # as manifest.json has it; None of a lone file
+    identity: Identity | None = None  # what a lone file says of itself, unverified
+    runs_here: dict[str, bool] = {}

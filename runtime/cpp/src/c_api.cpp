@@ -4,6 +4,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "deepvit/deepvit.h"
 #include "error.h"
@@ -110,6 +111,12 @@ deepvit_status deepvit_get_info(const deepvit_model* model, deepvit_info* info) 
     std::memset(info, 0, size);
     std::memcpy(info, &found, std::min(size, sizeof found));
   });
+}
+
+const char* deepvit_class_name(const deepvit_model* model, size_t index) {
+  if (model == nullptr) return nullptr;
+  const std::vector<std::string>& names = model->model.manifest().class_names;
+  return index < names.size() ? names[index].c_str() : nullptr;
 }
 
 deepvit_status deepvit_crop_encoded(const deepvit_model* model, const void* data, size_t size, uint8_t* crop,

@@ -41,6 +41,29 @@ TEST_CASE("the message is the last call's, and empty after a success") {
   deepvit_close(model);
 }
 
+TEST_CASE("classes have the artifact's names, numbers where it has none") {
+  const deepvit::Model named(support::artifact("named"), support::options());
+  CHECK(named.names_classes());
+  CHECK(named.class_name(0) == "crane");
+  CHECK(named.class_name(3) == "中国");
+  CHECK(named.class_name(9) == "nine");
+  CHECK(named.class_name(10) == "10");
+  const deepvit::Model model(support::artifact("small"), support::options());
+  CHECK_FALSE(model.names_classes());
+  CHECK(model.class_name(3) == "3");
+  CHECK(deepvit_class_name(nullptr, 0) == nullptr);
+}
+
+TEST_CASE("names of classes that the graph does not have are refused") {
+  const support::Copy copy("named");
+  auto manifest = copy.manifest();
+  manifest["class_names"][5] = "ten";
+  copy.set_manifest(manifest);
+  const auto opened = support::open_status(copy.path());
+  CHECK(opened.status == DEEPVIT_INVALID_ARTIFACT);
+  CHECK(opened.message.find("class_names is ") != std::string::npos);
+}
+
 TEST_CASE("buffers that are too small are refused before anything is written") {
   const deepvit::Model model(support::artifact("small"), support::options());
   deepvit_model* raw = nullptr;

@@ -27,7 +27,7 @@ constexpr char kUsage[] =
     "Classify JPEG and PNG files with an artifact that `python cli.py export` wrote.\n"
     "\n"
     "  --top N              how many classes to show; 5\n"
-    "  --labels FILE        a name per class, one per line\n"
+    "  --labels FILE        a name per class, one per line; the artifact's own if not given\n"
     "  --json               an object per line: classes, logits, and the SHA-256 of the crop\n"
     "  --backend NAME       auto, onnxruntime, tensorrt or tensorrt-rtx\n"
     "  --max-megapixels N   larger images are refused; 50, at most 178\n"
@@ -126,9 +126,14 @@ Arguments arguments_from(int argc, char** argv) {
   return parsed;
 }
 
-std::vector<std::string> labels_from(const std::string& path, std::size_t classes) {
+// The user's names, else the artifact's, else none.
+std::vector<std::string> labels_from(const std::string& path, const deepvit::Model& model) {
+  const std::size_t classes = model.info().classes;
   std::vector<std::string> labels;
-  if (path.empty()) return labels;
+  if (path.empty()) {
+    for (std::size_t i = 0; model.names_classes() && i < classes; ++i) labels.push_back(model.class_name(i));
+    return labels;
+  }
   std::error_code fault;
   if (!std::filesystem::is_regular_file(path, fault)) throw UsageError("--labels " + path + " is no file");
   std::ifstream file(path);
@@ -169,9 +174,14 @@ std::vector<std::size_t> best_of(const std::vector<float>& logits, std::size_t c
 }
 
 void print_json(const std::string& image, const std::vector<float>& logits, const std::vector<std::size_t>& best,
-                const std::vector<double>& shares, const std::vector<std::uint8_t>& crop) {
+                const std::vector<double>& shares, const std::vector<std::string>& labels,
+                const std::vector<std::uint8_t>& crop) {
   nlohmann::json classes = nlohmann::json::array();
-  for (std::size_t index : best) classes.push_back({{"class", index}, {"probability", shares[index]}});
+  for (std::size_t index : best) {
+    nlohmann::json found{{"class", index}, {"probability", shares[index]}};
+    if (!labels.empty()) found["name"] = labels[index];
+    classes.push_back(found);
+  }
   const nlohmann::json line{{"image", image},
                             {"classes", classes},
                             {"logits", logits},
@@ -220,7 +230,7 @@ int classify_one(const deepvit::Model& model, const Arguments& arguments, const 
     const auto best = best_of(logits, arguments.top);
     const auto shares = softmax(logits);
     if (arguments.is_json) {
-      print_json(image, logits, best, shares, crop);
+      print_json(image, logits, best, shares, labels, crop);
     } else {
       print_text(image, best, shares, labels);
     }
@@ -234,7 +244,7 @@ int classify_one(const deepvit::Model& model, const Arguments& arguments, const 
 
 int classify(const Arguments& arguments) {
   const deepvit::Model model(arguments.artifact, arguments.options);
-  const auto labels = labels_from(arguments.labels, model.info().classes);
+  const auto labels = labels_from(arguments.labels, model);
   if (!arguments.is_json) {
     std::printf("%s %s, %s%s\n", model.info().variant, model.info().precision, model.info().backend,
                 model.info().random_weights != 0 ? ", random weights: these answers mean nothing" : "");

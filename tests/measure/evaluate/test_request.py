@@ -10,6 +10,7 @@ from PIL import Image
 from deepvit.measure.evaluate.options import EvaluationRequest
 from deepvit.measure.evaluate.request import ShardOpener, open_request
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session import artifact_of
 
 
@@ -42,3 +43,18 @@ def test_another_process_opens_the_same_models(request_of, tmp_path, tiny_artifa
         refused = pytest.raises(InputError, match=f"{name} was replaced while the evaluation started; run it again")
         with refused, ShardOpener(request, keys)():
             pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize("options", [{"dataset": "/no/such"}, {"reference": "/no/such"}, {"models": ("a", "/no/such")}])
+def test_what_was_opened_is_closed_when_the_rest_is_refused(request_of, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    opened, closed = [], []
+    start = OnnxRuntimeSession.__init__
+    monkeypatch.setattr(
+        OnnxRuntimeSession, "__init__", lambda self, *a, **k: (start(self, *a, **k), opened.append(self))[0]
+    )
+    monkeypatch.setattr(OnnxRuntimeSession, "close", lambda self: closed.append(self))
+    with pytest.raises(InputError, match="/no/such"):
+        open_request(request_of(**options))
+    assert opened == closed
+    assert len(opened) == 1

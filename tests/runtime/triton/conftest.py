@@ -25,14 +25,14 @@ def golden_image() -> bytes:
 @pytest.fixture(scope="session")
 def packaged(golden_image):
     """A function: artifact folder, output folder, … → a repository, written."""
-    from deepvit.images.class_names import default_labels
+    from deepvit.images.class_names import names_or_default
     from deepvit.runtime.artifact import open_artifact
     from deepvit.runtime.triton.options import RepositoryOptions
     from deepvit.runtime.triton.repository import write_repository
 
     def package(artifact, output, **options):
         opened = open_artifact(artifact)
-        labels = default_labels(opened.manifest.classes)
+        labels = names_or_default(None, opened.manifest.classes)
         asked = {"name": "small", "labels": labels, "golden_image": golden_image, **options}
         write_repository(opened, RepositoryOptions(output=output, **asked))
         return output

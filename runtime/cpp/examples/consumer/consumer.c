@@ -22,6 +22,7 @@ static void* read_file(const char* path, size_t* size) {
 
 static int classify(deepvit_model* model, deepvit_bytes image) {
   deepvit_info info;
+  const char* name;
   float* logits;
   size_t best = 0, i;
   info.struct_size = sizeof info;
@@ -35,7 +36,9 @@ static int classify(deepvit_model* model, deepvit_bytes image) {
   for (i = 1; i < info.classes; ++i) {
     if (logits[i] > logits[best]) best = i;
   }
-  printf("%s: class %lu, logit %f\n", info.backend, (unsigned long)best, (double)logits[best]);
+  name = deepvit_class_name(model, best);
+  printf("%s: class %lu, %s, logit %f\n", info.backend, (unsigned long)best, name == NULL ? "without a name" : name,
+         (double)logits[best]);
   free(logits);
   return 0;
 }

@@ -1,5 +1,6 @@
 // Classifies images from C++: consumer_cpp ARTIFACT IMAGE [libonnxruntime.so.1]
 #include <algorithm>
+#include <cstddef>
 #include <deepvit/deepvit.hpp>
 #include <fstream>
 #include <iostream>
@@ -20,7 +21,9 @@ int main(int argc, char** argv) {
     for (const auto& answer : model.classify({{image.data(), image.size()}})) {
       deepvit::check(answer.status);
       const auto best = std::max_element(answer.logits.begin(), answer.logits.end());
-      std::cout << model.info().backend << ": class " << best - answer.logits.begin() << ", logit " << *best << '\n';
+      const auto index = static_cast<std::size_t>(best - answer.logits.begin());
+      std::cout << model.info().backend << ": class " << index << ", " << model.class_name(index) << ", logit " << *best
+                << '\n';
     }
   } catch (const deepvit::Error& error) {
     std::cerr << "error: " << error.what() << '\n';

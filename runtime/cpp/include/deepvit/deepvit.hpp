@@ -46,6 +46,15 @@ class Model {
 
   const deepvit_info& info() const noexcept { return info_; }
 
+  // Whether the artifact names its classes.
+  bool names_classes() const noexcept { return deepvit_class_name(model_.get(), 0) != nullptr; }
+
+  // A class by its name, by its number where the artifact has no names.
+  std::string class_name(std::size_t index) const {
+    const char* name = deepvit_class_name(model_.get(), index);
+    return name == nullptr ? std::to_string(index) : name;
+  }
+
   // JPEG or PNG → (crop, crop, 3) uint8 RGB.
   std::vector<std::uint8_t> crop(const void* data, std::size_t size) const {
     std::vector<std::uint8_t> crop(info_.crop * info_.crop * 3);

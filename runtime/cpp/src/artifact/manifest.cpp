@@ -10,9 +10,9 @@ namespace deepvit {
 namespace {
 
 constexpr std::int64_t kMostChannels = 1024;
-// Of what a graph says of itself, which is a kilobyte, three deep: more is hostile, and both walking and dropping it
-// recurse.
-constexpr std::size_t kMostMetadata = 64 << 10;
+// Of what a graph says of itself, three deep, which is a kilobyte and its class names: more is hostile, and both
+// walking and dropping it recurse.
+constexpr std::size_t kMostMetadata = 1 << 20;
 constexpr int kMostNested = 8;
 constexpr std::size_t kLongestShown = 100;  // of a value, in bytes
 
@@ -83,6 +83,7 @@ std::map<std::string, nlohmann::json> identity_from(const JsonNode& root) {
   for (const char* key : {"schema", "variant", "classes", "weights", "precision", "input", "output", "preprocess"}) {
     put_leaves(root[key].json(), key, leaves);
   }
+  if (root.has("class_names")) put_leaves(root["class_names"].json(), "class_names", leaves);
   return leaves;
 }
 
@@ -115,6 +116,10 @@ void require_consistent(const Manifest& m, const nlohmann::json& root) {
   if (m.output.is_uint8 || shape.size() != 2 || shape[0] != root["input"]["shape"][0] || shape[1] != m.classes) {
     throw std::invalid_argument("output is not (" + root["input"]["shape"][0].dump() + ", classes) float32");
   }
+  if (root.contains("class_names") && !root["class_names"].is_null() && m.class_names.size() != m.classes) {
+    throw std::invalid_argument("class_names has " + std::to_string(m.class_names.size()) + " names, classes is " +
+                                std::to_string(m.classes));
+  }
   if (m.files.count("model.onnx") == 0) throw std::invalid_argument("files has no model.onnx");
   if (m.golden && m.golden->logits.size() != std::min(m.classes, kMostGoldenLogits)) {
     throw std::invalid_argument("golden has " + std::to_string(m.golden->logits.size()) + " logits");
@@ -133,6 +138,9 @@ Manifest manifest_from(const JsonNode& root) {
   manifest.batch = batch_from(root["batch"]);
   manifest.preprocess = preprocessing_from(root["preprocess"]);
   manifest.identity = identity_from(root);
+  if (root.has("class_names")) {
+    root["class_names"].each([&](const JsonNode& name) { manifest.class_names.push_back(name.text()); });
+  }
   if (root.has("golden")) manifest.golden = golden_from(root["golden"]);
   if (root.has("engines")) {
     root["engines"].each([&](const JsonNode& node) { manifest.engines.push_back(engine_from(node)); });

@@ -70,6 +70,7 @@ struct Manifest {
   Tensor output;
   BatchRange batch;
   Preprocessing preprocess;
+  std::vector<std::string> class_names;  // in the order of the logits; none: the manifest has none
   std::vector<Engine> engines;
   std::map<std::string, FileRecord> files;
   std::optional<Golden> golden;                    // none: exported before there was one

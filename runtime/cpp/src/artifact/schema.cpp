@@ -15,6 +15,7 @@ namespace {
 constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess/crop.py
 constexpr std::int64_t kMostClasses = 1'000'000;  // bounds what a hostile manifest makes callers allocate
 constexpr std::int64_t kLargestBatch = 65'536;
+constexpr std::size_t kLongestName = 300;  // in bytes
 constexpr std::size_t kLongestPattern = 101;  // std::regex recurses with the text's length
 constexpr double kLeastStd = 1e-6;
 constexpr double kLargestStatistic = 1e6;
@@ -85,6 +86,27 @@ Rule record(std::vector<Field> fields) {
   };
 }
 
+// Whether UTF-8 text has control characters, ends of lines and paragraphs, or what turns the direction of writing.
+bool steers(const std::string& text) {
+  const auto byte = [&](std::size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0; };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const int first = byte(i), second = byte(i + 1), third = byte(i + 2);
+    if (first < 0x20 || first == 0x7F) return true;
+    if (first == 0xC2 && second < 0xA0) return true;                                       // U+0080 to U+009F
+    if (first == 0xE2 && second == 0x80 && third >= 0xA8 && third <= 0xAE) return true;  // U+2028 to U+202E
+    if (first == 0xE2 && second == 0x81 && third >= 0xA6 && third <= 0xA9) return true;  // U+2066 to U+2069
+  }
+  return false;
+}
+
+// What a terminal shows, and a list has on a line.
+void name(const JsonNode& node) {
+  const std::string given = node.text();
+  node.require(!given.empty() && given.front() != ' ' && given.back() != ' ', "is empty, or has a space at an end");
+  node.require(given.size() <= kLongestName, "has more than " + std::to_string(kLongestName) + " bytes");
+  node.require(!steers(given), "has characters that steer a terminal");
+}
+
 void dimension(const JsonNode& node) {
   if (!node.is_text()) node.integer(1, std::numeric_limits<std::int32_t>::max());
 }
@@ -107,7 +129,7 @@ Rule sha256() { return like("[0-9a-f]{64}"); }
 Rule file_name() { return like("[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"); }
 
 Rule tensor() {
-  return record({{"name", text}, {"shape", list_of(dimension)}, {"dtype", one_of({"float32", "uint8"})}});
+  return record({{"name", name}, {"shape", list_of(dimension)}, {"dtype", one_of({"float32", "uint8"})}});
 }
 
 Rule weights() {
@@ -241,13 +263,14 @@ Rule golden() {
 
 Rule manifest() {
   return record({{"schema", integer(1, 1)},
-                 {"variant", text},
+                 {"variant", name},
                  {"classes", integer(1, kMostClasses)},
                  {"weights", weights()},
                  {"precision", one_of({"fp32", "fp16", "bf16", "int8", "fp8"})},
                  {"input", tensor()},
                  {"output", tensor()},
                  {"preprocess", preprocess()},
+                 {"class_names", nullable(list_of(name)), false},
                  {"batch", batch},
                  {"folds", list_of(fold())},
                  {"graph", graph(), false},

@@ -33,6 +33,7 @@ OTHER_PREPROCESSING = {  # artifact → what its manifest says instead; the mode
     "padded": {"resize": 199},
     "squeezed": {"resize": 225},
 }
+NAMES = ["crane", "crane", "wood rabbit, cottontail", "中国", "é", "five", "six", "seven", "eight", "nine"]
 SMALL = Variant(
     name="small",
     architecture=Architecture(depth=2, embed_dim=24, reattention_blocks=1, num_heads=2, patch_size=32),
@@ -146,6 +147,8 @@ def write_data(folder: pathlib.Path, count: int = IMAGES) -> None:
         expected[name] = answers(artifacts / name, images[::5])
     write_dark_artifact(artifacts / "small", artifacts / "dark")
     Image.new("RGB", (300, 300)).save(folder / "dark.png")
+    copy_artifact(artifacts / "small", artifacts / "named", class_names=NAMES)
+    seal(artifacts / "named")
     write_engine_artifact(artifacts / "small", artifacts / "engine")
     (folder / "expected.json").write_text(json.dumps(expected))
 
