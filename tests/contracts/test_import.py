@@ -58,7 +58,7 @@ def test_what_only_reads_artifacts_loads_nothing_that_can_be_left_out():
     code = (
         "import importlib, json, sys\n"
         f"for name in {modules}: importlib.import_module(name)\n"
-        "from deepvit.images.class_names import default_labels; default_labels(1000)\n"
+        "from deepvit.images.class_names import default_names; default_names(1000)\n"
         f"print(json.dumps([name for name in {LEFT_OUT} if name in sys.modules]))"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
