@@ -166,5 +166,10 @@ def test_links_lead_somewhere_and_options_exist(page):
             assert not anchor or anchor in anchors(path), (target, anchor)
     commands = typer.main.get_command(app).commands.values()
     known = {flag for command in commands for each in command.params for flag in (*each.opts, *each.secondary_opts)}
-    strange = set(FLAG.findall(page.read_text())) - known - FOREIGN - {"--help", "--log-json", "--debug", "--version"}
+    strange = (
+        set(FLAG.findall(page.read_text()))
+        - known
+        - FOREIGN
+        - {"--help", "--log-json", "--debug", "--version", "--install-completion"}
+    )
     assert strange == set()
