@@ -10,6 +10,7 @@ from examples.digits.make_dataset import write_dataset
 from tests.contracts.pages.findings import findings_of, pages, rewritten
 from tests.contracts.pages.nursery import nursery
 from tests.contracts.pages.workshop import Workshop
+from tests.places import ROOT
 
 
 def main() -> int:
@@ -27,7 +28,14 @@ def main() -> int:
             for page in [first, *(page for page in others if page in chosen)]:
                 start = time.perf_counter()
                 left = None if page == first else folder / first.name
-                findings = list(findings_of(page, Workshop(folder / page.name, opened, folder / "digits", left)))
+                findings = list(
+                    findings_of(
+                        page,
+                        Workshop(
+                            folder / str(page.relative_to(ROOT)).replace("/", "-"), opened, folder / "digits", left
+                        ),
+                    )
+                )
                 print(f"{page.name}: {time.perf_counter() - start:.1f} s", flush=True)
                 wrong = [finding for finding in findings if finding.fault]
                 if page in chosen:
