@@ -207,20 +207,20 @@ Rule calibration() {
   const Rule budget_proof =
       record({{"is_shown", truth}, {"is_demanded", truth}, {"images_needed", nullable(positive), false}});
   const Rule fields = record({{"method", nullable(text), false},
-                 {"images", nullable(positive), false},
-                 {"list_sha256", nullable(sha256()), false},
-                 {"ranges_sha256", nullable(sha256()), false},
-                 {"grid", one_of({"int8", "uint8", "fp8"})},
-                 {"split", nullable(split()), false},
-                 {"seed", nullable(seed), false},
-                 {"replaced", list_of(text), false},
-                 {"rescaled", count, false},
-                 {"weight_only", truth, false},
-                 {"attention", truth, false},
-                 {"budget", nullable(text), false},
-                 {"budget_proof", nullable(budget_proof), false},
-                 {"kept", list_of(text), false},
-                 {"check", nullable(accuracy_check()), false}});
+                              {"images", nullable(positive), false},
+                              {"list_sha256", nullable(sha256()), false},
+                              {"ranges_sha256", nullable(sha256()), false},
+                              {"grid", one_of({"int8", "uint8", "fp8"})},
+                              {"split", nullable(split()), false},
+                              {"seed", nullable(seed), false},
+                              {"replaced", list_of(text), false},
+                              {"rescaled", count, false},
+                              {"weight_only", truth, false},
+                              {"attention", truth, false},
+                              {"budget", nullable(text), false},
+                              {"budget_proof", nullable(budget_proof), false},
+                              {"kept", list_of(text), false},
+                              {"check", nullable(accuracy_check()), false}});
   return [=](const JsonNode& node) {
     fields(node);
     measured(node);
