@@ -22,6 +22,10 @@ from .grid import DTYPES, Scale, stored, weight_scale
 from .policy import Product, find_products
 from .ranges import Ranges, TensorRange, grid_of
 
+# Output channels of (inputs, outputs), counted from the end where weights alone are quantised: ONNX Runtime takes a
+# DequantizeLinear of axis 1 for what it can fuse with the product into MatMulNBits, which then computes wrongly or with
+# activations rounded to eight bits, according to the session's level of optimisation (seen in 1.31; not in 1.24).
+CHANNELS, CHANNELS_UNFUSED = 1, -1
 MICROSOFT, PRODUCT = "com.microsoft", "MatMulIntegerToFloat"  # ONNX Runtime's own INT8 product
 
 
@@ -105,7 +109,7 @@ class _Inserter:
                     self._restored[name] = self._quantize_activation(name, product, self._ranges.tensors[name])
                 node.input[list(node.input).index(name)] = self._restored[name]
         if product.weight is not None:
-            node.input[1] = self._store_weight(product)
+            node.input[1] = self._store_weight(product, CHANNELS_UNFUSED if weight_only else CHANNELS)
 
     def _insert(self, product: Product, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
         node = helper.make_node(kind, inputs, [f"{name}.out"], name, **attributes)
@@ -126,7 +130,7 @@ class _Inserter:
         held = self._insert(product, "QuantizeLinear", f"{base}/QuantizeLinear", [name, step, zero])
         return self._insert(product, "DequantizeLinear", f"{base}/DequantizeLinear", [held, step, zero])
 
-    def _store_weight(self, product: Product) -> str:
+    def _store_weight(self, product: Product, axis: int) -> str:
         assert product.weight is not None
         weight = numpy_helper.to_array(self._constants[product.weight])
         bias = None if product.bias is None else numpy_helper.to_array(self._constants[product.bias])
@@ -143,8 +147,8 @@ class _Inserter:
             self._constant(f"{base}.scale", step),
             self._constant(f"{base}.zero_point", zero),
         ]
-        axis = {"axis": 1} if step.ndim else {}
-        return self._insert(product, "DequantizeLinear", f"{base}/DequantizeLinear", inputs, **axis)
+        attributes = {"axis": axis} if step.ndim else {}
+        return self._insert(product, "DequantizeLinear", f"{base}/DequantizeLinear", inputs, **attributes)
 
     def finish(self) -> None:
         nodes = []

@@ -28,7 +28,9 @@ PRECISION = "Precision"  # the heading
 DEFAULT_OPSET = 20
 QUANTIZED = frozenset({Precision.INT8, Precision.FP8})
 QUANTIZED_OPSET = 19  # the first in which scales may be FP16 and Q/DQ take FP8
+FP8_OPSET = 21  # the first in which Transpose takes FP8, where ONNX Runtime quantises before it transposes
 BF16_OPSET = 22  # the first in which Conv takes bfloat16
+DEFAULT_OPSETS = {Precision.FP8: FP8_OPSET, Precision.BF16: BF16_OPSET}
 OPSETS = range(18, 24)
 MAX_BATCH = 4096
 FOR_TENSORRT = frozenset({Target.AUTO, Target.TENSORRT, Target.TENSORRT_RTX})
@@ -72,7 +74,7 @@ class GraphOptions:
     ] = Precision.FP16
     batch: Annotated[BatchRange, Help("Batch sizes MIN:OPT:MAX.", parse=batch_from_text)] = ANY_BATCH
     target: Annotated[Target, Help("What to write for: auto, onnx, cpu, tensorrt or tensorrt-rtx.")] = Target.AUTO
-    opset: Annotated[int | None, Help("ONNX opset; 20 if not given, for BF16 22.")] = None
+    opset: Annotated[int | None, Help("ONNX opset; 20 if not given, for FP8 21, for BF16 22.")] = None
     input_form: Annotated[
         InputForm, Help("What the graph takes: float32 (preprocessed) or uint8 (crops).", name="input")
     ] = InputForm.FLOAT32
@@ -128,13 +130,12 @@ class GraphOptions:
 
         That of the mix measured fastest in ONNX Runtime on a CPU (benchmarks/); on GPUs it has not been measured.
         """
-        opset = BF16_OPSET if self.precision is Precision.BF16 else DEFAULT_OPSET
         mix = MixForm.MATMUL_VALUE if self.outputs is Outputs.LOGITS else MixForm.MATMUL
         return GraphSpec(
             mix=self.mix or mix,
             qkv=QkvForm.SPLIT if self.target is Target.CPU else QkvForm.FUSED,
             input_form=self.input_form,
-            opset=self.opset or opset,
+            opset=self.opset or DEFAULT_OPSETS.get(self.precision, DEFAULT_OPSET),
             pads_head_dim=self.target in FOR_TENSORRT if self.pad_head_dim is None else self.pad_head_dim,
             outputs=self.outputs,
             batch=self.batch,

@@ -34,6 +34,7 @@ from deepvit.runtime.manifest import (
     Precision,
     Tensor,
 )
+from deepvit.runtime.ort.plain import probe_plain
 
 from . import stages
 from .graph import trace as onnx_graph
@@ -94,10 +95,14 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         if RANGES in plan.files:
             (staging / RANGES).write_bytes(graph.ranges_text)
         onnx_graph.identify(model, identity, __version__)
-        (staging / artifacts.MODEL).write_bytes(onnx_graph.to_bytes(model))
+        content = onnx_graph.to_bytes(model)
+        (staging / artifacts.MODEL).write_bytes(content)
         golden = golden_answer(identity, model)
+        progress(stages.TRYING)
+        plain = probe_plain(content, identity.golden_input, golden)
         files = artifacts.record_files(staging)
-        manifest = _manifest(loaded, options.graph, identity, source.folds, graph, proof, golden, files)
+        manifest = _manifest(loaded, options.graph, identity, source.folds, graph, proof, files)
+        manifest = manifest.model_copy(update={"golden": golden, "plain": plain})
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(plan.folder)
 
@@ -217,7 +222,6 @@ def _manifest(
     folds: tuple[FoldReport, ...],
     graph: TypedGraph,
     proof: _Proof,
-    golden: GoldenAnswer,
     files: dict[str, FileRecord],
 ) -> Manifest:
     spec, counts = options.spec, onnx_graph.count_gemms(graph.model)
@@ -239,7 +243,6 @@ def _manifest(
         largest_activation=_largest(proof.activations, ACTIVATIONS_KEPT),
         files=files,
         tools=_tool_versions(),
-        golden=golden,
     )
 
 

@@ -99,6 +99,7 @@ class ExportPlan:
             *(typing if plan is None else self._quantizing(plan)),
             *(() if graph.precision is Precision.FP32 else (stages.proving(graph.precision),)),
             stages.WRITING,
+            stages.TRYING,
         )
 
     @property

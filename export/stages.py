@@ -5,6 +5,7 @@ from deepvit.runtime.manifest import Backend, Precision
 FOLDING = "folding in float64"
 BATCHES = "checking batch sizes"
 WRITING = "writing the artifact"
+TRYING = "trying plain sessions of ONNX Runtime"
 
 
 def loading(variant: str) -> str:

@@ -8,7 +8,7 @@ from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, unshown
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.errors import first_of
-from deepvit.runtime.manifest import Calibration, Engine, Identity, Manifest
+from deepvit.runtime.manifest import Calibration, Engine, Identity, Level, Manifest, PlainSessions
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
 
@@ -44,6 +44,21 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
     if manifest.largest_activation:
         name, value = max(manifest.largest_activation.items(), key=lambda item: item[1])
         yield f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)"
+    if manifest.plain is not None:
+        yield from describe_plain(manifest.plain)
+
+
+def describe_plain(plain: PlainSessions) -> Iterator[str]:
+    """Yield what a session of ONNX Runtime without our options does to the graph, where that is not to answer right."""
+    if not plain.wrong and not plain.refused:
+        return
+    faults = [
+        f"{fault} {'at every level of optimisation' if len(levels) == len(Level) else 'at ' + ', '.join(levels)}"
+        for fault, members in (("refused", plain.refused), ("answers wrongly", plain.wrong))
+        if (levels := [level.value for level in members])
+    ]
+    cure = "; set session.disable_quant_qdq=1, as the runtimes here do" if plain.right else ""
+    yield f"a plain session of ONNX Runtime {plain.version} on a CPU: {'; '.join(faults)}{cure}"
 
 
 def describe_calibration(calibration: Calibration) -> Iterator[str]:
@@ -117,6 +132,8 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
         yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"
     if manifest.calibration is not None:
         yield from describe_calibration(manifest.calibration)
+    if manifest.plain is not None:
+        yield from describe_plain(manifest.plain)
     if not manifest.engines:
         yield "no engine"
     for engine in manifest.engines:

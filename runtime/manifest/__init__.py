@@ -1,7 +1,7 @@
 """manifest.json: what an artifact is, as one validated record that Python, C++ and Triton read."""
 
 from .fields import Sha256
-from .forms import Backend, Grid, HardwareCompatibility, InputForm, MixForm, Precision, QkvForm, Split
+from .forms import Backend, Grid, HardwareCompatibility, InputForm, Level, MixForm, Precision, QkvForm, Split
 from .golden import GOLDEN_LOGITS, GOLDEN_SQNR_DB, GoldenAnswer
 from .identity import IDENTITY, VERSION, Identity, Tensor, Weights, name_fault, names_or_numbers, parse_identity
 from .records import (
@@ -18,6 +18,7 @@ from .records import (
     GraphForm,
     Interval,
     ParityStage,
+    PlainSessions,
 )
 from .schema import Manifest, parse_manifest
 
@@ -44,9 +45,11 @@ __all__ = [
     "Identity",
     "InputForm",
     "Interval",
+    "Level",
     "Manifest",
     "MixForm",
     "ParityStage",
+    "PlainSessions",
     "Precision",
     "QkvForm",
     "Sha256",

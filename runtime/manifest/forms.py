@@ -64,6 +64,16 @@ class InputForm(enum.Enum):
     UINT8 = "uint8"  # (B, H, W, 3), resized and cropped; normalised inside the graph
 
 
+class Level(enum.Enum):
+    """How far ONNX Runtime rewrites a graph before it runs it, by its own names; each does what those before it do."""
+
+    DISABLE = "disable"
+    BASIC = "basic"
+    EXTENDED = "extended"  # fuses operators, Q/DQ nodes among them
+    LAYOUT = "layout"
+    ALL = "all"  # its default
+
+
 class HardwareCompatibility(enum.Enum):
     """On which GPUs an engine runs, as TensorRT's levels have it."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from .fields import LARGEST_INT, BatchSize, Count, FileName, Partial, PositiveInt, Record, Sha256
-from .forms import Backend, Grid, HardwareCompatibility, MixForm, QkvForm, Split
+from .forms import Backend, Grid, HardwareCompatibility, Level, MixForm, QkvForm, Split
 
 
 class Interval(pydantic.BaseModel):
@@ -56,6 +56,15 @@ class GraphForm(Partial):
     gemms: Count | None = None
     convolutions: Count | None = None
     quantized_gemms: Count | None = None  # None: there are none
+
+
+class PlainSessions(Record):
+    """What sessions of ONNX Runtime on a CPU make of model.onnx, told nothing but how far to optimise it."""
+
+    version: str  # of ONNX Runtime
+    right: tuple[Level, ...]  # the golden logits come out
+    wrong: tuple[Level, ...]  # others do
+    refused: tuple[Level, ...]
 
 
 class ParityStage(Record):

@@ -11,7 +11,7 @@ from .fields import FAULTS_SHOWN, FileName, without_duplicates
 from .forms import InputForm
 from .golden import GOLDEN_LOGITS, GoldenAnswer
 from .identity import Identity
-from .records import BatchRange, Calibration, Engine, FileRecord, FoldRecord, GraphForm, ParityStage
+from .records import BatchRange, Calibration, Engine, FileRecord, FoldRecord, GraphForm, ParityStage, PlainSessions
 
 
 class Manifest(Identity):
@@ -27,6 +27,7 @@ class Manifest(Identity):
     files: dict[FileName, FileRecord]
     tools: dict[str, str]
     golden: GoldenAnswer | None = None  # None: exported before there was one
+    plain: PlainSessions | None = None  # likewise
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "Manifest":

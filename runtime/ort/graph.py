@@ -11,8 +11,9 @@ import numpy.typing as npt
 from ..errors import InputError, MissingError, needed_for
 from ..manifest import ANY_BATCH, BatchRange
 from .arithmetic import ROUNDED, Arithmetic
+from .demands import Contents, Form, contents_of
 from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
-from .rounding import BFLOAT16, FLOAT8, REDUCED, rounded_on_cpu, types_in
+from .rounding import REDUCED, rounded_on_cpu
 from .self_contained import require_self_contained
 
 # ONNX Runtime 1.31 sends events of every session to its maker, also on Linux; it reads this when it is loaded.
@@ -72,15 +73,14 @@ class OnnxGraph:
         self.name = name
         require_self_contained(content, name)
         expected = _provider(provider)
-        types = types_in(content) if provider.lower() == CPU else frozenset()
-        self.is_rounded: bool = arithmetic is Arithmetic.AS_DECLARED and not types.isdisjoint(REDUCED)
+        contents = contents_of(content) if provider.lower() == CPU else Contents()
+        self.is_rounded: bool = arithmetic is Arithmetic.AS_DECLARED and not contents.types.isdisjoint(REDUCED)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
         options.intra_op_num_threads = threads or os.cpu_count() or 1
-        if FLOAT8 in types:
-            # ONNX Runtime 1.31 fuses FP8 Q/DQ into an integer product that it then refuses: run them as they stand.
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        for key, value in contents.demands.entries:
+            options.add_session_config_entry(key, value)
         try:
             providers = _configure(options, provider.lower(), content, batch)
             self._session = ort.InferenceSession(
@@ -92,10 +92,11 @@ class OnnxGraph:
             self.inputs = _signature(self._session.get_inputs())
             self.outputs = _signature(self._session.get_outputs())
         except ORT_ERRORS as error:
-            if isinstance(error, ort_errors.NotImplemented) and BFLOAT16 in types and not self.is_rounded:
+            is_unknown = isinstance(error, ort_errors.NotImplemented)
+            if is_unknown and contents.form is Form.BFLOAT16 and not self.is_rounded:
                 raise MissingError(_no_bfloat16(name)) from error
             raise InputError(
-                f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {_why(error)}"
+                f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {reason(error)}"
             ) from error
         if self._session.get_providers()[0] != expected:
             missing = f"; {INSTALL[provider.lower()]}" if provider.lower() in INSTALL else ""
@@ -120,7 +121,7 @@ class OnnxGraph:
             return dict(zip(names, self._session.run(names, feeds), strict=True))
         except ORT_ERRORS as error:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
-            raise InputError(f"{self.name} failed on {shapes}: {_why(error)}") from error
+            raise InputError(f"{self.name} failed on {shapes}: {reason(error)}") from error
 
 
 def _signature(values: Sequence[ort.NodeArg]) -> dict[str, tuple[str, tuple[int | str, ...]]]:
@@ -138,7 +139,8 @@ def _no_bfloat16(name: str) -> str:
     )
 
 
-def _why(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Return what ONNX Runtime says, in one line."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].split(" : ", 2)[-1][:200]
 

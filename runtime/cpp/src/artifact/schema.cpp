@@ -160,6 +160,11 @@ Rule graph() {
                  {"quantized_gemms", nullable(count), false}});
 }
 
+Rule plain_sessions() {
+  const Rule levels = list_of(one_of({"disable", "basic", "extended", "layout", "all"}));
+  return record({{"version", text}, {"right", levels}, {"wrong", levels}, {"refused", levels}});
+}
+
 Rule fold() {
   return record({{"name", text}, {"applied", count}, {"max_abs_weight", number}, {"max_abs_bias", number}});
 }
@@ -280,7 +285,8 @@ Rule manifest() {
                  {"engines", list_of(engine()), false},
                  {"files", files},
                  {"tools", map_of(text)},
-                 {"golden", nullable(golden()), false}});
+                 {"golden", nullable(golden()), false},
+                 {"plain", nullable(plain_sessions()), false}});
 }
 
 }  // namespace

@@ -1,0 +1,57 @@
+"""A graph in sessions of ONNX Runtime as anyone may open it: on a CPU, told nothing but how far to optimise."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ..manifest import GoldenAnswer, Level, PlainSessions
+from ..tensors import Images, padded_batch, sqnr_db
+from .graph import ORT_ERRORS, ort, reason
+
+
+def plain_answers(
+    content: bytes, images: Images, levels: Iterable[Level] = tuple(Level)
+) -> Iterator[tuple[Level, npt.NDArray[np.float32] | str]]:
+    """Yield each level of optimisation that this ONNX Runtime has, and the first output, or why there is none."""
+    for level in levels:
+        setting = getattr(ort.GraphOptimizationLevel, _name_of(level), None)
+        if setting is None:  # LAYOUT is younger than the rest
+            continue
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # fatal, as in graph.py
+        options.graph_optimization_level = setting
+        try:
+            session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+            taken = session.get_inputs()[0]
+            fixed = taken.shape[0] if isinstance(taken.shape[0], int) else 1
+            yield level, session.run(None, {taken.name: padded_batch(images, fixed)})[0]
+        except ORT_ERRORS as error:
+            yield level, reason(error)
+
+
+def _name_of(level: Level) -> str:
+    return f"ORT_{'DISABLE_ALL' if level is Level.DISABLE else f'ENABLE_{level.name}'}"
+
+
+def probe_plain(
+    content: bytes, images: Images, golden: GoldenAnswer, levels: Iterable[Level] = tuple(Level)
+) -> PlainSessions:
+    """Hold what plain sessions answer for the golden image against its golden logits.
+
+    Args:
+        content: The ONNX file's bytes.
+        images: The golden image as the graph takes it.
+        golden: Its logits, and how close is close enough.
+        levels: Which to try.
+    """
+    found: dict[str, list[Level]] = {"right": [], "wrong": [], "refused": []}
+    expected = np.asarray(golden.logits)
+    for level, answer in plain_answers(content, images, levels):
+        if isinstance(answer, str):
+            found["refused"].append(level)
+            continue
+        got = answer[0, : len(expected)]
+        is_right = got.shape == expected.shape and sqnr_db(got, expected) >= golden.sqnr_db  # false for NaN
+        found["right" if is_right else "wrong"].append(level)
+    return PlainSessions(version=ort.__version__, **{name: tuple(members) for name, members in found.items()})
