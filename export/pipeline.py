@@ -7,6 +7,7 @@ import json
 import logging
 import pathlib
 
+import numpy as np
 import onnx
 
 from deepvit import __version__
@@ -99,7 +100,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         (staging / artifacts.MODEL).write_bytes(content)
         golden = golden_answer(identity, model)
         progress(stages.TRYING)
-        plain = probe_plain(content, identity.golden_input, golden)
+        plain = probe_plain(content, identity.golden_input, np.asarray(golden.logits), golden.sqnr_db)
         files = artifacts.record_files(staging)
         manifest = _manifest(loaded, options.graph, identity, source.folds, graph, proof, files)
         manifest = manifest.model_copy(update={"golden": golden, "plain": plain})

@@ -3,13 +3,16 @@
 import dataclasses
 from collections.abc import Iterable
 
-from ..manifest import BatchRange, Manifest
+from ..manifest import BatchRange, Level, Manifest
 from . import layout
 from .layout import Names
 from .options import TritonBackend
 from .schema import ModelConfig, schema
 
 TYPES = {"float32": schema.TYPE_FP32, "uint8": schema.TYPE_UINT8, "int32": schema.TYPE_INT32}
+# What Triton's ONNX Runtime backend makes of optimization.graph.level; ALL is where nothing is said. It passes on no
+# configuration entry but session.use_device_allocator_for_initializers (src/onnxruntime.cc of its repository).
+GRAPH_LEVELS = {Level.BASIC: -1, Level.EXTENDED: 1, Level.DISABLE: 2}
 QUEUE_DELAY_MICROSECONDS = 2000  # how long a request may wait for others to share its batch
 PREPROCESSING_INSTANCES = 2
 
@@ -63,7 +66,9 @@ def preprocess_config(names: Names, manifest: Manifest, image_bytes: int, max_me
     return _python(config, PREPROCESSING_INSTANCES)
 
 
-def model_config(names: Names, manifest: Manifest, backend: TritonBackend, batch: BatchRange) -> ModelConfig:
+def model_config(
+    names: Names, manifest: Manifest, backend: TritonBackend, batch: BatchRange, level: Level = Level.ALL
+) -> ModelConfig:
     """What the artifact takes → logits, batches formed of requests that wait for one another.
 
     Args:
@@ -71,6 +76,7 @@ def model_config(names: Names, manifest: Manifest, backend: TritonBackend, batch
         manifest: The artifact's.
         backend: What runs it.
         batch: The batch sizes that it takes there.
+        level: How far ONNX Runtime may optimise it.
     """
     images, logits = graph_input(manifest), graph_output(manifest)
     config = _config(names.model(backend.value), batch.max, (images,), (logits,))
@@ -81,6 +87,8 @@ def model_config(names: Names, manifest: Manifest, backend: TritonBackend, batch
     if backend is TritonBackend.PYTHON:
         config.backend = "python"
         return _python(config, 1)
+    if backend is TritonBackend.ONNXRUNTIME and level is not Level.ALL:
+        config.optimization.graph.level = GRAPH_LEVELS[level]
     config.platform = "tensorrt_plan" if backend is TritonBackend.TENSORRT else "onnxruntime_onnx"
     config.default_model_filename = "model.plan" if backend is TritonBackend.TENSORRT else "model.onnx"
     kind = schema.ModelInstanceGroup

@@ -14,12 +14,13 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact, record_file
 from ..errors import InputError
 from ..files import require_room
-from ..manifest import GOLDEN_SQNR_DB, Backend, BatchRange, Engine, Precision
+from ..manifest import GOLDEN_SQNR_DB, BatchRange, Engine, Level
 from ..ort.arithmetic import Arithmetic
 from ..preprocess import Crop, crop_image
 from ..session import open_session
 from ..staging import require_output, staged_folder
 from . import configs, layout
+from .choice import choose_backends, engine_of
 from .guide import guide
 from .layout import Names
 from .options import RepositoryOptions, TritonBackend
@@ -50,6 +51,8 @@ class RepositoryPlan:
     names: Names
     backends: tuple[TritonBackend, ...]
     served: TritonBackend
+    level: Level
+    golden: Golden
     options: RepositoryOptions
     golden_crop: Crop
     expected_bytes: int
@@ -67,7 +70,7 @@ class RepositoryPlan:
 
     @property
     def engine(self) -> Engine | None:
-        return _engine_of(self.artifact) if TritonBackend.TENSORRT in self.backends else None
+        return engine_of(self.artifact) if TritonBackend.TENSORRT in self.backends else None
 
 
 def plan_repository(artifact: Artifact, options: RepositoryOptions) -> RepositoryPlan:
@@ -82,15 +85,17 @@ def plan_repository(artifact: Artifact, options: RepositoryOptions) -> Repositor
     if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without ‹attention_maps›")
     names = Names(artifact.manifest.variant if options.name is None else options.name)
-    backends = _backends_of(artifact, options.backends)
+    crop = crop_image(options.golden_image, artifact.manifest.preprocess, options.decoding)
+    golden = _golden_of(artifact, crop)
+    choice = choose_backends(artifact, golden, options.backends)
+    backends = choice.backends
     served = options.served or backends[0]
     if served not in backends:
         raise InputError(f"‹serve› {served.value} is not among ‹backends› {','.join(b.value for b in backends)}")
     require_output(options.output, marker=layout.RECORD, option="‹triton›")
     expected = _expected_bytes(artifact, backends)
     require_room(options.output, expected, "‹triton›")
-    crop = crop_image(options.golden_image, artifact.manifest.preprocess, options.decoding)
-    plan = RepositoryPlan(artifact, names, backends, served, options, crop, expected)
+    plan = RepositoryPlan(artifact, names, backends, served, choice.level, golden, options, crop, expected)
     for backend in backends:
         _batch_of(plan, backend)
     return plan
@@ -109,8 +114,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         MissingError: The disk has no room.
     """
     plan = plan_repository(artifact, options)
-    names, backends, served = plan.names, plan.backends, plan.served
-    golden = _golden_of(plan)
+    names, backends, served, golden = plan.names, plan.backends, plan.served, plan.golden
     with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in backends:
             _write_model(folder, plan, golden, backend)
@@ -130,7 +134,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
 
 def _expected_bytes(artifact: Artifact, backends: tuple[TritonBackend, ...]) -> int:
     """Return what the files of the artifact take in the repository, which are nearly all of it."""
-    files, engine = artifact.manifest.files, _engine_of(artifact)
+    files, engine = artifact.manifest.files, engine_of(artifact)
     by_backend = {
         TritonBackend.PYTHON: sum(record.bytes for record in files.values()),
         TritonBackend.ONNXRUNTIME: files[MODEL].bytes,
@@ -139,31 +143,11 @@ def _expected_bytes(artifact: Artifact, backends: tuple[TritonBackend, ...]) -> 
     return sum(by_backend[backend] for backend in backends)
 
 
-def _backends_of(artifact: Artifact, requested: tuple[TritonBackend, ...] | None) -> tuple[TritonBackend, ...]:
-    """Return the backends that the artifact has files for; of those asked for, all must be among them."""
-    obstacles = {TritonBackend.PYTHON: ""}
-    obstacles[TritonBackend.TENSORRT] = "" if _engine_of(artifact) else "it has no engine.plan that holds its weights"
-    # Triton's ONNX Runtime backend cannot be told to leave FP8's Q/DQ unfused, without which it refuses the graph.
-    is_fp8 = artifact.manifest.precision is Precision.FP8
-    obstacles[TritonBackend.ONNXRUNTIME] = "Triton's ONNX Runtime cannot load FP8" if is_fp8 else ""
-    for backend in requested or ():
-        if obstacles[backend]:
-            raise InputError(f"‹backends› {backend.value}: {artifact.folder}: {obstacles[backend]}")
-    return requested or tuple(backend for backend in TritonBackend if not obstacles[backend])
-
-
-def _engine_of(artifact: Artifact) -> Engine | None:
-    for engine in artifact.manifest.engines:
-        if engine.backend is Backend.TENSORRT and not engine.weight_stripped:
-            return engine
-    return None
-
-
-def _golden_of(plan: RepositoryPlan) -> Golden:
+def _golden_of(artifact: Artifact, crop: Crop) -> Golden:
     """Compute the golden logits, in ONNX Runtime on the CPU as the graph declares, of verified files."""
-    manifest = plan.artifact.manifest
-    images = manifest.input_from(plan.golden_crop[None])
-    session = open_session(plan.artifact.folder / MODEL, arithmetic=Arithmetic.AS_DECLARED)
+    manifest = artifact.manifest
+    images = manifest.input_from(crop[None])
+    session = open_session(artifact.folder / MODEL, arithmetic=Arithmetic.AS_DECLARED)
     try:
         return Golden(images, session.run(images), GOLDEN_SQNR_DB[manifest.precision])
     finally:
@@ -173,7 +157,7 @@ def _golden_of(plan: RepositoryPlan) -> Golden:
 def _write_model(folder: pathlib.Path, plan: RepositoryPlan, golden: Golden, backend: TritonBackend) -> None:
     artifact, model = plan.artifact, folder / plan.names.model(backend.value)
     engine = plan.engine
-    config = configs.model_config(plan.names, artifact.manifest, backend, _batch_of(plan, backend))
+    config = configs.model_config(plan.names, artifact.manifest, backend, _batch_of(plan, backend), plan.level)
     _write_config(folder, config)
     version = model / layout.VERSION
     version.mkdir()
