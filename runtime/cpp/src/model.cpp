@@ -44,7 +44,8 @@ std::unique_ptr<Backend> open_backend(const Artifact& artifact, const Options& o
 }
 
 Failure not_finite(const std::string& what) {
-  return {DEEPVIT_NOT_FINITE, what + " are not finite; the precision overflows: export with --bf16 or --fp32"};
+  return {DEEPVIT_NOT_FINITE,
+          what + " are not finite; the precision overflows: export with --fp32, or for a GPU with --bf16"};
 }
 
 // The power of the first logits that are expected by that of the difference.

@@ -43,6 +43,13 @@ TEST_CASE("crops are Python's to the byte, logits within the tolerance") {
   }
 }
 
+TEST_CASE("BF16 is refused on a CPU, with what to do") {
+  const auto opened = support::open_status(support::artifact("bf16"));
+  CHECK(opened.status == DEEPVIT_MISSING);
+  CHECK(opened.message.find("computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16") !=
+        std::string::npos);
+}
+
 TEST_CASE("a batch of any size gives every image its own logits") {
   const deepvit::Model model(support::artifact("small"), support::options());
   const auto rows = support::expected()["small"];

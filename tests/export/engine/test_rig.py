@@ -172,12 +172,13 @@ def some_ranges(name, model, precision):
 
 
 def test_fp8_attention_and_weight_only_pass_the_census_and_build(tiny_loaded, tmp_path, on_rig):
-    for name, quantization, promised in (
-        ("attention", {"attention": True}, 12),
-        ("weights", {"weight_only": True}, 0),
+    for name, precision, quantization, promised in (
+        ("attention", Precision.FP8, {"attention": True}, 12),
+        ("weights", Precision.FP8, {"weight_only": True}, 0),
+        ("channels", Precision.INT8, {"weight_only": True}, 0),  # whose scales stand along axis −1
     ):
         options = ExportOptions(
-            graph=GraphOptions(precision=Precision.FP8),
+            graph=GraphOptions(precision=precision),
             output=tmp_path / name,
             quantization=QuantizationOptions(**quantization),
         )

@@ -3,16 +3,14 @@
 import dataclasses
 
 import numpy as np
-import onnx
 import pytest
 
-from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.options import ExportOptions, GraphOptions, Target
-from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import Artifact, open_artifact
+from deepvit.runtime.cpp.tests.data import make_test_data
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import InputForm, Level, Precision
+from deepvit.runtime.manifest import Level
 from deepvit.runtime.ort.plain import plain_answers, probe_plain
+from deepvit.runtime.session import open_session
 from deepvit.runtime.tensors import sqnr_db
 from deepvit.runtime.triton import choice, layout
 from deepvit.runtime.triton.options import TritonBackend
@@ -21,40 +19,15 @@ from deepvit.runtime.triton.serving.golden import Golden
 
 # What onnxruntime_backend's ModelState makes of optimization.graph.level (src/onnxruntime.cc).
 TRITON_LEVELS = {0: Level.ALL, -1: Level.BASIC, 1: Level.EXTENDED, 2: Level.DISABLE}
-FORMS = {
-    "fp32": {"precision": Precision.FP32},
-    "fp16": {},
-    "uint8": {"input_form": InputForm.UINT8},
-    "int8": {"precision": Precision.INT8},
-    "int8-cpu": {"precision": Precision.INT8, "target": Target.CPU},
-    "weight-only": {"precision": Precision.INT8, "weight_only": True},
-    "fp8": {"precision": Precision.FP8},
-    "fp8-attention": {"precision": Precision.FP8, "attention": True},
-    "bf16": {"precision": Precision.BF16},
-}
 
 
 @pytest.fixture(scope="module")
-def artifacts(tiny_loaded, tmp_path_factory):
-    """A function: form → its artifact of the tiny model."""
-    root = tmp_path_factory.mktemp("forms")
-
-    def artifact(form):
-        if not (root / form).exists():
-            options = dict(FORMS[form])
-            quantization = {key: options.pop(key) for key in ("weight_only", "attention") if key in options}
-            graph = GraphOptions(**options)
-            quantized = QuantizationOptions(**quantization)
-            export_artifact(
-                tiny_loaded,
-                ExportOptions(graph=graph, quantization=quantized, output=root / form, parity_images=2),
-            )
-        return open_artifact(root / form)
-
-    return artifact
+def artifacts(cpp_data):
+    """A function: form → its artifact of the small model."""
+    return lambda form: open_artifact(cpp_data / "artifacts" / form)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "bf16"])
+@pytest.mark.parametrize("form", [*(form for form in make_test_data.FORMS if form != "bf16"), "fusable"])
 def test_what_is_packaged_comes_up_and_answers_right(artifacts, packaged, tmp_path, form):
     artifact = artifacts(form)
     repository = packaged(artifact.folder, tmp_path / "repository")
@@ -68,7 +41,7 @@ def test_what_is_packaged_comes_up_and_answers_right(artifacts, packaged, tmp_pa
     assert steps[1].model_name == "small_onnxruntime"
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", make_test_data.FORMS)
 def test_export_says_at_which_levels_a_plain_session_is_right(artifacts, form):
     refused = {"bf16": tuple(Level), "fp8-attention": (Level.EXTENDED, Level.LAYOUT, Level.ALL)}.get(form, ())
     plain = artifacts(form).manifest.plain
@@ -97,7 +70,7 @@ def test_bf16_with_an_engine_is_packaged_for_the_gpu(artifacts, monkeypatch):
 
 
 def test_a_graph_that_answers_wrongly_is_not_packaged(artifacts, caplog):
-    artifact = artifacts("fp32")
+    artifact = artifacts("small")
     images = artifact.manifest.golden_input
     ((_, logits),) = plain_answers(artifact.read("model.onnx"), images, [Level.ALL])
     golden = Golden(images, -logits, 45.0)
@@ -108,23 +81,14 @@ def test_a_graph_that_answers_wrongly_is_not_packaged(artifacts, caplog):
         choice.choose_backends(artifact, golden, (TritonBackend.ONNXRUNTIME,))
 
 
-def _with_axis(content, axis):
-    model = onnx.load_from_string(content)
-    changed = 0
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "DequantizeLinear" and attribute.name == "axis":
-                attribute.i, changed = axis, changed + 1
-    assert changed
-    return model.SerializeToString()
-
-
 def test_weight_only_as_it_was_written_before_is_seen_as_wrong(artifacts):
     """The negative control of all that holds weight-only graphs: axis 1, and no option at EXTENDED."""
-    artifact = artifacts("weight-only")
+    artifact = artifacts("fusable")
     golden, images = artifact.manifest.golden, artifact.manifest.golden_input
     expected = np.asarray(golden.logits)
-    tried = probe_plain(_with_axis(artifact.read("model.onnx"), 1), images, expected, golden.sqnr_db)
+    tried = probe_plain(artifact.read("model.onnx"), images, expected, golden.sqnr_db)
     assert tried.wrong == (Level.EXTENDED, Level.LAYOUT)
-    answers = dict(plain_answers(_with_axis(artifact.read("model.onnx"), 1), images))
+    answers = dict(plain_answers(artifact.read("model.onnx"), images))
     assert sqnr_db(answers[Level.BASIC][0], expected) > sqnr_db(answers[Level.ALL][0], expected) + 3
+    served = open_session(artifact.folder, threads=1).run(images)[0]
+    assert sqnr_db(served, answers[Level.DISABLE][0]) > 60

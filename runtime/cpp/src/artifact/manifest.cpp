@@ -133,6 +133,8 @@ Manifest manifest_from(const JsonNode& root) {
   manifest.precision = root["precision"].text();
   manifest.classes = static_cast<std::size_t>(root["classes"].integer(1, kLargestInt));
   manifest.has_random_weights = root["weights"]["source"].choice({"checkpoint", "random"}) == 1;
+  manifest.is_weight_only =
+      root.has("calibration") && root["calibration"].has("weight_only") && root["calibration"]["weight_only"].truth();
   manifest.input = tensor_from(root["input"]);
   manifest.output = tensor_from(root["output"]);
   manifest.batch = batch_from(root["batch"]);

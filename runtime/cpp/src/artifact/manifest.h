@@ -66,6 +66,7 @@ struct Manifest {
   std::string precision;
   std::size_t classes = 0;
   bool has_random_weights = false;
+  bool is_weight_only = false;  // 8-bit weights beside activations that are not quantised
   Tensor input;
   Tensor output;
   BatchRange batch;

@@ -69,8 +69,9 @@ Ort::SessionOptions session_options(const Manifest& manifest, const Options& opt
   const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
   session.SetIntraOpNumThreads(options.threads > 0 ? options.threads : static_cast<int>(cores));
   session.SetExecutionMode(ORT_SEQUENTIAL);
-  // ONNX Runtime 1.31 fuses FP8 Q/DQ into an integer product that it then refuses: run them as they stand.
-  if (manifest.precision == "fp8") session.AddConfigEntry("session.disable_quant_qdq", "1");
+  // Its rewrites of Q/DQ nodes would refuse FP8 and make other answers of weights alone; see runtime/ort/demands.py.
+  const bool is_unfused = manifest.precision == "fp8" || manifest.is_weight_only;
+  if (is_unfused) session.AddConfigEntry("session.disable_quant_qdq", "1");
   return session;
 }
 
@@ -86,6 +87,11 @@ class OnnxRuntime final : public Backend {
     try {
       session_ = Ort::Session(environment(), model.data(), model.size(), session_options(manifest_, options));
     } catch (const Ort::Exception& error) {
+      if (error.GetOrtErrorCode() == ORT_NOT_IMPLEMENTED && manifest_.precision == "bf16") {
+        throw missing(name_ +
+                      " computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16 or "
+                      "--fp32 for a CPU, or build an engine");
+      }
       throw invalid_artifact(name_ + " is not a model that ONNX Runtime can load: " + first_line(error.what()));
     }
     require_same_graph(artifact.path("manifest.json"));

@@ -1,6 +1,7 @@
 """Write what the C++ tests compare with: small artifacts, images of every kind, and what Python makes of them."""
 
 import argparse
+import functools
 import hashlib
 import json
 import pathlib
@@ -12,6 +13,7 @@ import onnx
 import onnx.numpy_helper
 from PIL import Image
 
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.trace import identify
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact, golden_answer
@@ -23,6 +25,7 @@ from deepvit.model.weights.random import randomize
 from .... import crop_image, open_artifact, open_session
 from ....artifact import record_file
 from ....manifest import BatchRange, InputForm, Precision, Weights
+from ....preprocess import Crop, Preprocessing
 from .image_kinds import write_images
 
 IMAGES = 300
@@ -43,14 +46,45 @@ SMALL = Variant(
 )
 
 
-def export_small(folder: pathlib.Path, input_form: InputForm) -> None:
-    """Export the small model with random weights."""
+FORMS: dict[str, dict[str, Any]] = {  # artifact → how its graph is written; BF16 is refused, "small" is FP32
+    "small": {"precision": Precision.FP32},
+    "uint8": {"precision": Precision.FP32, "input_form": InputForm.UINT8},
+    "fp16": {"precision": Precision.FP16},
+    "bf16": {"precision": Precision.BF16},
+    "int8": {"precision": Precision.INT8},
+    "int8-cpu": {"precision": Precision.INT8, "target": Target.CPU},
+    "weight-only": {"precision": Precision.INT8, "weight_only": True},
+    "fp8": {"precision": Precision.FP8},
+    "fp8-attention": {"precision": Precision.FP8, "attention": True},
+}
+
+
+def export_small(folder: pathlib.Path, form: dict[str, Any]) -> None:
+    """Export the small model with random weights, in one of FORMS."""
     weights = Weights(source="random", sha256="0" * 64, seed=0)
     model = LoadedModel(variant=SMALL, module=randomize(create_deepvit(SMALL)), weights=weights)
-    graph = GraphOptions(
-        precision=Precision.FP32, target=Target.ONNX, input_form=input_form, batch=BatchRange(min=1, opt=4, max=8)
-    )
-    export_artifact(model, ExportOptions(graph=graph, output=folder))
+    of_quantization = {"weight_only", "attention"} & form.keys()
+    of_graph = {"target": Target.ONNX} | {name: form[name] for name in form.keys() - of_quantization}
+    graph = GraphOptions(batch=BatchRange(min=1, opt=4, max=8), **of_graph)
+    quantization = QuantizationOptions(**{name: form[name] for name in of_quantization})
+    export_artifact(model, ExportOptions(graph=graph, quantization=quantization, parity_images=4, output=folder))
+
+
+def write_fusable(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy a weight-only artifact as it was written before ONNX Runtime was kept from fusing it: axis 1 for −1."""
+    copy_artifact(source, target)
+    model = onnx.load(target / "model.onnx")
+    restored = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    for axis in (attribute for node in restored for attribute in node.attribute if attribute.name == "axis"):
+        axis.i = 1
+    onnx.save(model, target / "model.onnx")
+    rehash(target)
+
+
+@functools.cache
+def cropped(image: pathlib.Path, preprocessing: Preprocessing) -> Crop:
+    """Return what an artifact of this preprocessing crops of an image."""
+    return crop_image(image, preprocessing)
 
 
 def copy_artifact(source: pathlib.Path, target: pathlib.Path, **changes: Any) -> None:
@@ -125,7 +159,7 @@ def answers(artifact: pathlib.Path, images: list[pathlib.Path]) -> list[dict[str
     session = open_session(artifact, threads=1)
     records = []
     for image in images:
-        crop = crop_image(image, manifest.preprocess)
+        crop = cropped(image, manifest.preprocess)
         logits = session.run(manifest.input_from(crop[None]))[0]
         digest = hashlib.sha256(crop.tobytes()).hexdigest()
         records.append({"image": image.name, "crop_sha256": digest, "logits": logits.tolist()})
@@ -136,14 +170,15 @@ def write_data(folder: pathlib.Path, count: int = IMAGES) -> None:
     """Write everything into `folder`, which must not exist, with `count` images."""
     artifacts = folder / "artifacts"
     images = write_images(folder / "images", count)
-    export_small(artifacts / "small", InputForm.FLOAT32)
-    export_small(artifacts / "uint8", InputForm.UINT8)
+    for name, form in FORMS.items():
+        export_small(artifacts / name, form)
+    write_fusable(artifacts / "weight-only", artifacts / "fusable")
     preprocess = json.loads((artifacts / "small" / "manifest.json").read_text())["preprocess"]
     for name, changes in OTHER_PREPROCESSING.items():
         copy_artifact(artifacts / "small", artifacts / name, preprocess=preprocess | changes)
         seal(artifacts / name)
     expected = {"small": answers(artifacts / "small", images)}
-    for name in ("uint8", *OTHER_PREPROCESSING):
+    for name in sorted({*FORMS, "fusable", *OTHER_PREPROCESSING} - {"small", "bf16"}):
         expected[name] = answers(artifacts / name, images[::5])
     write_dark_artifact(artifacts / "small", artifacts / "dark")
     Image.new("RGB", (300, 300)).save(folder / "dark.png")
