@@ -109,7 +109,7 @@ class _Inserter:
                     self._restored[name] = self._quantize_activation(name, product, self._ranges.tensors[name])
                 node.input[list(node.input).index(name)] = self._restored[name]
         if product.weight is not None:
-            node.input[1] = self._store_weight(product, CHANNELS_UNFUSED if weight_only else CHANNELS)
+            node.input[1] = self._store_weight(product, CHANNELS_UNFUSED if self._ranges is None else CHANNELS)
 
     def _insert(self, product: Product, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
         node = helper.make_node(kind, inputs, [f"{name}.out"], name, **attributes)
