@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, MissingError, needed_for
-from ..manifest import ANY_BATCH, BatchRange
+from ..manifest import ANY_BATCH, BatchRange, Level
 from .arithmetic import ROUNDED, Arithmetic
 from .demands import Contents, Form, contents_of
 from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
@@ -191,3 +191,29 @@ def _plugin_devices() -> list[ort.OrtEpDevice]:
     if not devices:
         raise MissingError(f"{PLUGIN_PROVIDER} finds no GPU that it can use: it takes RTX cards")
     return devices[:1]
+
+
+def version() -> str:
+    """Return ONNX Runtime's version, whichever package it came in."""
+    return str(ort.__version__)
+
+
+def has_level(level: Level) -> bool:
+    """Return whether this ONNX Runtime has a level of optimisation."""
+    return hasattr(ort.GraphOptimizationLevel, _name_of(level))
+
+
+def plain_session(content: bytes, level: Level) -> ort.InferenceSession:
+    """Open a graph on the CPU as anyone may, told nothing but how far to optimise it.
+
+    Raises:
+        ORT_ERRORS: It is refused.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # fatal: what it refuses it says in the error too
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _name_of(level))
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+
+
+def _name_of(level: Level) -> str:
+    return f"ORT_{'DISABLE_ALL' if level is Level.DISABLE else f'ENABLE_{level.name}'}"

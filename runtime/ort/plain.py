@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..manifest import Level, PlainSessions
 from ..tensors import Images, padded_batch, sqnr_db
-from .graph import ORT_ERRORS, ort, reason
+from .graph import ORT_ERRORS, has_level, plain_session, reason, version
 
 
 def plain_answers(
@@ -15,23 +15,15 @@ def plain_answers(
 ) -> Iterator[tuple[Level, npt.NDArray[np.float32] | str]]:
     """Yield each level of optimisation that this ONNX Runtime has, and the first output, or why there is none."""
     for level in levels:
-        setting = getattr(ort.GraphOptimizationLevel, _name_of(level), None)
-        if setting is None:  # LAYOUT is younger than the rest
+        if not has_level(level):  # LAYOUT is younger than the rest
             continue
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # fatal, as in graph.py
-        options.graph_optimization_level = setting
         try:
-            session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+            session = plain_session(content, level)
             taken = session.get_inputs()[0]
             fixed = taken.shape[0] if isinstance(taken.shape[0], int) else 1
             yield level, session.run(None, {taken.name: padded_batch(images, fixed)})[0]
         except ORT_ERRORS as error:
             yield level, reason(error)
-
-
-def _name_of(level: Level) -> str:
-    return f"ORT_{'DISABLE_ALL' if level is Level.DISABLE else f'ENABLE_{level.name}'}"
 
 
 def probe_plain(
@@ -58,4 +50,4 @@ def probe_plain(
         got = answer[0, : len(expected)]
         is_right = got.shape == expected.shape and sqnr_db(got, expected) >= bound_db  # false for NaN
         found["right" if is_right else "wrong"].append(level)
-    return PlainSessions(version=ort.__version__, **{name: tuple(members) for name, members in found.items()})
+    return PlainSessions(version=version(), **{name: tuple(members) for name, members in found.items()})

@@ -52,8 +52,8 @@ def choose_backends(artifact: Artifact, golden: Golden, requested: tuple[TritonB
     able = tuple(backend for backend in TritonBackend if not obstacles[backend])
     if is_bf16 and not artifact.manifest.engines:
         raise InputError(
-            f"{artifact.folder} computes in BF16, which nothing in Triton does on a CPU: build an engine (‹deepvit› "
-            "build ARTIFACT) or export with ‹fp16› or ‹fp32›; ‹backends› python would round float32 to it, slowly"
+            f"{artifact.folder} computes in BF16, which nothing in Triton does on a CPU: export with ‹fp16› or ‹fp32› "
+            "(‹backends› python would round float32 to it, slowly), or build an engine: ‹deepvit› build ARTIFACT"
         )
     if obstacles[TritonBackend.ONNXRUNTIME]:
         logger.warning("not packaged for Triton's ONNX Runtime: %s", obstacles[TritonBackend.ONNXRUNTIME])

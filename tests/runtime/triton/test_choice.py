@@ -52,7 +52,7 @@ def test_export_says_at_which_levels_a_plain_session_is_right(artifacts, form):
 
 def test_bf16_without_an_engine_is_refused_and_python_serves_it_on_demand(artifacts, packaged, tmp_path):
     folder = artifacts("bf16").folder
-    with pytest.raises(InputError, match="computes in BF16, which nothing in Triton does on a CPU: build an engine"):
+    with pytest.raises(InputError, match="computes in BF16, which nothing in Triton does on a CPU: export"):
         packaged(folder, tmp_path / "r")
     with pytest.raises(InputError, match=r"‹backends› onnxruntime: .* does not compute in BF16 on a CPU"):
         packaged(folder, tmp_path / "r", backends=(TritonBackend.ONNXRUNTIME,))
