@@ -36,7 +36,7 @@ def test_several_models_in_one_process_and_in_two(exported, digits, tmp_path):
         assert "flips         0 lost, 0 gained" in result.stdout
         assert "class  images" in result.stdout
         found.append(json.loads(path.read_text()))
-        for timed, keys in ((found[-1], ("duration_s", "images_per_second_with_decoding")),
+        for timed, keys in ((found[-1], ("command", "duration_s", "images_per_second_with_decoding")),
                             *((model, ("images_per_second",)) for model in found[-1]["models"])):  # fmt: skip
             for key in keys:
                 del timed[key]

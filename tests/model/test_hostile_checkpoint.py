@@ -26,11 +26,12 @@ def _tuple_bomb():
 
 
 def _refusal(path):
-    began = time.monotonic()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.monotonic()
     with pytest.raises(InputError) as caught:
         read_checkpoint(path)
     assert time.monotonic() - began < SECONDS
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1.5 * MEMORY_KB  # PyTorch takes 0.3 GB of it
+    # The peak of all children so far, those of other tests too; PyTorch takes 0.3 GB of it.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 1.5 * MEMORY_KB)
     text = str(caught.value)
     assert "\n" not in text
     assert "torch.load" not in text
