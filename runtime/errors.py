@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # nothing that may be missing: the line that says so is made here
+    import numpy as np
+    import numpy.typing as npt
     import pydantic
 
 
@@ -98,7 +97,7 @@ class OutOfBoundsError(RuntimeError):
 class NonFiniteError(OutOfBoundsError):
     """Logits that are not finite; `logits` (B, classes) has them, for who counts them image by image."""
 
-    def __init__(self, message: str, logits: npt.NDArray[np.float32]) -> None:
+    def __init__(self, message: str, logits: "npt.NDArray[np.float32]") -> None:
         super().__init__(message)
         self.logits = logits
 

@@ -70,6 +70,12 @@ def _only_error(expected, code, stderr):
     return lines[0]
 
 
+def hearing():
+    """Take signals as what a user starts does: they are ignored in the background, and after a command that ran here."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def signalled(command, is_due, sent):
     """Start `command` in a process group of its own and send the group a signal, as a terminal does for Ctrl-C.
 
@@ -87,8 +93,7 @@ def signalled(command, is_due, sent):
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-        # Ctrl-C is ignored in what a shell runs in the background, and would be here too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hearing,
     ) as process:
         overdue = threading.Timer(SECONDS, _kill_group, [process.pid])
         overdue.start()

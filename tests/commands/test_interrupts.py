@@ -13,6 +13,7 @@ from tests.commands.command_line import (
     SECONDS,
     assert_ends_as_interrupted,
     command_of,
+    hearing,
     signalled,
     without_progress,
 )
@@ -106,7 +107,7 @@ def signalled_while_loading(place, kind, number, folder):
         text=True,
         timeout=SECONDS,
         check=False,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hearing,
     )
 
 
