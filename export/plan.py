@@ -36,6 +36,7 @@ class ModelShape:
     channels: int
     classes: int
     is_random: bool
+    parameters: int
 
 
 def shape_of(loaded: "LoadedModel") -> ModelShape:
@@ -47,6 +48,7 @@ def shape_of(loaded: "LoadedModel") -> ModelShape:
         channels=module.in_chans,
         classes=module.num_classes,
         is_random=loaded.weights.source == "random",
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
     )
 
 
@@ -141,7 +143,7 @@ def plan_export(shape: ModelShape, options: ExportOptions) -> ExportPlan:
     if options.graph.input_form is InputForm.UINT8 and shape.channels != 3:
         raise InputError(f"‹input› uint8 takes RGB pixels, the model has {shape.channels} channels")
     folder = options.artifact_folder(shape.variant.name)
-    expected = int(shape.variant.parameters * WEIGHT_BYTES[options.graph.precision] * BESIDE_WEIGHTS)
+    expected = int(shape.parameters * WEIGHT_BYTES[options.graph.precision] * BESIDE_WEIGHTS)
     require_output(folder, marker=MANIFEST, option="‹output›")
     require_room(folder, expected, "‹output›")
     is_quantized = options.graph.precision in QUANTIZED

@@ -17,12 +17,14 @@ def main() -> None:
 
         run()
     except (Exception, KeyboardInterrupt) as error:  # what loading raises: `run` says its own errors, and exits
-        from .terminal.ending import fail_if_incomplete, fail_if_interrupted, fail_if_starved
+        from .terminal.incomplete import fail_if_incomplete
 
         as_json = "--log-json" in sys.argv
+        fail_if_incomplete(error, as_json=as_json)  # before what needs a library itself
+        from .terminal.ending import fail_if_interrupted, fail_if_starved
+
         fail_if_interrupted(sys.argv[1:], as_json=as_json)
         fail_if_starved(error, as_json=as_json)
-        fail_if_incomplete(error, as_json=as_json)
         raise
     finally:
         deafen()

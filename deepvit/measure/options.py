@@ -71,7 +71,14 @@ class WeightOptions:
             return shape_of(self.load(variant))
         img_size, classes = self.img_size or row.img_size, self.num_classes or row.num_classes
         row.architecture.require_sizes(img_size, classes, 3)
-        return ModelShape(variant=row, img_size=img_size, channels=3, classes=classes, is_random=not self.pretrained)
+        return ModelShape(
+            variant=row,
+            img_size=img_size,
+            channels=3,
+            classes=classes,
+            is_random=not self.pretrained,
+            parameters=row.parameters,
+        )
 
     def _is_fetched(self, row: "Variant") -> bool:
         """Return whether weights would be fetched, or be recorded for the first time, which writes into the cache.

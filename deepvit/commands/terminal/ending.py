@@ -12,8 +12,6 @@ from .signals import EXIT_INTERRUPTED, deafen, heard
 from .spelling import shown
 
 EXIT_MISSING = 3
-BASE = ("numpy", "pillow", "pydantic", "onnx", "ml-dtypes", "typer", "rich")  # what every installation has
-MODULES = {"PIL": "pillow", "ml_dtypes": "ml-dtypes"}  # whose packages are called otherwise
 NO_TEMPORARY_FOLDER = "no usable temporary directory"
 NO_MEMORY = (  # what libraries say when they get none, in lower case
     "bad_alloc",
@@ -66,14 +64,6 @@ def fail_if_starved(error: BaseException, *, as_json: bool) -> None:
     if _is(error, errno.ENOSPC):
         where = getattr(error, "filename", None) or "stdout"
         fail(f"no room on the disk to write {where}; free some", EXIT_MISSING, as_json=as_json)
-
-
-def fail_if_incomplete(error: BaseException, *, as_json: bool) -> None:
-    """Exit with 3 where a library is missing that every installation has."""
-    name = (getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if MODULES.get(name, name) in BASE:
-        install = f"pip install {' '.join(BASE)}"
-        fail(f"{name} is not installed, which every command needs; {install}", EXIT_MISSING, as_json=as_json)
 
 
 def _is(error: BaseException, number: int) -> bool:
