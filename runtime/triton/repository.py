@@ -85,6 +85,7 @@ def plan_repository(artifact: Artifact, options: RepositoryOptions) -> Repositor
     if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without ‹attention_maps›")
     names = Names(artifact.manifest.variant if options.name is None else options.name)
+    require_room(options.output, artifact.manifest.files[MODEL].bytes, "‹triton›")  # at least, before anything is run
     crop = crop_image(options.golden_image, artifact.manifest.preprocess, options.decoding)
     golden = _golden_of(artifact, crop)
     choice = choose_backends(artifact, golden, options.backends)
