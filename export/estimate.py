@@ -39,7 +39,7 @@ class Estimate:
 def estimate_export(plan: ExportPlan) -> Estimate:
     """Return about what an export takes."""
     shape = plan.shape
-    million, depth = shape.variant.parameters / 1e6, shape.variant.architecture.depth
+    million, depth = shape.parameters / 1e6, shape.variant.architecture.depth
     passes = PARITY_PASSES * len(plan.parity) + CALIBRATION_PASSES * plan.calibrates
     quantization = plan.quantization
     if quantization is not None:
@@ -50,7 +50,7 @@ def estimate_export(plan: ExportPlan) -> Estimate:
             passes += RANKING_IMAGES * LINEARS * depth + SEARCH_STEPS * searched
     seconds = START_S + BLOCK_S * depth + MILLION_WEIGHTS_S * million + passes * _billion(shape) * BILLION_PRODUCTS_S
     maps = shape.variant.architecture.num_heads * _tokens(shape) ** 2 * 4
-    memory = START_BYTES + BYTES_A_WEIGHT * shape.variant.parameters + MAPS_KEPT * maps
+    memory = START_BYTES + BYTES_A_WEIGHT * shape.parameters + MAPS_KEPT * maps
     return Estimate(seconds=seconds, memory_bytes=int(memory))
 
 
@@ -60,4 +60,4 @@ def _tokens(shape: ModelShape) -> int:
 
 def _billion(shape: ModelShape) -> float:
     """Return the products of one image, in billions: each weight meets each token."""
-    return shape.variant.parameters * _tokens(shape) / 1e9
+    return shape.parameters * _tokens(shape) / 1e9

@@ -35,7 +35,7 @@ from .terminal.console import out
 from .terminal.ending import fail, fail_if_interrupted, fail_if_starved
 from .terminal.groups import with_options
 from .terminal.help import HelpfulCommand
-from .terminal.incomplete import fail_if_incomplete
+from .terminal.last_line import fail_if_incomplete
 from .terminal.progress import JsonHandler, LineFormatter, is_json, log_as_json
 from .terminal.signals import EXIT_INTERRUPTED, listen
 from .terminal.spelling import NAME, program

@@ -17,7 +17,7 @@ def main() -> None:
 
         run()
     except (Exception, KeyboardInterrupt) as error:  # what loading raises: `run` says its own errors, and exits
-        from .terminal.incomplete import fail_if_incomplete
+        from .terminal.last_line import fail_if_incomplete
 
         as_json = "--log-json" in sys.argv
         fail_if_incomplete(error, as_json=as_json)  # before what needs a library itself

@@ -83,6 +83,11 @@ def proportion_interval(successes: float, trials: float) -> Interval:
     )
 
 
+def percents(interval: Interval) -> str:
+    """Return an interval of fractions in percent, or points."""
+    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
+
+
 def agreement_interval(counts: PairedCounts, images: int | None = None) -> Interval:
     """Return the 95% interval of the share of images that agree; that of so many `images` at the same rate."""
     return proportion_interval(counts.agree * (images or counts.images) / counts.images, images or counts.images)

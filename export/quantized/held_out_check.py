@@ -9,7 +9,7 @@ from deepvit.calibration.budget.check import check_pairs
 from deepvit.calibration.selection import CalibrationImages
 from deepvit.images.sources import list_sha256
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP
-from deepvit.metrics.paired import PairedCounts, agreement_interval, drop_fraction_interval, mcnemar_p
+from deepvit.metrics.paired import PairedCounts, agreement_interval, drop_fraction_interval, mcnemar_p, percents
 from deepvit.progress import Progress
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import AccuracyCheck, BudgetProof, Calibration
@@ -166,13 +166,11 @@ def budget_failure(
 
 def describe_check(check: AccuracyCheck) -> str:
     """Return what quantisation cost, in words."""
-    low, high = (100 * end for end in (check.agreement_interval.low, check.agreement_interval.high))
-    agreement = f"agreement {check.agreement:.2%} (95% interval {low:.2f} to {high:.2f})"
+    agreement = f"agreement {check.agreement:.2%} (95% interval {percents(check.agreement_interval)})"
     where = f"on {check.images} held-out images of {check.split.value}"
     if check.drop is None or check.drop_interval is None:
         return f"{agreement} with float32 {where}, which have no labels"
-    low, high = (100 * end for end in (check.drop_interval.low, check.drop_interval.high))
     return (
         f"top-1 {check.top1:.2%}, float32 {check.reference_top1:.2%}: drop {100 * check.drop:.2f} points (95% interval "
-        f"{low:.2f} to {high:.2f}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
+        f"{percents(check.drop_interval)}, McNemar's p {check.mcnemar_p:.2g}), {agreement} {where}"
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..errors import InputError, MissingError, needed_for
 from ..manifest import ANY_BATCH, BatchRange, Level
 from .arithmetic import ROUNDED, Arithmetic
-from .demands import Contents, Form, contents_of
+from .demands import Contents, contents_of
 from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
 from .rounding import REDUCED, rounded_on_cpu
 from .self_contained import require_self_contained
@@ -93,7 +93,7 @@ class OnnxGraph:
             self.outputs = _signature(self._session.get_outputs())
         except ORT_ERRORS as error:
             is_unknown = isinstance(error, ort_errors.NotImplemented)
-            if is_unknown and contents.form is Form.BFLOAT16 and not self.is_rounded:
+            if is_unknown and not contents.demands.runs and not self.is_rounded:
                 raise MissingError(_no_bfloat16(name)) from error
             raise InputError(
                 f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {reason(error)}"

@@ -6,7 +6,7 @@ import logging
 from ..artifact import MODEL, Artifact
 from ..errors import InputError
 from ..manifest import Backend, Engine, Level
-from ..ort.demands import Form, contents_of
+from ..ort.demands import contents_of
 from ..ort.plain import probe_plain
 from .options import TritonBackend
 from .serving.golden import Golden
@@ -36,11 +36,11 @@ def choose_backends(artifact: Artifact, golden: Golden, requested: tuple[TritonB
     content = artifact.read(MODEL)
     contents = contents_of(content)
     level = contents.demands.without_entries
-    is_bf16 = contents.form is Form.BFLOAT16
+    runs = contents.demands.runs
     obstacles = {
         TritonBackend.TENSORRT: "" if engine_of(artifact) else "it has no engine.plan that holds its weights",
         TritonBackend.ONNXRUNTIME: "ONNX Runtime does not compute in BF16 on a CPU"
-        if is_bf16
+        if not runs
         else _obstacle(content, golden, level),
         TritonBackend.PYTHON: "",
     }
@@ -50,7 +50,7 @@ def choose_backends(artifact: Artifact, golden: Golden, requested: tuple[TritonB
     if requested:
         return Choice(requested, level)
     able = tuple(backend for backend in TritonBackend if not obstacles[backend])
-    if is_bf16 and not artifact.manifest.engines:
+    if not runs and not artifact.manifest.engines:
         raise InputError(
             f"{artifact.folder} computes in BF16, which nothing in Triton does on a CPU: export with ‹fp16› or ‹fp32› "
             "(‹backends› python would round float32 to it, slowly), or build an engine: ‹deepvit› build ARTIFACT"

@@ -85,6 +85,7 @@ def plan_repository(artifact: Artifact, options: RepositoryOptions) -> Repositor
     if artifact.manifest.graph.attention_maps is not None:
         raise InputError(f"{artifact.folder} gives its attention maps; to serve it, export it without ‹attention_maps›")
     names = Names(artifact.manifest.variant if options.name is None else options.name)
+    require_output(options.output, marker=layout.RECORD, option="‹triton›")
     require_room(options.output, artifact.manifest.files[MODEL].bytes, "‹triton›")  # at least, before anything is run
     crop = crop_image(options.golden_image, artifact.manifest.preprocess, options.decoding)
     golden = _golden_of(artifact, crop)
@@ -93,7 +94,6 @@ def plan_repository(artifact: Artifact, options: RepositoryOptions) -> Repositor
     served = options.served or backends[0]
     if served not in backends:
         raise InputError(f"‹serve› {served.value} is not among ‹backends› {','.join(b.value for b in backends)}")
-    require_output(options.output, marker=layout.RECORD, option="‹triton›")
     expected = _expected_bytes(artifact, backends)
     require_room(options.output, expected, "‹triton›")
     plan = RepositoryPlan(artifact, names, backends, served, choice.level, golden, options, crop, expected)
@@ -115,12 +115,12 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         MissingError: The disk has no room.
     """
     plan = plan_repository(artifact, options)
-    names, backends, served, golden = plan.names, plan.backends, plan.served, plan.golden
+    names, backends, served = plan.names, plan.backends, plan.served
     with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in backends:
-            _write_model(folder, plan, golden, backend)
+            _write_model(folder, plan, backend)
         _write_preprocess(folder, plan)
-        _write_classify(folder, plan, golden)
+        _write_classify(folder, plan)
         _write_config(folder, configs.ensemble_config(names, artifact.manifest, served))
         (folder / names.ensemble / layout.VERSION).mkdir()
         (folder / names.ensemble / layout.VERSION / ".keep").touch()  # Triton wants the folder, others drop empty ones
@@ -155,7 +155,7 @@ def _golden_of(artifact: Artifact, crop: Crop) -> Golden:
         session.close()
 
 
-def _write_model(folder: pathlib.Path, plan: RepositoryPlan, golden: Golden, backend: TritonBackend) -> None:
+def _write_model(folder: pathlib.Path, plan: RepositoryPlan, backend: TritonBackend) -> None:
     artifact, model = plan.artifact, folder / plan.names.model(backend.value)
     engine = plan.engine
     config = configs.model_config(plan.names, artifact.manifest, backend, _batch_of(plan, backend), plan.level)
@@ -164,7 +164,7 @@ def _write_model(folder: pathlib.Path, plan: RepositoryPlan, golden: Golden, bac
     version.mkdir()
     if backend is TritonBackend.PYTHON:
         _write_python(version, "infer")
-        golden.save(version / layout.GOLDEN)
+        plan.golden.save(version / layout.GOLDEN)
         (version / layout.ARTIFACT).mkdir()
         for name in (MANIFEST, *artifact.manifest.files):
             _copy(artifact, name, version / layout.ARTIFACT / name)
@@ -173,7 +173,7 @@ def _write_model(folder: pathlib.Path, plan: RepositoryPlan, golden: Golden, bac
     else:
         assert engine is not None
         _copy(artifact, engine.file, version / "model.plan")
-    _write_warmup(model, {layout.IMAGES: golden.images.tobytes()})
+    _write_warmup(model, {layout.IMAGES: plan.golden.images.tobytes()})
 
 
 def _batch_of(plan: RepositoryPlan, backend: TritonBackend) -> BatchRange:
@@ -200,16 +200,16 @@ def _write_preprocess(folder: pathlib.Path, plan: RepositoryPlan) -> None:
     _write_warmup(model, {layout.GOLDEN_IMAGE: image})
 
 
-def _write_classify(folder: pathlib.Path, plan: RepositoryPlan, golden: Golden) -> None:
+def _write_classify(folder: pathlib.Path, plan: RepositoryPlan) -> None:
     model = folder / plan.names.classify
     _write_config(folder, configs.classify_config(plan.names, plan.artifact.manifest, plan.served))
     version = model / layout.VERSION
     version.mkdir()
     _write_python(version, "classify")
-    golden.save(version / layout.GOLDEN)
+    plan.golden.save(version / layout.GOLDEN)
     _write_labels(model, plan.options.labels)
     status = np.full((1, 1), layout.WARM_UP_STATUS, np.int32)
-    _write_warmup(model, {layout.LOGITS: golden.logits.tobytes(), layout.STATUS: status.tobytes()})
+    _write_warmup(model, {layout.LOGITS: plan.golden.logits.tobytes(), layout.STATUS: status.tobytes()})
 
 
 def _write_config(folder: pathlib.Path, config: ModelConfig) -> None:

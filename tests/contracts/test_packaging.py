@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import deepvit
-from deepvit.commands.terminal.incomplete import BASE
+from deepvit.commands.terminal.last_line import BASE
 from deepvit.runtime.errors import PACKAGES
 from tests.doubles.lean_environment import closure, link
 from tests.places import ROOT, files_of_the_tree

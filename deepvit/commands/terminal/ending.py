@@ -1,17 +1,15 @@
 """How a command ends that did not come to its end: one line on stderr and the exit code. Loads next to nothing."""
 
 import errno
-import json
 import resource
 import sys
-import time
 from collections.abc import Iterator
 from typing import NoReturn
 
+from .last_line import EXIT_MISSING, end_with
 from .signals import EXIT_INTERRUPTED, deafen, heard
 from .spelling import shown
 
-EXIT_MISSING = 3
 NO_TEMPORARY_FOLDER = "no usable temporary directory"
 NO_MEMORY = (  # what libraries say when they get none, in lower case
     "bad_alloc",
@@ -27,15 +25,7 @@ NO_MEMORY = (  # what libraries say when they get none, in lower case
 
 def fail(message: str, code: int, *, as_json: bool) -> NoReturn:
     """Say in one line why, and exit."""
-    deafen()
-    line = " ".join(shown(message).split())
-    if as_json:
-        content = {"event": "error", "time": round(time.time(), 3), "message": line, "exit_code": code}
-        line = json.dumps(content)
-    else:
-        line = f"error: {line}"
-    sys.stderr.write(line + "\n")
-    sys.exit(code)
+    end_with(" ".join(shown(message).split()), code, as_json=as_json)
 
 
 def fail_if_interrupted(arguments: list[str], *, as_json: bool) -> None:

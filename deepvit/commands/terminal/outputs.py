@@ -5,13 +5,13 @@ import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from deepvit.runtime.artifact import MANIFEST, open_artifact
 from deepvit.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from deepvit.export.options import ExportOptions
     from deepvit.measure.options import WeightOptions
 
-MANIFEST = "manifest.json"
 PLOT, PICTURES = "plot", (".png", ".svg", ".pdf")
 PARTS = (".onnx", ".plan")  # of an artifact, whatever its manifest says
 
@@ -43,8 +43,6 @@ def check_outputs(*, reads: Iterable[str | pathlib.Path | None] = (), **outputs:
 
 def _artifact_of(path: pathlib.Path) -> pathlib.Path | None:
     """Return the folder of the artifact of which `path` is a file; None where it is of none."""
-    from deepvit.runtime.artifact import open_artifact
-
     if not path.is_file() or not (path.parent / MANIFEST).is_file():
         return None
     if path.name == MANIFEST or path.suffix in PARTS:
@@ -61,8 +59,6 @@ def check_artifact_place(variant: str, options: "ExportOptions", weights: "Weigh
     Raises:
         InputError: There is another variant or precision, or trained weights where random ones would come.
     """
-    from deepvit.runtime.artifact import open_artifact
-
     folder = options.artifact_folder(variant)
     if not (folder / MANIFEST).is_file():
         return

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import rich.table
 
 from deepvit.metrics.distance import db_text
+from deepvit.metrics.paired import percents
 
-from ..evaluate.words import percents
 from ..results.names import short_names
 from ..results.table import table_of
 from .result import ComparedModel, Comparison, LayerReport, WorstImage

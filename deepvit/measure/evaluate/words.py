@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import rich.table
 
 from deepvit.metrics.distance import db_text
-from deepvit.runtime.manifest import Interval
+from deepvit.metrics.paired import percents
 
 from ..results.names import EMULATED, EMULATION, short_names
 from ..results.table import table_of
@@ -67,11 +67,6 @@ def _describe_agreement(agreement: Agreement, note: str) -> Iterator[str]:
         f"drop {100 * agreement.drop_fraction:.2f} points (95% interval {percents(agreement.drop_fraction_interval)}, "
         f"McNemar's p {agreement.mcnemar_p:.2g}){note}"
     )
-
-
-def percents(interval: Interval) -> str:
-    """Return an interval of fractions in percent, or points."""
-    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
 
 
 def _table(models: Sequence[EvaluatedModel]) -> rich.table.Table:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import typing
 from collections.abc import Callable, Sequence
 
 import pydantic
@@ -22,11 +23,7 @@ from ..evaluate.result import Evaluation
 MAX_BYTES = 64 << 20  # of one JSON file: the attention of 32 blocks has 0.2 MB, an evaluation with its classes 0.3 MB
 Result = Evaluation | Comparison | Benchmark | AttentionAnalysis | Sensitivity
 KINDS: dict[str, Callable[[object], Result]] = {
-    "evaluation": Evaluation.model_validate,
-    "comparison": Comparison.model_validate,
-    "benchmark": Benchmark.model_validate,
-    "attention": AttentionAnalysis.model_validate,
-    "sensitivity": Sensitivity.model_validate,
+    each.model_fields["kind"].default: each.model_validate for each in typing.get_args(Result)
 }
 
 

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from deepvit.metrics.distance import db_text
+from deepvit.metrics.paired import percents
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.manifest import ParityStage, Precision
 
@@ -13,7 +14,6 @@ from ..bench.result import Benchmark, Timed
 from ..compare.result import ComparedModel
 from ..compare.words import HOLDS
 from ..evaluate.result import EvaluatedModel, Evaluation
-from ..evaluate.words import percents
 from .collect import Collected
 
 COLUMNS = {  # name → which of two is better; None: none is

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from deepvit.export.quantized.held_out_check import describe_check
 from deepvit.metrics.distance import db_text
+from deepvit.metrics.paired import percents
 from deepvit.runtime.errors import needed_for
 from deepvit.runtime.files import replaced, write_error
 from deepvit.runtime.manifest import AccuracyCheck, Precision
@@ -14,7 +15,6 @@ from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks
 from ..compare.words import verdict_of
 from ..evaluate.result import EvaluatedModel
-from ..evaluate.words import percents
 from .charts import attention_charts, reliability_chart, sensitivity_chart, speed_chart
 from .collect import Collected
 from .overview import COLUMNS, overview
