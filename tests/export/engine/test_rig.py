@@ -202,8 +202,19 @@ def test_the_rtx_plan_of_deepvit_32_goes_into_an_artifact_and_inspect_shows_it(v
     model = cast_graph(onnx.load_from_string(variant_onnx("deepvit_32")), Precision.FP16)
     folder = shutil.copytree(tiny_artifact, tmp_path / "artifact")
     (folder / "model.onnx").write_bytes(to_bytes(model))
-    manifest = promise(tiny_artifact, model, Precision.FP16).model_copy(
-        update={"variant": "deepvit_32", "golden": None, "files": {"model.onnx": record_file(folder / "model.onnx")}}
+    row = deepvit.model.VARIANTS["deepvit_32"]
+    tiny = promise(tiny_artifact, model, Precision.FP16)
+    manifest = tiny.model_copy(
+        update={
+            "variant": row.name,
+            "classes": row.num_classes,
+            "class_names": None,
+            "preprocess": row.preprocessing(row.img_size),
+            "input": tiny.input.model_copy(update={"shape": (tiny.input.shape[0], 3, row.img_size, row.img_size)}),
+            "output": tiny.output.model_copy(update={"shape": (tiny.output.shape[0], row.num_classes)}),
+            "golden": None,
+            "files": {"model.onnx": record_file(folder / "model.onnx")},
+        }
     )
     (folder / "manifest.json").write_text(manifest.to_json())
     artifact = add_engine(folder, RTX, lambda phase, share: None)
