@@ -33,9 +33,11 @@ class MissingError(RuntimeError):
     exit_code = 3
 
 
-PYTORCH = "torch torchvision timm onnxscript onnx-ir safetensors"  # what exports, and runs variants
+# What exports, and runs variants: modules, and the packages that they come in.
+PYTORCH_MODULES = ("torch", "torchvision", "timm", "onnxscript", "onnx_ir", "safetensors")
+PYTORCH = " ".join(PYTORCH_MODULES).replace("_", "-")
 PACKAGES = {  # module that can be left out → what pip installs it by, all of which are on PyPI
-    **dict.fromkeys(("torch", "torchvision", "timm", "onnxscript", "onnx_ir", "safetensors"), PYTORCH),
+    **dict.fromkeys(PYTORCH_MODULES, PYTORCH),
     "cuda": "cuda-python",
     "gdown": "gdown",
     "jinja2": "jinja2",

@@ -7,7 +7,7 @@ import pathlib
 import shutil
 
 from deepvit.export.engine.fast_types import fast_types
-from deepvit.runtime.errors import PACKAGES, DeviceError, InputError, MissingError
+from deepvit.runtime.errors import PACKAGES, PYTORCH_MODULES, DeviceError, InputError, MissingError
 from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
@@ -20,7 +20,6 @@ ABILITIES = {
     TENSORRT: "run ONNX models with ‹provider› tensorrt",
     TENSORRT_RTX: "run ONNX models with ‹provider› tensorrt-rtx",
 }
-PYTORCH_MODULES = ("torch", "torchvision", "timm", "onnxscript", "onnx_ir", "safetensors")
 COMPILERS = ("c++", "g++", "clang++")
 MEMORY = pathlib.Path("/proc/meminfo")
 CONTAINER = pathlib.Path("/sys/fs/cgroup")
