@@ -102,8 +102,8 @@ DEEPVIT_API void deepvit_close(deepvit_model* model);
 
 DEEPVIT_API deepvit_status deepvit_get_info(const deepvit_model* model, deepvit_info* info);
 
-/* The name of the class of logit `index`, in UTF-8 without control characters; it lives as long as the model. Null where
- * the artifact names no classes, or has no such one. */
+/* The name of the class of logit `index`, in UTF-8 without control characters; it lives as long as the model. Null
+ * where the artifact names no classes, or has no such one. */
 DEEPVIT_API const char* deepvit_class_name(const deepvit_model* model, size_t index);
 
 /* Decodes, resizes and crops one JPEG or PNG: (crop, crop, 3) uint8 RGB, the bytes that the Python runtime gives.

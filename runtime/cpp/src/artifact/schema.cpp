@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kLargestSide = 16384;      // of runtime/preprocess/crop.py
 constexpr std::int64_t kMostClasses = 1'000'000;  // bounds what a hostile manifest makes callers allocate
 constexpr std::int64_t kLargestBatch = 65'536;
-constexpr std::size_t kLongestName = 300;  // in bytes
+constexpr std::size_t kLongestName = 300;     // in bytes
 constexpr std::size_t kLongestPattern = 101;  // std::regex recurses with the text's length
 constexpr double kLeastStd = 1e-6;
 constexpr double kLargestStatistic = 1e6;
@@ -92,7 +92,7 @@ bool steers(const std::string& text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const int first = byte(i), second = byte(i + 1), third = byte(i + 2);
     if (first < 0x20 || first == 0x7F) return true;
-    if (first == 0xC2 && second < 0xA0) return true;                                       // U+0080 to U+009F
+    if (first == 0xC2 && second < 0xA0) return true;                                     // U+0080 to U+009F
     if (first == 0xE2 && second == 0x80 && third >= 0xA8 && third <= 0xAE) return true;  // U+2028 to U+202E
     if (first == 0xE2 && second == 0x81 && third >= 0xA6 && third <= 0xA9) return true;  // U+2066 to U+2069
   }
