@@ -11,7 +11,7 @@ namespace {
 
 #ifdef DEEPVIT_SANITIZED
 constexpr int kCycles = 300;
-constexpr bool kIsJudged = false;  // sanitizers keep freed memory to themselves: only their own reports count here
+constexpr bool kIsJudged = false;  // sanitizers have an allocator of their own: only their own reports count here
 #else
 constexpr int kCycles = 1'000;
 constexpr bool kIsJudged = true;
@@ -58,8 +58,9 @@ TEST_CASE("open, run, fail and close, a thousand times, leave nothing in memory"
   const double more_resident = resident_bytes() - resident;
   MESSAGE("in use: " << in_use << " bytes and " << more_in_use << " more; resident: " << resident << " and "
                      << more_resident << " more");
-  CHECK(in_use > 0);
+  CHECK(resident > 0);
   if (!kIsJudged) return;
+  CHECK(in_use > 0);
   CHECK(more_in_use <= kGrowthInUse);
   CHECK(more_resident <= kGrowthResident);
 }
