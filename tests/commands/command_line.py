@@ -1,18 +1,22 @@
 """The command line as a user runs it: in a process of its own, in this one, and with a signal on the way."""
 
 import contextlib
+import functools
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 
 import pytest
 
+from tests.doubles.nursery import Nursery
 from tests.places import ROOT
 
 SECONDS = 120
@@ -25,9 +29,24 @@ def command_of(*arguments):
     return [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
 
 
-def run(*arguments, cwd=ROOT, **options):
+def run(*arguments, cwd=ROOT):
+    """Run in a process of its own, in which PyTorch is loaded already."""
+    command = command_of(*arguments)
+    with tempfile.TemporaryDirectory() as name:
+        files = [pathlib.Path(name) / each for each in ("stdout", "stderr")]
+        code = _nursery().run(command[1:], cwd, dict(os.environ), *files)
+        return subprocess.CompletedProcess(command, code, *(path.read_text() for path in files))
+
+
+def run_anew(*arguments, cwd=ROOT, **options):
+    """Run in a new Python, as a shell does: seconds more, in which the libraries are loaded."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(command_of(*arguments), cwd=cwd, text=True, timeout=SECONDS, check=False, **options)
+
+
+@functools.cache
+def _nursery():
+    return Nursery()
 
 
 def run_here(arguments):
@@ -48,7 +67,7 @@ def run_here(arguments):
 
 def refused(code, *arguments, **options):
     """Run, expect `code` and exactly one line on stderr, and return it."""
-    result = run(*arguments, **options)
+    result = run_anew(*arguments, **options) if options.keys() - {"cwd"} else run(*arguments, **options)
     return _only_error(code, result.returncode, result.stderr)
 
 

@@ -10,7 +10,7 @@ import typer
 
 import deepvit.commands.app
 from deepvit.commands.app import COMMANDS
-from tests.commands.command_line import HERE, run, run_here
+from tests.commands.command_line import HERE, run, run_anew, run_here
 from tests.places import ROOT
 
 NAMES = [name for name, _summary, _example in COMMANDS.values()]
@@ -18,7 +18,7 @@ LEANS = re.compile(r"^(of|for|to|at|from|whose|which of them|how many of them|li
 
 
 def test_models():
-    listed = run("models")
+    listed = run_anew("models")
     assert listed.returncode == 0
     for name in ("deepvit_l_384", "84.25", "deepvit_patch16_224_re_attn_32b"):
         assert name in listed.stdout

@@ -19,7 +19,7 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend
 from deepvit.runtime.triton.options import RepositoryOptions
 from deepvit.runtime.triton.repository import write_repository
-from tests.commands.command_line import refused, run
+from tests.commands.command_line import refused, run_anew
 
 FULL = pathlib.Path("/dev/full")  # every write to it finds no room
 GB = 10**9
@@ -108,7 +108,7 @@ def test_no_room_for_temporary_files(capsys):
 
 def test_a_full_disk_behind_stdout():
     with FULL.open("w") as stdout:
-        result = run("models", stdout=stdout)
+        result = run_anew("models", stdout=stdout)
     assert (result.returncode, result.stderr) == (3, "error: no room on the disk to write stdout; free some\n")
 
 

@@ -6,11 +6,11 @@ import shutil
 import onnx
 from PIL import Image
 
-from tests.commands.command_line import HERE, refused, refused_here, run, run_here
+from tests.commands.command_line import HERE, refused, refused_here, run, run_anew, run_here
 
 
 def test_eval_of_the_artifact_agrees_with_pytorch(exported, digits, tmp_path):
-    result = run(
+    result = run_anew(
         "eval", exported / "model.onnx", "--imagenet", digits, "--reference", "pytorch", "--pretrained",
         "--json", tmp_path / "eval.json",
     )  # fmt: skip

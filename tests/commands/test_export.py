@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from tests.commands.command_line import HERE, refused, run, without_gpu
+from tests.commands.command_line import HERE, refused, run, run_anew, without_gpu
 
 
 def test_outputs_that_cannot_be_written(tmp_path):
@@ -59,7 +59,7 @@ def test_int8_from_images_to_evaluation(digits, tmp_path):
     assert len(json.loads((tmp_path / "s.json").read_text())["units"]) == 24
     assert Image.open(tmp_path / "s.png").size == (1080, 720)
     assert f"next: {HERE} export digits_patch --int8 --pretrained" in ranked.stdout
-    exported = run(
+    exported = run_anew(
         "export", "digits_patch", "--int8", "--target", "cpu", "--pretrained", "--imagenet", digits, *few,
         "--min-agreement", 99, "--output", tmp_path / "a",
     )  # fmt: skip

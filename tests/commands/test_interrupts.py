@@ -14,6 +14,7 @@ from tests.commands.command_line import (
     assert_ends_as_interrupted,
     command_of,
     hearing,
+    run,
     signalled,
     without_progress,
 )
@@ -56,11 +57,11 @@ def test_an_interrupted_export_writes_nothing_and_says_so(tmp_path):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_ended_exports_leave_no_artifact_and_the_next_succeeds(tmp_path, sent, code):
-    command = command_of("export", "digits_patch", "--output", tmp_path / "a")
-    assert signalled(command, is_tracing, sent)[0] == code
+    asked = ("export", "digits_patch", "--output", tmp_path / "a")
+    assert signalled(command_of(*asked), is_tracing, sent)[0] == code
     assert not (tmp_path / "a").exists()
     assert (os.listdir(tmp_path) == []) == (sent != signal.SIGKILL)
-    result = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    result = run(*asked)
     assert result.returncode == 0, result.stderr
     assert os.listdir(tmp_path) == ["a"]
 

@@ -8,8 +8,7 @@ import time
 
 from examples.digits.make_dataset import write_dataset
 from tests.contracts.pages.findings import findings_of, pages, rewritten
-from tests.contracts.pages.nursery import nursery
-from tests.contracts.pages.workshop import Workshop
+from tests.contracts.pages.workshop import Reader, Workshop
 from tests.places import ROOT
 
 
@@ -24,25 +23,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         write_dataset(folder / "digits")
-        with nursery(DEEPVIT_CACHE=str(folder / "cache")) as opened:
-            for page in [first, *(page for page in others if page in chosen)]:
-                start = time.perf_counter()
-                left = None if page == first else folder / first.name
-                findings = list(
-                    findings_of(
-                        page,
-                        Workshop(
-                            folder / str(page.relative_to(ROOT)).replace("/", "-"), opened, folder / "digits", left
-                        ),
-                    )
+        opened = Reader(folder / "cache")
+        for page in [first, *(page for page in others if page in chosen)]:
+            start = time.perf_counter()
+            left = None if page == first else folder / first.name
+            findings = list(
+                findings_of(
+                    page,
+                    Workshop(folder / str(page.relative_to(ROOT)).replace("/", "-"), opened, folder / "digits", left),
                 )
-                print(f"{page.name}: {time.perf_counter() - start:.1f} s", flush=True)
-                wrong = [finding for finding in findings if finding.fault]
-                if page in chosen:
-                    print(*(f"{each.place}\n{each.fault}\n" for each in wrong), sep="\n", flush=True)
-                    faults += len(wrong)
-                    if arguments.write:
-                        page.write_text(rewritten(page, findings))
+            )
+            print(f"{page.name}: {time.perf_counter() - start:.1f} s", flush=True)
+            wrong = [finding for finding in findings if finding.fault]
+            if page in chosen:
+                print(*(f"{each.place}\n{each.fault}\n" for each in wrong), sep="\n", flush=True)
+                faults += len(wrong)
+                if arguments.write:
+                    page.write_text(rewritten(page, findings))
     return 1 if faults and not arguments.write else 0
 
 

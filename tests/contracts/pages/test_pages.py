@@ -8,8 +8,7 @@ import typer
 from tests.commands.command_line import without_gpu
 from tests.contracts.pages.blocks import PageError, difference, fitted, masked
 from tests.contracts.pages.findings import findings_of, pages, rewritten
-from tests.contracts.pages.nursery import nursery
-from tests.contracts.pages.workshop import Workshop
+from tests.contracts.pages.workshop import Reader, Workshop
 from tests.places import ROOT
 
 pytestmark = without_gpu
@@ -17,8 +16,9 @@ pytestmark = without_gpu
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    with nursery(DEEPVIT_CACHE=str(tmp_path_factory.mktemp("cache"))) as process:
-        yield process
+    reader = Reader(tmp_path_factory.mktemp("cache"))
+    yield reader
+    reader.nursery.close()
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ import subprocess
 import sys
 import textwrap
 
-from tests.contracts.pages.nursery import Nursery
+from tests.doubles.nursery import Nursery
 from tests.places import ROOT
 
 SECONDS = 240
@@ -37,12 +37,24 @@ CPP_BUILD = ROOT / "build" / "cpp" / "libdeepvit.so"
 MADE = {"artifacts", "build", "data", "dist"}  # what is never the checkout's own
 
 
+class Reader:
+    """A terminal of a reader who has activated the environment, on a server without a screen; `cache` is theirs."""
+
+    def __init__(self, cache: pathlib.Path) -> None:
+        self.nursery = Nursery()
+        path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+        theirs = {
+            name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "COLUMNS")
+        }
+        self.environment = {**theirs, "PATH": path, "DEEPVIT_CACHE": str(cache)}
+
+
 class Workshop:
     """One page's folder."""
 
-    def __init__(self, folder: pathlib.Path, nursery: Nursery, digits: pathlib.Path, left: pathlib.Path | None) -> None:
+    def __init__(self, folder: pathlib.Path, reader: Reader, digits: pathlib.Path, left: pathlib.Path | None) -> None:
         """Lay the folder out; `left` is the folder of the page whose artifacts this one begins with."""
-        self.folder, self._nursery = folder, nursery
+        self.folder, self._reader = folder, reader
         folder.mkdir()
         for path in ROOT.iterdir():
             if path.name not in MADE and not path.name.startswith("."):
@@ -59,10 +71,10 @@ class Workshop:
         """Run one command as a reader would; return its exit code and lines, those of its progress left out."""
         for typed, program in OURS.items():
             if command.startswith(f"{typed} ") and not set("|;&<>$") & set(command):
-                code, said = self._nursery.run(
-                    [program, *shlex.split(command.removeprefix(typed), comments=True)], self.folder
-                )
-                return code, without_progress(said)
+                argv = [program, *shlex.split(command.removeprefix(typed), comments=True)]
+                output = self.folder / ".output"
+                code = self._reader.nursery.run(argv, self.folder, self._reader.environment, output, output)
+                return code, without_progress(output.read_text())
         return self._run(["bash", "-c", command])
 
     def run_python(self, source: str) -> tuple[int, list[str]]:
