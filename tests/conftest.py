@@ -8,6 +8,7 @@ import torch
 import deepvit.model
 from deepvit.model.variants import Stem, Variant
 from deepvit.model.weights.random import randomize
+from tests.doubles.made_once import made_once
 from tests.doubles.tiny_models import TINY
 
 
@@ -54,9 +55,11 @@ def tiny_artifact(tiny_loaded, tmp_path_factory) -> pathlib.Path:
     from deepvit.export.options import ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
 
-    folder = tmp_path_factory.mktemp("artifacts") / "tiny-fp16"
-    export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=folder))
-    return folder
+    return made_once(
+        tmp_path_factory,
+        "tiny-fp16",
+        lambda folder: export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=folder)),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -70,11 +73,13 @@ def grey_artifact(tmp_path_factory) -> pathlib.Path:
     model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN], in_chans=1))
     weights = Weights(source="random", sha256="0" * 64, seed=0)
     loaded = LoadedModel(variant=TINY[Stem.CNN], module=model, weights=weights)
-    folder = tmp_path_factory.mktemp("grey")
-    for precision in (Precision.FP16, Precision.FP32):
-        graph = GraphOptions(precision=precision)
-        export_artifact(loaded, ExportOptions(graph=graph, output=folder / precision.value, parity_images=2))
-    return folder / "fp16"
+
+    def export(folder):
+        for precision in (Precision.FP16, Precision.FP32):
+            graph = GraphOptions(precision=precision)
+            export_artifact(loaded, ExportOptions(graph=graph, output=folder / precision.value, parity_images=2))
+
+    return made_once(tmp_path_factory, "grey", export) / "fp16"
 
 
 @pytest.fixture(scope="session")
@@ -82,12 +87,8 @@ def variant_onnx(tmp_path_factory):
     """A function: name of a published variant → its float32 graph for TensorRT, made once, with the golden weights."""
     from tests.model.golden.golden_model import golden_graph
 
-    folder = tmp_path_factory.mktemp("variants")
-
     def get(name: str) -> bytes:
-        path = folder / f"{name}.onnx"
-        if not path.is_file():
-            path.write_bytes(golden_graph(name))
+        path = made_once(tmp_path_factory, f"{name}.onnx", lambda path: path.write_bytes(golden_graph(name)))
         return path.read_bytes()
 
     return get
@@ -115,9 +116,7 @@ def digits(tmp_path_factory) -> pathlib.Path:
     """Scikit-learn's digits laid out as an ImageNet folder."""
     from examples.digits.make_dataset import write_dataset
 
-    root = tmp_path_factory.mktemp("digits")
-    write_dataset(root)
-    return root
+    return made_once(tmp_path_factory, "digits", write_dataset)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from tests.doubles.made_once import made_once
 from tests.places import ROOT
 
 
@@ -12,9 +13,7 @@ def cpp_data(tmp_path_factory) -> pathlib.Path:
     """The artifacts and images that the C++ tests compare with, fewer of them."""
     from deepvit.runtime.cpp.tests.data import make_test_data
 
-    folder = tmp_path_factory.mktemp("cpp") / "data"
-    make_test_data.write_data(folder, 120)
-    return folder
+    return made_once(tmp_path_factory, "cpp-data", lambda folder: make_test_data.write_data(folder, 120))
 
 
 @pytest.fixture(scope="session")
