@@ -344,12 +344,12 @@ def test_metadata(metadata, installed):
 
 
 def test_hints_name_what_the_extras_bring(metadata):
-    """The lines to paste name packages that extras bring, or the two that only layouts of datasets and peers need."""
+    """The lines to paste name packages that extras bring."""
     extras = metadata.get_all("Provides-Extra")
     names = {re.split(r"[<>=\[;]", requirement)[0] for requirement in metadata.get_all("Requires-Dist")}
     assert {"export", "report", "cpu", "gpu", "tensorrt-rtx", "triton", "all", "test"} <= set(extras)
     hinted = {re.split(r"[<>=]", name)[0] for line in PACKAGES.values() for name in line.replace("'", "").split()}
-    assert hinted - names <= {"openvino"}
+    assert hinted <= names
     assert {re.split(r"[<>=]", each)[0] for each in metadata.get_all("Requires-Dist") if "extra" not in each} == set(
         BASE
     )

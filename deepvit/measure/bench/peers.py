@@ -3,17 +3,13 @@
 import dataclasses
 import enum
 import importlib.util
-import io
 import logging
 import warnings
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from deepvit.runtime.errors import PYTORCH, InputError, needed_for
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Identity, Tensor, names_or_numbers
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange
 from deepvit.runtime.session import Session
-from deepvit.runtime.tensors import Images, Logits, check_images, check_logits
 
 from ..options import WeightOptions
 
@@ -104,6 +100,8 @@ class PeerOpener:
                 batch=self.batch,
             )
         if self.peer is Peer.OPENVINO:
+            from .openvino_session import OpenVinoSession
+
             return OpenVinoSession(plain_export(loaded), self.threads)
         return self._torch_session(loaded)
 
@@ -154,32 +152,3 @@ def plain_export(loaded: "LoadedModel") -> bytes:
         )
     assert program is not None
     return bytes(program.model_proto.SerializeToString())
-
-
-class OpenVinoSession:
-    """An ONNX file in OpenVINO on the CPU; loaded only where it is installed."""
-
-    def __init__(self, content: bytes, threads: int | None) -> None:
-        with needed_for("OpenVINO as a peer"):
-            import openvino
-        core = openvino.Core()
-        settings = {"PERFORMANCE_HINT": "LATENCY"} | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
-        self._compiled = core.compile_model(core.read_model(io.BytesIO(content)), "CPU", settings)
-        shape = self._compiled.inputs[0].partial_shape
-        sides = tuple(int(shape[axis].get_length()) for axis in (1, 2, 3))
-        self.input = Tensor(name="images", shape=("batch", *sides), dtype="float32")
-        self.batch = ANY_BATCH
-        self.is_emulated = False
-        self.classes = int(self._compiled.outputs[0].partial_shape[1].get_length())
-        self.identity: Identity | None = None
-        self.class_names = names_or_numbers(None, self.classes)
-        self.description = f"OpenVINO {openvino.__version__.partition('-')[0]} CPU"
-
-    def run(self, images: Images) -> Logits:
-        """See `runtime.session.Session.run`."""
-        check_images(images, self.input)
-        return check_logits(np.asarray(self._compiled(images)[0], np.float32), self.description)
-
-    def close(self) -> None:
-        """Free the model."""
-        del self._compiled
