@@ -96,6 +96,7 @@ bench: data/digits/done
 	$(BIN)/python benchmarks/deepvit_cpu.py
 	$(BIN)/python benchmarks/onnxruntime_cpu.py
 	$(MAKE) build/cpp $(VENV)/tritonserver/done
+	$(BIN)/python -m benchmarks.forms data/digits
 	$(BIN)/python benchmarks/triton_load.py
 	$(BIN)/python benchmarks/triton_load.py --requests 20000
 

@@ -42,7 +42,7 @@ class Demands:
     runs: bool = True
 
 
-# Seen with ONNX Runtime 1.31 on the digits models (benchmarks/forms.py).
+# Seen with ONNX Runtime 1.31 on the digits models (docs/forms.md).
 DEMANDS = {
     Form.PLAIN: Demands(),
     # From EXTENDED on, DequantizeLinear and MatMul become MatMulNBits, whose answers are wrong but at ALL, where it

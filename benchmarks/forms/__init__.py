@@ -1,0 +1,1 @@
+"""Every form of a model in every engine: `python -m benchmarks.forms`."""
