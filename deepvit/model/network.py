@@ -201,6 +201,29 @@ def create_deepvit(
     )
 
 
+def empty_deepvit(
+    variant: Variant,
+    *,
+    img_size: int | None = None,
+    num_classes: int | None = None,
+    in_chans: int = 3,
+    mix_norm: MixNorm = MixNorm.BATCH,
+) -> DeepViT:
+    """Build `variant` as `create_deepvit` does, but for weights that are about to be set: they hold any values.
+
+    Drawing initial ones, which would be replaced at once, takes seconds.
+    """
+    with torch.device("meta"):
+        model = create_deepvit(
+            variant, img_size=img_size, num_classes=num_classes, in_chans=in_chans, mix_norm=mix_norm
+        )
+    model.to_empty(device="cpu")
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):  # checkpoints may lack it
+            buffer.zero_()
+    return model
+
+
 def _init_linear(module: nn.Module) -> None:
     """Initialise as the original: truncated normal of standard deviation 0.02, zero bias."""
     if isinstance(module, nn.Linear):

@@ -20,7 +20,7 @@ from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files import open_bounded
 
 from ..attention import MixNorm
-from ..network import DeepViT, create_deepvit
+from ..network import DeepViT, create_deepvit, empty_deepvit
 from ..variants import VARIANTS, Variant
 from .pickled import PickleReader
 from .pickled_child import NAMES_SHOWN
@@ -127,7 +127,7 @@ def model_from_checkpoint(
         InputError: Missing or unexpected entries or wrong shapes, all of them, and the variant that would fit.
     """
     state = dict(checkpoint.state)
-    model = create_deepvit(
+    model = empty_deepvit(
         variant,
         img_size=img_size,
         num_classes=_width(state, "head.weight", 0, variant.num_classes),
