@@ -3,16 +3,13 @@
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import logging
-import pathlib
 
 import numpy as np
 import onnx
 
 from deepvit import __version__
 from deepvit.calibration.ranges import RANGES
-from deepvit.images.class_names import default_names, read_labels
 from deepvit.images.samples import crops_of
 from deepvit.metrics.bounds import FP16_MAX, PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
@@ -20,7 +17,7 @@ from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import (
     GOLDEN_LOGITS,
     GOLDEN_SQNR_DB,
@@ -54,8 +51,6 @@ from .quantized.images import CalibrationInput
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
-MOST_NAMES_BYTES = artifacts.MAX_MANIFEST_BYTES * 3 // 4  # of the class names, in the manifest
-INDENT = 4  # of a name, in bytes
 ACTIVATIONS_KEPT = 3  # the largest, in the manifest
 
 
@@ -81,7 +76,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         MissingError: ONNX Runtime is not installed, or the disk has no room.
     """
     plan = plan_export(shape_of(loaded), options)
-    identity = _identity(loaded, options)
+    identity = _identity(loaded, options.graph, plan.class_names)
     with artifacts.staged_artifact(plan.folder) as staging:
         quantization = plan.quantization
         inputs = None if quantization is None else quantization.inputs(loaded.preprocessing(), progress)
@@ -163,8 +158,7 @@ def _largest(activations: dict[str, float], count: int) -> dict[str, float]:
     return dict(sorted(activations.items(), key=lambda item: (-item[1], item[0]))[:count])
 
 
-def _identity(loaded: LoadedModel, options: ExportOptions) -> Identity:
-    graph = options.graph
+def _identity(loaded: LoadedModel, graph: GraphOptions, class_names: tuple[str, ...] | None) -> Identity:
     module, batch, size = loaded.module, graph.batch, loaded.module.img_size
     is_uint8 = graph.input_form is InputForm.UINT8
     dynamic: int | str = onnx_graph.BATCH if batch.min != batch.max else batch.max
@@ -181,24 +175,8 @@ def _identity(loaded: LoadedModel, options: ExportOptions) -> Identity:
         ),
         output=Tensor(name=onnx_graph.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
         preprocess=graph_preprocessing(loaded, graph.spec.input_form),
-        class_names=_class_names(loaded, options.labels),
+        class_names=class_names,
     )
-
-
-def _class_names(loaded: LoadedModel, labels: pathlib.Path | None) -> tuple[str, ...] | None:
-    """Return the user's names of the classes, else those that are known; None where none are.
-
-    Raises:
-        InputError: The user's cannot be used, or are more than a manifest holds.
-    """
-    classes, variant = loaded.module.num_classes, loaded.variant
-    if labels is None:
-        return (variant.class_names if classes == variant.num_classes else None) or default_names(classes)
-    names = read_labels(labels, classes)
-    size = len(json.dumps(names, ensure_ascii=False).encode()) + INDENT * classes
-    if size > MOST_NAMES_BYTES:
-        raise InputError(f"‹labels› {labels} has {size} bytes of names, expected at most {MOST_NAMES_BYTES}")
-    return tuple(names)
 
 
 def golden_answer(identity: Identity, model: onnx.ModelProto) -> GoldenAnswer:

@@ -1,16 +1,18 @@
 """What an export is going to do: checked, and listed, before any model is loaded; the export itself works by it."""
 
 import dataclasses
+import json
 import pathlib
 from typing import TYPE_CHECKING
 
 from deepvit.calibration import stages as calibration_stages
 from deepvit.calibration.options import Equalization
 from deepvit.calibration.ranges import RANGES
+from deepvit.images.class_names import default_names, read_labels
 from deepvit.images.samples import default_images, parity_images
 from deepvit.images.sources import ImageSource
 from deepvit.model.variants import Variant
-from deepvit.runtime.artifact import MANIFEST, MODEL
+from deepvit.runtime.artifact import MANIFEST, MAX_MANIFEST_BYTES, MODEL
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.manifest import InputForm, Precision
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from deepvit.model.load import LoadedModel
 
 WEIGHT_BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.BF16: 2, Precision.INT8: 1, Precision.FP8: 1}
+MOST_NAMES_BYTES = MAX_MANIFEST_BYTES * 3 // 4  # of the class names, in the manifest
+INDENT = 4  # of a name, in bytes
 BESIDE_WEIGHTS = 1.2  # how much larger an artifact is, at most, for its graph and its manifest
 
 
@@ -63,6 +67,7 @@ class ExportPlan:
         parity: The images that prove it.
         quantization: The images that calibrate and check; None where nothing is quantised.
         expected_bytes: How large the artifact gets, at most.
+        class_names: By label: the user's, else those that are known; None where none are.
     """
 
     shape: ModelShape
@@ -71,6 +76,7 @@ class ExportPlan:
     parity: ImageSource
     quantization: QuantizationPlan | None
     expected_bytes: int
+    class_names: tuple[str, ...] | None
 
     @property
     def calibrates(self) -> int:
@@ -156,4 +162,20 @@ def plan_export(shape: ModelShape, options: ExportOptions) -> ExportPlan:
         parity=parity_images(options.imagenet, count, options.decoding),
         quantization=quantization,
         expected_bytes=expected,
+        class_names=class_names_of(shape.variant, shape.classes, options.labels),
     )
+
+
+def class_names_of(variant: Variant, classes: int, labels: pathlib.Path | None) -> tuple[str, ...] | None:
+    """Return the user's names of the classes, else those that are known; None where none are.
+
+    Raises:
+        InputError: The user's cannot be used, or are more than a manifest holds.
+    """
+    if labels is None:
+        return (variant.class_names if classes == variant.num_classes else None) or default_names(classes)
+    names = read_labels(labels, classes)
+    size = len(json.dumps(names, ensure_ascii=False).encode()) + INDENT * classes
+    if size > MOST_NAMES_BYTES:
+        raise InputError(f"‹labels› {labels} has {size} bytes of names, expected at most {MOST_NAMES_BYTES}")
+    return tuple(names)

@@ -54,13 +54,12 @@ def compare(
             policy=options.decoding,
             progress=advance,
         )
-    names = reference.class_names
-    for line in describe_comparison(comparison, names):
+    for line in describe_comparison(comparison):
         out.print(line)
     for corrupt in comparison.corrupt:
         note(f"corrupt, not compared: {corrupt.name}: {corrupt.error}")
     if plot is not None:
-        draw_worst(comparison, names, plot)
+        draw_worst(comparison, plot)
     write_json(json_path, comparison.to_json)
     refused = [f"{model.model}: {', '.join(model.breaches)}" for model in comparison.models if model.breaches]
     if refused:

@@ -1,6 +1,5 @@
 """`eval`: accuracy on labelled images."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from deepvit.measure.evaluate.options import EvaluationRequest
@@ -35,7 +34,7 @@ def evaluate(
     with progress_bar("evaluating", len(contest.source)) as advance:
         found = run_request(request, contest, advance)
     first = contest.models[0]
-    _show(found, first.class_names if per_class else None)
+    _show(found, per_class=per_class)
     if first.manifest is not None and contest.reference is None and len(found.models) == 1:
         last = first.manifest.parity[-1]
         out.print(
@@ -46,14 +45,13 @@ def evaluate(
     print_next(after_eval(request, has_random_weights=first.has_random_weights))
 
 
-def _show(found: "Evaluation", class_names: Sequence[str] | None) -> None:
-    """Print the scores; with the names of the classes, those of each too."""
+def _show(found: "Evaluation", *, per_class: bool) -> None:
     from deepvit.measure.evaluate.words import describe_classes, describe_corrupt, describe_evaluation
 
     for line in describe_evaluation(found):
         out.print(line)
-    if class_names is not None:
-        for line in describe_classes(found, class_names):
+    if per_class:
+        for line in describe_classes(found):
             out.print(line)
     for line in describe_corrupt(found):
         note(line)

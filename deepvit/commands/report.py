@@ -35,7 +35,7 @@ def report(
     with steps() as step:
         step(f"reading {path}")
         from deepvit.measure.report.collect import collect
-        from deepvit.measure.report.page import default_title, listed, render_report, write_report
+        from deepvit.measure.report.page import counted, default_title, listed, render_report, write_report
 
         collected = collect(path, include)
         step(f"writing {file}")
@@ -46,7 +46,7 @@ def report(
         note(f"not shown: {name} {why}")
     if collected.others:
         note(f"not shown, no results for a report: {listed(collected.others)}")
-    count = f"{len(collected.artifacts)} artifacts, {len(collected.results)} results"
+    count = f"{counted(len(collected.artifacts), 'artifact')}, {counted(len(collected.results), 'result')}"
     out.print(f"wrote {file}, {len(page.encode()) / 1e3:.0f} kB: {count}")
     if (command := viewer(file)) is not None:
         out.print(f"{NEXT}{command}")

@@ -5,7 +5,7 @@ import json
 import logging
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deepvit.images.class_names import names_or_default
@@ -41,6 +41,7 @@ class Contestant:
         identity: What changes when its answers may: hash of weights or file, and what runs it.
         random_weights: Whether its weights are random.
         published_top1: Percent, to be printed beside the measured one.
+        class_names: Those that it brings; None where it brings none.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Contestant:
     identity: str
     random_weights: bool = False
     published_top1: float | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def key(self) -> list[str]:
@@ -87,9 +89,13 @@ class OpenedModel:
         return None if self.loaded is None else self.loaded.variant.name
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Those that it brings; else ImageNet's for 1000 classes, else numbers."""
-        return names_or_default(None if self.identity is None else self.identity.class_names, self.session.classes)
+    def class_names(self) -> tuple[str, ...] | None:
+        """Those that it brings; None where it brings none."""
+        if self.identity is not None:
+            return self.identity.class_names
+        if self.loaded is None or self.loaded.variant.num_classes != self.session.classes:
+            return None
+        return self.loaded.variant.class_names
 
     @property
     def has_random_weights(self) -> bool:
@@ -135,7 +141,14 @@ class OpenedModel:
             identity=self.fingerprint,
             random_weights=self.has_random_weights,
             published_top1=self.published_top1,
+            class_names=self.class_names,
         )
+
+
+def shared_class_names(models: Sequence[OpenedModel | Contestant]) -> tuple[str, ...]:
+    """Return the names of the classes of models that have the same ones: the first's that brings any."""
+    brought = next((model.class_names for model in models if model.class_names), None)
+    return names_or_default(brought, models[0].session.classes)
 
 
 def open_model(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,6 +14,7 @@ from deepvit.export import pipeline
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
+from deepvit.export.plan import class_names_of
 from deepvit.export.words import describe_export
 from deepvit.images.class_names import default_names
 from deepvit.images.imagenet import open_dataset
@@ -96,8 +96,7 @@ def test_class_names_that_nobody_gives(tiny_loaded):
         (VARIANTS["deepvit_32"], 1000, default_names(1000)),
         (VARIANTS["deepvit_32"], 10, None),
     ):
-        loaded = dataclasses.replace(tiny_loaded, variant=variant, module=SimpleNamespace(num_classes=classes))
-        assert pipeline._class_names(loaded, None) == expected
+        assert class_names_of(variant, classes, None) == expected
 
 
 def test_labels_that_cannot_be_used_leave_no_artifact(tiny_loaded, tmp_path):
@@ -106,10 +105,9 @@ def test_labels_that_cannot_be_used_leave_no_artifact(tiny_loaded, tmp_path):
     with pytest.raises(InputError, match="has 2 lines, expected a class name in each of 5"):
         export_artifact(tiny_loaded, ExportOptions(output=tmp_path / "a", labels=labels))
     assert [path.name for path in tmp_path.iterdir()] == ["labels.txt"]
-    many = dataclasses.replace(tiny_loaded, module=SimpleNamespace(num_classes=10_000))
     labels.write_text("".join(f"{index:0100}\n" for index in range(10_000)))
     with pytest.raises(InputError, match="bytes of names, expected at most 786432"):
-        pipeline._class_names(many, labels)
+        class_names_of(tiny_loaded.variant, 10_000, labels)
 
 
 @pytest.mark.parametrize("name", ["digits_patch", "digits_cnn"])

@@ -104,6 +104,7 @@ REFUSED = {
     "too few images": (2, (*DIGITS, "--int8", "--imagenet", "{digits}", "--calibration-images", "5000")),
     "a budget without images": (2, (*DIGITS, "--int8", "--weight-only", "--max-drop", "1")),
     "a size that is none": (2, ("export", "digits_patch", "--img-size", "41")),
+    "names of other classes": (2, (*DIGITS, "--labels", "{mine}/notes")),
     "no such checkpoint": (2, ("export", "digits_patch", "--checkpoint", "{nowhere}")),
     "weights that nobody published": (2, ("export", "vit_16", "--pretrained")),
     "other classes": (2, (*DIGITS, "--num-classes", "7")),

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -283,6 +284,19 @@ def test_eight_bits_are_compared_without_a_bound_of_agreement(tmp_path, photos, 
     said = capsys.readouterr().out
     assert "i: SQNR holds; agreement " in said
     assert "is not judged" in said
+
+
+def test_the_class_names_of_an_artifact_are_said_against_pytorch(tmp_path, photos, capsys):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"digit {number}\n" for number in range(10)))
+    artifact = tmp_path / "named"
+    assert _code("export", "digits_cnn", "--fp16", "--pretrained", "--labels", labels, "--output", artifact) == 0
+    capsys.readouterr()
+    given = ("--images", photos, "--pretrained", "--json", tmp_path / "named.json")
+    assert _code("compare", artifact, *given, "--plot", tmp_path / "worst.svg") == 0
+    assert json.loads((tmp_path / "named.json").read_text())["class_names"] == labels.read_text().splitlines()
+    assert re.search(r"worst: .* dB, digit \d .* → digit \d ", capsys.readouterr().out)
+    assert "digit " in (tmp_path / "worst.svg").read_text()
 
 
 def test_captions_are_wrapped_between_words_and_names_keep_their_end():

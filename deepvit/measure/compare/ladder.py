@@ -27,7 +27,15 @@ from deepvit.runtime.tensors import Images, Logits
 
 from ..evaluate.evaluator import run_unchecked
 from ..evaluate.result import Corrupt
-from ..models import OpenedModel, is_variant, load_weights_of, open_model, open_torch, preprocessing_breaches
+from ..models import (
+    OpenedModel,
+    is_variant,
+    load_weights_of,
+    open_model,
+    open_torch,
+    preprocessing_breaches,
+    shared_class_names,
+)
 from ..options import SessionOptions, WeightOptions
 from .result import ComparedModel, Comparison, Judged, thumbnail, worst_images
 from .timm_inputs import timm_inputs
@@ -143,6 +151,7 @@ def compare_models(
         listed=len(source),
         compared=len(outputs.names),
         corrupt=outputs.corrupt,
+        class_names=shared_class_names([*(ladder[0].model for ladder in ladders), reference]),
         models=[_judged(index, name, ladders[index], reference, outputs) for index, name in enumerate(models)],
     )
 

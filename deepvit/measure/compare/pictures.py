@@ -12,13 +12,13 @@ from PIL import Image
 from deepvit.metrics.distance import db_text
 
 from ..figures import new_figure, plain, save_figure
-from ..results.names import short_names
+from ..results.names import class_name, short_names
 from .result import Comparison, WorstImage
 
 LINE = 30  # characters of a caption
 
 
-def draw_worst(comparison: Comparison, names: Sequence[str], path: pathlib.Path) -> None:
+def draw_worst(comparison: Comparison, path: pathlib.Path) -> None:
     """Draw the worst images of every model, a row each, to a PNG, SVG or PDF file.
 
     Raises:
@@ -41,13 +41,13 @@ def draw_worst(comparison: Comparison, names: Sequence[str], path: pathlib.Path)
             if worst is not None:
                 with Image.open(io.BytesIO(base64.b64decode(worst.thumbnail))) as image:
                     axes.imshow(image, interpolation="nearest")
-                axes.set_title(plain(_caption(worst, names)), fontsize=7)
+                axes.set_title(plain(_caption(worst, comparison.class_names)), fontsize=7)
     save_figure(figure, path, "‹plot›")
 
 
 def _caption(worst: WorstImage, names: Sequence[str]) -> str:
     """Return name, distance and classes, wrapped between words; of a long name the end is what tells images apart."""
-    ours, theirs = names[worst.model_class], names[worst.reference_class]
+    ours, theirs = class_name(names, worst.model_class), class_name(names, worst.reference_class)
     verdict = ours if worst.reference_class == worst.model_class else f"{theirs} → {ours}"
     lines = textwrap.wrap(f"{verdict} {worst.model_probability:.1%}", LINE, max_lines=2, placeholder=" …")
     name = pathlib.PurePosixPath(worst.name).name

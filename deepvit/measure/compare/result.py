@@ -71,6 +71,7 @@ class Comparison(Result):
     listed: int
     compared: int
     corrupt: list[Corrupt]
+    class_names: tuple[str, ...] = ()  # by label; those that a model brings, else ImageNet's, else numbers
     models: list[ComparedModel]
 
 

@@ -7,7 +7,7 @@ import rich.table
 from deepvit.metrics.distance import db_text
 from deepvit.metrics.paired import percents
 
-from ..results.names import short_names
+from ..results.names import class_name, short_names
 from ..results.table import table_of
 from .result import ComparedModel, Comparison, LayerReport, WorstImage
 
@@ -15,8 +15,8 @@ HOLDS = "holds"
 SHOWN = 3  # worst images of each model, in words
 
 
-def describe_comparison(comparison: Comparison, names: Sequence[str]) -> Iterator[str | rich.table.Table]:
-    """Yield the ladders, what does not hold, and the worst images; `names` are the classes'."""
+def describe_comparison(comparison: Comparison) -> Iterator[str | rich.table.Table]:
+    """Yield the ladders, what does not hold, and the worst images."""
     yield f"reference     {comparison.reference}"
     count = f"{comparison.compared} of {comparison.listed}"
     yield f"images        {count} in {comparison.dataset}, {len(comparison.corrupt)} corrupt"
@@ -36,7 +36,7 @@ def describe_comparison(comparison: Comparison, names: Sequence[str]) -> Iterato
         same = "the same bytes" if model.input_max_abs == 0 else f"differs by up to {_shown(model.input_max_abs)}"
         yield f"  input: {same}"
         for worst in model.worst[:SHOWN]:
-            yield f"  worst: {_words(worst, names)}"
+            yield f"  worst: {_words(worst, comparison.class_names)}"
 
 
 def verdict_of(model: ComparedModel) -> str:
@@ -62,8 +62,8 @@ def _shown(value: float | None) -> str:
 
 
 def _words(worst: WorstImage, names: Sequence[str]) -> str:
-    theirs = f"{names[worst.reference_class]} {worst.reference_probability:.1%}"
-    ours = f"{names[worst.model_class]} {worst.model_probability:.1%}"
+    theirs = f"{class_name(names, worst.reference_class)} {worst.reference_probability:.1%}"
+    ours = f"{class_name(names, worst.model_class)} {worst.model_probability:.1%}"
     changed = " (another class)" if worst.reference_class != worst.model_class else ""
     return f"{worst.name}: {db_text(worst.sqnr_db)}, {theirs} → {ours}{changed}"
 

@@ -47,4 +47,5 @@ class Evaluation(Result):
     real_images: int = 0  # that have ReaL labels
     duration_s: float  # of this run, from the first image to the last, decoding included
     images_per_second_with_decoding: float | None  # in this run; None where everything had been run before
+    class_names: tuple[str, ...] = ()  # by label; those that a model brings, else ImageNet's, else numbers
     models: list[EvaluatedModel]

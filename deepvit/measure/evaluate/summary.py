@@ -11,7 +11,7 @@ from deepvit.images.sources import ImageSource, list_sha256
 from deepvit.metrics.paired import proportion_interval
 from deepvit.runtime.errors import InputError
 
-from ..models import Contestant
+from ..models import Contestant, shared_class_names
 from .blocks import Block
 from .result import Corrupt, EvaluatedModel, Evaluation
 from .scores import Agreement, ClassScore, Scores, calibration_error
@@ -89,6 +89,7 @@ def summarize(
         real_images=0 if image_set.valid is None else sum(1 for valid in image_set.valid if valid),
         duration_s=run.seconds,
         images_per_second_with_decoding=run.images_per_second,
+        class_names=shared_class_names([*models, *(() if reference is None else (reference,))]),
         models=evaluated,
     )
 

@@ -8,7 +8,7 @@ import rich.table
 from deepvit.metrics.distance import db_text
 from deepvit.metrics.paired import percents
 
-from ..results.names import EMULATED, EMULATION, short_names
+from ..results.names import EMULATED, EMULATION, class_name, short_names
 from ..results.table import table_of
 from .result import EvaluatedModel, Evaluation
 from .scores import Agreement
@@ -85,7 +85,7 @@ def _table(models: Sequence[EvaluatedModel]) -> rich.table.Table:
     return table_of(heads, rows)
 
 
-def describe_classes(found: Evaluation, names: Sequence[str]) -> Iterator[str | rich.table.Table]:
+def describe_classes(found: Evaluation) -> Iterator[str | rich.table.Table]:
     """Yield the table of classes, those first that some model gets right least often; several models a column each."""
     scores = list(zip(*(model.per_class for model in found.models), strict=True))
     scores.sort(key=lambda row: (min(each.top1 for each in row), row[0].label))
@@ -93,7 +93,7 @@ def describe_classes(found: Evaluation, names: Sequence[str]) -> Iterator[str | 
     rows = []
     for row in scores:
         first = row[0]
-        cells = [names[first.label], f"{first.images}", *(f"{each.top1:.1%}" for each in row)]
+        cells = [class_name(found.class_names, first.label), f"{first.images}", *(f"{each.top1:.1%}" for each in row)]
         cells += [f"{first.top5:.1%}"] if len(row) == 1 else []
         cells += [f"{first.reference_top1:.1%}"] if first.reference_top1 is not None else []
         cells += [f"{100 * (first.top1 - first.reference_top1):+.1f}"] if has_reference and len(row) == 1 else []

@@ -15,6 +15,7 @@ from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks
 from ..compare.words import verdict_of
 from ..evaluate.result import EvaluatedModel
+from ..results.names import class_name
 from .charts import attention_charts, reliability_chart, sensitivity_chart, speed_chart
 from .collect import Collected
 from .overview import COLUMNS, overview
@@ -50,6 +51,7 @@ def render_report(collected: Collected, title: str, written: str) -> str:
         "db": db_text,
         "megabytes": _megabytes,
         "check": _check,
+        "class_name": class_name,
         "largest": _largest,
         "percents": percents,
         "verdict": verdict_of,
@@ -149,13 +151,14 @@ def _subtitle(collected: Collected) -> str:
         (len(collected.attentions()), "analysis of attention"),
         (len(collected.sensitivities()), "analysis of sensitivity"),
     )
-    return "From " + ", ".join(f"{count} {_plural(name, count)}" for count, name in counts if count)
+    return "From " + ", ".join(counted(count, name) for count, name in counts if count)
 
 
-def _plural(name: str, count: int) -> str:
+def counted(count: int, name: str) -> str:
+    """Return "2 analyses of attention" of 2 and "analysis of attention"."""
     first, _, rest = name.partition(" of ")
     plural = first if count == 1 else ("analyses" if first == "analysis" else f"{first}s")
-    return f"{plural} of {rest}" if rest else plural
+    return f"{count} {plural} of {rest}" if rest else f"{count} {plural}"
 
 
 def _is_random(collected: Collected) -> bool:

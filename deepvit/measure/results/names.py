@@ -29,6 +29,11 @@ def _is_file(name: str) -> bool:
     return pathlib.PurePosixPath(name).suffix in (".onnx", ".plan", ".engine")
 
 
+def class_name(names: Sequence[str], label: int) -> str:
+    """Return what a class is called; its number where a result of an older version has no names."""
+    return names[label] if names else str(label)
+
+
 def short_engine(runs_on: str) -> str:
     """Return what runs a model, in few words: ONNX Runtime 1.31.1 CPU."""
     return runs_on.removesuffix(ROUNDED).replace("ExecutionProvider", "")
