@@ -90,7 +90,7 @@ def _plan(
     files = dict.fromkeys([*(plan.options.backend.plan for plan in plans), MANIFEST])
     show_plan(
         Plan(
-            command="build",
+            planned="build",
             stages=[stage for plan in plans for stage in plan.stages],
             files=planned_files(artifact.folder, [*files]),
             measures=[text for plan in plans for text in plan.measures],

@@ -91,7 +91,7 @@ def _plan(
     skipped = [f"no engine would be built: {why}" for why in engines.skipped]
     show_plan(
         Plan(
-            command="export",
+            planned="export",
             stages=[loading(variant), *plan.stages, *map(building, backends)],
             files=planned_files(plan.folder, [*plan.files, *(backend.plan for backend in backends)]),
             measures=list(plan.measures),

@@ -90,7 +90,7 @@ def _show(plan: "RepositoryPlan", json_path: pathlib.Path | None) -> None:
         artifact.read(name)  # what is not what was exported is refused
     show_plan(
         Plan(
-            command="package",
+            planned="package",
             stages=[f"opening {artifact.folder}", f"writing {output}"],
             files=planned_files(output, plan.files),
             measures=["the logits of the golden image, which every model has to give when it is loaded"],

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import warnings
 
+import jsonschema
 import pytest
 
 from tests.doubles.nursery import Nursery
@@ -47,6 +48,15 @@ def run_anew(*arguments, cwd=ROOT, **options):
 @functools.cache
 def _nursery():
     return Nursery()
+
+
+def valid_result(path):
+    """What a command wrote with --json, held against the published schema of its kind."""
+    content = json.loads(pathlib.Path(path).read_text())
+    assert content["schema"] == 1
+    schema = json.loads((ROOT / "docs" / "schemas" / f"{content['kind']}.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(content)
+    return content
 
 
 def run_here(arguments):

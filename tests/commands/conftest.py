@@ -1,11 +1,10 @@
 """Artifacts as the command line writes them; tests must not change them."""
 
-import json
 import shutil
 
 import pytest
 
-from tests.commands.command_line import ELSEWHERE, HERE, run
+from tests.commands.command_line import ELSEWHERE, HERE, run, valid_result
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +21,7 @@ def exported(tmp_path_factory, digits):
     assert "tensorrt is not installed" in line
     assert line.endswith(f"on the machine with the GPU: {ELSEWHERE} build artifacts/digits_cnn-fp16")
     assert "random" not in result.stdout
-    assert json.loads((folder / "export.json").read_text())["manifest"]["precision"] == "fp16"
+    assert valid_result(folder / "export.json")["manifest"]["precision"] == "fp16"
     return folder / "artifacts" / "digits_cnn-fp16"
 
 
@@ -31,8 +30,10 @@ def built(exported, tmp_path_factory):
     """The exported artifact with a TensorRT-RTX engine, as the command line builds it on a machine without a GPU."""
     folder = tmp_path_factory.mktemp("built") / "artifact"
     shutil.copytree(exported, folder)
-    result = run("build", folder, "--target", "tensorrt-rtx", "--compute-capability", "8.9,12.0")
+    given = ("--target", "tensorrt-rtx", "--compute-capability", "8.9,12.0")
+    result = run("build", folder, *given, "--json", folder.with_name("build.json"))
     assert result.returncode == 0, result.stderr
+    assert valid_result(folder.with_name("build.json"))["kind"] == "build"
     assert "40 MATRIX_MULTIPLY HALF" in result.stdout
     assert "not run: no GPU here" in result.stdout
     assert f"next: {HERE} inspect {folder}" in result.stdout

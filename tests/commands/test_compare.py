@@ -1,14 +1,12 @@
 """`compare`."""
 
-import json
-
-from tests.commands.command_line import refused, run
+from tests.commands.command_line import refused, run, valid_result
 
 
 def test_compare_layers(exported, tmp_path):
     result = run("compare", "--layers", exported, "--pretrained", "--json", tmp_path / "layers.json")
     assert result.returncode == 0, result.stderr
-    report = json.loads((tmp_path / "layers.json").read_text())
+    report = valid_result(tmp_path / "layers.json")
     assert [row["layer"] for row in report["graph"]] == [*(f"blocks.{i}" for i in range(6)), "logits"]
     assert all(40 < row["sqnr_db"] < 100 for row in report["graph"])
     assert report["engine"] is None

@@ -1,7 +1,6 @@
 """Dry runs: what they list is what the real run does, what they refuse is what it refuses, and they write nothing."""
 
 import importlib.util
-import json
 import resource
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import sys
 import pytest
 
 from deepvit.calibration.stages import RESCALING
-from tests.commands.command_line import run_here, without_gpu
+from tests.commands.command_line import run_here, valid_result, without_gpu
 from tests.places import ROOT
 
 DIGITS = ("export", "digits_patch", "--pretrained")
@@ -55,8 +54,8 @@ def planned(arguments, tmp_path, *folders):
     path = tmp_path / "plan.json"
     assert run_here([*map(str, arguments), "--dry-run", "--json", str(path)]) == 0
     assert tree(*folders) == before
-    plan = json.loads(path.read_text())
-    assert (plan["kind"], plan["schema"]) == ("plan", 1)
+    plan = valid_result(path)
+    assert (plan["kind"], plan["planned"]) == ("plan", arguments[0])
     return plan
 
 

@@ -20,6 +20,7 @@ from deepvit.measure.report.overview import COLUMNS, overview
 from deepvit.measure.report.tiles import tiles
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Interval
+from tests.commands.command_line import valid_result
 from tests.doubles.chromium import Page
 
 HOSTILE = '<script>alert("x")</script> $\\frac{1}{0}$ & "co"'
@@ -48,6 +49,8 @@ def everything(tmp_path_factory):
         ("sensitivity", "digits_cnn", *weights, *data, *few, "--images", 8, "--json", run / "sensitivity.json"),
     ):  # fmt: skip
         assert _run(*arguments) == 0, arguments
+    kinds = {valid_result(path)["kind"] for path in run.glob("*.json")}
+    assert kinds == {"evaluation", "comparison", "benchmark", "attention", "sensitivity"}
     return run
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import pathlib
 
 import jsonschema
 import pytest
@@ -12,25 +11,16 @@ from deepvit.measure.results.__main__ import main as write_schemas
 from deepvit.measure.results.kinds import KINDS, schema_text
 from deepvit.metrics.result import Result, rounded, rounded_number
 from deepvit.model.variants import VARIANTS
-from tests.commands.command_line import run_here
+from tests.commands.command_line import run_here, valid_result
 from tests.places import ROOT
 
 SCHEMAS = ROOT / "docs" / "schemas"
 
 
-def valid(path):
-    """The result in a file, held against the published schema of its kind."""
-    content = json.loads(pathlib.Path(path).read_text())
-    assert content["schema"] == 1
-    schema = json.loads((SCHEMAS / f"{content['kind']}.json").read_text())
-    jsonschema.Draft202012Validator(schema).validate(content)
-    return content
-
-
 def written(arguments, path, code=0):
     """What a command writes with --json, valid."""
     assert run_here([*map(str, arguments), "--json", str(path)]) == code
-    return valid(path)
+    return valid_result(path)
 
 
 def numbers(value):
@@ -77,7 +67,8 @@ def test_what_commands_write_of_an_artifact(tiny_artifact, tmp_path):
         tmp_path / "comparison.json",
     )
     assert [each["stages"][0]["top1_agreement"] for each in compared["models"]] == [1, 1]
-    for found in (benchmark, one, both, compared):
+    packaged = written(["package", tiny_artifact, "--triton", tmp_path / "repository"], tmp_path / "package.json")
+    for found in (benchmark, one, both, compared, packaged):
         assert all(value == rounded_number(value) for value in numbers(found))
 
 
@@ -100,7 +91,9 @@ def test_what_commands_write_of_the_machine_and_the_variants(tmp_path):
 
 
 def test_the_committed_results_are_valid():
-    kinds = [valid(path)["kind"] for path in (ROOT / "benchmarks" / "results").glob("*-*.json") if _is_result(path)]
+    kinds = [
+        valid_result(path)["kind"] for path in (ROOT / "benchmarks" / "results").glob("*-*.json") if _is_result(path)
+    ]
     assert sorted(kinds) == ["benchmark", "evaluation", "evaluation"]
 
 

@@ -24,7 +24,7 @@ class Plan(Result):
     """A command that nothing speaks against as far as can be told early."""
 
     kind: Literal["plan"] = "plan"
-    command: Literal["export", "build", "package"]
+    planned: Literal["export", "build", "package"]
     stages: list[str]
     files: list[PlannedFile]
     measures: list[str]
