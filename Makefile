@@ -57,7 +57,8 @@ demo: data/digits/done
 
 # The C++ runtime is built first: the pages show what it prints.
 test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done build/cpp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile  # a worker a core, each with one thread of PyTorch
+	# A worker a core, each with one thread of PyTorch; whole files, in the order of tests/conftest.py.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	$(MAKE) cpp-test
 
 # The C++ runtime; its tests: ctest --test-dir build/cpp

@@ -11,8 +11,26 @@ from deepvit.model.weights.random import randomize
 from tests.doubles.made_once import made_once
 from tests.doubles.tiny_models import TINY
 
+# What takes longest begins first, so that no worker is left with it while the others have nothing to do.
+LONGEST = (
+    "tests/export/engine/test_rig.py",
+    "tests/export/test_quantized_graph.py",
+    "tests/contracts/test_torture.py",
+    "tests/contracts/pages/test_pages.py",
+    "tests/runtime/triton/test_served.py",
+    "tests/model/test_golden.py",  # long after test_rig.py, whose graphs it then finds
+    "tests/model/test_checkpoint.py",
+    "tests/export/test_graph.py",
+    "tests/commands/test_interrupts.py",
+    "tests/measure/test_attention_maps.py",
+    "tests/measure/test_report.py",
+    "tests/contracts/test_packaging.py",
+)
+
 
 def pytest_collection_modifyitems(items):
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))  # else as they were
     if torch.cuda.is_available():
         return
     for item in items:
