@@ -9,21 +9,15 @@ import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
-import logging
 import pathlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import DeviceError, MissingError
 from ..manifest import Backend
+from .log import logger_of_process, refusal
 from .versions import numbers_of
 
-if TYPE_CHECKING:
-    import tensorrt
-
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
 MODULES = {Backend.TENSORRT: "tensorrt", Backend.TENSORRT_RTX: "tensorrt_rtx"}
 OLDEST = {Backend.TENSORRT: "10.12", Backend.TENSORRT_RTX: "1.2"}
 INSTALL = {
@@ -116,22 +110,9 @@ def installed_version(backend: Backend) -> str | None:
     return str(load_library(backend).version)  # a package that says its version only once it is loaded
 
 
-def logger_of(library: Library) -> "tensorrt.ILogger":
-    """Return a logger that hands warnings to this package's log and keeps errors in `errors`, oldest first."""
-    trt = library.trt
-
-    class Log(trt.ILogger):  # type: ignore[misc, name-defined]  # the base is known at run time only
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                self.errors.append(message)
-            elif severity == trt.ILogger.WARNING:
-                logger.info("%s: %s", library.backend.value, message)
-
-    return Log()
+def logger_of(library: Library) -> Any:
+    """Return the library's one logger, see `log.logger_of_process`."""
+    return logger_of_process(library.trt, library.backend.value)
 
 
 def constructed(kind: Any, what: str, log: Any, *arguments: Any) -> Any:
@@ -145,7 +126,7 @@ def constructed(kind: Any, what: str, log: Any, *arguments: Any) -> Any:
     except TypeError as error:
         if "nullptr" not in str(error):  # what the bindings say of null
             raise
-        raise DeviceError(_refusal(what, log)) from error
+        raise DeviceError(refusal(what, log)) from error
 
 
 def checked(value: T | None, what: str, log: Any) -> T:
@@ -155,10 +136,6 @@ def checked(value: T | None, what: str, log: Any) -> T:
         DeviceError: TensorRT refused; with what it logged last.
     """
     if value is None or value is False:
-        raise DeviceError(_refusal(what, log))
+        raise DeviceError(refusal(what, log))
+    log.errors.take()  # of a call that was done: no reason for what is refused later
     return value
-
-
-def _refusal(what: str, log: Any) -> str:
-    why = f": {log.errors[-1]}" if log.errors else ", and TensorRT does not say why"
-    return f"TensorRT could not {what}{why}"

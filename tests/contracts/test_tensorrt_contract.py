@@ -10,6 +10,7 @@ import pytest
 
 from deepvit.runtime.errors import DeviceError
 from deepvit.runtime.trt.library import checked, constructed
+from deepvit.runtime.trt.log import Errors
 from tests.doubles import fake_gpu
 from tests.places import ROOT
 from tests.rig.api_use import ApiUse, faults_of, with_distinctive
@@ -50,7 +51,7 @@ def uses_of(path, api, source=None):
 def test_what_is_read_from_the_source():
     assert {path.relative_to(ROOT).as_posix() for path in USERS} == {
         "export/engine/network.py",
-        "runtime/trt/library.py",
+        "runtime/trt/log.py",
         "runtime/trt/engine.py",
         "runtime/trt/lease.py",
     }
@@ -154,11 +155,12 @@ def test_null_from_a_constructor_is_one_line():
     def null(*_arguments):
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
-    log = SimpleNamespace(errors=["CUDA initialization failure with error: 35"])
+    log = SimpleNamespace(errors=Errors())
+    log.errors.add("CUDA initialization failure with error: 35")
     with pytest.raises(DeviceError, match="TensorRT could not create a builder: CUDA initialization failure"):
         constructed(null, "create a builder", log, log)
     with pytest.raises(DeviceError, match="does not say why"):
-        checked(None, "build the engine", SimpleNamespace(errors=[]))
+        checked(None, "build the engine", SimpleNamespace(errors=Errors()))
     assert checked(0, "count", log) == 0
 
 

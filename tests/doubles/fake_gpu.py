@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -230,16 +231,26 @@ class Context:
 
 class ILogger:
     INTERNAL_ERROR, ERROR, WARNING, INFO = range(4)
+    first = None  # a weak reference: TensorRT keeps the first logger's bare address, and writes to it from then on
+
+    @classmethod
+    def say(cls, severity, message):
+        logger = cls.first()
+        assert logger is not None, "TensorRT wrote to a logger that was freed"
+        logger.log(severity, message)
 
 
 class Runtime:
     def __init__(self, logger):
+        if ILogger.first is None:
+            ILogger.first = weakref.ref(logger)
         self.logger, self.engine_host_code_allowed = logger, False
         Runtime.latest = self
 
     def deserialize_cuda_engine(self, plan):
+        ILogger.say(ILogger.WARNING, "a plan is loaded")
         if not plan.startswith(PLAN):
-            self.logger.log(ILogger.ERROR, "the plan is not one of this version")
+            ILogger.say(ILogger.ERROR, "the plan is not one of this version")
             return None
         return Engine(plan, **self.engine_options)
 

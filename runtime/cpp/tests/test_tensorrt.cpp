@@ -6,9 +6,8 @@
 #include <thread>
 
 #include "fake_tensorrt/fake_cuda.h"
+#include "fake_tensorrt/fake_nvinfer.h"
 #include "support.h"
-
-extern "C" int fake_nvinfer_loaded(void);
 
 namespace {
 
@@ -169,6 +168,62 @@ TEST_CASE("what does not fit this machine is said before the plan is loaded") {
   compatible.change("/version_compatible", true);
   compatible.change("/version", std::to_string(NV_TENSORRT_MAJOR) + ".1.0.1");
   CHECK(support::open_status(compatible.path().string(), allowed).status == DEEPVIT_OK);
+}
+
+TEST_CASE("a second model runs after the first, whose logger TensorRT keeps, was closed; each hears its own runs") {
+  const Fitting artifact;
+  const auto count = [](void* heard, deepvit_log_level, const char* message) {
+    *static_cast<int*>(heard) += std::string(message) == "TensorRT: a run" ? 1 : 0;
+  };
+  int heard[] = {0, 0};
+  deepvit_options options = fake_options();
+  options.log = count;
+  options.log_user_data = &heard[0];
+  auto first = std::make_unique<deepvit::Model>(artifact.path().string(), options);
+  options.log_user_data = &heard[1];
+  const deepvit::Model second(artifact.path().string(), options);
+  first.reset();
+  const int after_opening[] = {heard[0], heard[1]};
+  CHECK(is_right(second.run(Batch(4).input.data(), 4)));
+  CHECK(heard[0] == after_opening[0]);
+  CHECK(heard[1] == after_opening[1] + 1);
+}
+
+TEST_CASE("an error of an earlier call is not given as the reason of a later one") {
+  const Fitting artifact;
+  const deepvit::Model model(artifact.path().string(), fake_options());
+  fake_nvinfer_complain("an old sorrow");
+  CHECK(is_right(model.run(Batch(4).input.data(), 4)));
+  fake_nvinfer_complain("");
+  fake_nvinfer_refuse_runs(true);
+  std::string message;
+  try {
+    model.run(Batch(5).input.data(), 5);
+  } catch (const deepvit::Error& error) {
+    message = error.what();
+  }
+  fake_nvinfer_refuse_runs(false);
+  CHECK(message.find("could not run the engine: it does not say why") != std::string::npos);
+}
+
+TEST_CASE("the lean library takes version-compatible plans; for others whoever asks for the best gets ONNX Runtime") {
+  const Fitting artifact;
+  deepvit_options options = fake_options();
+  options.tensorrt_library = FAKE_NVINFER_LEAN;
+  options.onnxruntime_library = support::options().onnxruntime_library;
+  const auto refused = support::open_status(artifact.path().string(), options);
+  CHECK(refused.status == DEEPVIT_MISSING);
+  CHECK(refused.message.find("lean library") != std::string::npos);
+  options.backend = DEEPVIT_BACKEND_AUTO;
+  auto manifest = artifact.manifest();
+  manifest["golden"]["sqnr_db"] = -1000;
+  artifact.set_manifest(manifest);
+  const deepvit::Model model(artifact.path().string(), options);
+  CHECK(std::string(model.info().backend).find("ONNX Runtime") == 0);
+  artifact.change("/version_compatible", true);
+  options.backend = DEEPVIT_BACKEND_TENSORRT;
+  options.allow_host_code = 1;
+  CHECK(support::open_status(artifact.path().string(), options).status == DEEPVIT_OK);
 }
 
 TEST_SUITE_END();

@@ -11,23 +11,7 @@ namespace {
 constexpr std::size_t kMostShapes = 8;         // batch sizes whose context and graph are kept
 constexpr std::size_t kRunsBeforeCapture = 1;  // a plain run first: lazy initialisation cannot be recorded
 
-thread_local std::string last_tensorrt_error;
-
 }  // namespace
-
-void TensorRtLog::log(Severity severity, const char* message) noexcept {
-  try {
-    if (severity == Severity::kERROR || severity == Severity::kINTERNAL_ERROR) last_tensorrt_error = message;
-    if (severity == Severity::kWARNING) log_(DEEPVIT_LOG_INFO, std::string("TensorRT: ") + message);
-  } catch (...) {  // TensorRT must not see an exception; what is lost is a line of its log
-  }
-}
-
-void TensorRtLog::require(bool is_done, const std::string& what) const {
-  if (is_done) return;
-  const std::string why = last_tensorrt_error.empty() ? "it does not say why" : last_tensorrt_error;
-  throw device_failed("TensorRT could not " + what + ": " + why);
-}
 
 TensorRtLease::TensorRtLease(const EngineParts& parts) : parts_(parts) {
   parts_.cuda->use();
@@ -40,6 +24,7 @@ TensorRtLease::TensorRtLease(const EngineParts& parts) : parts_(parts) {
 }
 
 void TensorRtLease::run(const void* input, std::size_t batch, float* output) {
+  const TensorRtLog::Listener listener(parts_.log);
   parts_.cuda->use();
   Shape& shape = shape_of(batch);
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
@@ -70,12 +55,11 @@ TensorRtLease::Shape& TensorRtLease::shape_of(std::size_t batch) {
 }
 
 TensorRtLease::Shape TensorRtLease::make_shape(std::size_t batch) {
-  const TensorRtLog& log = *parts_.trt_log;
   Shape shape;
   shape.batch = batch;
   shape.context.reset(
       parts_.engine->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
-  log.require(shape.context != nullptr, "create an execution context");
+  TensorRtLog::require(shape.context != nullptr, "create an execution context");
   shape.context->setDeviceMemoryV2(scratch_.get(), parts_.engine->getDeviceMemorySizeV2());
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     const Binding& binding = parts_.bindings[i];
@@ -84,11 +68,11 @@ TensorRtLease::Shape TensorRtLease::make_shape(std::size_t batch) {
       dims.nbDims = static_cast<std::int32_t>(binding.shape.size() + 1);
       dims.d[0] = static_cast<std::int64_t>(batch);
       std::copy(binding.shape.begin(), binding.shape.end(), dims.d + 1);
-      log.require(shape.context->setInputShape(binding.name.c_str(), dims),
-                  "run " + binding.name + " with a batch of " + std::to_string(batch));
+      TensorRtLog::require(shape.context->setInputShape(binding.name.c_str(), dims),
+                           "run " + binding.name + " with a batch of " + std::to_string(batch));
     }
-    log.require(shape.context->setTensorAddress(binding.name.c_str(), buffers_[i].device.get()),
-                "bind " + binding.name);
+    TensorRtLog::require(shape.context->setTensorAddress(binding.name.c_str(), buffers_[i].device.get()),
+                         "bind " + binding.name);
   }
   return shape;
 }
@@ -100,7 +84,7 @@ void TensorRtLease::enqueue(Shape& shape) {
     parts_.cuda->copy_to_device(buffers_[i].device.get(), buffers_[i].pinned.get(), binding.bytes * shape.batch,
                                 stream_.get());
   }
-  parts_.trt_log->require(shape.context->enqueueV3(stream_.get()), "run the engine");
+  TensorRtLog::require(shape.context->enqueueV3(stream_.get()), "run the engine");
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     const Binding& binding = parts_.bindings[i];
     if (binding.is_input) continue;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backend/cuda.h"
+#include "backend/tensorrt_log.h"
 #include "options.h"
 
 namespace deepvit {
@@ -26,26 +27,12 @@ struct Binding {
   std::size_t bytes = 0;  // of one image
 };
 
-// TensorRT's log: warnings go to the caller's, the last error is kept for what is thrown.
-class TensorRtLog final : public nvinfer1::ILogger {
- public:
-  explicit TensorRtLog(Log log) : log_(std::move(log)) {}
-  void log(Severity severity, const char* message) noexcept override;
-
-  // Throws DEEPVIT_DEVICE_FAILED with what this thread's TensorRT said last, where `is_done` is false.
-  void require(bool is_done, const std::string& what) const;
-
- private:
-  Log log_;
-};
-
 // Others' parts, all of which must outlive the lease: its contexts are the engine's.
 struct EngineParts {
   nvinfer1::ICudaEngine* engine;
   const Cuda* cuda;
   std::vector<Binding> bindings;
   std::size_t largest_batch;
-  const TensorRtLog* trt_log;
   Log log;
 };
 

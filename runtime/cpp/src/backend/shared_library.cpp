@@ -29,6 +29,8 @@ SharedLibrary::SharedLibrary(const std::string& path, const std::vector<std::str
   throw missing(first_reason + "; " + remedy);
 }
 
+bool SharedLibrary::has(const char* function) const { return dlsym(handle_, function) != nullptr; }
+
 void* SharedLibrary::symbol(const char* name) const {
   void* found = dlsym(handle_, name);
   if (found == nullptr) throw missing(name_ + " has no " + name + "; it is another library, or too old");

@@ -19,6 +19,8 @@ class SharedLibrary {
     return reinterpret_cast<Function*>(symbol(name));
   }
 
+  bool has(const char* function) const;
+
   const std::string& name() const { return name_; }
 
  private:

@@ -52,9 +52,12 @@ struct Library {
     return all;
   }
 
-  nvinfer1::IRuntime* create_runtime(TensorRtLog& log) const {
+  // The lean library builds nothing, and has no function to.
+  bool is_lean() const { return !loaded.has("createInferBuilder_INTERNAL"); }
+
+  nvinfer1::IRuntime* create_runtime() const {
     auto* create = loaded.function<decltype(createInferRuntime_INTERNAL)>("createInferRuntime_INTERNAL");
-    return static_cast<nvinfer1::IRuntime*>(create(&log, NV_TENSORRT_VERSION));
+    return static_cast<nvinfer1::IRuntime*>(create(&TensorRtLog::of_process(), NV_TENSORRT_VERSION));
   }
 
   SharedLibrary loaded;
@@ -87,10 +90,12 @@ void require_fit(const Engine& engine, const Version& version, const std::string
 class TensorRt final : public Backend {
  public:
   TensorRt(const Artifact& artifact, const Engine& record, const Options& options)
-      : name_(artifact.path(record.file)),
-        library_(options),
-        cuda_(options.cuda_library, options.device),
-        log_(options.log) {
+      : name_(artifact.path(record.file)), library_(options), cuda_(options.cuda_library, options.device) {
+    if (library_.is_lean() && !record.version_compatible) {
+      throw missing(library_.loaded.name() +
+                    " is TensorRT's lean library, which loads version-compatible plans only; " + record.file +
+                    " is none: install " + library_title() + " whole, or build with --version-compatible");
+    }
     require_fit(record, library_.version_and_build(), cuda_.compute_capability());
     if (record.version_compatible && !options.allow_host_code) {
       throw invalid_argument(name_ +
@@ -99,12 +104,13 @@ class TensorRt final : public Backend {
     }
     const Bytes plan = artifact.read(record.file);
     cuda_.use();
-    runtime_.reset(library_.create_runtime(log_));
-    log_.require(runtime_ != nullptr, "create a runtime");
+    const TensorRtLog::Listener listener(options.log);
+    runtime_.reset(library_.create_runtime());
+    TensorRtLog::require(runtime_ != nullptr, "create a runtime");
     runtime_->setEngineHostCodeAllowed(options.allow_host_code);
     engine_.reset(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
-    log_.require(engine_ != nullptr, "load " + name_);
-    EngineParts parts{engine_.get(), &cuda_, bindings_of(artifact.manifest()), 0, &log_, options.log};
+    TensorRtLog::require(engine_ != nullptr, "load " + name_);
+    EngineParts parts{engine_.get(), &cuda_, bindings_of(artifact.manifest()), 0, options.log};
     batch_ = profile_of(parts.bindings);
     parts.largest_batch = batch_.max;
     leases_ = std::make_unique<LeasePool<TensorRtLease>>(static_cast<std::size_t>(options.contexts),
@@ -158,11 +164,10 @@ class TensorRt final : public Backend {
   }
 
   // Declared in this order, so that what others use is destroyed after them: leases with their contexts, the engine,
-  // its runtime, the log that all of these write to.
+  // its runtime.
   std::string name_;
   Library library_;
   Cuda cuda_;
-  TensorRtLog log_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
   BatchRange batch_;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "fake_cuda.h"
+#include "fake_nvinfer.h"
 #include "stubs.h"
 
 namespace {
@@ -14,6 +15,17 @@ constexpr std::int64_t kImage[] = {3, 224, 224};
 constexpr std::int64_t kClasses = 10;
 constexpr std::int32_t kProfile[] = {2, 4, 8};  // the least is 2: one image has to be padded
 std::atomic<int> loaded{0};
+#ifdef FAKE_LEAN
+constexpr bool kIsLean = true;  // builds nothing, and loads what was built for it alone
+#else
+constexpr bool kIsLean = false;
+#endif
+
+// As TensorRT does, the first logger that it is given is kept and used for ever, whatever is destroyed.
+std::atomic<ILogger*> first_logger{nullptr};
+std::atomic<const char*> complaint{""};
+std::atomic<bool> refuses{false};
+void say(ILogger::Severity severity, const char* message) { first_logger.load()->log(severity, message); }
 
 Dims dims_of(const std::string& name, std::int64_t batch) {
   if (name == "images") return Dims4(batch, kImage[0], kImage[1], kImage[2]);
@@ -55,6 +67,9 @@ class Context final : public IExecutionContext {
       return true;
     }
     bool enqueueV3(cudaStream_t stream) noexcept override {
+      if (refuses) return false;
+      say(ILogger::Severity::kWARNING, "a run");
+      if (*complaint != '\0') say(ILogger::Severity::kERROR, complaint);
       const float* images = addresses_["images"];
       float* logits = addresses_["logits"];
       const auto needs = std::make_shared<NeedsContext>(NeedsContext{alive_});
@@ -109,22 +124,25 @@ class Engine final : public ICudaEngine {
 
 class Runtime final : public IRuntime {
  public:
-  explicit Runtime(ILogger* logger) : impl_(logger) { mImpl = &impl_; }
+  Runtime() { mImpl = &impl_; }
 
  private:
   class Impl final : public RuntimeStub {
    public:
-    explicit Impl(ILogger* logger) : logger_(logger) {}
-    void setEngineHostCodeAllowed(bool) noexcept override {}
+    void setEngineHostCodeAllowed(bool is_allowed) noexcept override { is_compatible_ = is_allowed; }
     ICudaEngine* deserializeCudaEngine(void const* plan, std::size_t size) noexcept override {
       ++loaded;
+      if (kIsLean && !is_compatible_) {
+        say(ILogger::Severity::kERROR, "the lean runtime takes version-compatible plans only");
+        return nullptr;
+      }
       if (size >= 4 && std::memcmp(plan, "ftrt", 4) == 0) return new Engine();
-      logger_->log(ILogger::Severity::kERROR, "not a plan");
+      say(ILogger::Severity::kERROR, "not a plan");
       return nullptr;
     }
 
    private:
-    ILogger* logger_;
+    bool is_compatible_ = false;
   };
   Impl impl_;
 };
@@ -132,12 +150,21 @@ class Runtime final : public IRuntime {
 }  // namespace
 
 extern "C" {
-__attribute__((visibility("default"))) int fake_nvinfer_loaded(void) { return loaded; }
+int fake_nvinfer_loaded(void) { return loaded; }
+void fake_nvinfer_complain(const char* message) { complaint = message; }
+void fake_nvinfer_refuse_runs(bool is_refused) { refuses = is_refused; }
 __attribute__((visibility("default"))) std::int32_t getInferLibVersion() noexcept {
   return NV_TENSORRT_MAJOR * 10000 + 400;
 }
 __attribute__((visibility("default"))) std::int32_t getInferLibBuildVersion() noexcept { return 106; }
 __attribute__((visibility("default"))) void* createInferRuntime_INTERNAL(void* logger, std::int32_t) noexcept {
-  return new Runtime(static_cast<ILogger*>(logger));
+  ILogger* none = nullptr;
+  first_logger.compare_exchange_strong(none, static_cast<ILogger*>(logger));
+  return new Runtime();
 }
+#ifndef FAKE_LEAN
+__attribute__((visibility("default"))) void* createInferBuilder_INTERNAL(void*, std::int32_t) noexcept {
+  unexpected("createInferBuilder_INTERNAL");
+}
+#endif
 }

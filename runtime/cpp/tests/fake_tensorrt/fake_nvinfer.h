@@ -1,0 +1,10 @@
+// What the tests ask of the TensorRT that exists in memory only.
+#pragma once
+
+extern "C" {
+__attribute__((visibility("default"))) int fake_nvinfer_loaded(void);
+// Log this as an error in every run, which succeeds all the same; nothing where it is empty.
+__attribute__((visibility("default"))) void fake_nvinfer_complain(const char* message);
+// Refuse to run from now on, without a word.
+__attribute__((visibility("default"))) void fake_nvinfer_refuse_runs(bool is_refused);
+}
