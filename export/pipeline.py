@@ -1,12 +1,12 @@
 """The export: model → folds → graph → precision → parity ladder → artifact, each step proved against the last."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import logging
 
 import numpy as np
-import onnx
 
 from deepvit import __version__
 from deepvit.calibration.ranges import RANGES
@@ -33,6 +33,7 @@ from deepvit.runtime.manifest import (
     Tensor,
 )
 from deepvit.runtime.ort.plain import probe_plain
+from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from . import stages
 from .graph import trace as onnx_graph
@@ -41,7 +42,7 @@ from .graph.batch_check import check_batches
 from .graph.cast import cast_graph
 from .graph.float32 import Float32Graph, float32_graph, graph_preprocessing
 from .graph.maps import expose_maps
-from .graph.proof import graph_logits
+from .graph.proof import graph_session
 from .graph.spec import Outputs
 from .graph.typed import TypedGraph
 from .options import ExportOptions, GraphOptions
@@ -85,15 +86,16 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         progress(stages.BATCHES)
         check_batches(source.model, source.images, options.graph.batch)
         graph = _typed(source, options, inputs, progress)
-        proof = _prove(graph, source, options.graph, progress)
-        progress(stages.WRITING)
         model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
-        if RANGES in plan.files:
-            (staging / RANGES).write_bytes(graph.ranges_text)
         onnx_graph.identify(model, identity, __version__)
         content = onnx_graph.to_bytes(model)
+        with contextlib.closing(graph_session(content, f"the ONNX graph in {identity.precision.value}")) as session:
+            proof = _prove(session, graph, source, options.graph, progress)
+            golden = golden_answer(identity, session)
+        progress(stages.WRITING)
+        if RANGES in plan.files:
+            (staging / RANGES).write_bytes(graph.ranges_text)
         (staging / artifacts.MODEL).write_bytes(content)
-        golden = golden_answer(identity, model)
         progress(stages.TRYING)
         plain = probe_plain(content, identity.golden_input, np.asarray(golden.logits), golden.sqnr_db)
         files = artifacts.record_files(staging)
@@ -116,8 +118,10 @@ def _typed(
     return TypedGraph(model=cast_graph(source.model, precision), float32=source.model)
 
 
-def _prove(graph: TypedGraph, source: Float32Graph, options: GraphOptions, progress: Progress) -> _Proof:
-    """Measure the activations of the typed graph, and hold its answers against float32.
+def _prove(
+    session: OnnxRuntimeSession, graph: TypedGraph, source: Float32Graph, options: GraphOptions, progress: Progress
+) -> _Proof:
+    """Measure the activations of the typed graph, and hold its answers, those of `session`, against float32.
 
     Raises:
         OutOfBoundsError: An activation does not fit FP16, or the answers are outside their bound.
@@ -137,7 +141,7 @@ def _prove(graph: TypedGraph, source: Float32Graph, options: GraphOptions, progr
     stage = prove(
         f"onnx-{options.precision.value}",
         "onnx-fp32",
-        graph_logits(graph.model, source.images, f"the ONNX graph in {options.precision.value}"),
+        session.run(source.images),
         source.logits,
         Bound() if is_checked else PRECISION_BOUNDS[options.precision],
         top1_enforced=not source.is_random,
@@ -179,14 +183,14 @@ def _identity(loaded: LoadedModel, graph: GraphOptions, class_names: tuple[str, 
     )
 
 
-def golden_answer(identity: Identity, model: onnx.ModelProto) -> GoldenAnswer:
-    """Return what the finished graph answers for the golden image.
+def golden_answer(identity: Identity, session: OnnxRuntimeSession) -> GoldenAnswer:
+    """Return what the finished graph, opened as `session`, answers for the golden image.
 
     Raises:
         OutOfBoundsError: Logits that are not finite.
     """
     images = identity.golden_input
-    logits = graph_logits(model, images, "the finished graph, of the golden image,")[0, :GOLDEN_LOGITS]
+    logits = session.run(images)[0, :GOLDEN_LOGITS]
     return GoldenAnswer(
         input_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
         logits=tuple(float(f"{logit:.9g}") for logit in logits),  # nine digits tell every float32

@@ -27,10 +27,10 @@ def torch_logits(module: torch.nn.Module, images: Float, batch_size: int = 8) ->
     return np.concatenate(parts)
 
 
-def graph_session(model: onnx.ModelProto, name: str) -> OnnxRuntimeSession:
+def graph_session(model: onnx.ModelProto | bytes, name: str) -> OnnxRuntimeSession:
     """Open a graph of any precision in ONNX Runtime on the CPU, in small batches, to be measured."""
-    batch = BatchRange(min=1, opt=4, max=4)
-    return OnnxRuntimeSession(to_bytes(model), name=name, arithmetic=Arithmetic.AS_DECLARED, batch=batch)
+    content, batch = model if isinstance(model, bytes) else to_bytes(model), BatchRange(min=1, opt=4, max=4)
+    return OnnxRuntimeSession(content, name=name, arithmetic=Arithmetic.AS_DECLARED, batch=batch)
 
 
 def graph_logits(model: onnx.ModelProto, images: Images, name: str) -> Logits:

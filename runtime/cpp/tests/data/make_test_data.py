@@ -1,6 +1,7 @@
 """Write what the C++ tests compare with: small artifacts, images of every kind, and what Python makes of them."""
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
@@ -14,6 +15,7 @@ import onnx.numpy_helper
 from PIL import Image
 
 from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.graph.proof import graph_session
 from deepvit.export.graph.trace import identify
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact, golden_answer
@@ -100,7 +102,8 @@ def seal(artifact: pathlib.Path) -> None:
     manifest, model = open_artifact(artifact).manifest, onnx.load(artifact / "model.onnx")
     identify(model, manifest)
     onnx.save(model, artifact / "model.onnx")
-    golden = golden_answer(manifest, model)
+    with contextlib.closing(graph_session(model, "the graph")) as session:
+        golden = golden_answer(manifest, session)
     (artifact / "manifest.json").write_text(manifest.model_copy(update={"golden": golden}).to_json())
     rehash(artifact)
 
