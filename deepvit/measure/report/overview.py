@@ -14,6 +14,7 @@ from ..bench.result import Benchmark, Timed
 from ..compare.result import ComparedModel
 from ..compare.words import HOLDS
 from ..evaluate.result import EvaluatedModel, Evaluation
+from ..results.names import short_names
 from .collect import Collected
 
 COLUMNS = {  # name → which of two is better; None: none is
@@ -73,7 +74,11 @@ def overview(collected: Collected) -> list[Row]:
     Best is marked only among figures that can be compared: top-1 and agreement of one list of images, speeds of one
     benchmark that are no emulation's. Where all are equal, none is best.
     """
-    rows = [Row(_short(known.name), known.has_random_weights, dict(_cells(known))) for known in _known(collected)]
+    models = list(_known(collected))
+    names = short_names([known.name for known in models])
+    rows = [
+        Row(name, known.has_random_weights, dict(_cells(known))) for name, known in zip(names, models, strict=True)
+    ]
     for column, better in COLUMNS.items():
         if better is not None:
             _mark_best(rows, column, better)
@@ -116,11 +121,6 @@ def _is_same(known: _Known, name: str) -> bool:
         path = path.parent  # its graph is all that an artifact without engines runs
     shorter, longer = sorted((pathlib.PurePath(known.name).parts, path.parts), key=len)
     return bool(shorter) and longer[-len(shorter) :] == shorter
-
-
-def _short(name: str) -> str:
-    path = pathlib.PurePath(name)
-    return "/".join(path.parts[-2:] if path.suffix in (".onnx", ".plan") else path.parts[-1:]) or name
 
 
 def _cells(known: _Known) -> Iterator[tuple[str, Cell]]:
