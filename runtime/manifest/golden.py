@@ -11,7 +11,7 @@ GOLDEN_LOGITS = 64  # how many of the golden image's logits a manifest keeps at 
 # How close a session must come to golden logits, which ONNX Runtime computed on a CPU with every tensor rounded to its
 # type. Another model is near 0 dB. Of the published models and the digits', the same graph run natively on a CPU came
 # within 55 dB in FP16, 38 in INT8 and 48 in FP8, and the same bits in FP32; the rest is for other orders of summation
-# and for TF32, in which ONNX Runtime's CUDA provider computes FP32.
+# and for TF32, in which a provider may compute FP32.
 GOLDEN_SQNR_DB = {
     Precision.FP32: 45.0,
     Precision.FP16: 35.0,

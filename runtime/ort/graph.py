@@ -12,7 +12,17 @@ from ..errors import InputError, MissingError, needed_for
 from ..manifest import ANY_BATCH, BatchRange, Level
 from .arithmetic import ROUNDED, Arithmetic
 from .demands import Contents, contents_of
-from .providers import CPU, CUDA, INSTALL, PLUGIN_PROVIDER, TENSORRT, TENSORRT_RTX, options_of, plugin_library
+from .providers import (
+    CPU,
+    CUDA,
+    CUDA_OPTIONS,
+    INSTALL,
+    PLUGIN_PROVIDER,
+    TENSORRT,
+    TENSORRT_RTX,
+    options_of,
+    plugin_library,
+)
 from .rounding import REDUCED, rounded_on_cpu
 from .self_contained import require_self_contained
 
@@ -166,13 +176,15 @@ def _configure(
     options: ort.SessionOptions, provider: str, content: bytes, batch: BatchRange
 ) -> list[str | tuple[str, dict[str, str]]] | None:
     """Return what `InferenceSession` takes as providers; None for the plugin, which goes into `options`."""
+    if provider == CUDA:
+        return [(_provider(CUDA), dict(CUDA_OPTIONS))]
     if provider not in (TENSORRT, TENSORRT_RTX):
         return [_provider(provider)]
     graph = ort.InferenceSession(content, options, providers=[providers()[CPU]]).get_inputs()[0]
     shape = tuple(_dimension(dimension) for dimension in graph.shape)
     settings = options_of(provider, content, graph.name, shape, batch)
     if provider == TENSORRT:
-        return [(_provider(provider), settings), _provider(CUDA)]
+        return [(_provider(provider), settings), (_provider(CUDA), dict(CUDA_OPTIONS))]
     options.add_provider_for_devices(_plugin_devices(), settings)
     return None
 

@@ -15,6 +15,7 @@ CPU, CUDA, TENSORRT, TENSORRT_RTX = "cpu", "cuda", "tensorrt", "tensorrt-rtx"
 PLUGIN_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 PLUGIN_PROVIDER = "NvTensorRTRTXExecutionProvider"
 PLUGIN_LIBRARY = "libonnxruntime_providers_nv_tensorrt_rtx.so"
+CUDA_OPTIONS = {"use_tf32": "0"}  # on by default: FP32 products of 10 bits of significand
 INSTALL = {
     CUDA: "pip install onnxruntime-gpu, in place of onnxruntime",
     TENSORRT: "pip install onnxruntime-gpu tensorrt, in place of onnxruntime",

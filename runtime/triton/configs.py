@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Iterable
 
-from ..manifest import BatchRange, Level, Manifest
+from ..manifest import BatchRange, Level, Manifest, Precision
+from ..ort.providers import CUDA_OPTIONS
 from . import layout
 from .layout import Names
 from .options import TritonBackend
@@ -89,6 +90,10 @@ def model_config(
         return _python(config, 1)
     if backend is TritonBackend.ONNXRUNTIME and level is not Level.ALL:
         config.optimization.graph.level = GRAPH_LEVELS[level]
+    if backend is TritonBackend.ONNXRUNTIME and manifest.precision is Precision.FP32:
+        # ONNX Runtime's options, passed on where it runs on a GPU; Triton knows this accelerator since 24.07.
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
+        accelerator.parameters.update(CUDA_OPTIONS)
     config.platform = "tensorrt_plan" if backend is TritonBackend.TENSORRT else "onnxruntime_onnx"
     config.default_model_filename = "model.plan" if backend is TritonBackend.TENSORRT else "model.onnx"
     kind = schema.ModelInstanceGroup

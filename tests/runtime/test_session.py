@@ -68,6 +68,20 @@ def test_options_of_the_providers_that_build_engines(tmp_path, monkeypatch):
         options_of(TENSORRT, b"one", "images", shape, batch)
 
 
+def test_float32_is_float32_on_a_gpu(tmp_path, monkeypatch, tiny_artifact):
+    """ONNX Runtime's CUDA provider computes FP32 in TF32 unless it is told not to; it is the fallback of TensorRT's."""
+    from deepvit.runtime.ort import graph
+
+    monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path))
+    names = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+    monkeypatch.setattr(graph, "providers", lambda: names)
+    content, batch = (tiny_artifact / MODEL).read_bytes(), BatchRange(min=1, opt=4, max=8)
+    for provider in ("cuda", "tensorrt"):
+        configured = graph._configure(graph.ort.SessionOptions(), provider, content, batch)
+        assert configured[-1] == ("CUDAExecutionProvider", {"use_tf32": "0"})
+    assert graph._configure(graph.ort.SessionOptions(), "cpu", content, batch) == ["CPUExecutionProvider"]
+
+
 def test_the_options_of_the_plugin_are_those_of_its_header():
     header = (plugin_library().parent / "tensorrt_rtx_provider_options.h").read_text()
     for name in options_of(TENSORRT_RTX, b"one", "images", ("batch", 3, 32, 32), BatchRange(min=1, opt=4, max=8)):

@@ -33,6 +33,15 @@ def test_a_repository_has_a_model_per_backend_and_is_as_it_was_written(repositor
     assert check_repository(repository) == []
 
 
+@pytest.mark.parametrize(("form", "options"), [("small", {"use_tf32": "0"}), ("fp16", None)])
+def test_float32_is_float32_in_tritons_onnxruntime(cpp_data, packaged, tmp_path, form, options):
+    """On a GPU; see ModelState::LoadModel of onnxruntime_backend (src/onnxruntime.cc)."""
+    repository = packaged(cpp_data / "artifacts" / form, tmp_path / "repository")
+    accelerators = config_of(repository, "small_onnxruntime").optimization.execution_accelerators
+    found = [(each.name, dict(each.parameters)) for each in accelerators.gpu_execution_accelerator]
+    assert found == ([("cuda", options)] if options else [])
+
+
 def test_the_configs_of_every_backend_follow_the_schema(repository):
     for model, platform, file in (
         ("tensorrt", "tensorrt_plan", "model.plan"),
