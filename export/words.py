@@ -89,15 +89,17 @@ def describe_build(manifest: Manifest, plan: str) -> Iterator[str]:
     yield f"built {plan}, {record.bytes / 1e6:.1f} MB, for {_engine_line(engine)}, SHA-256 {record.sha256}"
     yield f"precision: {_gemm_types(engine.census.network)} in the network, as promised"
     if engine.census.engine is None:
-        yield "not run: no GPU here can run this engine; its layers and answers were not checked after the build"
-        return
-    gemms = engine.census.gemms_attributed
-    yield f"the engine's own layers hold to it; its inspector names {gemms} of the network's GEMMs"
-    for stage in manifest.parity:
-        if stage.stage == f"engine-{engine.backend.value}":
-            sqnr = "exact" if stage.sqnr_db is None else f"SQNR {stage.sqnr_db:.1f} dB"
-            agreement = f"top-1 agreement {stage.top1_agreement:.2%}"
-            yield f"against {stage.against} on {stage.images} images: {sqnr}, {agreement}"
+        yield "the finished engine's layers are unknown: nothing listed them when it was built"
+    else:
+        gemms = engine.census.gemms_attributed
+        yield f"the finished engine's layers hold to it: all {gemms} GEMMs and convolutions were found in them"
+    rungs = [stage for stage in manifest.parity if stage.stage == f"engine-{engine.backend.value}"]
+    if not rungs:
+        yield "not run: no GPU here can run this engine; its answers were not checked"
+    for stage in rungs:
+        sqnr = "exact" if stage.sqnr_db is None else f"SQNR {stage.sqnr_db:.1f} dB"
+        agreement = f"top-1 agreement {stage.top1_agreement:.2%}"
+        yield f"against {stage.against} on {stage.images} images: {sqnr}, {agreement}"
 
 
 def _engine_line(engine: Engine) -> str:
@@ -184,4 +186,4 @@ def _describe_engine(engine: Engine, machine: Machine) -> Iterator[str | rich.ta
             table.add_row(where, name, f"{count}")
     yield table
     if engine.census.engine is None:
-        yield "the engine's own layers are unknown: it was built where no GPU could load it"
+        yield "the finished engine's layers are unknown: nothing listed them when it was built"

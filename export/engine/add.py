@@ -13,7 +13,7 @@ from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, prove
 from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Manifest, ParityStage
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
@@ -23,7 +23,8 @@ from deepvit.runtime.staging import sole_work
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.machine import Machine, this_machine
 
-from .census import census_of, layers_from_inspector, require_engine, require_network
+from .census import Layer, census_of, dequantized_products, require_engine, require_network
+from .listing.layers import EngineLayer
 from .options import EngineOptions
 from .plan import plan_engine
 from .process import Build, build_engine
@@ -31,6 +32,7 @@ from .timing_cache import timing_cache_path
 from .worker import Job
 
 logger = logging.getLogger(__name__)
+WIDER_SHOWN = 3
 
 
 def add_engine(
@@ -70,8 +72,11 @@ def _add_engine(
     cache = options.timing_cache or _default_timings(machine) if options.backend is Backend.TENSORRT else None
     job = Job(options=options, batch=plan.batch, timing_cache=cache, is_run=images is not None)
     build = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, manifest))
+    layers = build.layers()
+    if layers is not None:
+        _hold(layers, build.network, manifest)
     rungs = [] if images is None else [_prove(build, options, manifest, onnx, images)]
-    engine = _record(build, options, plan.batch, machine)
+    engine = _record(build, layers, options, plan.batch, machine)
     return _write(artifact, engine, build.plan, rungs)
 
 
@@ -84,11 +89,18 @@ def _default_timings(machine: Machine) -> pathlib.Path | None:
         return None
 
 
+def _hold(layers: list[EngineLayer], network: list[Layer], manifest: Manifest) -> None:
+    """Hold the engine's layers against what it was built from, and say what the compiler computes wider than asked."""
+    require_engine(layers, network, manifest)
+    wider = dequantized_products(layers, network, manifest)
+    if wider:
+        shown = first_of(wider, WIDER_SHOWN)
+        logger.warning("%d quantised GEMMs are widened before they are multiplied: %s", len(wider), shown)
+
+
 def _prove(build: Build, options: EngineOptions, manifest: Manifest, onnx: bytes, images: Images) -> ParityStage:
-    """Hold the engine's layers and its answers against what it was built from."""
-    assert build.inspector is not None
+    """Hold the engine's answers against those of what it was built from."""
     assert build.logits is not None
-    require_engine(layers_from_inspector(build.inspector), build.network, manifest)
     session = OnnxRuntimeSession(onnx, name=artifacts.MODEL, arithmetic=Arithmetic.AS_DECLARED, batch=manifest.batch)
     with contextlib.closing(session):
         expected = session.run(images)
@@ -102,9 +114,10 @@ def _prove(build: Build, options: EngineOptions, manifest: Manifest, onnx: bytes
     )
 
 
-def _record(build: Build, options: EngineOptions, batch: BatchRange, machine: Machine) -> Engine:
+def _record(
+    build: Build, layers: list[EngineLayer] | None, options: EngineOptions, batch: BatchRange, machine: Machine
+) -> Engine:
     is_tuned_here = options.backend is Backend.TENSORRT
-    layers = None if build.inspector is None else layers_from_inspector(build.inspector)
     return Engine(
         file=options.backend.plan,
         backend=options.backend,

@@ -1,17 +1,18 @@
 """The precision gate: every layer of an engine by type and data type, against what the manifest promises.
 
 An engine that came out in FP32 by accident answers as well and is only slow, so that nobody notices. Before the build
-the parsed, strongly typed network tells each layer's type; after it the engine inspector tells what became of it.
+the parsed, strongly typed network tells each layer's type; after it its own layers tell what became of it.
 """
 
 import collections
 import dataclasses
-import json
 import re
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from deepvit.runtime.errors import InputError, OutOfBoundsError, first_of
 from deepvit.runtime.manifest import Census, Manifest, Precision
+
+from .listing.layers import EngineLayer
 
 SHOWN = 8
 GEMMS, CONVOLUTIONS = "MATRIX_MULTIPLY", "CONVOLUTION"
@@ -28,24 +29,22 @@ FLOATS = frozenset({"FLOAT", "HALF", "BF16", "FP8", "FP4"})
 # Layers that do arithmetic on images; others move data, or compute shapes.
 COMPUTING = frozenset({GEMMS, CONVOLUTIONS, "ACTIVATION", "ELEMENTWISE", "NORMALIZATION"})
 SUMMING = frozenset({"SOFTMAX", "REDUCE"})  # accumulate in float32 whatever the graph's precision
-# The inspector's words for data types, longest first: "Row major linear FP16 format", or "Half".
-WORDS = {
-    "BFLOAT16": "BF16", "BF16": "BF16", "FP16": "HALF", "HALF": "HALF", "INT8": "INT8", "FP8": "FP8", "E4M3": "FP8",
-    "INT64": "INT64", "INT32": "INT32", "BOOL": "BOOL", "FP32": "FLOAT", "FLOAT": "FLOAT",
-}  # fmt: skip
 FP32_TACTIC = re.compile(r"(?:gemm|fprop)_(?:f32f32|tf32)")  # kernels that read both operands as float32
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A layer of a network, or of an engine, where `name` also names the ONNX nodes that were fused into it."""
+    """A layer of a parsed network."""
 
     name: str
     kind: str
     inputs: tuple[str, ...]  # data types, without the inputs that are empty
     outputs: tuple[str, ...]
     sources: tuple[str, ...] = ()  # the kinds of layers that make the inputs
-    tactic: str = ""
+
+    @property
+    def is_product(self) -> bool:
+        return self.kind in (GEMMS, CONVOLUTIONS)
 
     @property
     def is_quantized(self) -> bool:
@@ -53,24 +52,25 @@ class Layer:
         return bool(self.sources) and set(self.sources) == {"DEQUANTIZE"}
 
 
-def census_of(network: list[Layer], engine: list[Layer] | None) -> Census:
+def census_of(network: list[Layer], engine: list[EngineLayer] | None) -> Census:
     """Count layers by type and data type, for the manifest."""
     return Census(
-        network=_count(network),
-        engine=None if engine is None else _count(engine),
-        gemms_attributed=None if engine is None else len(_attributed(network, engine)),
+        network=_count(_label(layer) for layer in network),
+        engine=None if engine is None else _count(_types_of(x.kind, {t.type for t in x.outputs}) for x in engine),
+        gemms_attributed=None if engine is None else sum(bool(layers) for _, layers in _products(network, engine)),
     )
 
 
-def _count(layers: list[Layer]) -> dict[str, int]:
-    counts = collections.Counter(_label(layer) for layer in layers)
-    return dict(sorted(counts.items()))
+def _count(labels: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(collections.Counter(labels).items()))
 
 
 def _label(layer: Layer) -> str:
-    types = "/".join(sorted(set(layer.outputs))) or "-"
-    is_product = layer.kind in (GEMMS, CONVOLUTIONS)
-    return f"{layer.kind} {types}{' of quantised' if is_product and layer.is_quantized else ''}"
+    return _types_of(layer.kind, layer.outputs) + (" of quantised" if layer.is_product and layer.is_quantized else "")
+
+
+def _types_of(kind: str, types: Iterable[str]) -> str:
+    return f"{kind} {'/'.join(sorted(set(types))) or '-'}"
 
 
 def require_network(layers: list[Layer], manifest: Manifest) -> None:
@@ -86,7 +86,7 @@ def require_network(layers: list[Layer], manifest: Manifest) -> None:
         raise OutOfBoundsError(f"the network is not the {manifest.precision.value} model that was promised: {shown}")
 
 
-def require_engine(layers: list[Layer], network: list[Layer], manifest: Manifest) -> None:
+def require_engine(layers: list[EngineLayer], network: list[Layer], manifest: Manifest) -> None:
     """Hold the built engine against the manifest.
 
     Raises:
@@ -109,7 +109,7 @@ def network_breaches(layers: list[Layer], manifest: Manifest) -> list[str]:
         got = sum(layer.kind == kind for layer in layers)
         if got != promised:
             faults.append(f"{got} {kind} layers, promised {promised}")
-    quantized = sum(layer.is_quantized for layer in layers if layer.kind in (GEMMS, CONVOLUTIONS))
+    quantized = sum(layer.is_quantized for layer in layers if layer.is_product)
     if quantized != (form.quantized_gemms or 0):
         faults.append(f"{quantized} quantised GEMMs, promised {form.quantized_gemms or 0}")
     computes_in = COMPUTES_IN[manifest.precision]
@@ -131,72 +131,58 @@ def _said(what: str, count: int | None) -> int:
     return count
 
 
-def engine_breaches(layers: list[Layer], network: list[Layer], manifest: Manifest) -> list[str]:
-    """Return in words where the engine is not what the network promised.
+def engine_breaches(layers: list[EngineLayer], network: list[Layer], manifest: Manifest) -> list[str]:
+    """Return in words where the engine is not what the network promised, GEMM by GEMM and convolution by convolution.
 
-    A fused layer may read or write float32 at its edges; one that computes GEMMs and touches nothing narrower does not
-    compute in the promised type.
+    The compiler names a GEMM on every layer that it put a part of it into: also on the scaling and the GELU after an
+    INT8 product, which read float16. So one of a GEMM's layers has to read the promised type, quantised activations
+    where those were promised; and none may hold its weights in float32, or multiply in it. A GEMM that no layer names
+    is a breach: nothing is known of it.
     """
-    computes_in = COMPUTES_IN[manifest.precision]
     faults = []
-    quantized = {layer.name for layer in network if layer.is_quantized and layer.kind in (GEMMS, CONVOLUTIONS)}
-    for layer, names in _attributed_layers(network, layers):
-        types = FLOATS.intersection(layer.inputs + layer.outputs)
-        if not types:
-            continue  # built without detail: nothing to hold
-        if computes_in != "FLOAT" and (types == {"FLOAT"} or FP32_TACTIC.search(layer.tactic)):
-            faults.append(f"{', '.join(names)} computes in FLOAT, expected {computes_in}")
-        if quantized.intersection(names) and QUANTIZED[manifest.precision] not in layer.inputs:
-            faults.append(
-                f"{', '.join(names)} reads {'/'.join(sorted(types))}, expected {QUANTIZED[manifest.precision]}"
-            )
+    for product, own in _products(network, layers):
+        promised = _promised(product, manifest)
+        read = [layer.activation_types if product.is_quantized else layer.operand_types for layer in own]
+        types: frozenset[str] = frozenset().union(*read)
+        if not own:
+            faults.append(f"{product.name} is in no layer of the engine")
+        elif promised not in types:
+            faults.append(f"{product.name} reads {'/'.join(sorted(types)) or 'nothing'}, expected {promised}")
+        elif promised != "FLOAT" and any(_multiplies_float32(layer) for layer in own):
+            faults.append(f"{product.name} computes in FLOAT, expected {promised}")
     return faults
 
 
-def _attributed(network: list[Layer], engine: list[Layer]) -> set[str]:
-    return {name for _, names in _attributed_layers(network, engine) for name in names}
+def dequantized_products(layers: list[EngineLayer], network: list[Layer], manifest: Manifest) -> list[str]:
+    """Return the quantised GEMMs that the engine does not multiply in eight bits.
 
-
-def _attributed_layers(network: list[Layer], engine: list[Layer]) -> list[tuple[Layer, list[str]]]:
-    """Return the engine's layers that compute GEMMs or convolutions of the network, with the names of those."""
-    layer_names = {layer.name for layer in network if layer.kind in (GEMMS, CONVOLUTIONS)}
-    pairs = []
-    for layer in engine:
-        names = sorted(layer_names.intersection(re.split(r"[\s\[\]\x1e\x1f+,]+", layer.name)))
-        if names:
-            pairs.append((layer, names))
-    return pairs
-
-
-def layers_from_inspector(text: str) -> list[Layer]:
-    """Read the engine inspector's JSON, as TensorRT 10 and 11 write it.
-
-    Raises:
-        InputError: Not such a JSON.
+    Their operands are stored in eight bits, and the compiler chose to widen them before the product.
     """
-    try:
-        records = json.loads(text)["Layers"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the engine inspector gave no JSON with Layers: {text[:80]!r}") from error
-    return [_engine_layer(record) for record in records]
+    return [
+        product.name
+        for product, own in _products(network, layers)
+        if product.is_quantized
+        and not any([t.type for t in layer.operands].count(_promised(product, manifest)) > 1 for layer in own)
+    ]
 
 
-def _engine_layer(record: Any) -> Layer:
-    if not isinstance(record, dict):  # names only: the engine was built without detail
-        return Layer(str(record), "UNKNOWN", (), ())
-    return Layer(
-        name=f"{record.get('Name', '')} {record.get('Metadata', '')}",
-        kind=str(record.get("LayerType", "UNKNOWN")),
-        inputs=_types(record.get("Inputs")),
-        outputs=_types(record.get("Outputs")),
-        tactic=str(record.get("TacticName", "")),
-    )
+def _promised(product: Layer, manifest: Manifest) -> str:
+    """Return the type that a GEMM or a convolution has to read."""
+    computes_in = COMPUTES_IN[manifest.precision]
+    return QUANTIZED.get(manifest.precision, computes_in) if product.is_quantized else computes_in
 
 
-def _types(tensors: Any) -> tuple[str, ...]:
-    """Return the data types of the inspector's tensors; TensorRT 10 has them within the format, 11 beside it."""
-    types = []
-    for tensor in tensors if isinstance(tensors, list) else []:
-        text = str(tensor.get("Datatype") or tensor.get("DataType") or tensor.get("Format/Datatype") or "").upper()
-        types += [name for word, name in WORDS.items() if word in text][:1]
-    return tuple(types)
+def _multiplies_float32(layer: EngineLayer) -> bool:
+    has_weights = any(constant.type == "FLOAT" and constant.is_matrix for constant in layer.constants)
+    return has_weights or FP32_TACTIC.search(layer.tactic) is not None
+
+
+def _products(network: list[Layer], engine: list[EngineLayer]) -> Iterator[tuple[Layer, list[EngineLayer]]]:
+    """Yield every GEMM and convolution of the network with the engine's layers that name it."""
+    named: dict[str, list[EngineLayer]] = {}
+    for layer in engine:
+        for name in layer.onnx:
+            named.setdefault(name, []).append(layer)
+    for product in network:
+        if product.is_product:
+            yield product, named.get(product.name, [])

@@ -53,7 +53,9 @@ class EnginePlan:
         """What is found out: the layers' types, and where the engine runs its answers."""
         backend = self.options.backend.value
         if self.parity is None:
-            return (f"the {backend} network's layers by type; no GPU here can run the engine",)
+            return (
+                f"the {backend} engine's layers by type; no GPU here can run it, so that its answers are not known",
+            )
         answers = f"its answers against {artifacts.MODEL} on {len(self.parity)} images"
         return (f"the {backend} engine's layers by type, and {answers}",)
 

@@ -21,7 +21,8 @@ from deepvit.runtime.errors import DeviceError, MissingError
 from deepvit.runtime.tensors import Images, Logits
 
 from .census import Layer
-from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LOGITS, NETWORK, ONNX, PLAN, Job
+from .listing.layers import EngineLayer, layers_from_inspector, layers_from_listing
+from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LISTED, LOGITS, NETWORK, ONNX, PLAN, Job
 
 logger = logging.getLogger(__name__)
 ROOT = pathlib.Path(deepvit.__file__).parent.parent  # where the worker finds the package: a checkout, or site-packages
@@ -30,13 +31,24 @@ STDERR_KEPT = 300
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Build:
-    """What a build left; `inspector` and `logits` where the engine was run."""
+    """What a build left; `inspector` and `logits` where the engine was run, `listing` where the library logged it."""
 
     plan: bytes
     version: str
     network: list[Layer]
     inspector: str | None
     logits: Logits | None
+    listing: str | None = None
+
+    def layers(self) -> list[EngineLayer] | None:
+        """Return the finished engine's layers; None where nothing tells them.
+
+        Raises:
+            InputError: They are told in a form that is not known here.
+        """
+        if self.inspector is not None:
+            return layers_from_inspector(self.inspector)
+        return None if self.listing is None else layers_from_listing(self.listing)
 
 
 def build_engine(
@@ -82,9 +94,14 @@ def _build_in(
         plan=(folder / PLAN).read_bytes(),
         version=version,
         network=_network(folder),
-        inspector=(folder / INSPECTOR).read_text(encoding="utf-8") if (folder / INSPECTOR).is_file() else None,
+        inspector=_text(folder / INSPECTOR),
+        listing=_text(folder / LISTED),
         logits=np.load(folder / LOGITS) if (folder / LOGITS).is_file() else None,
     )
+
+
+def _text(path: pathlib.Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _run_worker(folder: pathlib.Path, bar: Share, on_parsed: Callable[[list[Layer]], None]) -> str:

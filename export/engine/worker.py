@@ -3,8 +3,9 @@
     python -m deepvit.export.engine.worker FOLDER
 
 reads `job.json` and `model.onnx` in FOLDER, prints progress as JSON lines, and leaves there `engine.plan`,
-`network.json` (the layers as parsed), and where a GPU can run the engine `inspector.json` and `logits.npy`. It decides
-nothing: whoever started it judges what it left. An error that it foresees is the last line it prints.
+`network.json` (the layers as parsed), `listing.txt` where the library logged the finished engine's layers, and where a
+GPU can run the engine `inspector.json` and `logits.npy`. It decides nothing: whoever started it judges what it left. An
+error that it foresees is the last line it prints.
 """
 
 import contextlib
@@ -21,12 +22,13 @@ from deepvit.runtime.errors import DeviceError, InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import Library, load_library, logger_of
 
+from .listing.layers import LISTING
 from .network import EngineBuilder
 from .options import EngineOptions
 
 ERRORS = {kind.__name__: kind for kind in (DeviceError, InputError, MissingError)}
 ONNX, PLAN, NETWORK, INSPECTOR = "model.onnx", "engine.plan", "network.json", "inspector.json"
-JOB, IMAGES, LOGITS = "job.json", "images.npy", "logits.npy"
+JOB, IMAGES, LOGITS, LISTED = "job.json", "images.npy", "logits.npy", "listing.txt"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ def work(folder: pathlib.Path) -> None:
     onnx = (folder / ONNX).read_bytes()
     library = load_library(job.options.backend)
     log = logger_of(library)
+    listings: list[str] = []  # TensorRT-RTX says what layers an engine has once it is built
+    log.listen = lambda message: listings.append(message) if message.startswith(LISTING) else None
     _say(phase="parsing", share=0.0)
     builder = EngineBuilder(library, onnx, log)
     layers = [dataclasses.asdict(layer) for layer in builder.layers()]
@@ -79,6 +83,8 @@ def work(folder: pathlib.Path) -> None:
     _say(parsed=True, version=library.version)
     plan = builder.build(job.options, job.batch, job.timing_cache, lambda phase, share: _say(phase=phase, share=share))
     (folder / PLAN).write_bytes(plan)
+    if listings:
+        (folder / LISTED).write_text(listings[-1], encoding="utf-8")
     if job.is_run:
         _say(phase="running the engine", share=1.0)
         _run(plan, onnx if job.options.weight_stripped else None, job, library, folder)

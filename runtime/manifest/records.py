@@ -152,8 +152,8 @@ class Census(Record):
     """How many layers of which type and data type: "MATRIX_MULTIPLY HALF": 225."""
 
     network: dict[str, Count]  # as parsed, before the build
-    engine: dict[str, Count] | None = None  # as built, by the engine inspector; None where no GPU could load it
-    gemms_attributed: Count | None = None  # how many of the network's GEMMs and convolutions the inspector names
+    engine: dict[str, Count] | None = None  # as built; None where neither an inspector nor the library's log told
+    gemms_attributed: Count | None = None  # how many of the network's GEMMs and convolutions its layers name
 
 
 class BuildLimits(Partial):

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,13 +52,19 @@ def logger_of_process(trt: Any, name: str) -> "tensorrt.ILogger":
         return _loggers[trt.ILogger]
 
 
+def _nobody(message: str) -> None:
+    pass
+
+
 def _new_logger(trt: Any, name: str) -> "tensorrt.ILogger":
     class Log(trt.ILogger):  # type: ignore[misc]  # the base is known at run time only
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors = Errors()
+            self.listen: Callable[[str], None] = _nobody  # is told everything, verbose messages too
 
         def log(self, severity: Any, message: str) -> None:
+            self.listen(message)
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 self.errors.add(message)
             elif severity == trt.ILogger.WARNING:

@@ -19,9 +19,9 @@ import deepvit.runtime.session
 from deepvit.export.engine import network
 from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.choice import choose_engines
+from deepvit.export.engine.listing.layers import layers_from_listing
 from deepvit.export.engine.options import EngineOptions, compute_capabilities_from_text
 from deepvit.export.engine.phases import BuildProgress
-from deepvit.export.engine.process import Build
 from deepvit.export.engine.timing_cache import locked, read_timings, timing_cache_path, write_timings
 from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import ExportOptions, GraphOptions, Target
@@ -32,9 +32,11 @@ from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import DecodePolicy
 from deepvit.runtime.session import open_session
+from deepvit.runtime.trt.log import Errors
 from deepvit.runtime.trt.machine import Machine
 from tests.doubles.changed_artifact import shift_mean
 from tests.doubles.fake_gpu import HERE
+from tests.rig.inspector import inspector_json
 
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9", "12.0"))
 BOTH = {Backend.TENSORRT: "11.4.0.106", Backend.TENSORRT_RTX: "1.7.1.116"}
@@ -60,7 +62,7 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
     """A GPU that exists by name: what the rig builds counts as run, with the graph's own answers unless changed."""
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(deepvit.export.engine.add, "this_machine", lambda: dataclasses.replace(HERE, versions=BOTH))
-    changes = {"inspector": '{"Layers": []}', "error": 0.0, "jobs": []}
+    changes = {"inspector": None, "error": 0.0, "jobs": []}
 
     def build(onnx, job, images, bar, on_parsed):
         changes["jobs"].append(job)
@@ -70,9 +72,8 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
         path = tmp_path / "same.onnx"
         path.write_bytes(onnx)
         logits = open_session(path, arithmetic=Arithmetic.AS_DECLARED).run(images) * np.float32(1 + changes["error"])
-        return Build(
-            plan=built.plan, version=built.version, network=built.network, inspector=changes["inspector"], logits=logits
-        )
+        inspector = changes["inspector"] or inspector_json(layers_from_listing(built.listing))
+        return dataclasses.replace(built, inspector=inspector, logits=logits)
 
     monkeypatch.setattr(deepvit.export.engine.add, "build_engine", build)
     return changes
@@ -85,7 +86,8 @@ def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
     assert (engine.file, engine.backend, engine.version) == ("engine.rtx.plan", Backend.TENSORRT_RTX, "1.7.1.116")
     assert (engine.compute_capability, engine.gpu, engine.driver) == ("8.9,12.0", None, None)
     assert engine.census.network["MATRIX_MULTIPLY HALF"] == manifest.graph.gemms == 14
-    assert engine.census.engine is None
+    assert engine.census.engine["correlation HALF"] == manifest.graph.convolutions
+    assert engine.census.gemms_attributed == manifest.graph.gemms + manifest.graph.convolutions
     assert files_of(artifact)["model.onnx"] == before["model.onnx"]
     assert open_artifact(artifact).read("engine.rtx.plan")
     again = add_engine(artifact, dataclasses.replace(RTX, batch=BatchRange(min=2, opt=2, max=3)), quiet).manifest
@@ -151,7 +153,8 @@ def test_a_cache_that_others_can_write_to_costs_only_the_timings(artifact, on_gp
 @pytest.mark.parametrize("error", [InputError("cannot be written"), MissingError("no room on the disk")])
 def test_a_plan_outlives_timings_that_cannot_be_kept(monkeypatch, tmp_path, caplog, error):
     builder = object.__new__(network.EngineBuilder)
-    builder._library = builder._log = builder._network = None
+    builder._library = builder._network = None
+    builder._log = types.SimpleNamespace(errors=Errors())
     builder._builder = types.SimpleNamespace(
         create_builder_config=types.SimpleNamespace, build_serialized_network=lambda *_: b"plan"
     )
@@ -255,7 +258,7 @@ def test_an_engine_that_came_out_in_fp32_is_refused(artifact, on_gpu):
     floats = [{"Name": "x", "Format/Datatype": "Float"}]
     layer = {"Name": "blocks.0.attn.qkv/MatMul", "LayerType": "gemm", "Inputs": floats, "Outputs": floats}
     on_gpu["inspector"] = json.dumps({"Layers": [layer]})
-    with pytest.raises(OutOfBoundsError, match="blocks.0.attn.qkv/MatMul computes in FLOAT, expected HALF"):
+    with pytest.raises(OutOfBoundsError, match="blocks.0.attn.qkv/MatMul reads FLOAT, expected HALF"):
         add_engine(artifact, EngineOptions(), quiet)
     assert files_of(artifact) == before
 

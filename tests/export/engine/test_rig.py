@@ -19,7 +19,7 @@ from deepvit.calibration.policy import activations_of, find_products
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import Ranges, TensorRange
 from deepvit.export.engine.add import add_engine
-from deepvit.export.engine.census import census_of, require_network
+from deepvit.export.engine.census import census_of, engine_breaches, require_network
 from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
@@ -100,18 +100,22 @@ def test_every_variant_parses_and_passes_the_census(name, precision, variant_onn
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_variant_builds(name, variant_onnx, on_rig):
-    built = build(to_bytes(cast_graph(onnx.load_from_string(variant_onnx(name)), Precision.FP16)))
+def test_every_variant_builds(name, variant_onnx, tiny_artifact, on_rig):
+    model = cast_graph(onnx.load_from_string(variant_onnx(name)), Precision.FP16)
+    built = build(to_bytes(model))
+    assert engine_breaches(built.layers(), built.network, promise(tiny_artifact, model, Precision.FP16)) == []
     assert built.version == "11.4.0.106"
     assert len(built.plan) > 1e6 * deepvit.model.VARIANTS[name].parameters / 1e6  # at least a byte for each weight
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16], ids=lambda p: p.value)
-def test_other_precisions_build(precision, variant_onnx, on_rig):
+def test_other_precisions_build(precision, variant_onnx, tiny_artifact, on_rig):
     model = onnx.load_from_string(variant_onnx("deepvit_16"))
     if precision is Precision.BF16:
         model.opset_import[0].version = 22
-    assert build(to_bytes(cast_graph(model, precision))).plan
+    model = cast_graph(model, precision)
+    built = build(to_bytes(model))
+    assert engine_breaches(built.layers(), built.network, promise(tiny_artifact, model, precision)) == []
 
 
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
@@ -141,8 +145,10 @@ def test_every_variant_quantised_parses_and_passes_the_census(name, precision, v
 
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
 @pytest.mark.parametrize("name", ["deepvit_16", "deepvit_s"])
-def test_quantised_variants_build(name, precision, variant_onnx, on_rig):
-    assert build(to_bytes(quantised(name, precision, variant_onnx))).plan
+def test_quantised_variants_build(name, precision, variant_onnx, tiny_artifact, on_rig):
+    model = quantised(name, precision, variant_onnx)
+    built = build(to_bytes(model))
+    assert engine_breaches(built.layers(), built.network, promise(tiny_artifact, model, precision)) == []
 
 
 def quantised(name, precision, variant_onnx):

@@ -1,0 +1,1 @@
+"""The layers of a finished engine, as the library that built it lists them."""
