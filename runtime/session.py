@@ -65,6 +65,7 @@ def open_session(
     trust_unverified: bool = False,
     allow_host_code: bool = False,
     threads: int | None = None,
+    device: int = 0,
 ) -> Session:
     """Open an artifact folder, or one file of it, verified against its manifest and proved on the golden image.
 
@@ -78,6 +79,7 @@ def open_session(
         trust_unverified: Load a plan that has no manifest beside it.
         allow_host_code: Let a version-compatible plan run the host code that it brings.
         threads: Threads of one run on the CPU; as many as there are cores where None.
+        device: The GPU that an engine runs on, as CUDA counts.
 
     Raises:
         InputError: Not an artifact, not a model, or not what its manifest says.
@@ -89,12 +91,13 @@ def open_session(
     if path.suffix in PLAN_SUFFIXES:
         if provider is not None:
             raise InputError(f"‹provider› {provider} is for ONNX models; {path.name} runs in TensorRT itself")
-        return _open_plan(path, artifact_of(path) if in_artifact else None, trust_unverified, allow_host_code)
+        return _open_plan(path, artifact_of(path) if in_artifact else None, trust_unverified, allow_host_code, device)
     if in_artifact:
         artifact = artifact_of(path)
-        plan = engine_here(artifact, allow_host_code=allow_host_code) if path.is_dir() and provider is None else None
+        wants_engine = path.is_dir() and provider is None
+        plan = engine_here(artifact, allow_host_code=allow_host_code, device=device) if wants_engine else None
         if plan is not None:
-            return _open_plan(artifact.folder / plan, artifact, trust_unverified, allow_host_code)
+            return _open_plan(artifact.folder / plan, artifact, trust_unverified, allow_host_code, device)
         name = MODEL if path.is_dir() else path.name
         return _proved_session(artifact, name, artifact.read(name), provider or "cpu", arithmetic, threads)
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
@@ -219,12 +222,16 @@ def _prove(session: Session, artifact: Artifact, place: str) -> None:
         )
 
 
-def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool) -> Session:
+def _open_plan(
+    path: pathlib.Path, artifact: Artifact | None, trust_unverified: bool, allow_host_code: bool, device: int
+) -> Session:
     from .trt.session import open_plan  # likewise
 
     if artifact is None and not path.is_file():
         raise InputError(f"{path} does not exist; build it: ‹deepvit› build ARTIFACT")
-    session = open_plan(path, artifact, trust_unverified=trust_unverified, allow_host_code=allow_host_code)
+    session = open_plan(
+        path, artifact, trust_unverified=trust_unverified, allow_host_code=allow_host_code, device=device
+    )
     if artifact is not None:
         with closed_on_failure(session):
             _require_same_signature(session, artifact.manifest, f"{path} by its {MANIFEST}")
@@ -232,9 +239,9 @@ def _open_plan(path: pathlib.Path, artifact: Artifact | None, trust_unverified: 
     return session
 
 
-def engine_here(artifact: Artifact, *, allow_host_code: bool) -> str | None:
+def engine_here(artifact: Artifact, *, allow_host_code: bool, device: int = 0) -> str | None:
     """Return the first engine of `artifact` that can run on this machine; a warning tells why another cannot."""
-    machine = this_machine() if artifact.manifest.engines else None
+    machine = this_machine(device) if artifact.manifest.engines else None
     for engine in artifact.manifest.engines:
         assert machine is not None
         faults = misfits(engine, machine)

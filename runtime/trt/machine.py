@@ -1,13 +1,13 @@
 """What runs engines on this machine: its GPU, driver and TensorRT, asked without loading a library."""
 
 import dataclasses
-import os
 import re
 import shutil
 import subprocess
 
 from ..manifest import Backend
 from .library import installed_version
+from .visible import visible_gpu
 
 FIELDS = ("name", "compute_cap", "driver_version", "memory.total")
 TIMEOUT_S = 20
@@ -29,11 +29,15 @@ class Machine:
         return self.compute_capability is not None
 
 
-def this_machine() -> Machine:
-    """Return this machine, by nvidia-smi: the first GPU that CUDA_VISIBLE_DEVICES names, else the first."""
+def this_machine(device: int = 0) -> Machine:
+    """Return this machine, by nvidia-smi.
+
+    Args:
+        device: The GPU, counted as CUDA counts: within CUDA_VISIBLE_DEVICES.
+    """
     versions = {backend: version for backend in Backend if (version := installed_version(backend)) is not None}
     try:
-        row = _first_gpu()
+        row = _row_of(device)
     except LookupError as error:
         return Machine(why_no_gpu=str(error), versions=versions)
     return Machine(
@@ -41,25 +45,46 @@ def this_machine() -> Machine:
     )
 
 
-def _first_gpu() -> list[str]:
-    """Return the fields of the first GPU; LookupError says why there is none."""
+def _row_of(device: int) -> list[str]:
+    """Return the fields of a GPU; LookupError says why there is none."""
     if shutil.which("nvidia-smi") is None:
         raise LookupError("no nvidia-smi here")
-    command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader"]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        first = visible.split(",")[0].strip()
-        if not first or first == "-1":
-            raise LookupError(f"CUDA_VISIBLE_DEVICES={visible!r} hides them")
-        if re.fullmatch(r"\d+|GPU-[0-9a-f-]+", first):  # a MIG instance has no row of its own
-            command += ["-i", first]
+    gpu = visible_gpu(device)
+    if gpu.startswith("MIG-"):
+        gpu = _parent_of(gpu)
+    rows = _nvidia_smi(f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader", "-i", gpu)
+    row = [field.strip() for field in rows[0].split(",")] if rows else []
+    if len(row) < 3:
+        raise LookupError(f"nvidia-smi said: {' '.join(rows)[:200] or 'nothing'}")
+    return row
+
+
+def _parent_of(instance: str) -> str:
+    """Return the id of the GPU that a MIG instance is a part of: an instance has no row of its own."""
+    if named := re.match(r"MIG-(GPU-[0-9a-fA-F-]+)/", instance):  # as drivers before 470 wrote it
+        return named[1]
+    gpu = ""
+    for line in _nvidia_smi("-L"):
+        found = re.search(r"UUID: ((?:GPU|MIG)-[^)]+)\)", line)
+        if found and found[1].startswith("GPU-"):
+            gpu = found[1]
+        if found and found[1].startswith(instance):
+            return gpu
+    raise LookupError(f"nvidia-smi has no {instance}")
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)  # noqa: S603
+        process = subprocess.run(  # noqa: S603
+            ["nvidia-smi", *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
     except (subprocess.SubprocessError, OSError) as error:
         raise LookupError(f"nvidia-smi failed: {error}") from error
-    rows = process.stdout.strip().splitlines()
-    row = [field.strip() for field in rows[0].split(",")] if rows else []
-    if process.returncode != 0 or len(row) < 3:
+    if process.returncode != 0:
         answer = " ".join((process.stderr or process.stdout).split())[:200] or "nothing"
         raise LookupError(f"nvidia-smi said: {answer}")
-    return row
+    return process.stdout.strip().splitlines()

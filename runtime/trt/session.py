@@ -26,7 +26,12 @@ DTYPES: dict[str, Literal["float32", "uint8"]] = {"float32": "float32", "uint8":
 
 
 def open_plan(
-    path: pathlib.Path, artifact: Artifact | None, *, trust_unverified: bool = False, allow_host_code: bool = False
+    path: pathlib.Path,
+    artifact: Artifact | None,
+    *,
+    trust_unverified: bool = False,
+    allow_host_code: bool = False,
+    device: int = 0,
 ) -> "TensorRtSession":
     """Open a plan: its hash first, then whether it fits this machine, then TensorRT.
 
@@ -35,6 +40,7 @@ def open_plan(
         artifact: The artifact that it is part of; None for a plan without a manifest beside it.
         trust_unverified: Load such a plan all the same.
         allow_host_code: Let the plan bring host code, which version-compatible plans need. It runs in this process.
+        device: The GPU, as CUDA counts.
 
     Raises:
         InputError: Not the bytes that were built, or nobody vouches for them, or host code is needed and not allowed.
@@ -42,7 +48,7 @@ def open_plan(
         DeviceError: TensorRT refused the plan.
     """
     if artifact is None:
-        return _open_unverified(path, trust_unverified, allow_host_code)
+        return _open_unverified(path, trust_unverified, allow_host_code, device)
     plan = artifact.read(path.name)
     record = artifact.engine(path.name)
     if record.version_compatible and not allow_host_code:
@@ -50,14 +56,17 @@ def open_plan(
             f"{path} is version-compatible: TensorRT loads it by host code within the plan; if you trust whoever built "
             "it, add ‹allow_host_code›"
         )
-    require_fit(record, this_machine(), str(artifact.folder))
+    require_fit(record, this_machine(device), str(artifact.folder))
     weights = artifact.read(MODEL) if record.weight_stripped else None
     if weights is not None:
         require_self_contained(weights, str(artifact.folder / MODEL))
-    return TensorRtSession(_load(plan, record.backend, str(path), allow_host_code, weights), artifact.manifest)
+    engine = _load(plan, record.backend, str(path), allow_host_code, weights, device)
+    return TensorRtSession(engine, artifact.manifest)
 
 
-def _open_unverified(path: pathlib.Path, trust_unverified: bool, allow_host_code: bool) -> "TensorRtSession":
+def _open_unverified(
+    path: pathlib.Path, trust_unverified: bool, allow_host_code: bool, device: int
+) -> "TensorRtSession":
     if not trust_unverified:
         raise InputError(
             f"{path} has no {MANIFEST} beside it: nobody says what it is, and a plan is executable code; keep it in "
@@ -66,15 +75,17 @@ def _open_unverified(path: pathlib.Path, trust_unverified: bool, allow_host_code
     plan = read_bounded(path, MOST_PLAN_BYTES, "a plan")
     logger.warning("%s is not verified; its SHA-256 is %s", path, hashlib.sha256(plan).hexdigest())
     backend = Backend.TENSORRT_RTX if path.name.endswith(Backend.TENSORRT_RTX.plan) else Backend.TENSORRT
-    return TensorRtSession(_load(plan, backend, str(path), allow_host_code, None))
+    return TensorRtSession(_load(plan, backend, str(path), allow_host_code, None, device))
 
 
-def _load(plan: bytes, backend: Backend, name: str, allow_host_code: bool, weights: bytes | None) -> "EngineOnGpu":
+def _load(
+    plan: bytes, backend: Backend, name: str, allow_host_code: bool, weights: bytes | None, device: int
+) -> "EngineOnGpu":
     library = load_library(backend)
     from .cuda import Cuda  # a library of its own
     from .engine import EngineOnGpu
 
-    return EngineOnGpu(plan, library, Cuda(), name=name, allow_host_code=allow_host_code, refit_from=weights)
+    return EngineOnGpu(plan, library, Cuda(device), name=name, allow_host_code=allow_host_code, refit_from=weights)
 
 
 class TensorRtSession:

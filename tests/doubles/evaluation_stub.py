@@ -83,6 +83,23 @@ class StubOpener:
 
 
 @dataclasses.dataclass(frozen=True)
+class TellingOpener(StubOpener):
+    """Leaves in a file for each process which GPUs it may use, and how CUDA counts them."""
+
+    processes: int = 2
+
+    @contextlib.contextmanager
+    def __call__(self):
+        told = f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {os.environ.get('CUDA_DEVICE_ORDER')}"
+        journal = self.options.journal
+        journal.with_suffix(f".{os.getpid()}").write_text(told)
+        while len(list(journal.parent.glob(f"{journal.stem}.[0-9]*"))) < self.processes:
+            time.sleep(0.01)  # so that no process runs the others' part too
+        with super().__call__() as evaluator:
+            yield evaluator
+
+
+@dataclasses.dataclass(frozen=True)
 class FailingOpener(StubOpener):
     """Opens what fails, or is killed, in every process but the one that made it."""
 

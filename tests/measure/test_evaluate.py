@@ -23,7 +23,15 @@ from deepvit.measure.evaluate.shards import run_shards
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.tensors import check_logits
-from tests.doubles.evaluation_stub import CLASSES, SMALLER, FailingOpener, StubOpener, contestant, timeless
+from tests.doubles.evaluation_stub import (
+    CLASSES,
+    SMALLER,
+    FailingOpener,
+    StubOpener,
+    TellingOpener,
+    contestant,
+    timeless,
+)
 from tests.places import ROOT
 
 
@@ -195,12 +203,14 @@ def test_a_process_that_fails_or_is_killed_is_an_error(opener):
             assert re.match(error, f"{caught.typename}: {caught.value}")
 
 
-def test_every_process_sees_its_own_gpu(opener, monkeypatch):
-    from deepvit.measure.evaluate import shards
-
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    shards._run_shard(opener, [0], ["1"])
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+def test_every_process_sees_its_own_gpu_of_those_that_this_one_was_given(opener, monkeypatch):
+    telling = TellingOpener(**{field.name: getattr(opener, field.name) for field in dataclasses.fields(opener)})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-8f1e,MIG-2a")
+    with opener() as evaluator:
+        run_shards(evaluator, telling, Shards(gpus=("0", "2")))
+    told = {path.read_text() for path in opener.options.journal.parent.glob("run.[0-9]*")}
+    assert told == {"4 PCI_BUS_ID", "MIG-2a PCI_BUS_ID"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,GPU-8f1e,MIG-2a"
 
 
 def test_killed_at_thirty_moments_and_resumed(dataset, tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help, Without
 from deepvit.runtime.preprocess import FILES, DecodePolicy
+from deepvit.runtime.trt.visible import gpus_within_visible
 
 from ..options import SessionOptions, WeightOptions
 
@@ -71,11 +72,16 @@ class Shards:
 
     processes: Annotated[int, Help("Processes that share the images.", min=1, max=64)] = 1
     gpus: Annotated[
-        tuple[str, ...], Help("Run one process on each of these GPUs, as in 0,1.", parse=gpus_from_text)
+        tuple[str, ...],
+        Help(
+            "Run one process on each of these GPUs, as in 0,1: counted within CUDA_VISIBLE_DEVICES.",
+            parse=gpus_from_text,
+        ),
     ] = ()
 
     def __post_init__(self) -> None:
         assert self.processes >= 1
+        gpus_within_visible(self.gpus)
         if self.gpus and self.processes not in (1, len(self.gpus)):
             raise InputError(
                 f"‹processes› {self.processes} with {len(self.gpus)} GPUs; leave it out: one process runs on each"

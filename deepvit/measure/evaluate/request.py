@@ -102,7 +102,7 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
         missing = evaluator.missing()
         if request.keeping.resume:
             logger.warning("resuming: %d of %d blocks are there", evaluator.blocks - len(missing), evaluator.blocks)
-        if request.shards.count > 1:
+        if request.shards.count > 1 or request.shards.gpus:
             if options.journal is None:
                 raise InputError("several processes share files in the cache folder; set DEEPVIT_CACHE to one")
             opener = ShardOpener(_request_of_shard(request, options, len(contest.source)), contest.keys)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.queues
 import multiprocessing.synchronize
 import os
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.progress import Advance
 from deepvit.runtime.errors import MissingError
+from deepvit.runtime.trt.visible import VISIBLE, gpus_within_visible
 
 from .evaluator import Evaluator
 from .options import Shards
@@ -31,20 +33,21 @@ def run_shards(evaluator: Evaluator, opener: Opener, shards: Shards, progress: A
         progress: Called twice a second.
 
     Raises:
+        InputError: A GPU that this process was not given.
         MissingError: A process was killed.
     """
     assert evaluator.options.journal is not None
     numbers, before, start = evaluator.missing(), evaluator.images_done(), time.perf_counter()
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
+    gpus = context.SimpleQueue()  # one for each process, whichever blocks it comes to run
+    for gpu in gpus_within_visible(shards.gpus) or [None] * shards.count:
+        gpus.put(gpu)
     with concurrent.futures.ProcessPoolExecutor(
-        shards.count, mp_context=context, initializer=_start_process, initargs=(stop,)
+        shards.count, mp_context=context, initializer=_start_process, initargs=(stop, gpus)
     ) as pool:
         with without_interrupts():
-            running = {
-                pool.submit(_run_shard, opener, numbers[shard :: shards.count], shards.gpus[shard : shard + 1])
-                for shard in range(shards.count)
-            }
+            running = {pool.submit(_run_shard, opener, numbers[shard :: shards.count]) for shard in range(shards.count)}
         try:
             while running:
                 done, running = concurrent.futures.wait(running, POLL_S, return_when=concurrent.futures.FIRST_EXCEPTION)
@@ -68,10 +71,15 @@ class _StoppedError(Exception):
 _stop: multiprocessing.synchronize.Event | None = None
 
 
-def _start_process(stop: multiprocessing.synchronize.Event) -> None:
+def _start_process(
+    stop: multiprocessing.synchronize.Event, gpus: "multiprocessing.queues.SimpleQueue[str | None]"
+) -> None:
     global _stop  # noqa: PLW0603 - events reach a process only when it starts
     end_with_parent()
     _stop = stop
+    gpu = gpus.get()
+    if gpu is not None:
+        os.environ[VISIBLE] = gpu  # before anything here has opened CUDA
 
 
 def _go_on(_done: int, _total: int) -> None:
@@ -79,8 +87,6 @@ def _go_on(_done: int, _total: int) -> None:
         raise _StoppedError
 
 
-def _run_shard(opener: Opener, numbers: Sequence[int], gpus: Sequence[str]) -> None:
-    if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[0]  # before anything here has opened CUDA
+def _run_shard(opener: Opener, numbers: Sequence[int]) -> None:
     with opener() as evaluator:
         evaluator.run(numbers, _go_on)

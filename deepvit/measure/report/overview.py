@@ -76,9 +76,7 @@ def overview(collected: Collected) -> list[Row]:
     """
     models = list(_known(collected))
     names = short_names([known.name for known in models])
-    rows = [
-        Row(name, known.has_random_weights, dict(_cells(known))) for name, known in zip(names, models, strict=True)
-    ]
+    rows = [Row(name, known.has_random_weights, dict(_cells(known))) for name, known in zip(names, models, strict=True)]
     for column, better in COLUMNS.items():
         if better is not None:
             _mark_best(rows, column, better)

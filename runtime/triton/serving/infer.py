@@ -26,7 +26,9 @@ class TritonPythonModel:
         # A CPU computes in BF16 only where it is asked to round to it.
         is_bf16 = manifest.precision is Precision.BF16
         arithmetic = Arithmetic.AS_DECLARED if is_bf16 else Arithmetic.NATIVE
-        self._session = open_session(folder / "artifact", arithmetic=arithmetic)
+        # 0 too where config.pbtxt puts the instance on a CPU; an engine then runs there all the same.
+        device = int(args.get("model_instance_device_id", "0"))
+        self._session = open_session(folder / "artifact", arithmetic=arithmetic, device=device)
         golden = Golden.load(folder / "golden.npz")
         fault = golden.fault_of(self._session.run(golden.images))
         if fault:

@@ -7,7 +7,8 @@ import shutil
 import pytest
 from PIL import Image
 
-from deepvit.measure.evaluate.options import EvaluationRequest
+from deepvit.measure.evaluate import request as request_module
+from deepvit.measure.evaluate.options import EvaluationRequest, Shards
 from deepvit.measure.evaluate.request import ShardOpener, open_request
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.ort.session import OnnxRuntimeSession
@@ -58,3 +59,19 @@ def test_what_was_opened_is_closed_when_the_rest_is_refused(request_of, tmp_path
         open_request(request_of(**options))
     assert opened == closed
     assert len(opened) == 1
+
+
+def test_a_single_gpu_that_is_named_gets_its_process(request_of, monkeypatch):
+    """Where this process has opened its own sessions already, on the first GPU."""
+    started = []
+
+    def run_instead(evaluator, opener, shards, progress):
+        started.append(shards.gpus)
+        evaluator.run(evaluator.missing(), progress)
+
+    monkeypatch.setattr(request_module, "run_shards", run_instead)
+    for gpus in ((), ("1",)):
+        request = request_of(shards=Shards(gpus=gpus))
+        with contextlib.closing(open_request(request)) as contest:
+            request_module.run_request(request, contest, lambda done, total: None)
+    assert started == [("1",)]

@@ -13,6 +13,7 @@ from PIL import Image
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.manifest import Precision
+from deepvit.runtime.session import open_session
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.schema import parse_config
@@ -30,7 +31,14 @@ def test_the_model_comes_up_with_the_golden_logits(packaged, tiny_loaded, tmp_pa
     model = infer.TritonPythonModel()
     model.initialize({"model_repository": str(repository / "small_python"), "model_version": "1"})
     assert ("rounded" in model._session.description) == (precision is Precision.BF16)
+    opened, session = [], model._session
+    monkeypatch.setattr(infer, "open_session", lambda *given, device, **named: opened.append(device) or session)
+    for number in ("0", "3"):
+        place = {"model_repository": str(repository / "small_python"), "model_version": "1"}
+        model.initialize(place | {"model_instance_kind": "GPU", "model_instance_device_id": number})
+    assert opened == [0, 3]
     model.finalize()
+    monkeypatch.setattr(infer, "open_session", open_session)
     monkeypatch.setattr(infer.Golden, "fault_of", lambda self, logits: "another model")
     with pytest.raises(RuntimeError, match="another model"):
         model.initialize({"model_repository": str(repository / "small_python"), "model_version": "1"})

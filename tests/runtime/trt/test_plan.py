@@ -52,7 +52,7 @@ def gpu(monkeypatch):
     )
     monkeypatch.setattr(deepvit.runtime.trt.cuda, "Cuda", FakeCuda)
     for module in (deepvit.runtime.trt.session, deepvit.runtime.session):
-        monkeypatch.setattr(module, "this_machine", lambda: HERE)
+        monkeypatch.setattr(module, "this_machine", lambda device: HERE)
     return loaded
 
 
@@ -173,7 +173,7 @@ def test_a_stripped_plan_takes_its_weights_from_the_verified_onnx_file(tiny_arti
 def test_a_plan_of_another_machine(tiny_artifact, tmp_path, gpu, monkeypatch, changes, here, says):
     folder = with_plan(tiny_artifact, tmp_path / "a", **changes)
     machine = dataclasses.replace(HERE, **here)
-    monkeypatch.setattr(deepvit.runtime.trt.session, "this_machine", lambda: machine)
+    monkeypatch.setattr(deepvit.runtime.trt.session, "this_machine", lambda device: machine)
     with pytest.raises(MissingError, match=says) as caught:
         open_session(folder / "engine.plan", allow_host_code=True)
     assert "this machine has" in str(caught.value)
@@ -209,6 +209,21 @@ def test_an_older_driver_is_a_warning(tiny_artifact, tmp_path, gpu, caplog):
     assert "driver" not in caplog.text
     open_session(with_plan(tiny_artifact, tmp_path / "b", driver="590.1") / "engine.plan")
     assert "engine.plan was built on driver 590.1, 580.82.07 is older" in caplog.text
+
+
+def test_a_plan_runs_on_the_device_that_is_named(tiny_artifact, tmp_path, gpu, monkeypatch):
+    asked = []
+    for module in (deepvit.runtime.trt.session, deepvit.runtime.session):
+        monkeypatch.setattr(module, "this_machine", lambda device: asked.append(device) or HERE)
+    folder = with_plan(tiny_artifact, tmp_path / "a")
+    for path, times in ((folder, 2), (folder / "engine.plan", 1)):
+        asked.clear()
+        session = open_session(path, device=3)
+        assert session._engine.cuda.device == 3
+        assert asked == [3] * times
+    lone = tmp_path / "lone.plan"
+    lone.write_bytes(PLAN)
+    assert open_session(lone, trust_unverified=True, device=2)._engine.cuda.device == 2
 
 
 def test_providers_are_not_for_plans(tiny_artifact, tmp_path, gpu):
