@@ -11,6 +11,7 @@ from deepvit.runtime.errors import PACKAGES, PYTORCH_MODULES, DeviceError, Input
 from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
+from deepvit.runtime.trt.driver import has_cuda_python
 from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine
 
@@ -166,7 +167,7 @@ def _build(backend: Backend, machine: Machine) -> Finding:
 def _run(backend: Backend, machine: Machine) -> Finding:
     ability = f"run {backend.plan}"
     missing = [] if backend in machine.versions else [f"{MODULES[backend]} ({INSTALL[backend]})"]
-    if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None:
+    if not has_cuda_python():
         missing.append("cuda-python (pip install cuda-python)")
     if not machine.has_gpu:
         missing.append(f"an NVIDIA GPU ({machine.why_no_gpu})")

@@ -183,7 +183,7 @@ def _set_compute_capabilities(
 
 def _monitor(library: Library, report: Share) -> "tensorrt.IProgressMonitor":
     trt = library.trt
-    progress = BuildProgress()
+    progress = BuildProgress(report)
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]  # the base is known at run time only
         def __init__(self) -> None:
@@ -191,16 +191,13 @@ def _monitor(library: Library, report: Share) -> "tensorrt.IProgressMonitor":
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             progress.start(phase_name, parent_phase, num_steps)
-            report(progress.phase, progress.share)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             progress.step(phase_name, step)
-            report(progress.phase, progress.share)
             return True
 
         def phase_finish(self, phase_name: str) -> None:
             progress.finish(phase_name)
-            report(progress.phase, progress.share)
 
     return Monitor()
 

@@ -60,6 +60,8 @@ class BuildOptions:
             raise InputError(f"‹workspace› {self.workspace_bytes >> 20}: expected 1 to {1 << 20} MiB")
         if self.optimization_level is not None and self.optimization_level not in LEVELS:
             raise InputError(f"‹optimization_level› {self.optimization_level}: expected 0 to {LEVELS.stop - 1}")
+        if self.weight_stripped and self.version_compatible:
+            raise InputError("‹weight_stripped› and ‹version_compatible›: such a plan takes no weights; give one")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

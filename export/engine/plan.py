@@ -13,10 +13,12 @@ from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.manifest import Backend, BatchRange, Grid, Manifest, Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy
+from deepvit.runtime.trt.driver import require_run_time
 from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine
 
 from .. import stages
+from .census import QUANTIZED
 from .fast_types import why_slow
 from .options import EngineOptions
 
@@ -71,7 +73,7 @@ def plan_engine(
 
     Raises:
         InputError: The graph or an option is not for this library.
-        MissingError: The library, the GPU or room on the disk is not here.
+        MissingError: The library, the GPU, what runs the engine or room on the disk is not here.
     """
     if artifact.manifest.graph.attention_maps is not None:
         raise InputError(
@@ -80,13 +82,15 @@ def plan_engine(
     options = dataclasses.replace(options, compute_capabilities=require_target(options, machine))
     _check_precision(artifact.manifest, options, machine)
     batch = _batch(artifact.manifest, options.batch)
-    _check_strippable(options, machine)
+    _check_strippable(artifact.manifest, options, machine)
     size = artifact.manifest.files[artifacts.MODEL].bytes
     require_room(artifact.folder, size, None)  # the plan has about the size of the graph
     require_room(pathlib.Path(tempfile.gettempdir()), 2 * size, "TMPDIR")
     runs_here = machine.has_gpu and (
         options.backend is Backend.TENSORRT or machine.compute_capability in options.compute_capabilities
     )
+    if runs_here:
+        require_run_time(options.backend)
     count = default_images(artifact.manifest.preprocess.crop)
     return EnginePlan(
         artifact=artifact,
@@ -144,8 +148,15 @@ def require_target(options: EngineOptions, machine: Machine) -> tuple[str, ...]:
     return options.compute_capabilities or (str(machine.compute_capability),)
 
 
-def _check_strippable(options: EngineOptions, machine: Machine) -> None:
-    """TensorRT-RTX compiles the kernels of a refittable engine when it builds, which takes a GPU."""
+def _check_strippable(manifest: Manifest, options: EngineOptions, machine: Machine) -> None:
+    """Refuse to leave out weights that cannot be fitted in again.
+
+    TensorRT folds those of Q/DQ nodes into its kernels ("these folded weights cannot be refitted", it warns).
+    TensorRT-RTX compiles the kernels of a refittable engine when it builds, which takes a GPU.
+    """
+    if options.weight_stripped and manifest.precision in QUANTIZED:
+        precision = manifest.precision.value
+        raise InputError(f"‹weight_stripped›: the weights of {precision} cannot be fitted in again; leave it out")
     if options.weight_stripped and options.backend is Backend.TENSORRT_RTX and not machine.has_gpu:
         raise MissingError(
             f"‹weight_stripped› with ‹target› tensorrt-rtx needs a GPU to build on ({machine.why_no_gpu}); leave it out"

@@ -6,6 +6,7 @@ Addresses, streams and graphs are plain integers or the library's own handles; w
 from typing import Any
 
 from ..errors import DeviceError, MissingError, needed_for
+from .driver import DRIVERS
 
 with needed_for("running an engine"):
     from cuda.bindings import runtime as cudart
@@ -109,4 +110,6 @@ def _none(result: tuple[Any, ...], what: str, kind: type[RuntimeError] = DeviceE
     if error != cudart.cudaError_t.cudaSuccess:
         _, text = cudart.cudaGetErrorString(error)
         reason = text.decode() if isinstance(text, bytes) else str(text)
+        if error == cudart.cudaError_t.cudaErrorInsufficientDriver:
+            kind, reason = MissingError, f"{reason}; update NVIDIA's driver: CUDA 13 wants {DRIVERS[13]} or newer"
         raise kind(f"CUDA could not {what}: {reason} ({error.name})")

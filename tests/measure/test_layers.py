@@ -7,6 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import deepvit.measure.compare.layers
+from deepvit.export.engine.options import EngineOptions
+from deepvit.export.engine.process import build_engine
 from deepvit.export.graph.float32 import float32_onnx
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import ExportOptions, GraphOptions
@@ -18,7 +20,7 @@ from deepvit.measure.compare.result import Fall, LayerDistance, steepest_fall
 from deepvit.measure.options import WeightOptions
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange, Census, Engine, Precision
+from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Census, Engine, Precision
 from tests.doubles.changed_artifact import shift_mean
 
 
@@ -70,8 +72,9 @@ def test_an_engine_is_built_with_every_blocks_output(setting, monkeypatch):
     record = Engine(
         file="engine.rtx.plan", backend="tensorrt-rtx", version="1.7.1.116", compute_capability="8.9,12.0", gpu=None,
         driver=None, profile=BatchRange(min=1, opt=8, max=64), census=Census(network={}),
+        options=BuildLimits(workspace_bytes=1 << 30, optimization_level=4),
     )  # fmt: skip
-    plans = []
+    plans, jobs = [], []
 
     class Standing:
         run = staticmethod(_graph(artifact.read("model.onnx"), "graph", artifact.manifest.batch))
@@ -80,12 +83,25 @@ def test_an_engine_is_built_with_every_blocks_output(setting, monkeypatch):
             plans.append("closed")
 
     monkeypatch.setattr(
-        deepvit.measure.compare.layers, "_engine", lambda plan, backend: plans.append(len(plan)) or Standing()
+        deepvit.measure.compare.layers, "_engine", lambda plan, *_: plans.append(len(plan)) or Standing()
+    )
+    monkeypatch.setattr(
+        deepvit.measure.compare.layers,
+        "build_engine",
+        lambda onnx, job, *others: jobs.append(job) or build_engine(onnx, job, *others),
     )
     layers = compare_engine_layers(artifact, record, reference, images, lambda phase, share: None)
     assert layers == compare_layers(artifact, reference, images)
     assert plans[0] > 10_000
     assert plans[1] == "closed"
+    (job,) = jobs  # as the engine that it stands for was built
+    assert job.options == EngineOptions(
+        backend=Backend.TENSORRT_RTX,
+        compute_capabilities=("8.9", "12.0"),
+        workspace_bytes=1 << 30,
+        optimization_level=4,
+    )
+    assert job.batch == record.profile
 
 
 def test_graphs_of_other_models_are_refused(setting):

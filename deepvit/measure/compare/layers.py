@@ -70,15 +70,24 @@ def compare_engine_layers(
     """
     backend = engine.backend
     capabilities = tuple(engine.compute_capability.split(",")) if backend is Backend.TENSORRT_RTX else ()
-    count = len(images)
+    count, own = len(images), engine.profile
     job = Job(
-        options=EngineOptions(backend=backend, compute_capabilities=capabilities),
-        batch=BatchRange(min=count, opt=count, max=count),
+        options=EngineOptions(
+            backend=backend,
+            compute_capabilities=capabilities,
+            workspace_bytes=engine.options.workspace_bytes,
+            optimization_level=engine.options.optimization_level,
+            hardware_compatible=engine.hardware_compatible,
+            version_compatible=engine.version_compatible,
+            weight_stripped=engine.weight_stripped,
+        ),
+        batch=own if own.min <= count <= own.max else BatchRange(min=count, opt=count, max=count),
         timing_cache=None,
         is_run=False,
     )
-    build = build_engine(_marked(artifact.read(MODEL), MODEL), job, None, bar, lambda _: None)
-    with_engine = _engine(build.plan, backend)
+    marked = _marked(artifact.read(MODEL), MODEL)
+    build = build_engine(marked, job, None, bar, lambda _: None)
+    with_engine = _engine(build.plan, job.options, marked)
     runs = {"float32": _graph(reference, "the float32 graph", artifact.manifest.batch), "engine": with_engine.run}
     try:
         return _compare(runs, artifact.manifest.input.name, images)
@@ -86,11 +95,19 @@ def compare_engine_layers(
         with_engine.close()
 
 
-def _engine(plan: bytes, backend: Backend) -> "EngineOnGpu":
+def _engine(plan: bytes, options: EngineOptions, weights: bytes) -> "EngineOnGpu":
     from deepvit.runtime.trt.cuda import Cuda  # a library of its own
     from deepvit.runtime.trt.engine import EngineOnGpu
 
-    return EngineOnGpu(plan, load_library(backend), Cuda(), name="the engine with every block's output", leases=1)
+    return EngineOnGpu(
+        plan,
+        load_library(options.backend),
+        Cuda(),
+        name="the engine with every block's output",
+        allow_host_code=options.version_compatible,  # TensorRT's own, built a moment ago
+        refit_from=weights if options.weight_stripped else None,
+        leases=1,
+    )
 
 
 def _graph(content: bytes, name: str, batch: BatchRange) -> Run:

@@ -1,12 +1,15 @@
 """An engine for an artifact: what is asked first, what is proved, what is written, and that a failure leaves all as it was."""
 
+import concurrent.futures
 import dataclasses
 import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 import threading
+import time
 import types
 
 import numpy as np
@@ -16,17 +19,19 @@ from PIL import Image
 import deepvit.export.engine.add
 import deepvit.export.engine.process
 import deepvit.runtime.session
+import deepvit.runtime.trt.driver
 from deepvit.export.engine import network
 from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.choice import choose_engines
 from deepvit.export.engine.listing.layers import layers_from_listing
 from deepvit.export.engine.options import EngineOptions, compute_capabilities_from_text
 from deepvit.export.engine.phases import BuildProgress
+from deepvit.export.engine.plan import plan_engine
 from deepvit.export.engine.timing_cache import locked, read_timings, timing_cache_path, write_timings
 from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
-from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits, HardwareCompatibility, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
@@ -62,6 +67,7 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
     """A GPU that exists by name: what the rig builds counts as run, with the graph's own answers unless changed."""
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(deepvit.export.engine.add, "this_machine", lambda: dataclasses.replace(HERE, versions=BOTH))
+    monkeypatch.setattr(deepvit.runtime.trt.driver, "cuda_of_driver", lambda: (13, 0))
     changes = {"inspector": None, "error": 0.0, "jobs": []}
 
     def build(onnx, job, images, bar, on_parsed):
@@ -290,10 +296,42 @@ def test_a_stripped_rtx_plan_needs_a_gpu(artifact):
         add_engine(artifact, dataclasses.replace(RTX, weight_stripped=True), quiet)
 
 
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=str)
+def test_quantised_weights_stay_in_the_plan(artifact, precision, monkeypatch):
+    """TensorRT builds such a plan, and only then cannot fit the weights in."""
+    manifest = open_artifact(artifact).manifest.model_copy(update={"precision": precision})
+    monkeypatch.setattr(deepvit.export.engine.add, "build_engine", None)
+    machine = dataclasses.replace(HERE, versions=BOTH)
+    with pytest.raises(InputError, match=f"the weights of {precision.value} cannot be fitted in again"):
+        plan_engine(Artifact(artifact, manifest), EngineOptions(weight_stripped=True), machine)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "says"),
+    [
+        ({"has_cuda_python": lambda: False}, "needs cuda-python; pip install tensorrt cuda-python"),
+        ({"cuda_of_driver": lambda: None}, "libcuda.so.1 of NVIDIA's driver cannot be loaded here"),
+        (
+            {"cuda_of_driver": lambda: (12, 9), "cuda_of_library": lambda _: 13},
+            "tensorrt here is for CUDA 13, the driver takes CUDA 12.9 at most; update the driver to 580 or newer, or pip",
+        ),
+    ],
+    ids=["cuda-python", "driver", "old driver"],
+)
+def test_what_could_not_run_the_engine_is_said_before_it_is_built(artifact, on_gpu, monkeypatch, lacking, says):
+    for name, stand_in in lacking.items():
+        monkeypatch.setattr(deepvit.runtime.trt.driver, name, stand_in)
+    with pytest.raises(MissingError, match=re.escape(says)):
+        add_engine(artifact, EngineOptions(), quiet)
+    assert on_gpu["jobs"] == []
+    assert plan_engine(open_artifact(artifact), RTX, NO_GPU).parity is None  # which is not run where it is built
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"workspace_bytes": 1}, "‹workspace› 0: expected"),
+        ({"weight_stripped": True, "version_compatible": True}, "such a plan takes no weights; give one"),
         ({"optimization_level": 6}, "‹optimization_level› 6: expected 0 to 5"),
         ({"compute_capabilities": ("8.9",)}, "‹compute_capability› is for ‹target› tensorrt-rtx"),
         (
@@ -407,6 +445,50 @@ def test_progress_of_nested_phases():
     progress.finish("all")
     assert shares == [0.125, 0.25, 0.375, 0.5, 0.5, 0.75]
     assert progress.share == 1.0
+
+
+def test_phases_that_nobody_announced_do_not_end_the_build():
+    """TensorRT takes an exception for the wish to give up."""
+    told = []
+    progress = BuildProgress(lambda phase, share: told.append((phase, share)))
+    progress.step("unknown", 0)
+    progress.start("inner", "unknown", 2)
+    progress.step("inner", 0)
+    progress.finish("unknown")
+    progress.start("itself", "itself", 1)
+    progress.start("one", "other", 1)
+    progress.start("other", "one", 1)
+    for name in ("itself", "one", "other"):
+        progress.step(name, 0)
+        progress.finish(name)
+    assert progress.share == 0.0  # none of them is the whole
+    assert told
+
+
+def test_progress_is_told_by_one_thread_at_a_time_and_never_goes_back():
+    inside, shares = [], []
+
+    def report(_phase, share):
+        assert not inside
+        inside.append(1)
+        shares.append(share)
+        time.sleep(0)  # let other threads in
+        inside.pop()
+
+    progress = BuildProgress(report)
+    progress.start("all", None, 4)
+
+    def work(name):
+        for _ in range(20):
+            progress.start(name, "all", 8)
+            for step in range(8):
+                progress.step(name, step)
+            progress.finish(name)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, "abcd"))
+    assert len(shares) == 1 + 4 * 20 * 10
+    assert shares == sorted(shares)
 
 
 def test_the_gpu_of_the_tests_is_not_taken_for_this_machine(artifact, monkeypatch):
