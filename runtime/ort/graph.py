@@ -18,6 +18,7 @@ from .providers import (
     CUDA_OPTIONS,
     INSTALL,
     PLUGIN_PROVIDER,
+    PLUGIN_TAKES,
     TENSORRT,
     TENSORRT_RTX,
     options_of,
@@ -201,7 +202,7 @@ def _plugin_devices() -> list[ort.OrtEpDevice]:
             raise MissingError(f"{PLUGIN_PROVIDER} cannot be loaded here: {why}") from error
     devices = [device for device in ort.get_ep_devices() if device.ep_name == PLUGIN_PROVIDER]
     if not devices:
-        raise MissingError(f"{PLUGIN_PROVIDER} finds no GPU that it can use: it takes RTX cards")
+        raise MissingError(f"{PLUGIN_PROVIDER} finds no GPU that it can use: {PLUGIN_TAKES}")
     return devices[:1]
 
 

@@ -10,11 +10,15 @@ import pathlib
 
 from ..files import cache_folder
 from ..manifest import BatchRange
+from ..trt.versions import numbers_of
 
 CPU, CUDA, TENSORRT, TENSORRT_RTX = "cpu", "cuda", "tensorrt", "tensorrt-rtx"
 PLUGIN_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 PLUGIN_PROVIDER = "NvTensorRTRTXExecutionProvider"
 PLUGIN_LIBRARY = "libonnxruntime_providers_nv_tensorrt_rtx.so"
+# The plugin takes GPUs of these compute capabilities, and of 12.0 and newer: fewer than TensorRT-RTX itself builds for.
+PLUGIN_CAPABILITIES = ("8.6", "8.9")
+PLUGIN_TAKES = f"it takes RTX cards, of compute capability {', '.join(PLUGIN_CAPABILITIES)}, and 12.0 or newer"
 CUDA_OPTIONS = {"use_tf32": "0"}  # on by default: FP32 products of 10 bits of significand
 INSTALL = {
     CUDA: "pip install onnxruntime-gpu, in place of onnxruntime",
@@ -29,6 +33,11 @@ def plugin_library() -> pathlib.Path | None:
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     path = pathlib.Path(folders[0]) / PLUGIN_LIBRARY if folders else None
     return path if path is not None and path.is_file() else None
+
+
+def plugin_takes(compute_capability: str) -> bool:
+    """Return whether TensorRT-RTX's plugin runs on GPUs of this compute capability, as in 8.9."""
+    return compute_capability in PLUGIN_CAPABILITIES or numbers_of(compute_capability) >= (12,)
 
 
 def options_of(

@@ -14,6 +14,7 @@ from .machine import Machine
 from .versions import numbers_of
 
 logger = logging.getLogger(__name__)
+NEXT_MAJOR = {10: 11}  # which major version loads the version-compatible plans of another
 NAMES = {Backend.TENSORRT: "TensorRT", Backend.TENSORRT_RTX: "TensorRT-RTX"}
 
 
@@ -55,10 +56,13 @@ def misfits(engine: Engine, machine: Machine) -> list[str]:
 
 
 def _version_fits(engine: Engine, here: str) -> bool:
-    """A plan loads in the very build that wrote it; a version-compatible one also in later ones of its major."""
+    """A plan loads in the very build that wrote it; a version-compatible one also in later ones, of 10 in 11 too.
+
+    By TensorRT's support matrix: docs.nvidia.com/deeplearning/tensorrt/11.4.1/getting-started/support-matrix.html.
+    """
     builder, loader = numbers_of(engine.version), numbers_of(here)
     if engine.version_compatible:
-        return builder[:1] == loader[:1] and loader >= builder
+        return bool(builder) and loader >= builder and loader[0] in (builder[0], NEXT_MAJOR.get(builder[0]))
     return builder == loader
 
 

@@ -16,6 +16,7 @@ from deepvit.metrics.distance import sqnr_db
 from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import providers
+from deepvit.runtime.ort.providers import PLUGIN_TAKES, plugin_takes
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.library import installed_version
 from deepvit.runtime.trt.machine import this_machine
@@ -45,7 +46,7 @@ def require(condition, reason):
 def test_onnxruntime_on_the_gpu_gives_what_the_cpu_gives(tiny_artifact, images, provider):
     require(provider in providers(), f"this ONNX Runtime has no provider {provider}")
     if provider == "tensorrt-rtx":
-        require(this_machine().compute_capability in RTX_CAPABILITIES, "TensorRT-RTX takes RTX cards")
+        require(plugin_takes(this_machine().compute_capability), PLUGIN_TAKES)
     assert_close(
         open_session(tiny_artifact, provider).run(images),
         open_session(tiny_artifact, "cpu", arithmetic=Arithmetic.AS_DECLARED).run(images),

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from deepvit.measure.torch_session import TorchSession
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange, identity
-from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library
+from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library, plugin_takes
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session import open_session
 from tests.doubles.changed_artifact import rehash_artifact, replace_weights
@@ -80,6 +81,19 @@ def test_float32_is_float32_on_a_gpu(tmp_path, monkeypatch, tiny_artifact):
         configured = graph._configure(graph.ort.SessionOptions(), provider, content, batch)
         assert configured[-1] == ("CUDAExecutionProvider", {"use_tf32": "0"})
     assert graph._configure(graph.ort.SessionOptions(), "cpu", content, batch) == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "is_taken"),
+    [("7.5", False), ("8.0", False), ("8.6", True), ("8.9", True), ("9.0", False), ("10.0", False), ("12.0", True),
+     ("12.1", True), ("13.0", True)],
+)  # fmt: skip
+def test_which_gpus_the_plugin_takes(capability, is_taken):
+    """Fewer than TensorRT-RTX builds for; its header names those before 12.0, from which on it takes all."""
+    header = (plugin_library().parent / "tensorrt_rtx_provider_options.h").read_text()
+    (named,) = re.findall(r"kTargetSMValues\[\] = \{([^}]*)\}", header)
+    assert plugin_takes(capability) is is_taken
+    assert is_taken is (f'"sm{capability.replace(".", "")}"' in named or float(capability) >= 12)
 
 
 def test_the_options_of_the_plugin_are_those_of_its_header():

@@ -166,7 +166,7 @@ def test_a_stripped_plan_takes_its_weights_from_the_verified_onnx_file(tiny_arti
         ({}, {"compute_capability": None, "why_no_gpu": "no nvidia-smi here"}, r"no NVIDIA GPU \(no nvidia-smi"),
         ({"hardware_compatible": HardwareCompatibility.AMPERE_PLUS}, {"compute_capability": "7.5"}, "not 8.0 or newer"),
         ({"version_compatible": True, "version": "11.5.0.1"}, {}, "does not load"),
-        ({"version_compatible": True, "version": "10.13.0.1"}, {}, "does not load"),
+        ({"version_compatible": True, "version": "9.3.0.1"}, {}, "does not load"),
         ({"backend": Backend.TENSORRT_RTX, "compute_capability": "8.6,12.0"}, {"versions": {Backend.TENSORRT_RTX: "11.4.0.106"}}, "8.6 or 12.0"),
     ],
 )  # fmt: skip

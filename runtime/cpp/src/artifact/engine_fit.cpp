@@ -29,7 +29,8 @@ std::string text_of(const Version& version) {
 bool version_fits(const Engine& engine, const Version& here) {
   const Version built = numbers_of(engine.version);
   if (!engine.version_compatible) return built == here;
-  return !built.empty() && !here.empty() && built[0] == here[0] && here >= built;
+  if (built.empty() || here.empty() || here < built) return false;
+  return built[0] == here[0] || (built[0] == 10 && here[0] == 11);  // the only two majors of which it is so
 }
 
 bool capability_fits(const Engine& engine, const std::string& here) {
