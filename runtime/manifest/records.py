@@ -175,7 +175,7 @@ class Engine(Record):
     profile: BatchRange
     census: Census
     hardware_compatible: HardwareCompatibility = HardwareCompatibility.NONE
-    version_compatible: bool = False  # loads in later TensorRT versions of the same major, by host code in the plan
+    version_compatible: bool = False  # loads in later TensorRT versions, see trt/fit.py, by host code in the plan
     weight_stripped: bool = False  # its weights come from model.onnx when it is loaded
     options: BuildLimits = BuildLimits()
 

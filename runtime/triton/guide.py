@@ -14,6 +14,8 @@ NEEDS = {
 
 RULES = """--model-control-mode=none --disable-auto-complete-config \\
       --exit-on-error=false --strict-readiness=true"""
+# Without it Triton's TensorRT backend refuses a version-compatible plan (src/tensorrt.cc of its repository).
+HOST_CODE = "--backend-config=tensorrt,version-compatible=true"
 
 PROBING = f"""
 ## Whether it serves
@@ -34,13 +36,30 @@ exit status 0, or 1 and a line. Restart the server where it fails; in Kubernetes
 """
 
 
-def _container(served: TritonBackend) -> str:
+def _rules(engine: Engine | None) -> str:
+    """Return the flags of the server."""
+    return f"{RULES} \\\n      {HOST_CODE}" if engine is not None and engine.version_compatible else RULES
+
+
+def _plan(engine: Engine | None) -> str:
+    """Return the paragraph that says which server loads the plan; nothing where there is none."""
+    if engine is None:
+        return ""
+    later = (
+        f"; version-compatible, it loads in later ones too, by host code within it, which `{HOST_CODE}` lets run"
+        if engine.version_compatible
+        else ""
+    )
+    return f"\nThe plan: {release_for(engine.version)}{later}.\n"
+
+
+def _container(served: TritonBackend, rules: str) -> str:
     """Return the line that serves this folder in NVIDIA's container, to this machine alone."""
     gpus = "--gpus all " if served is TritonBackend.TENSORRT else ""
     return f"""    docker run --rm {gpus}--shm-size 1g --publish 127.0.0.1:8000:8000 --publish 127.0.0.1:8001:8001 \\
       --env MALLOC_MMAP_THRESHOLD_=131072 --env PIP_BREAK_SYSTEM_PACKAGES=1 --volume "$PWD:/models:ro" \\
       nvcr.io/nvidia/tritonserver:YY.MM-py3 sh -c 'pip install -r /models/{layout.REQUIREMENTS} &&
-      exec tritonserver --model-repository=/models {RULES}'"""
+      exec tritonserver --model-repository=/models {rules}'"""
 
 
 def guide(
@@ -54,12 +73,12 @@ def guide(
     """Return the text of README.md."""
     models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in backends)
     random = "\n**The weights are random: the answers mean nothing.**\n" if manifest.has_random_weights else ""
-    plan = f"\nThe plan: {release_for(engine.version)}.\n" if engine is not None else ""
+    plan, rules = _plan(engine), _rules(engine)
     return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.value.upper()} for Triton Inference Server
 {random}
     MALLOC_MMAP_THRESHOLD_=131072 tritonserver --model-repository="$PWD" \\
       --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \\
-      {RULES}
+      {rules}
 
 Only this machine can reach it, clients cannot load or unload models, and nothing is guessed that config.pbtxt does not
 say. The first setting keeps glibc from raising its threshold with every large image, without which the server's memory
@@ -68,7 +87,7 @@ grows under load. A path with a space in it hangs Triton's Python backend. The P
 {plan}
 In NVIDIA's container, which nobody has tried with this repository{"; its release is the one above" if plan else ""}:
 
-{_container(served)}
+{_container(served, rules)}
 
 | model | needs |
 |---|---|

@@ -16,7 +16,7 @@ FOREIGN = {  # flags of other programs
     "docker": {"--rm", "--gpus", "--shm-size", "--publish", "--env", "--volume"},
     "tritonserver": {
         "--model-repository", "--http-address", "--grpc-address", "--metrics-address", "--model-control-mode",
-        "--disable-auto-complete-config", "--exit-on-error", "--strict-readiness",
+        "--disable-auto-complete-config", "--exit-on-error", "--strict-readiness", "--backend-config",
     },
 }  # fmt: skip
 SPELLED = re.compile(r"--[a-z][a-z0-9-]*|--{|cli\.py")

@@ -1,6 +1,6 @@
 """What only a GPU can show. Every test here is skipped where there is none."""
 
-import importlib.util
+import copy
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import providers
 from deepvit.runtime.ort.providers import PLUGIN_TAKES, plugin_takes
 from deepvit.runtime.session import open_session
+from deepvit.runtime.trt.driver import has_cuda_python
 from deepvit.runtime.trt.library import installed_version
 from deepvit.runtime.trt.machine import this_machine
 
@@ -55,10 +56,11 @@ def test_onnxruntime_on_the_gpu_gives_what_the_cpu_gives(tiny_artifact, images, 
 
 def test_pytorch_on_the_gpu_gives_what_the_cpu_gives(tiny_loaded, images):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    there = copy.deepcopy(tiny_loaded.module).to("cuda")  # the shared module keeps its weights, outside inference mode
     with torch.inference_mode():
         expected = tiny_loaded.module(torch.from_numpy(images))
-        got = tiny_loaded.module.to("cuda")(torch.from_numpy(images).cuda()).cpu()
-        tiny_loaded.module.to("cpu")
+        got = there(torch.from_numpy(images).cuda()).cpu()
+    assert not any(weight.is_inference() or weight.is_cuda for weight in tiny_loaded.module.parameters())
     assert (got - expected).abs().max() <= FP32_BOUND
 
 
@@ -68,7 +70,7 @@ def test_an_engine_is_built_proved_and_run(tiny_artifact, tmp_path, images, back
     import shutil
 
     require(installed_version(backend) is not None, f"{backend.value} is not installed")
-    require(importlib.util.find_spec("cuda.bindings") is not None, "cuda-python is not installed")
+    require(has_cuda_python(), "cuda-python is not installed")
     if backend is Backend.TENSORRT_RTX:
         require(this_machine().compute_capability in RTX_CAPABILITIES, "TensorRT-RTX takes RTX cards")
     folder = shutil.copytree(tiny_artifact, tmp_path / "a")
@@ -85,7 +87,7 @@ def test_an_engine_is_built_proved_and_run(tiny_artifact, tmp_path, images, back
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8], ids=lambda precision: precision.value)
 def test_a_quantised_engine_is_built_proved_and_run(tiny_loaded, tmp_path, images, precision):
     require(installed_version(Backend.TENSORRT) is not None, "tensorrt is not installed")
-    require(importlib.util.find_spec("cuda.bindings") is not None, "cuda-python is not installed")
+    require(has_cuda_python(), "cuda-python is not installed")
     capability = this_machine().compute_capability
     require(precision.value in fast_types(capability), f"compute capability {capability} has no fast {precision.value}")
     folder = tmp_path / "a"

@@ -1,10 +1,12 @@
 """The repository as files: schema, hashes, wiring; each fault planted and found."""
 
+import json
+import shutil
 import subprocess
 
 import pytest
 
-from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact import MANIFEST, open_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
@@ -157,8 +159,14 @@ def test_the_readme_says_how_to_serve(repository, cpp_data):
     assert "25.11" in release_for("10.13.3.9")
 
 
-def test_the_readme_has_a_container_that_serves_with_the_same_rules(repository, tmp_path):
+@pytest.mark.parametrize("is_compatible", [False, True], ids=["exact", "version-compatible"])
+def test_the_readme_has_a_container_that_serves_with_the_same_rules(cpp_data, packaged, tmp_path, is_compatible):
     """The line is run as it stands, on a docker, a pip and a tritonserver that print what they were given."""
+    artifact = shutil.copytree(cpp_data / "artifacts" / "engine", tmp_path / "artifact")
+    manifest = json.loads((artifact / MANIFEST).read_text())
+    manifest["engines"][0]["version_compatible"] = is_compatible
+    (artifact / MANIFEST).write_text(json.dumps(manifest))
+    repository = packaged(artifact, tmp_path / "repository")
     for program in ("docker", "pip", "tritonserver"):
         path = tmp_path / program
         path.write_text(f"#!/bin/sh\nprintf '%s\\n' {program} \"$@\"\n")
@@ -180,6 +188,9 @@ def test_the_readme_has_a_container_that_serves_with_the_same_rules(repository, 
     inside = said("sh", "-c", "\n".join(given[given.index("sh") + 2 :]))
     assert inside[:4] == ["pip", "install", "-r", f"/models/{layout.REQUIREMENTS}"]
     rules = said("bash", "-c", readme[readme.index("    MALLOC") : readme.index("\n\nOnly")])[1:]
+    # Triton's TensorRT backend refuses a version-compatible plan without it.
+    assert ("--backend-config=tensorrt,version-compatible=true" in rules) is is_compatible
+    assert ("by host code within it" in readme) is is_compatible
     assert inside[4:] == [
         "tritonserver",
         "--model-repository=/models",
