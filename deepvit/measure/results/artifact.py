@@ -5,6 +5,8 @@ from typing import ClassVar, Literal
 from deepvit.metrics.result import Result
 from deepvit.runtime.manifest import Identity, Manifest
 
+from .kernels import Kernels
+
 
 class _OfArtifact(Result):
     EXACT: ClassVar[frozenset[str]] = frozenset({"manifest"})
@@ -36,3 +38,4 @@ class Inspection(Result):
     manifest: Manifest | None = None  # as manifest.json has it; None of a lone file
     identity: Identity | None = None  # what a lone file says of itself, unverified
     runs_here: dict[str, bool] = {}
+    kernels: Kernels | None = None  # where they were asked for

@@ -1,0 +1,141 @@
+"""`inspect --kernels`: what TensorRT-RTX makes of an artifact's graph, counted and weighed."""
+
+import json
+import math
+import os
+import re
+
+import pytest
+
+import deepvit.export.engine.listing.compile
+from deepvit.export.engine.listing.compile import compile_kernels
+from deepvit.export.engine.listing.layers import EngineLayer, Tensor
+from deepvit.export.engine.listing.traffic import Kernel, kernels_of
+from deepvit.export.engine.process import build_engine
+from deepvit.runtime.artifact import open_artifact
+from tests.commands.command_line import refused_here, run_anew, valid_result
+
+BATCH = 4
+BYTES = {"Float": 4, "Half": 2, "Int32": 4, "Int64": 8, "Int8": 1}
+
+
+@pytest.fixture(scope="module")
+def shown(tiny_artifact, tmp_path_factory):
+    """What the command prints of the tiny artifact, and its JSON, in a Python that has no PyTorch."""
+    folder = tmp_path_factory.mktemp("kernels")
+    (folder / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    result = run_anew(
+        "inspect", tiny_artifact, "--kernels", "--batch", BATCH, "--json", folder / "found.json",
+        env=os.environ | {"PYTHONPATH": path, "COLUMNS": "80"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout, valid_result(folder / "found.json")["kernels"]
+
+
+@pytest.fixture(scope="module")
+def listed(tiny_artifact):
+    """The same engine's layers as TensorRT-RTX lists them: lines of text."""
+    listings = []
+
+    def build(*arguments):
+        built = build_engine(*arguments)
+        listings.append(built.listing)
+        return built
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deepvit.export.engine.listing.compile, "build_engine", build)
+        compile_kernels(open_artifact(tiny_artifact), BATCH, "8.9", lambda phase, share: None)
+    return [line for line in listings[0].splitlines() if line.startswith("Name: ")]
+
+
+def test_the_totals_are_those_of_the_listing(shown, listed):
+    """Counted from the text, without our parser."""
+    text, found = shown
+    lines = [line for line in listed if not re.search("LayerType: (shape_call|reshape|cast|signal|wait),", line)]
+    tensor = re.compile(r"Dimensions: \[([\d,]*)\].*?Datatype: (\w+)")
+    moved = sum(
+        math.prod(int(side) for side in sides.split(",") if side) * BYTES[kind]
+        for line in lines
+        for sides, kind in tensor.findall(line.partition("TacticName")[0])
+    )
+    assert (found["count"], found["batch"]) == (len(lines), BATCH)
+    assert sum(kernel["bytes"] for kernel in found["kernels"]) == moved > 100_000
+    assert found["mb_per_image"] == pytest.approx(moved / BATCH / 1e6, rel=1e-5)
+    assert f"{len(lines)} kernels, {moved / BATCH / 1e6:.1f} MB an image through memory" in text
+
+
+def test_types_and_names_are_the_same_kernels_in_groups(shown):
+    text, found = shown
+    moved = sum(kernel["bytes"] for kernel in found["kernels"])
+    for groups in (found["types"], found["patterns"]):
+        assert sum(group["count"] for group in groups) == found["count"] == len(found["kernels"])
+        sizes = [group["bytes"] for group in groups]
+        assert sum(sizes) == moved
+        assert sizes == sorted(sizes, reverse=True)
+    assert {group["name"] for group in found["types"]} >= {"kgen", "gemm"}
+    assert any("blocks.0.mlp.fc1/MatMul" in kernel["onnx"] for kernel in found["kernels"])
+    table = text[text.index("compiled by TensorRT-RTX") :]
+    assert all(len(line) <= 80 for line in table.splitlines() if "next:" not in line)
+
+
+def test_a_larger_batch_moves_fewer_weights_an_image(tiny_artifact, shown):
+    compiled = compile_kernels(open_artifact(tiny_artifact), 16 * BATCH, "12.0", lambda phase, share: None)
+    assert sum(kernel.bytes for kernel in compiled.kernels) / 16 / BATCH / 1e6 < shown[1]["mb_per_image"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_copy"),
+    [
+        ("__myl_MoveConc_myl0_5", True),
+        ("__myl_Slic_myl0_77", True),
+        ("__myl_MoveReplConc_myl0_48", True),
+        ("__myl_Resh_myl0_48", False),
+        ("__myl_CastConc_myl0_1", False),
+        ("__myl_SlicSlicMulMulAdd_myl0_1", False),
+        ("__myl_AddMoveReshTran_myl0_1", False),
+        ("blocks.0.attn/Slice_Conc_myl0_1", False),
+    ],
+)
+def test_copies_that_only_align(name, is_copy):
+    assert Kernel(name, "kgen", 1, ()).is_aligning_copy is is_copy
+
+
+def test_bytes_of_a_kernel():
+    layer = EngineLayer(
+        "blocks.7.mlp.fc1/MatMul_myl0_3", "gemm", (Tensor("x", "HALF", (-1, 10)),), (Tensor("w", "INT8", (10, 5)),),
+        (Tensor("y", "FLOAT", (8, 5)),), "", (),
+    )  # fmt: skip
+    shapes = EngineLayer("shapes", "shape_call", (), (), (), "", ())
+    (kernel,) = kernels_of([layer, shapes], 8)
+    assert kernel.bytes == 8 * 10 * 2 + 10 * 5 + 8 * 5 * 4
+    assert kernel.pattern == "blocks.*.mlp.fc1/MatMul"
+
+
+def test_refusals(tiny_artifact, tmp_path, capsys, monkeypatch):
+    lone = tmp_path / "model.onnx"
+    lone.write_bytes((tiny_artifact / "model.onnx").read_bytes())
+    for arguments, says in (
+        ([tiny_artifact, "--kernels"], "--kernels needs --batch N"),
+        ([tiny_artifact, "--kernels", "--batch", 65], "--batch 65: the graph was proved up to 64"),
+        ([tiny_artifact, "--batch", 8], "give --kernels too"),
+        ([tiny_artifact, "--compute-capability", "8.9"], "give --kernels too"),
+        ([tiny_artifact, "--kernels", "--batch", 1, "--compute-capability", "9.0"], "only for 7.5, 8.0, 8.6"),
+        ([lone, "--kernels", "--batch", 1], "--kernels takes an artifact"),
+    ):
+        assert says in refused_here(2, ["inspect", *map(str, arguments)], capsys), arguments
+    monkeypatch.setattr(deepvit.export.engine.listing.compile, "installed_version", lambda _: None)
+    line = refused_here(3, ["inspect", str(tiny_artifact), "--kernels", "--batch", "8"], capsys)
+    assert "which needs no GPU; pip install tensorrt-rtx-cu13-bindings==" in line
+
+
+def test_a_graph_of_one_batch_size_needs_no_batch(tiny_artifact):
+    manifest = open_artifact(tiny_artifact).manifest
+    fixed = manifest.model_copy(update={"input": manifest.input.model_copy(update={"shape": (3, 3, 32, 32)})})
+    assert deepvit.export.engine.listing.compile._batch(fixed, None) == 3
+
+
+def test_an_inspection_without_kernels_has_none(tiny_artifact, tmp_path):
+    result = run_anew("inspect", tiny_artifact, "--json", tmp_path / "found.json")
+    assert result.returncode == 0
+    assert json.loads((tmp_path / "found.json").read_text())["kernels"] is None
