@@ -1,9 +1,6 @@
 """Every name of TensorRT's API that our source uses exists in the bindings of 10.12, 11.4 and TensorRT-RTX, so called."""
 
 import ast
-import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +8,9 @@ import pytest
 from deepvit.runtime.errors import DeviceError
 from deepvit.runtime.trt.library import checked, constructed
 from deepvit.runtime.trt.log import Errors
-from tests.doubles import fake_gpu
 from tests.places import ROOT
-from tests.rig.api_use import ApiUse, faults_of, with_distinctive
-from tests.rig.rig import build_rig, older_bindings
+from tests.rig.api_use import ApiUse, faults_of
+from tests.rig.rig import list_apis
 
 FILES = sorted(path for folder in ("runtime", "export") for path in (ROOT / folder).rglob("*.py"))
 USERS = [path for path in FILES if "import tensorrt" in path.read_text()]
@@ -26,22 +22,7 @@ REFUSES = ("create_", "build_", "deserialize_", "refit_", "set_input_shape", "se
 
 @pytest.fixture(scope="module")
 def apis(tmp_path_factory):
-    """The APIs of the three bindings, each listed in a process of its own."""
-    listed = {}
-    older = build_rig(tmp_path_factory.mktemp("10.12"), 10, older_bindings())
-    newer = build_rig(tmp_path_factory.mktemp("11.4"))
-    for name, rig, arguments in (
-        ("10.12", older, ["tensorrt"]),
-        ("11.4", newer, ["tensorrt"]),
-        ("rtx", newer, ["-", "rtx"]),
-    ):
-        environment = rig.environment()
-        environment["PYTHONPATH"] += f":{ROOT}"
-        command = [sys.executable, ROOT / "tests" / "rig" / "list_api.py", *arguments]
-        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        listed[name] = with_distinctive(json.loads(found.stdout))
-    assert (listed["10.12"]["version"], listed["11.4"]["version"]) == ("10.12.0.36", "11.4.0.106")
-    return listed
+    return list_apis(tmp_path_factory.mktemp("apis"))
 
 
 def uses_of(path, api, source=None):
@@ -188,13 +169,3 @@ def test_cuda_python_has_what_we_call():
         value = cudart
         for part in name.split("."):
             value = getattr(value, part)
-
-
-def test_the_fake_gpu_has_no_member_that_tensorrt_lacks(apis):
-    """The fake that the other tests run on is no wider than the real thing."""
-    owners = {"Engine": "ICudaEngine", "Context": "IExecutionContext", "Runtime": "Runtime", "Refitter": "Refitter",
-              "OnnxParserRefitter": "OnnxParserRefitter", "EngineInspector": "EngineInspector"}  # fmt: skip
-    own = {"engine_options", "latest", "weights"}
-    for name, owner in owners.items():
-        members = {member for member in vars(getattr(fake_gpu, name)) if not member.startswith("_")} - own
-        assert members <= set(apis["11.4"]["classes"][owner]), name

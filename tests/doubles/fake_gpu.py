@@ -1,7 +1,7 @@
 """A GPU and a TensorRT that exist in memory only, as strict as the real ones about order, lifetime and threads.
 
-Work put on a stream runs when the stream is synchronised, so that reading too early shows. The test of the contract
-holds every name here against the real bindings.
+Work put on a stream runs when the stream is synchronised, so that reading too early shows. Its names and parameters are
+held against the real bindings by tests/runtime/trt/test_fake_gpu.py.
 """
 
 import ctypes
@@ -167,8 +167,8 @@ class Engine:
     def get_tensor_mode(self, name):
         return TensorIOMode.INPUT if name == "images" else TensorIOMode.OUTPUT
 
-    def get_tensor_profile_shape(self, name, profile):
-        assert profile == 0
+    def get_tensor_profile_shape(self, name, profile_index):
+        assert profile_index == 0
         return [(size, 3, self.side, self.side) for size in self.profile]
 
     def create_execution_context(self, strategy):
@@ -247,12 +247,12 @@ class Runtime:
         self.logger, self.engine_host_code_allowed = logger, False
         Runtime.latest = self
 
-    def deserialize_cuda_engine(self, plan):
+    def deserialize_cuda_engine(self, serialized_engine):
         ILogger.say(ILogger.WARNING, "a plan is loaded")
-        if not plan.startswith(PLAN):
+        if not serialized_engine.startswith(PLAN):
             ILogger.say(ILogger.ERROR, "the plan is not one of this version")
             return None
-        return Engine(plan, **self.engine_options)
+        return Engine(serialized_engine, **self.engine_options)
 
     engine_options = {}
 

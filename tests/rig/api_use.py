@@ -200,13 +200,18 @@ def faults_of(use, api):
     return [f"{use.where}: {use.owner}.{use.member} takes {signatures}, called with {use.arguments}"]
 
 
-def _accepts(signature, positional, keywords):
+def parameters_of(signature):
+    """Return the parameters of a signature as pybind11 writes it, without self: name → whether it must be given."""
     inside = signature[signature.index("(") + 1 : signature.rindex(") -> ")]
     parameters = [p for p in _split(inside) if not p.startswith("self:")]
-    names = [p.partition(":")[0].strip() for p in parameters]
-    required = [name for name, p in zip(names, parameters) if " = " not in p]
+    return {p.partition(":")[0].strip(): " = " not in p for p in parameters}
+
+
+def _accepts(signature, positional, keywords):
+    parameters = parameters_of(signature)
+    names, required = list(parameters), {name for name, is_required in parameters.items() if is_required}
     given = set(names[:positional]) | set(keywords)
-    return positional <= len(names) and set(keywords) <= set(names[positional:]) and set(required) <= given
+    return positional <= len(names) and set(keywords) <= set(names[positional:]) and required <= given
 
 
 def _split(text):

@@ -2,10 +2,14 @@
 
 import dataclasses
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
 import sys
+
+from tests.places import ROOT
+from tests.rig.api_use import with_distinctive
 
 HERE = pathlib.Path(__file__).parent
 SONAMES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
@@ -48,3 +52,27 @@ def older_bindings() -> pathlib.Path:
     folder = pathlib.Path(sys.prefix) / "tensorrt-10.12"
     assert (folder / "tensorrt_bindings").is_dir(), f"no bindings of TensorRT 10.12 in {folder}: run `make test`"
     return folder
+
+
+def list_apis(folder: pathlib.Path) -> dict[str, dict]:
+    """Return the APIs of the oldest TensorRT that this builds on, the newest, and TensorRT-RTX; see `list_api.py`.
+
+    Each is listed in a process of its own; `folder` is for the shims.
+    """
+    older, newer = folder / "older", folder / "newer"
+    older.mkdir()
+    newer.mkdir()
+    rigs = {"10.12": build_rig(older, 10, older_bindings()), "11.4": build_rig(newer)}
+    listed = {}
+    for name, rig, arguments in (
+        ("10.12", rigs["10.12"], ["tensorrt"]),
+        ("11.4", rigs["11.4"], ["tensorrt"]),
+        ("rtx", rigs["11.4"], ["-", "rtx"]),
+    ):
+        environment = rig.environment()
+        environment["PYTHONPATH"] += f":{ROOT}"
+        command = [sys.executable, HERE / "list_api.py", *arguments]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        listed[name] = with_distinctive(json.loads(found.stdout))
+    assert (listed["10.12"]["version"], listed["11.4"]["version"]) == ("10.12.0.36", "11.4.0.106")
+    return listed
