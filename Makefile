@@ -28,6 +28,12 @@ $(VENV)/chromium/done: $(VENV)/installed tests/doubles/fetch_chromium.sh
 	tests/doubles/fetch_chromium.sh $(@D)
 	touch $@
 
+# CUDA's headers, from its own wheels.
+$(VENV)/cuda-headers/done: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) \
+	  nvidia-cuda-runtime==13.2.86 nvidia-cuda-crt==13.2.86
+	touch $@
+
 build/dependencies/done: runtime/cpp/fetch_dependencies.sh
 	rm -rf $(@D)
 	runtime/cpp/fetch_dependencies.sh $(@D)
@@ -67,10 +73,16 @@ cpp: build/cpp
 cpp-test: build/cpp build/cpp-address build/cpp-thread
 	for build in $^; do $(BIN)/ctest --test-dir $$build --output-on-failure --parallel $(WORKERS) || exit 1; done
 
+# Where the environment names the folder of TensorRT's public headers, its backend is built and tested too.
+TENSORRT_INCLUDE ?=
+CUDA_INCLUDE = $(if $(TENSORRT_INCLUDE),$(abspath $(VENV))/cuda-headers/nvidia/cu13/include)
+
+build/cpp build/cpp-address build/cpp-thread: $(if $(TENSORRT_INCLUDE),$(VENV)/cuda-headers/done)
 build/cpp build/cpp-address build/cpp-thread: build/dependencies/done build/cpp-test-data/done FORCE
 	$(BIN)/cmake -S runtime/cpp -B $@ -G Ninja -DCMAKE_MAKE_PROGRAM="$$(realpath $(BIN)/ninja)" --log-level=WARNING \
 	  -DDEEPVIT_SANITIZE=$(SANITIZE) -DDEEPVIT_BUILD_TESTS=ON -DDEEPVIT_TEST_DATA="$$PWD/build/cpp-test-data" \
 	  -DDEEPVIT_TEST_ONNXRUNTIME="$$(realpath $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1*)" \
+	  -DDEEPVIT_TENSORRT_INCLUDE="$(TENSORRT_INCLUDE)" -DDEEPVIT_CUDA_INCLUDE="$(CUDA_INCLUDE)" \
 	  -DCMAKE_PREFIX_PATH="$$PWD/build/dependencies/usr" -DCMAKE_INSTALL_RPATH_USE_LINK_PATH=ON
 	$(BIN)/cmake --build $@
 build/cpp-address: SANITIZE = address,undefined

@@ -1,6 +1,9 @@
-"""The two lists of pinned versions say the same, and every version has hashes."""
+"""The two lists of pinned versions say the same, and every version has hashes; what the environment names is built with."""
 
+import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -41,3 +44,18 @@ def test_the_lists_agree():
 def test_a_difference_is_told(before, after):
     hashed = (ROOT / ".ci/constraints-hashed.txt").read_text().replace(before, after)
     assert faults((ROOT / "constraints.txt").read_text(), hashed)
+
+
+@pytest.mark.parametrize("folder", ["", "/opt/TensorRT"])
+def test_headers_that_the_environment_names_reach_the_compiler(tmp_path, folder):
+    """Of TensorRT, by `.ci/run`, whose make is run dry."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "make").write_text(
+        f'#!/bin/sh\n[ "$1" = lint ] || exec {shutil.which("make")} -n build/cpp "$2"\n'
+    )
+    (tmp_path / "bin" / "make").chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    environment |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TENSORRT_INCLUDE": folder}
+    done = subprocess.run([ROOT / ".ci/run"], env=environment, capture_output=True, text=True, check=True)
+    assert f'-DDEEPVIT_TENSORRT_INCLUDE="{folder}"' in done.stdout
+    assert ("cuda-headers/nvidia/cu13/include" in done.stdout) is bool(folder)
