@@ -10,6 +10,7 @@ import sys
 import time
 
 from deepvit.commands.app import main
+from deepvit.commands.terminal.signals import listen
 from deepvit.runtime import open_artifact
 from examples.digits.make_dataset import write_dataset
 
@@ -95,10 +96,21 @@ def place_for(command: str, case: Case) -> pathlib.Path:
     return place
 
 
+def _run_listening(command: str, material: pathlib.Path, output: pathlib.Path, ready: int) -> None:
+    """Run a command that says when it hears signals: `deepvit.commands.start` does before it loads anything."""
+    listen()
+    os.close(ready)
+    run_command(command, material, output)
+
+
 def _disturbed(command: str, case: Case, place: pathlib.Path, sent: signal.Signals) -> Ended:
     seconds = float((case.material / "seconds").read_text())
     log = case.folder / "log"
-    process = start_forked(functools.partial(run_command, command, case.material, place), log, MORE_BYTES)
+    reader, ready = os.pipe()
+    process = start_forked(functools.partial(_run_listening, command, case.material, place, ready), log, MORE_BYTES)
+    os.close(ready)
+    with os.fdopen(reader, "rb") as stream:
+        stream.read()  # ends when the process listens, or is gone
     process.ends_within(case.random.uniform(0.0, 1.05) * seconds)
     process.send(sent)
     return process.wait(60)
