@@ -29,6 +29,8 @@ FLOATS = frozenset({"FLOAT", "HALF", "BF16", "FP8", "FP4"})
 # Layers that do arithmetic on images; others move data, or compute shapes.
 COMPUTING = frozenset({GEMMS, CONVOLUTIONS, "ACTIVATION", "ELEMENTWISE", "NORMALIZATION"})
 SUMMING = frozenset({"SOFTMAX", "REDUCE"})  # accumulate in float32 whatever the graph's precision
+# Types of engine layers that multiply: gemm, correlation, runtime_fusion, CaskConvolution, CaskGemmMatrixMultiply, …
+MULTIPLIES = re.compile("gemm|correlation|runtime_fusion|convolution", re.IGNORECASE)
 FP32_TACTIC = re.compile(r"(?:gemm|fprop)_(?:f32f32|tf32)")  # kernels that read both operands as float32
 
 
@@ -173,8 +175,10 @@ def _promised(product: Layer, manifest: Manifest) -> str:
 
 
 def _multiplies_float32(layer: EngineLayer) -> bool:
+    """Whether a layer multiplies in float32; another one of the same GEMM may read a narrower type, to widen it."""
     has_weights = any(constant.type == "FLOAT" and constant.is_matrix for constant in layer.constants)
-    return has_weights or FP32_TACTIC.search(layer.tactic) is not None
+    is_product = MULTIPLIES.search(layer.kind) is not None and layer.operand_types == {"FLOAT"}
+    return has_weights or is_product or FP32_TACTIC.search(layer.tactic) is not None
 
 
 def _products(network: list[Layer], engine: list[EngineLayer]) -> Iterator[tuple[Layer, list[EngineLayer]]]:

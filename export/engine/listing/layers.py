@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import Backend
+from deepvit.runtime.trt.library import INSTALL
 
 LISTING = "Layers:"  # how the message with the layers begins
 SHOWN = 80
@@ -26,6 +28,7 @@ LINE = re.compile(
 )
 TENSOR = re.compile(r"\{ Name: (.*?), Dimensions: \[([-\d,]*)\], Strides: .*?, Datatype: (\w+), Format: [^{}]*\}")
 ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+COPIES = frozenset({"Reformat", "NoOp"})  # called "… CopyNode for Input Tensor 0 to" what they are no part of
 NAMES = re.compile(r"[\s\[\]\x1e\x1f+,]+")  # what stands between the names of layers that were fused into one
 
 
@@ -95,15 +98,15 @@ def layers_from_listing(text: str) -> list[EngineLayer]:
 def _layer_from_json(record: Any) -> EngineLayer:
     if not isinstance(record, dict):  # names only: the engine was built without detail
         return EngineLayer(str(record), "UNKNOWN", (), (), (), "", ())
-    name = str(record.get("Name", ""))
+    name, kind = str(record.get("Name", "")), str(record.get("LayerType", "UNKNOWN"))
     return EngineLayer(
         name=name,
-        kind=str(record.get("LayerType", "UNKNOWN")),
+        kind=kind,
         inputs=_tensors_from_json(record.get("Inputs")),
         constants=_tensors_from_json(record.get("Constants")),
         outputs=_tensors_from_json(record.get("Outputs")),
         tactic=str(record.get("TacticName", "")),
-        onnx=_onnx(name, str(record.get("Metadata", ""))),
+        onnx=() if kind in COPIES else _onnx(name, str(record.get("Metadata", ""))),
     )
 
 
@@ -123,7 +126,7 @@ def _tensors_from_json(tensors: Any) -> tuple[Tensor, ...]:
 def _layer_from_line(line: str) -> EngineLayer:
     found = LINE.fullmatch(line)
     if found is None:
-        raise InputError(f"TensorRT-RTX lists a layer in a form that is not known here: {line[:SHOWN]!r}")
+        raise InputError(_unknown("layer", line))
     return EngineLayer(
         name=found["name"],
         kind=found["kind"],
@@ -141,8 +144,13 @@ def _tensors_from_text(text: str) -> tuple[Tensor, ...]:
         for name, sides, kind in TENSOR.findall(text)
     )
     if len(tensors) != text.count("{ Name: "):
-        raise InputError(f"TensorRT-RTX lists a tensor in a form that is not known here: {text[:SHOWN]!r}")
+        raise InputError(_unknown("tensor", text))
     return tensors
+
+
+def _unknown(what: str, text: str) -> str:
+    install = INSTALL[Backend.TENSORRT_RTX]
+    return f"TensorRT-RTX lists a {what} in a form that is not known here: {text[:SHOWN]!r}; {install}"
 
 
 def _type(text: str) -> str:

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from deepvit.export.engine.add import _hold
 from deepvit.export.engine.census import (
     Layer,
     census_of,
@@ -139,28 +140,36 @@ GEMM = Layer(FC1, "MATRIX_MULTIPLY", ("HALF", "HALF"), ("HALF",), ("NORMALIZATIO
         ({}, None),
         ({"inputs": "FLOAT", "constants": "FLOAT"}, "reads FLOAT, expected HALF"),
         ({"constants": "FLOAT"}, "computes in FLOAT, expected HALF"),  # on a half residual beside it
+        ({"inputs": "FLOAT", "constants": None}, "computes in FLOAT, expected HALF"),  # a copy beside it reads half
         ({"tactic": "sm80_xmma_gemm_f32f32_tf32f32_f32_nn_n"}, "computes in FLOAT, expected HALF"),
         ({"onnx": ()}, "is in no layer of the engine"),
     ],
 )
 def test_a_product_in_float32_is_told_by_what_it_reads_its_weights_and_its_tactic(engine_of, changes, says):
     def tensors(kind, *sides):
-        return (Tensor("x", kind, sides),)
+        return (Tensor("x", kind, sides),) if kind else ()
 
     layer = EngineLayer(
         "a", "gemm", tensors(changes.get("inputs", "HALF"), -1, 100), tensors(changes.get("constants", "HALF"), 100, 300),
         tensors("HALF", -1, 300), changes.get("tactic", "sm89_xmma_gemm_f16f16"), changes.get("onnx", (FC1,)),
     )  # fmt: skip
+    layers = [layer]
+    if not layer.constants:
+        layers.append(EngineLayer("copy", "kgen", tensors("HALF", -1, 100), (), tensors("FLOAT", -1, 100), "", (FC1,)))
     manifest = engine_of(Precision.FP16)[0]
-    assert engine_breaches([layer], [GEMM], manifest) == ([f"{FC1} {says}"] if says else [])
+    assert engine_breaches(layers, [GEMM], manifest) == ([f"{FC1} {says}"] if says else [])
 
 
-def test_quantised_products_that_the_compiler_widens_are_counted(engine_of):
+def test_quantised_products_that_the_compiler_widens_are_said(engine_of, caplog):
     manifest, network, layers = engine_of(Precision.INT8)
     widened = dequantized_products(layers, network, manifest)
     assert FC1 not in widened
-    wider = [layer if layer.kind != "gemm" else _retyped([layer], "INT8", "HALF")[0] for layer in layers]
+    wider = [
+        layer if layer.kind != "gemm" else _retyped([layer], "INT8", "HALF", ("constants",))[0] for layer in layers
+    ]
     assert FC1 in dequantized_products(wider, network, manifest)
+    _hold(wider, network, manifest)
+    assert "quantised GEMMs are widened before they are multiplied: blocks.0." in caplog.text
 
 
 @pytest.mark.parametrize("major", [10, 11])
@@ -194,6 +203,8 @@ def test_the_inspectors_other_words():
     (layer,) = layers_from_inspector(json.dumps({"Layers": [record]}))
     assert layer.onnx == ("b/Conv", "b/Relu")  # a layer without metadata is named after what it holds
     assert [tensor.type for tensor in (*layer.inputs, *layer.outputs)] == ["INT8", "UINT8"]
+    copy = record | {"Name": "Reformatting CopyNode for Input Tensor 0 to b/Conv", "LayerType": "Reformat"}
+    assert layers_from_inspector(json.dumps({"Layers": [copy]}))[0].onnx == ()
 
 
 def test_what_is_no_inspectors_json():
