@@ -1,12 +1,11 @@
 """Plant faults by the thousand and count what became of them: `python -m benchmarks.torture [--scale 0.01] [--only 1]`.
 
 Every trial has a seed and a folder that holds its input before it is run; a run of the same code that was ended goes on
-where it was. Prints a table, writes benchmarks/results/torture.json with --write, exits 1 where something did not
-hold.
+where it was. Prints a table, writes its rows into benchmarks/results/torture.json with --write, exits 1 where something
+did not hold.
 """
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import os
@@ -19,11 +18,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.interleaved import machine, write_result
-
 from .figure import Figure, Row, Run, measure
 from .figures import all_figures
 from .preload import start_again_with_faults
+from .record import record
 
 WORK = pathlib.Path("build/torture")
 CODE = ("deepvit", "runtime", "export", "calibration", "benchmarks/torture")
@@ -45,7 +43,7 @@ def main() -> int:
         for fault in row.faults:
             print(f"{row.number}: {fault}")
     if options.write:
-        _write(rows, figures, options.seed, code)
+        record(rows, figures, options.seed, code)
     return 0 if rows and all(row.holds for row in rows) else 1
 
 
@@ -79,17 +77,6 @@ def _measured(figure: Figure, scale: float, run: Run, console: Console) -> Row:
     verdict = "holds" if row.holds else "FAILS"
     console.print(f"{figure.number:14s} {verdict} {row.seconds:7.1f} s  {json.dumps(row.labels)}", soft_wrap=True)
     return row
-
-
-def _write(rows: list[Row], figures: list[Figure], seed: int, code: str) -> None:
-    command = " ".join(["python -m benchmarks.torture", *sys.argv[1:]])
-    content: dict[str, object] = {"command": command, "code": code, "seed": seed}
-    content["machine"] = machine()
-    content["figures"] = [
-        dataclasses.asdict(row) | {"full_count": figure.count, "holds": row.holds}
-        for row, figure in zip(rows, figures, strict=True)
-    ]
-    write_result("torture", content)
 
 
 def _table(rows: list[Row], figures: list[Figure]) -> Table:

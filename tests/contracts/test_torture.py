@@ -1,10 +1,12 @@
 """The torture in small: the figures that take seconds hold and see their planted faults; what does not hold is told."""
 
+import json
 import os
 import subprocess
 import sys
 
 from benchmarks.torture.figure import Figure, Journal, Run, measure
+from benchmarks.torture.record import FILE, merged
 from benchmarks.torture.trial import Result
 from tests.places import ROOT
 
@@ -61,3 +63,24 @@ def test_a_run_goes_on_where_it_was(tmp_path):
     assert len(Journal(journal).results) == len(journal.read_text().splitlines()) == 6
     none = measure(figure, 6, Run(seed=1, work=tmp_path, deadline=0), print)
     assert (none.count, none.holds) == (0, False)
+
+
+def test_rows_are_kept_with_the_code_that_they_are_of(tmp_path):
+    figure = Figure(number="1", name="numbers", count=6, trial=_sound, controls=(_odd_ones_fail, _odd_ones_fail))
+    row = measure(figure, 6, Run(seed=0, work=tmp_path), print)
+    run, here = {"code": "new", "command": "c", "seed": 0}, {"cpu": "x"}
+    old = {"number": "2 pth", "count": 9, "holds": True}
+    before = {"machine": here, "code": "old", "command": "b", "seed": 0, "figures": [{"number": "1", "count": 9}, old]}
+    new, kept = merged(before, [row], [figure], run, here)["figures"]
+    assert (new["number"], new["count"], new["code"], new["full_count"]) == ("1", 6, "new", 6)
+    assert kept == old | {"code": "old", "command": "b", "seed": 0}
+    same = before | {"code": "new"}
+    assert merged(same, [row], [figure], run, here)["figures"][0]["count"] == 9  # more trials of the same code
+    assert len(merged(before, [row], [figure], run, {"cpu": "y"})["figures"]) == 1  # nothing of another machine
+
+
+def test_what_is_committed_holds_at_full_count_and_saw_its_planted_faults():
+    for row in json.loads(FILE.read_text())["figures"]:
+        assert row["holds"], row["number"]
+        assert (row["count"], row["controls_seen"]) == (row["full_count"], row["controls"]), row["number"]
+        assert row["controls"] > 0
