@@ -5,6 +5,7 @@
 
 #include <NvInferRuntime.h>
 
+#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -21,8 +22,10 @@ class TensorRtLog final : public nvinfer1::ILogger {
   }
 
   void log(Severity severity, const char* message) noexcept override {
+    if (severity == Severity::kERROR || severity == Severity::kINTERNAL_ERROR) {
+      std::snprintf(last_error_, sizeof last_error_, "%s", message);
+    }
     try {
-      if (severity == Severity::kERROR || severity == Severity::kINTERNAL_ERROR) last_error_ = message;
       if (severity == Severity::kWARNING && listener_ != nullptr) {
         (*listener_)(DEEPVIT_LOG_INFO, std::string("TensorRT: ") + message);
       }
@@ -33,7 +36,8 @@ class TensorRtLog final : public nvinfer1::ILogger {
   // Throws DEEPVIT_DEVICE_FAILED where `is_done` is false, with what TensorRT said last in this thread since the last
   // call that was done.
   static void require(bool is_done, const std::string& what) {
-    const std::string why = std::exchange(last_error_, {});
+    const std::string why = is_done ? "" : last_error_;
+    last_error_[0] = '\0';
     if (is_done) return;
     throw device_failed("TensorRT could not " + what + ": " + (why.empty() ? "it does not say why" : why));
   }
@@ -41,7 +45,7 @@ class TensorRtLog final : public nvinfer1::ILogger {
   // While it lives, this thread's warnings go to `log`, which must outlive it; those of other threads go nowhere.
   class Listener {
    public:
-    explicit Listener(const Log& log) : before_(std::exchange(listener_, &log)) { last_error_.clear(); }
+    explicit Listener(const Log& log) : before_(std::exchange(listener_, &log)) { last_error_[0] = '\0'; }
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
     ~Listener() { listener_ = before_; }
@@ -53,7 +57,8 @@ class TensorRtLog final : public nvinfer1::ILogger {
  private:
   TensorRtLog() = default;
 
-  static inline thread_local std::string last_error_;
+  // Without destructors: TensorRT may write to the log when a thread's other objects are gone, as at the process's end.
+  static inline thread_local char last_error_[1024] = {};
   static inline thread_local const Log* listener_ = nullptr;
 };
 

@@ -32,6 +32,14 @@ Dims dims_of(const std::string& name, std::int64_t batch) {
   return Dims2(batch, kClasses);
 }
 
+// Errors of which nobody asks: as an engine is destroyed, and when the process ends.
+void complain() { say(ILogger::Severity::kERROR, std::string(2000, '!').c_str()); }
+struct LastWords {
+  ~LastWords() {
+    if (first_logger != nullptr) complain();
+  }
+} last_words;
+
 // What is alive of an engine or a context, for those that must not outlive it.
 using Alive = std::shared_ptr<std::atomic<bool>>;
 Alive alive() { return std::make_shared<std::atomic<bool>>(true); }
@@ -99,7 +107,10 @@ class Engine final : public ICudaEngine {
  private:
   class Impl final : public EngineStub {
    public:
-    ~Impl() override { *alive_ = false; }
+    ~Impl() override {
+      *alive_ = false;
+      complain();
+    }
     std::int32_t getNbIOTensors() const noexcept override { return 2; }
     char const* getIOTensorName(std::int32_t index) const noexcept override { return index == 0 ? "images" : "logits"; }
     TensorIOMode getTensorIOMode(char const* name) const noexcept override {
