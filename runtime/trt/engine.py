@@ -126,13 +126,18 @@ class EngineOnGpu:
             return next((lease.why_no_graphs for lease in self._idle if lease.why_no_graphs), None)
 
     def inspect(self) -> str:
-        """Return the engine inspector's JSON: every layer with its tensors and their types."""
+        """Return the engine inspector's JSON: every layer with its tensors and their types, at the batch it is best at.
+
+        Without a context that knows the batch TensorRT tells no types where that is open: "N/A due to dynamic shapes".
+        """
         trt = self.library.trt
         inspector: tensorrt.EngineInspector = checked(
             self._engine.create_engine_inspector(), "create an engine inspector", self._log
         )
         json = trt.LayerInformationFormat.JSON
-        return str(checked(inspector.get_engine_information(json), "inspect the engine", self._log))
+        with self._lease() as lease:
+            inspector.execution_context = lease.context(self.batch.opt)
+            return str(checked(inspector.get_engine_information(json), "inspect the engine", self._log))
 
     def close(self) -> None:
         """Free the engine once the runs under way have ended; it cannot run afterwards."""

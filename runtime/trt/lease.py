@@ -117,6 +117,10 @@ class Lease:
         self._cuda.synchronize(self._stream)
         return {b.name: self._host[b.name][:batch].copy() for b in self._bindings if not b.is_input}
 
+    def context(self, batch: int) -> "tensorrt.IExecutionContext":
+        """Return the context that runs this batch size, for who asks about it."""
+        return self._shape(batch).context
+
     def _shape(self, batch: int) -> _Shape:
         """Return the context of this batch size, made when there is none."""
         if batch in self._shapes:

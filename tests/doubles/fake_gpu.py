@@ -8,6 +8,7 @@ import ctypes
 import enum
 import hashlib
 import itertools
+import json
 import threading
 import time
 import weakref
@@ -185,8 +186,16 @@ class ExecutionContextAllocationStrategy(enum.Enum):
 
 
 class EngineInspector:
+    """See IEngineInspector: without a context whose shapes are set it tells no types of an engine with open ones."""
+
+    execution_context = None
+
     def get_engine_information(self, format):  # noqa: A002 - TensorRT's name
-        return '{"Layers": []}'
+        shape = getattr(self.execution_context, "shape", None)
+        told = "N/A due to dynamic shapes" if shape is None else "Row major linear FP16 format"
+        tensor = {"Name": "images", "Dimensions": shape or [-1, 3, 32, 32], "Format/Datatype": told}
+        layer = {"Name": "embed", "LayerType": "CaskConvolution", "Inputs": [tensor], "Outputs": [tensor]}
+        return json.dumps({"Layers": [layer]})
 
 
 class Context:

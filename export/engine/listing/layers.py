@@ -7,7 +7,7 @@ machine, where the engine is built with detail and the logger takes verbose mess
 import dataclasses
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deepvit.runtime.errors import InputError
@@ -103,7 +103,7 @@ def _layer_from_json(record: Any) -> EngineLayer:
         name=name,
         kind=kind,
         inputs=_tensors_from_json(record.get("Inputs")),
-        constants=_tensors_from_json(record.get("Constants")),
+        constants=(*_tensors_from_json(record.get("Constants")), *_weights_from_json(record.get("Weights"))),
         outputs=_tensors_from_json(record.get("Outputs")),
         tactic=str(record.get("TacticName", "")),
         onnx=() if kind in COPIES else _onnx(name, str(record.get("Metadata", ""))),
@@ -121,6 +121,12 @@ def _tensors_from_json(tensors: Any) -> tuple[Tensor, ...]:
         )
         for tensor in (tensors if isinstance(tensors, list) else [])
     )
+
+
+def _weights_from_json(weights: Any) -> Iterator[Tensor]:
+    """Yield the weights of a convolution as TensorRT 10 tells them: their type and number, no sides."""
+    if isinstance(weights, dict):
+        yield Tensor(name="Weights", type=_type(str(weights.get("Type", ""))), dimensions=(-1, -1))
 
 
 def _layer_from_line(line: str) -> EngineLayer:

@@ -213,3 +213,17 @@ def test_what_is_no_inspectors_json():
     for text in ("", "[]", "{}", "null", "engine"):
         with pytest.raises(InputError, match="no JSON with Layers"):
             layers_from_inspector(text)
+
+
+def test_the_weights_of_a_convolution_are_read_as_tensorrt_10_tells_them():
+    """A patch convolution may read float32 images itself: then its weights alone tell what it computes in."""
+    record = {
+        "Name": "embed", "LayerType": "CaskConvolution", "Metadata": "[ONNX Layer: embed]", "Outputs": [],
+        "Inputs": [{"Name": "images", "Dimensions": [8, 3, 224, 224], "Format/Datatype": "Row major linear FP32"}],
+        "Weights": {"Type": "Half", "Count": 9408}, "Bias": {"Type": "Float", "Count": 64},
+    }  # fmt: skip
+    for kind, types in (("Half", {"FLOAT", "HALF"}), ("Float", {"FLOAT"})):
+        record["Weights"]["Type"] = kind
+        (layer,) = layers_from_inspector(json.dumps({"Layers": [record]}))
+        assert layer.operand_types == types
+        assert layer.activation_types == {"FLOAT"}

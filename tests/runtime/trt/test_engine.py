@@ -1,6 +1,7 @@
 """Engines on a GPU that exists in memory only: order, splitting, padding, graphs, threads, lifetime, failures."""
 
 import concurrent.futures
+import json
 import logging
 
 import numpy as np
@@ -177,3 +178,12 @@ def test_weights_are_fitted_into_a_stripped_engine():
     assert engine._engine.refitted
     with pytest.raises(DeviceError, match="read the weights"):
         EngineOnGpu(PLAN, fake_library(), FakeCuda(), name="engine.plan", refit_from=b"")
+
+
+def test_the_inspector_is_told_a_batch_without_which_it_tells_no_types():
+    engine, session = open_fake()
+    (layer,) = json.loads(session.inspect())["Layers"]
+    assert layer["Inputs"][0]["Format/Datatype"] == "Row major linear FP16 format"
+    assert layer["Inputs"][0]["Dimensions"][0] == session.batch.opt
+    assert "N/A" in engine._engine.create_engine_inspector().get_engine_information(None)  # nobody told it
+    session.close()
