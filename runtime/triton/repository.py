@@ -220,15 +220,24 @@ def _write_config(folder: pathlib.Path, config: ModelConfig) -> None:
 def _write_python(version: pathlib.Path, model: str) -> None:
     """Write one of our models into its version folder, with the runtime that it imports."""
     (version / "model.py").write_text(MODEL_PY.format(model=model), encoding="utf-8")
-    shutil.copytree(RUNTIME, version / "runtime", ignore=_not_served)
+    _copy_served(RUNTIME, version / "runtime")
 
 
-def _not_served(folder: str, names: list[str]) -> set[str]:
-    """Return what of a folder of the runtime no server needs: the C++ runtime, and what writes repositories."""
-    place = pathlib.Path(folder)
-    if place == RUNTIME / "triton":
-        return set(names) - {"__init__.py", "serving"}
-    return {"__pycache__", "cpp"} & set(names)
+def _copy_served(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy a folder of the runtime, up to the first failure: shutil.copytree goes on, and then tells no errno."""
+    target.mkdir()
+    for path in filter(_is_served, source.iterdir()):
+        if path.is_dir():
+            _copy_served(path, target / path.name)
+        else:
+            shutil.copy2(path, target / path.name)
+
+
+def _is_served(path: pathlib.Path) -> bool:
+    """Whether a server needs it: not the C++ runtime, nor what writes repositories."""
+    if path.parent == RUNTIME / "triton":
+        return path.name in ("__init__.py", "serving")
+    return path.name not in ("__pycache__", "cpp")
 
 
 def _write_requirements(folder: pathlib.Path, backends: tuple[TritonBackend, ...]) -> None:

@@ -1,13 +1,15 @@
 """The repository as files: schema, hashes, wiring; each fault planted and found."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 
 import pytest
 
 from deepvit.runtime.artifact import MANIFEST, open_artifact
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
 from deepvit.runtime.triton.options import TritonBackend
@@ -136,6 +138,17 @@ def test_what_cannot_be_packaged_is_refused_and_leaves_nothing(packaged, cpp_dat
             packaged(small, tmp_path / "out", **options)
     with pytest.raises(InputError, match="a path with a space hangs"):
         packaged(small, tmp_path / "a b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["copy2", "copyfile"])
+def test_a_full_disk_is_what_is_lacking(packaged, cpp_data, tmp_path, monkeypatch, name):
+    def full(source, target, **_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr(shutil, name, full)
+    with pytest.raises(MissingError, match="no room on the disk to write .*; free some or name another place"):
+        packaged(cpp_data / "artifacts" / "small", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
