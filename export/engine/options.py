@@ -27,7 +27,7 @@ class BuildOptions:
         workspace_bytes: The most scratch memory that a layer may take.
         optimization_level: 0 (builds fastest) to 5 (searches longest).
         hardware_compatible: On which GPUs of TensorRT the engine runs.
-        version_compatible: Whether later TensorRT versions of the same major can load it, by host code in the plan.
+        version_compatible: Whether later TensorRT versions can load it, 11 a plan of 10 too, by host code in it.
         weight_stripped: Whether the plan leaves out the weights, which it takes from model.onnx when it is loaded.
         timing_cache: The file of measured kernels; one in the cache folder where None.
     """
@@ -46,7 +46,7 @@ class BuildOptions:
         HardwareCompatibility, Help("Where the engine runs: none (here), same-compute-capability or ampere-plus.")
     ] = HardwareCompatibility.NONE
     version_compatible: Annotated[
-        bool, Help("Let later TensorRT of the same major load the plan, by host code in it.")
+        bool, Help("Let later TensorRT load the plan, 11 one of 10 too, by host code in it.")
     ] = False
     weight_stripped: Annotated[
         bool, Help("Leave the weights in model.onnx, and fit them in when the plan is loaded.")

@@ -13,7 +13,7 @@ TRT, RTX = Backend.TENSORRT, Backend.TENSORRT_RTX
     [
         (Precision.INT8, ("8.9",), TRT, None),
         (Precision.INT8, ("10.3",), TRT, "10.3 computes INT8 slower than FP16"),
-        (Precision.INT8, ("8.9", "12.0"), RTX, "INT8 for weights alone"),
+        (Precision.INT8, ("8.9", "12.0"), RTX, "more kernels of INT8 than of FP16"),
         (Precision.FP8, ("8.6", "8.9"), TRT, "compute capability 8.6 has no FP8"),
         (Precision.FP8, ("8.9", "12.0"), RTX, None),
         (Precision.FP16, ("10.3",), TRT, None),
