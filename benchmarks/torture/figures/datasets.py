@@ -41,9 +41,9 @@ def labelled_noise(root: pathlib.Path, seed: int = 0) -> None:
             _write_image(root / "val" / str(label) / f"{index}.bmp", seed * 10_000 + label * 100 + index)
 
 
-def two_artifacts(material: pathlib.Path) -> None:
-    """Write artifacts that differ in their weights and in their precision."""
-    for name, options in (("a", ("--fp16",)), ("b", ("--fp32",))):
+def three_artifacts(material: pathlib.Path) -> None:
+    """Write artifacts of which two differ from the first, one in its precision and one in the size of its input."""
+    for name, options in (("a", ("--fp16",)), ("b", ("--fp32",)), ("c", ("--fp16", "--img-size", "48"))):
         arguments = [*EXPORT, *options, "--output", str(material / name)]
         assert run_forked(functools.partial(main, arguments), material / "log", 300).code == 0
     labelled_noise(material / "noise")
@@ -82,16 +82,12 @@ def _corrupt_image(root: pathlib.Path, _: list[str]) -> None:
     os.utime(path, (TIME, TIME))
 
 
-def _changed(position: int, value: str) -> Callable[[pathlib.Path, list[str]], None]:
-    return functools.partial(_set_argument, position, value)
+def _other_model(name: str) -> Callable[[pathlib.Path, list[str]], None]:
+    return functools.partial(_set_model, name)
 
 
-def _set_argument(position: int, value: str, _: pathlib.Path, arguments: list[str]) -> None:
-    arguments[position] = value
-
-
-def _other_model(_: pathlib.Path, arguments: list[str]) -> None:
-    arguments[1] = arguments[1].removesuffix("a") + "b"
+def _set_model(name: str, _: pathlib.Path, arguments: list[str]) -> None:
+    arguments[1] = arguments[1].removesuffix("a") + name
 
 
 def _with(*more: str) -> Callable[[pathlib.Path, list[str]], None]:
@@ -109,12 +105,12 @@ CHANGES: dict[str, Callable[[pathlib.Path, list[str]], None]] = {
     "names": _other_names,
     "number of images": _fewer_images,
     "one image, which is corrupt now": _corrupt_image,
-    "model": _other_model,
+    "model": _other_model("b"),
     "limit": _with("--limit", "17"),
     "batch size": _with("--batch-size", "3"),
     "processes": _with("--processes", "2"),
     "reference": _with("--reference", "pytorch", "--pretrained"),
-    "input size": _with("--reference", "pytorch"),
+    "input size": _other_model("c"),
 }
 
 
@@ -249,7 +245,7 @@ FIGURES = (
         count=2 * len(CHANGES),
         trial=changed_input,
         controls=(a_stale_result_is_seen,),
-        prepare=two_artifacts,
+        prepare=three_artifacts,
     ),
     Figure(
         number="14",
