@@ -123,7 +123,7 @@ def _own_folder(output: pathlib.Path) -> Iterator[pathlib.Path]:
     with contextlib.ExitStack() as stack:
         while True:
             staging = pathlib.Path(tempfile.mkdtemp(prefix=beside(output, "").name, suffix=STAGING, dir=output.parent))
-            stack.callback(shutil.rmtree, staging, ignore_errors=True)
+            stack.callback(_remove, staging)
             try:
                 stack.enter_context(held_lock(staging / LOCK, wait=False))
                 break
@@ -131,6 +131,15 @@ def _own_folder(output: pathlib.Path) -> Iterator[pathlib.Path]:
                 continue  # another took it for a leftover before it was locked
         (staging / CONTENT).mkdir()
         yield staging / CONTENT
+
+
+def _remove(staging: pathlib.Path) -> None:
+    """Remove a folder whatever is in it; an interruption meanwhile is heard when it is gone."""
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+    except (KeyboardInterrupt, SystemExit):
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
 
 
 def _exchange(staging: pathlib.Path, output: pathlib.Path) -> None:

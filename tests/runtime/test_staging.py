@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,3 +166,21 @@ def test_a_folder_that_was_taken_for_a_leftover_is_made_again(tmp_path, monkeypa
         stage(tmp_path / "out")
     assert len(made) == 2
     assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_while_what_was_staged_is_removed_leaves_nothing(tmp_path, monkeypatch, interruption):
+    real, calls = shutil.rmtree, []
+
+    def interrupted_once(path, **options):
+        calls.append(path)
+        if len(calls) == 1:
+            raise interruption
+        real(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted_once)
+    with pytest.raises(interruption), staged_artifact(tmp_path / "a") as staging:
+        (staging / MANIFEST).write_text("{}")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".a.") and path.is_dir()] == []
+    assert len(calls) == 2
+    assert (tmp_path / "a" / MANIFEST).is_file()
