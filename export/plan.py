@@ -173,7 +173,7 @@ def class_names_of(variant: Variant, classes: int, labels: pathlib.Path | None) 
         InputError: The user's cannot be used, or are more than a manifest holds.
     """
     if labels is None:
-        return (variant.class_names if classes == variant.num_classes else None) or default_names(classes)
+        return variant.names_of(classes) or default_names(classes)
     names = read_labels(labels, classes)
     size = len(json.dumps(names, ensure_ascii=False).encode()) + INDENT * classes
     if size > MOST_NAMES_BYTES:

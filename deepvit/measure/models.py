@@ -93,9 +93,7 @@ class OpenedModel:
         """Those that it brings; None where it brings none."""
         if self.identity is not None:
             return self.identity.class_names
-        if self.loaded is None or self.loaded.variant.num_classes != self.session.classes:
-            return None
-        return self.loaded.variant.class_names
+        return None if self.loaded is None else self.loaded.variant.names_of(self.session.classes)
 
     @property
     def has_random_weights(self) -> bool:

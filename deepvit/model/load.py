@@ -4,11 +4,13 @@ import dataclasses
 import pathlib
 from typing import Literal
 
+import torch
+
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Weights
 from deepvit.runtime.preprocess import Preprocessing
 
-from .network import DeepViT, empty_deepvit
+from .network import DeepViT, allocate, create_deepvit
 from .variants import Variant, find_variant
 from .weights.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
 from .weights.published import fetch_checkpoint
@@ -64,6 +66,8 @@ def load_model(
         module = model_from_checkpoint(row, trained, img_size=img_size, num_classes=num_classes)
         weights = Weights(source="checkpoint", sha256=trained.sha256, entry=trained.entry or None)
     else:
-        module = randomize(empty_deepvit(row, img_size=img_size, num_classes=num_classes))
+        with torch.device("meta"):
+            module = create_deepvit(row, img_size=img_size, num_classes=num_classes)
+        randomize(allocate(module))
         weights = Weights(source="random", sha256=state_sha256(module), seed=SEED)
     return LoadedModel(variant=row, module=module, weights=weights)

@@ -201,22 +201,11 @@ def create_deepvit(
     )
 
 
-def empty_deepvit(
-    variant: Variant,
-    *,
-    img_size: int | None = None,
-    num_classes: int | None = None,
-    in_chans: int = 3,
-    mix_norm: MixNorm = MixNorm.BATCH,
-) -> DeepViT:
-    """Build `variant` as `create_deepvit` does, but for weights that are about to be set: they hold any values.
+def allocate(model: DeepViT) -> DeepViT:
+    """Give a model that was built on the meta device memory on the CPU, for weights that are about to be set.
 
-    Drawing initial ones, which would be replaced at once, takes seconds.
+    Initial values, which would be replaced at once, take seconds to draw.
     """
-    with torch.device("meta"):
-        model = create_deepvit(
-            variant, img_size=img_size, num_classes=num_classes, in_chans=in_chans, mix_norm=mix_norm
-        )
     model.to_empty(device="cpu")
     for name, buffer in model.named_buffers():
         if name.endswith("num_batches_tracked"):  # checkpoints may lack it

@@ -98,6 +98,10 @@ class Variant:
         """Whether the row is a model of the paper, not one of our two small models."""
         return self.bundled_weights is None
 
+    def names_of(self, classes: int) -> tuple[str, ...] | None:
+        """Return the row's own class names, where a model has as many classes as the row."""
+        return self.class_names if classes == self.num_classes else None
+
     def resize_for(self, img_size: int) -> int:
         """Return the length of the shorter side before the crop, timm's floor(img_size / crop_pct)."""
         return math.floor(img_size / self.crop_pct)

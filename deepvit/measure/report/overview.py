@@ -74,7 +74,7 @@ def overview(collected: Collected) -> list[Row]:
     Best is marked only among figures that can be compared: top-1 and agreement of one list of images, speeds of one
     benchmark that are no emulation's. Where all are equal, none is best.
     """
-    models = list(_known(collected))
+    models = _known(collected)
     names = short_names([known.name for known in models])
     rows = [Row(name, known.has_random_weights, dict(_cells(known))) for name, known in zip(names, models, strict=True)]
     for column, better in COLUMNS.items():

@@ -20,7 +20,7 @@ from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files import open_bounded
 
 from ..attention import MixNorm
-from ..network import DeepViT, create_deepvit, empty_deepvit
+from ..network import DeepViT, allocate, create_deepvit
 from ..variants import VARIANTS, Variant
 from .pickled import PickleReader
 from .pickled_child import NAMES_SHOWN
@@ -127,13 +127,7 @@ def model_from_checkpoint(
         InputError: Missing or unexpected entries or wrong shapes, all of them, and the variant that would fit.
     """
     state = dict(checkpoint.state)
-    model = empty_deepvit(
-        variant,
-        img_size=img_size,
-        num_classes=_width(state, "head.weight", 0, variant.num_classes),
-        in_chans=_width(state, _first_conv(state), 1, 3),
-        mix_norm=MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE,
-    )
+    model = _sized_as(variant, state, img_size)
     if num_classes is not None and model.num_classes != num_classes:
         raise InputError(
             f"checkpoint {checkpoint.path} has {model.num_classes} classes, ‹num_classes› says {num_classes}"
@@ -145,7 +139,7 @@ def model_from_checkpoint(
         raise InputError(
             f"checkpoint {checkpoint.path} does not fit {variant.name}; {_suggest(variant, checkpoint.state, faults)}"
         )
-    own = model.state_dict()
+    own = allocate(model).state_dict()
     model.load_state_dict({key: state.get(key, own[key]) for key in own})
     return model.eval()
 
@@ -190,19 +184,19 @@ def mismatches(model: DeepViT, state: Mapping[str, torch.Tensor]) -> list[str]:
 
 def fitting_variants(state: Mapping[str, torch.Tensor]) -> list[str]:
     """Return the names of the variants whose state dict has exactly these entries and shapes, classes aside."""
-    names = []
-    norm = MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE
-    for candidate in VARIANTS.values():
-        with torch.device("meta"):
-            model = create_deepvit(
-                candidate,
-                num_classes=_width(state, "head.weight", 0, candidate.num_classes),
-                in_chans=_width(state, _first_conv(state), 1, 3),
-                mix_norm=norm,
-            )
-        if not mismatches(model, state):
-            names.append(candidate.name)
-    return names
+    return [candidate.name for candidate in VARIANTS.values() if not mismatches(_sized_as(candidate, state), state)]
+
+
+def _sized_as(variant: Variant, state: Mapping[str, torch.Tensor], img_size: int | None = None) -> DeepViT:
+    """Return `variant` on the meta device, with the classes, channels and norm of a state dict."""
+    with torch.device("meta"):
+        return create_deepvit(
+            variant,
+            img_size=img_size,
+            num_classes=_width(state, "head.weight", 0, variant.num_classes),
+            in_chans=_width(state, _first_conv(state), 1, 3),
+            mix_norm=MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE,
+        )
 
 
 def _suggest(variant: Variant, state: Mapping[str, torch.Tensor], faults: list[str]) -> str:
