@@ -10,8 +10,8 @@ import pathlib
 import shutil
 import tempfile
 
-from benchmarks.command_line import RESULTS, run_command
-from benchmarks.interleaved import write_result
+from benchmarks.common.command_line import RESULTS, run_command
+from benchmarks.common.interleaved import write_result
 
 EXPORTS = {
     "fp32-onnx": ("--fp32", "--target", "onnx"),

@@ -8,7 +8,7 @@ import argparse
 import pathlib
 import tempfile
 
-from benchmarks.command_line import RESULTS, run_command
+from benchmarks.common.command_line import RESULTS, run_command
 
 MODELS = ("digits_patch", "digits_cnn")
 PRECISIONS = ("fp32", "fp16", "bf16")

@@ -8,8 +8,8 @@ import argparse
 import pathlib
 import tempfile
 
-from benchmarks.command_line import run_command
-from benchmarks.interleaved import machine, write_result
+from benchmarks.common.command_line import run_command
+from benchmarks.common.interleaved import machine, write_result
 
 EXPORTS = (
     ("deepvit_32", "--fp16"),

@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 from PIL import Image
 
-from benchmarks.interleaved import machine, write_result
+from benchmarks.common.interleaved import machine, write_result
 from deepvit.images.samples import SAMPLES
 from deepvit.images.sources import FolderSource
 from deepvit.measure.evaluate.evaluator import Evaluator

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.interleaved import interleave, machine, print_rows, write_result
+from benchmarks.common.interleaved import interleave, machine, print_rows, write_result
 from deepvit.export.graph.float32 import fold_and_prove
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes

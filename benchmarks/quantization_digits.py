@@ -8,7 +8,7 @@ benchmarks/results/.
 import argparse
 import pathlib
 
-from benchmarks.interleaved import machine, write_result
+from benchmarks.common.interleaved import machine, write_result
 from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph

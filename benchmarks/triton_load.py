@@ -23,8 +23,8 @@ import onnxruntime
 import tritonclient.grpc
 import tritonclient.http
 
-from benchmarks.c_runtime import CModel
-from benchmarks.interleaved import machine, write_result
+from benchmarks.common.c_runtime import CModel
+from benchmarks.common.interleaved import machine, write_result
 from deepvit.images.class_names import names_or_default
 from deepvit.images.samples import SAMPLES
 from deepvit.runtime import Artifact, crop_image, open_artifact, open_session

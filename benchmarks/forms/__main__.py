@@ -12,10 +12,10 @@ import pathlib
 import tempfile
 from typing import Any
 
+from benchmarks.common.interleaved import machine, write_result
 from benchmarks.forms.cells import BOUNDS, row_of
 from benchmarks.forms.engines import ENGINES, Subject
 from benchmarks.forms.page import PAGE, page_of
-from benchmarks.interleaved import machine, write_result
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.proof import torch_logits
 from deepvit.export.options import ExportOptions, GraphOptions, Target

@@ -14,7 +14,7 @@ import onnxruntime
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from benchmarks.c_runtime import LIBRARY, CModel
+from benchmarks.common.c_runtime import LIBRARY, CModel
 from deepvit.measure.bench.openvino_session import OpenVinoSession
 from deepvit.runtime import Arithmetic, Manifest, open_session
 from deepvit.runtime.manifest import Level, Precision

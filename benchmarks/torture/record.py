@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.interleaved import machine, write_result
+from benchmarks.common.interleaved import machine, write_result
 
 from .figure import Figure, Row
 from .figures import all_figures

@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 import torch
 
-from benchmarks.interleaved import machine, write_result
+from benchmarks.common.interleaved import machine, write_result
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.options import ExportOptions, GraphOptions, Target

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import onnxruntime
 
-from benchmarks.c_runtime import LIBRARY, CModel, Encoded
+from benchmarks.common.c_runtime import LIBRARY, CModel, Encoded
 
 from ..figure import Case, Figure
 from ..mutants import damaged

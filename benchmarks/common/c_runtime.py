@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import numpy.typing as npt
 
-LIBRARY = pathlib.Path(__file__).resolve().parents[1] / "build" / "cpp" / "libdeepvit.so"
+LIBRARY = pathlib.Path(__file__).resolve().parents[2] / "build" / "cpp" / "libdeepvit.so"
 
 
 class Options(ctypes.Structure):

@@ -48,7 +48,7 @@ def print_rows(rows: dict[str, dict[str, float]]) -> None:
 
 def write_result(name: str, content: dict[str, object]) -> None:
     """Write benchmarks/results/NAME.json."""
-    path = pathlib.Path(__file__).with_name("results") / f"{name}.json"
+    path = pathlib.Path(__file__).parents[1] / "results" / f"{name}.json"
     path.write_text(json.dumps(content, indent=2) + "\n")
     print(f"\nwrote benchmarks/results/{path.name}")
 
