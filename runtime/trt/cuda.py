@@ -30,6 +30,10 @@ class Cuda:
         major = self._attribute(cudart.cudaDeviceAttr.cudaDevAttrComputeCapabilityMajor)
         minor = self._attribute(cudart.cudaDeviceAttr.cudaDevAttrComputeCapabilityMinor)
         self.compute_capability = f"{major}.{minor}"
+        properties = _first(cudart.cudaGetDeviceProperties(device), "ask the GPU")
+        self.gpu = str(properties.name.split(b"\0")[0].decode(errors="replace"))
+        newest = int(_first(cudart.cudaDriverGetVersion(), "ask the driver"))
+        self.driver = f"{newest // 1000}.{newest % 1000 // 10}"  # the newest CUDA that it takes
 
     def _attribute(self, attribute: Any) -> int:
         return int(_first(cudart.cudaDeviceGetAttribute(attribute, self.device), "ask the GPU"))

@@ -5,6 +5,7 @@ the plan's bytes.
 """
 
 import contextlib
+import pathlib
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DeviceError, InputError
-from ..manifest import BatchRange
+from ..manifest import Backend, BatchRange
+from .kernel_cache import Kernels
 from .lease import Array, Binding, Lease
 from .library import Library, checked, constructed, logger_of
 
@@ -35,6 +37,7 @@ class EngineOnGpu:
         allow_host_code: Let the plan bring host code, which version-compatible plans need. It runs in this process.
         refit_from: The ONNX file's bytes, whose weights a weight-stripped plan takes.
         leases: How many runs may be under way at once; further ones wait.
+        kernel_cache: Where kernels are kept that TensorRT-RTX compiles when it runs; None: nowhere.
 
     Raises:
         DeviceError: TensorRT cannot load the plan.
@@ -51,6 +54,7 @@ class EngineOnGpu:
         allow_host_code: bool = False,
         refit_from: bytes | None = None,
         leases: int = LEASES,
+        kernel_cache: pathlib.Path | None = None,
     ) -> None:
         self.name, self.library, self.cuda = name, library, cuda
         self._log = logger_of(library)
@@ -65,6 +69,8 @@ class EngineOnGpu:
             _refit(self._engine, refit_from, library, self._log)
         self.bindings = _bindings_of(self._engine, library, name)
         self.batch = _profile_of(self._engine, self.bindings)
+        is_rtx = library.backend is Backend.TENSORRT_RTX
+        self._kernels = Kernels(self._engine, library, self._log, kernel_cache) if is_rtx else None
         self._leases = leases
         self._idle: list[Lease] = []
         self._made = 0
@@ -82,7 +88,22 @@ class EngineOnGpu:
         """
         batch = len(next(iter(feeds.values())))
         with self._lease() as lease:
-            return lease.run(feeds, batch)
+            outputs = lease.run(feeds, batch)
+        if self._kernels is not None:
+            self._kernels.has_run(batch)
+            self._keep_kernels(self._kernels)
+        return outputs
+
+    def _keep_kernels(self, kernels: Kernels) -> None:
+        """Write what was compiled, once nothing runs: a server is rather killed than closed."""
+        if not kernels.is_changed:
+            return
+        with kernels.writing:
+            with self._changed:
+                is_quiet = kernels.is_changed and len(self._idle) == self._made
+                content = kernels.content() if is_quiet else None
+            if is_quiet:
+                kernels.write(content)
 
     @contextlib.contextmanager
     def _lease(self) -> Iterator[Lease]:
@@ -90,7 +111,8 @@ class EngineOnGpu:
         lease = self._take()
         try:
             if lease is None:
-                lease = Lease(self.library, self._engine, self.cuda, self.bindings, self.batch.max, self._log)
+                config = None if self._kernels is None else self._kernels.config
+                lease = Lease(self.library, self._engine, self.cuda, self.bindings, self.batch.max, self._log, config)
             yield lease
         except BaseException:
             self._give_back(None)
@@ -145,10 +167,15 @@ class EngineOnGpu:
             self._is_closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: len(self._idle) == self._made)
+        if self._kernels is not None:
+            self.cuda.use()
+            self._keep_kernels(self._kernels)
+        with self._changed:
             for lease in self._idle:
                 lease.close()
             self._idle.clear()
             self._made = 0
+            self._kernels = None  # with the contexts' configuration, which the engine outlives
             self._engine = self._runtime = None
 
 

@@ -59,6 +59,7 @@ class Lease:
         bindings: Inputs and outputs.
         largest: The largest batch, by which the buffers are sized.
         log: TensorRT's log.
+        config: How TensorRT-RTX makes contexts; None for TensorRT.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class Lease:
         bindings: tuple[Binding, ...],
         largest: int,
         log: Any,
+        config: "tensorrt.IRuntimeConfig | None" = None,
     ) -> None:
         self._library, self._engine, self._cuda, self._log = library, engine, cuda, log
-        self._bindings = bindings
+        self._bindings, self._config = bindings, config
         self._shapes: collections.OrderedDict[int, _Shape] = collections.OrderedDict()
         self.why_no_graphs: str | None = None
         self._device: dict[str, int] = {}
@@ -131,7 +133,9 @@ class Lease:
         trt = self._library.trt
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         context: tensorrt.IExecutionContext = checked(
-            self._engine.create_execution_context(strategy), "create an execution context", self._log
+            self._engine.create_execution_context(strategy if self._config is None else self._config),
+            "create an execution context",
+            self._log,
         )
         context.set_device_memory(self._scratch, self._scratch_bytes)
         for binding in self._bindings:

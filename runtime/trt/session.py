@@ -14,6 +14,7 @@ from ..manifest import Backend, BatchRange, Identity, Tensor, names_or_numbers
 from ..ort.self_contained import require_self_contained
 from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .fit import require_fit
+from .kernel_cache import kernel_cache_path
 from .library import load_library
 from .machine import this_machine
 
@@ -60,7 +61,8 @@ def open_plan(
     weights = artifact.read(MODEL) if record.weight_stripped else None
     if weights is not None:
         require_self_contained(weights, str(artifact.folder / MODEL))
-    engine = _load(plan, record.backend, str(path), allow_host_code, weights, device)
+    sha256 = artifact.manifest.files[path.name].sha256
+    engine = _load(plan, sha256, record.backend, path, allow_host_code, weights, device)
     return TensorRtSession(engine, artifact.manifest)
 
 
@@ -73,19 +75,36 @@ def _open_unverified(
             "its artifact's folder, or add ‹trust_unverified› if you know where it comes from"
         )
     plan = read_bounded(path, MOST_PLAN_BYTES, "a plan")
-    logger.warning("%s is not verified; its SHA-256 is %s", path, hashlib.sha256(plan).hexdigest())
+    sha256 = hashlib.sha256(plan).hexdigest()
+    logger.warning("%s is not verified; its SHA-256 is %s", path, sha256)
     backend = Backend.TENSORRT_RTX if path.name.endswith(Backend.TENSORRT_RTX.plan) else Backend.TENSORRT
-    return TensorRtSession(_load(plan, backend, str(path), allow_host_code, None, device))
+    return TensorRtSession(_load(plan, sha256, backend, path, allow_host_code, None, device))
 
 
 def _load(
-    plan: bytes, backend: Backend, name: str, allow_host_code: bool, weights: bytes | None, device: int
+    plan: bytes,
+    sha256: str,
+    backend: Backend,
+    path: pathlib.Path,
+    allow_host_code: bool,
+    weights: bytes | None,
+    device: int,
 ) -> "EngineOnGpu":
     library = load_library(backend)
     from .cuda import Cuda  # a library of its own
     from .engine import EngineOnGpu
 
-    return EngineOnGpu(plan, library, Cuda(device), name=name, allow_host_code=allow_host_code, refit_from=weights)
+    cuda = Cuda(device)
+    is_rtx = backend is Backend.TENSORRT_RTX
+    return EngineOnGpu(
+        plan,
+        library,
+        cuda,
+        name=str(path),
+        allow_host_code=allow_host_code,
+        refit_from=weights,
+        kernel_cache=kernel_cache_path(sha256, library.version, cuda) if is_rtx else None,
+    )
 
 
 class TensorRtSession:

@@ -15,8 +15,8 @@ from tests.rig.rig import list_apis
 FILES = sorted(path for folder in ("runtime", "export") for path in (ROOT / folder).rglob("*.py"))
 USERS = [path for path in FILES if "import tensorrt" in path.read_text()]
 # What TensorRT may answer with null, false or an error instead of doing it.
-REFUSES = ("create_", "build_", "deserialize_", "refit_", "set_input_shape", "set_tensor_address", "execute_async",
-           "set_timing_cache", "get_timing_cache", "serialize", "parse", "set_compute_capability",
+REFUSES = ("create_", "build_", "deserialize", "refit_", "set_input_shape", "set_tensor_address", "execute_async",
+           "set_timing_cache", "get_timing_cache", "set_runtime_cache", "serialize", "parse", "set_compute_capability",
            "add_optimization_profile", "get_engine_information")  # fmt: skip
 
 
@@ -34,6 +34,7 @@ def test_what_is_read_from_the_source():
         "export/engine/network.py",
         "runtime/trt/log.py",
         "runtime/trt/engine.py",
+        "runtime/trt/kernel_cache.py",
         "runtime/trt/lease.py",
     }
 

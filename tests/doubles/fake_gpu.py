@@ -38,6 +38,7 @@ class FakeCuda:
 
     def __init__(self, device=0, *, fails_capture=False, memory=1 << 30):
         self.device, self.compute_capability = device, "8.9"
+        self.gpu, self.driver = "NVIDIA Test", "13.0"
         self.fails_capture, self.memory = fails_capture, memory
         self.live, self.pinned, self.streams, self.graphs = {}, {}, {}, {}
         self.capturing = {}
@@ -173,9 +174,15 @@ class Engine:
         return [(size, 3, self.side, self.side) for size in self.profile]
 
     def create_execution_context(self, strategy):
+        config = strategy if isinstance(strategy, RuntimeConfig) else None
+        if config is not None:
+            strategy = config.get_execution_context_allocation_strategy()
         assert strategy is ExecutionContextAllocationStrategy.USER_MANAGED
         self.contexts += 1
-        return Context(self)
+        return Context(self, config)
+
+    def create_runtime_config(self):
+        return RuntimeConfig(self)
 
     def create_engine_inspector(self):
         return EngineInspector()
@@ -183,6 +190,52 @@ class Engine:
 
 class ExecutionContextAllocationStrategy(enum.Enum):
     STATIC, USER_MANAGED = range(2)
+
+
+class DynamicShapesKernelSpecializationStrategy(enum.Enum):
+    LAZY, EAGER, NONE = range(3)
+
+
+class RuntimeConfig:
+    """See IRuntimeConfig of TensorRT-RTX: read when a context is made."""
+
+    def __init__(self, engine):
+        self.engine, self.cache, self.strategy = engine, None, ExecutionContextAllocationStrategy.STATIC
+        self.dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
+
+    def get_execution_context_allocation_strategy(self):
+        return self.strategy
+
+    def create_runtime_cache(self):
+        return RuntimeCache(self.engine)
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+        return True
+
+
+class RuntimeCache:
+    """See IRuntimeCache: the batch sizes that kernels were compiled for. Not to be read while one compiles."""
+
+    HEAD = b"kernels of TensorRT-RTX for NVIDIA Test: "
+    refuses = False  # to give what is in it
+
+    def __init__(self, engine):
+        self.engine, self.batches, self.running = engine, set(), 0
+
+    def serialize(self):
+        assert not self.running, "a cache was read during a run"
+        return None if self.refuses else self.HEAD + bytes(sorted(self.batches))
+
+    def deserialize(self, blob):
+        if not blob.startswith(self.HEAD):
+            ILogger.say(ILogger.ERROR, "the cache is of another GPU")
+            return False
+        self.batches |= set(blob[len(self.HEAD) :])
+        return True
 
 
 class EngineInspector:
@@ -201,7 +254,12 @@ class EngineInspector:
 class Context:
     """See IExecutionContext: frozen once a graph recorded it."""
 
-    def __init__(self, engine):
+    compiled = 0  # how often kernels were, by all contexts
+
+    def __init__(self, engine, config=None):
+        # As it was when the context was made; of TensorRT-RTX alone.
+        self.cache = config and config.cache
+        self.specialization = config and config.dynamic_shapes_kernel_specialization_strategy
         self.engine, self.shape, self.addresses, self.scratch = engine, None, {}, None
         self.is_frozen = self.is_busy = False
 
@@ -223,19 +281,34 @@ class Context:
         cuda = FakeCuda.current
         assert self.shape is not None
         assert self.scratch in cuda.live
-        self.is_frozen = self.is_frozen or stream_handle in cuda.capturing
+        is_recorded = stream_handle in cuda.capturing
+        self.is_frozen = self.is_frozen or is_recorded
+        if self.specialization is not None:
+            self._compile(is_recorded)
         cuda.put(Stream(stream_handle), self._compute)
         return True
+
+    def _compile(self, is_recorded):
+        is_eager = self.specialization is DynamicShapesKernelSpecializationStrategy.EAGER
+        has_kernels = self.cache is not None and self.shape[0] in self.cache.batches
+        assert not is_recorded or (is_eager and has_kernels), "a graph recorded the generic kernels"
+        if is_eager and not has_kernels and self.cache is not None:
+            Context.compiled += 1
+            self.cache.batches.add(self.shape[0])
 
     def _compute(self):
         assert not self.is_busy, "one context ran twice at once"
         self.is_busy = True
+        if self.cache is not None:
+            self.cache.running += 1
         batch, rest = self.shape[0], int(np.prod(self.shape[1:]))
         images = np.frombuffer((ctypes.c_byte * (batch * rest * 4)).from_address(self.addresses["images"]), np.float32)
         time.sleep(0)  # let other threads in
         logits = images.reshape(batch, rest) @ self.engine.weights()
         ctypes.memmove(self.addresses["logits"], np.ascontiguousarray(logits).ctypes.data, logits.nbytes)
         self.is_busy = False
+        if self.cache is not None:
+            self.cache.running -= 1
 
 
 class ILogger:
@@ -283,7 +356,7 @@ class OnnxParserRefitter:
         return len(model) > 0
 
 
-def fake_library(**engine_options):
+def fake_library(backend=Backend.TENSORRT, **engine_options):
     """The library whose engines have these options."""
     runtime = type("Runtime", (Runtime,), {"engine_options": engine_options})
     module = SimpleNamespace(
@@ -291,7 +364,10 @@ def fake_library(**engine_options):
         TensorIOMode=TensorIOMode, ExecutionContextAllocationStrategy=ExecutionContextAllocationStrategy,
         LayerInformationFormat=SimpleNamespace(JSON=1),
     )  # fmt: skip
-    return Library(backend=Backend.TENSORRT, trt=module, version="11.4.0.106")
+    if backend is Backend.TENSORRT:
+        return Library(backend=backend, trt=module, version="11.4.0.106")
+    module.DynamicShapesKernelSpecializationStrategy = DynamicShapesKernelSpecializationStrategy
+    return Library(backend=backend, trt=module, version="1.7.1.116")
 
 
 def expected_logits(plan, images):

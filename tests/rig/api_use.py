@@ -9,6 +9,7 @@ import dataclasses
 import re
 
 MODULES = ("tensorrt", "tensorrt_rtx")
+RTX_ONLY = ("ComputeCapability", "DynamicShapesKernelSpecializationStrategy")  # written as members of library.trt
 LIST = re.compile(r"(?:list|List|tuple)\[(.+)\]")
 
 
@@ -170,8 +171,10 @@ class ApiUse(ast.NodeVisitor):
                 if path[2] == "__init__" and arguments:  # of the base class, with self as the first argument
                     arguments = (arguments[0] - 1, arguments[1])
                 self.uses.append(Use(where, module, path[1], path[2], arguments))
-        elif ast.unparse(node).startswith("library.trt.ComputeCapability"):
-            self.uses.append(Use(where, "tensorrt_rtx", "module", "ComputeCapability"))
+        elif path[:2] == ["library", "trt"] and path[2:3] and path[2] in RTX_ONLY:
+            self.uses.append(Use(where, "tensorrt_rtx", "module", path[2]))
+            if len(path) == 4:
+                self.uses.append(Use(where, "tensorrt_rtx", path[2], path[3], arguments))
         elif owner := self.class_of(node.value):
             self.uses.append(Use(where, owner[0], owner[1], node.attr, arguments))
         elif node.attr in self.api["distinctive"]:
