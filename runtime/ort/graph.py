@@ -21,6 +21,7 @@ from .providers import (
     PLUGIN_TAKES,
     TENSORRT,
     TENSORRT_RTX,
+    forbid_tf32,
     options_of,
     plugin_library,
 )
@@ -181,6 +182,7 @@ def _configure(
         return [(_provider(CUDA), dict(CUDA_OPTIONS))]
     if provider not in (TENSORRT, TENSORRT_RTX):
         return [_provider(provider)]
+    forbid_tf32(provider)
     graph = ort.InferenceSession(content, options, providers=[providers()[CPU]]).get_inputs()[0]
     shape = tuple(_dimension(dimension) for dimension in graph.shape)
     settings = options_of(provider, content, graph.name, shape, batch)

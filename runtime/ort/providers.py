@@ -6,12 +6,15 @@ never meets an old engine.
 
 import hashlib
 import importlib.util
+import logging
+import os
 import pathlib
 
 from ..files import cache_folder
 from ..manifest import BatchRange
 from ..trt.versions import numbers_of
 
+logger = logging.getLogger(__name__)
 CPU, CUDA, TENSORRT, TENSORRT_RTX = "cpu", "cuda", "tensorrt", "tensorrt-rtx"
 PLUGIN_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 PLUGIN_PROVIDER = "NvTensorRTRTXExecutionProvider"
@@ -20,6 +23,7 @@ PLUGIN_LIBRARY = "libonnxruntime_providers_nv_tensorrt_rtx.so"
 PLUGIN_CAPABILITIES = ("8.6", "8.9")
 PLUGIN_TAKES = f"it takes RTX cards, of compute capability {', '.join(PLUGIN_CAPABILITIES)}, and 12.0 or newer"
 CUDA_OPTIONS = {"use_tf32": "0"}  # on by default: FP32 products of 10 bits of significand
+TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # what NVIDIA's libraries read for the whole process; 0 takes TF32 away
 INSTALL = {
     CUDA: "pip install onnxruntime-gpu, in place of onnxruntime",
     TENSORRT: "pip install onnxruntime-gpu tensorrt, in place of onnxruntime",
@@ -40,13 +44,26 @@ def plugin_takes(compute_capability: str) -> bool:
     return compute_capability in PLUGIN_CAPABILITIES or numbers_of(compute_capability) >= (12,)
 
 
+def forbid_tf32(provider: str) -> None:
+    """Take TF32 away from this process where `provider` has no option for it: TensorRT's builders allow it by default.
+
+    Strong typing does not: TF32 is how they multiply float32. It is to be called before the provider's library is
+    loaded (github.com/microsoft/onnxruntime/issues/26029). Where the environment says otherwise, that is a warning.
+    """
+    if provider not in (TENSORRT, TENSORRT_RTX):
+        return
+    chosen = os.environ.setdefault(TF32_OVERRIDE, "0")
+    if chosen != "0":
+        logger.warning("%s=%s: %s may compute FP32 in TF32, unset it or set it to 0", TF32_OVERRIDE, chosen, provider)
+
+
 def options_of(
     provider: str, content: bytes, input_name: str, shape: tuple[int | str, ...], batch: BatchRange
 ) -> dict[str, str]:
     """Return the options of `provider` for an ONNX graph of one input.
 
-    There is no precision among them: given none, the TensorRT provider is expected to build strongly typed networks,
-    which obey the graph's types (github.com/microsoft/onnxruntime/pull/18707).
+    There is no precision among them: given none, the TensorRT provider builds strongly typed networks, which obey the
+    graph's types (github.com/microsoft/onnxruntime/pull/18707); see `forbid_tf32`.
 
     Args:
         provider: Its short name.
@@ -57,7 +74,8 @@ def options_of(
     """
     if provider not in (TENSORRT, TENSORRT_RTX):
         return {}
-    folder = str(cache_folder(f"onnxruntime-{provider}", hashlib.sha256(content).hexdigest()))
+    # Engines of earlier versions, which lie in folders of another name, may compute in TF32.
+    folder = str(cache_folder(f"onnxruntime-{provider}-ieee", hashlib.sha256(content).hexdigest()))
     sizes = {"min": batch.min, "opt": batch.opt, "max": batch.max}
     prefix = "trt" if provider == TENSORRT else "nv"
     options = {}

@@ -63,7 +63,7 @@ def test_options_of_the_providers_that_build_engines(tmp_path, monkeypatch):
         assert options[folder] != options_of(provider, b"two", "images", shape, batch)[folder]
         assert f"{prefix}_profile_min_shapes" not in options_of(provider, b"one", "images", (8, 3, 32, 32), batch)
     assert options_of(CPU, b"one", "images", shape, batch) == {}
-    for folder in (tmp_path / "onnxruntime-tensorrt").iterdir():
+    for folder in (tmp_path / "onnxruntime-tensorrt-ieee").iterdir():
         folder.chmod(0o777)
     with pytest.raises(InputError, match="can be written by others"):
         options_of(TENSORRT, b"one", "images", shape, batch)
@@ -74,6 +74,7 @@ def test_float32_is_float32_on_a_gpu(tmp_path, monkeypatch, tiny_artifact):
     from deepvit.runtime.ort import graph
 
     monkeypatch.setenv("DEEPVIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     names = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
     monkeypatch.setattr(graph, "providers", lambda: names)
     content, batch = (tiny_artifact / MODEL).read_bytes(), BatchRange(min=1, opt=4, max=8)
