@@ -79,7 +79,8 @@ def open_session(
         trust_unverified: Load a plan that has no manifest beside it.
         allow_host_code: Let a version-compatible plan run the host code that it brings.
         threads: Threads of one run on the CPU; as many as there are cores where None.
-        device: The GPU that an engine runs on, as CUDA counts.
+        device: The GPU of an engine, or of ONNX Runtime's providers of NVIDIA's, as CUDA counts: by PCI bus, unless
+            CUDA_DEVICE_ORDER says otherwise, within CUDA_VISIBLE_DEVICES.
 
     Raises:
         InputError: Not an artifact, not a model, or not what its manifest says.
@@ -99,12 +100,24 @@ def open_session(
         if plan is not None:
             return _open_plan(artifact.folder / plan, artifact, trust_unverified, allow_host_code, device)
         name = MODEL if path.is_dir() else path.name
-        return _proved_session(artifact, name, artifact.read(name), provider or "cpu", arithmetic, threads)
+        return _proved_session(artifact, name, artifact.read(name), provider or "cpu", arithmetic, threads, device)
+    return _lone_session(path, provider or "cpu", arithmetic, threads, device)
+
+
+def _lone_session(
+    path: pathlib.Path, provider: str, arithmetic: Arithmetic, threads: int | None, device: int
+) -> "OnnxRuntimeSession":
     from .ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
 
     content = read_bounded(path, MAX_MODEL_BYTES, "an ONNX model")
     session = OnnxRuntimeSession(
-        content, name=str(path), provider=provider or "cpu", arithmetic=arithmetic, threads=threads, batch=ANY_BATCH
+        content,
+        name=str(path),
+        provider=provider,
+        arithmetic=arithmetic,
+        threads=threads,
+        batch=ANY_BATCH,
+        device=device,
     )
     with closed_on_failure(session):
         session.identity = identity_in(content, str(path))
@@ -136,7 +149,13 @@ def proved_graph(artifact: Artifact, provider: str) -> "OnnxGraph":
 
 
 def _proved_session(
-    artifact: Artifact, name: str, content: bytes, provider: str, arithmetic: Arithmetic, threads: int | None
+    artifact: Artifact,
+    name: str,
+    content: bytes,
+    provider: str,
+    arithmetic: Arithmetic,
+    threads: int | None,
+    device: int = 0,
 ) -> "OnnxRuntimeSession":
     from .ort.session import OnnxRuntimeSession  # likewise
 
@@ -149,6 +168,7 @@ def _proved_session(
         threads=threads,
         batch=artifact.manifest.batch,
         identity=artifact.manifest,
+        device=device,
     )
     with closed_on_failure(session):
         _require_same_graph(artifact, place, metadata_of(content, place))

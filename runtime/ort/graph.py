@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from ..errors import InputError, MissingError, needed_for
 from ..manifest import ANY_BATCH, BatchRange, Level
+from ..trt.machine import pci_bus_of
 from .arithmetic import ROUNDED, Arithmetic
 from .demands import Contents, contents_of
 from .providers import (
     CPU,
     CUDA,
     CUDA_OPTIONS,
+    DEVICE,
     INSTALL,
     PLUGIN_PROVIDER,
     PLUGIN_TAKES,
@@ -36,6 +38,8 @@ with needed_for("running an ONNX model"):
 
 ort.disable_telemetry_events()
 Array = npt.NDArray[np.generic]
+PCI_BUS = "pci_bus_id"  # of a device's metadata
+NO_DEVICE = "Invalid device ID"  # what the CUDA and TensorRT providers say of a GPU that is not here
 # What ONNX Runtime raises on files and inputs; its classes have no common base but Exception.
 ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_errors.EPFail,
@@ -61,6 +65,7 @@ class OnnxGraph:
         arithmetic: Of FP16 and BF16 graphs on the CPU.
         threads: Threads of one run; as many as there are cores where None.
         batch: The batch sizes that engines are built for, by the providers that build any.
+        device: The GPU, as CUDA counts, of the providers of NVIDIA's.
 
     Attributes:
         inputs: Name → ONNX Runtime's type, such as tensor(float), and shape with names for dynamic dimensions.
@@ -81,6 +86,7 @@ class OnnxGraph:
         arithmetic: Arithmetic = Arithmetic.NATIVE,
         threads: int | None = None,
         batch: BatchRange = ANY_BATCH,
+        device: int = 0,
     ) -> None:
         self.name = name
         require_self_contained(content, name)
@@ -94,7 +100,7 @@ class OnnxGraph:
         for key, value in contents.demands.entries:
             options.add_session_config_entry(key, value)
         try:
-            providers = _configure(options, provider.lower(), content, batch)
+            providers = _configure(options, provider.lower(), content, batch, device)
             self._session = ort.InferenceSession(
                 rounded_on_cpu(content) if self.is_rounded else content,
                 options,
@@ -107,6 +113,8 @@ class OnnxGraph:
             is_unknown = isinstance(error, ort_errors.NotImplemented)
             if is_unknown and not contents.demands.runs and not self.is_rounded:
                 raise MissingError(_no_bfloat16(name)) from error
+            if NO_DEVICE in str(error):
+                raise MissingError(f"{provider} finds no GPU {device} here: {reason(error)}") from error
             raise InputError(
                 f"{name} ({len(content)} bytes) is not a model that ONNX Runtime can load: {reason(error)}"
             ) from error
@@ -175,11 +183,12 @@ def _provider(short_name: str) -> str:
 
 
 def _configure(
-    options: ort.SessionOptions, provider: str, content: bytes, batch: BatchRange
+    options: ort.SessionOptions, provider: str, content: bytes, batch: BatchRange, device: int = 0
 ) -> list[str | tuple[str, dict[str, str]]] | None:
     """Return what `InferenceSession` takes as providers; None for the plugin, which goes into `options`."""
+    on_device = {DEVICE: str(device)}
     if provider == CUDA:
-        return [(_provider(CUDA), dict(CUDA_OPTIONS))]
+        return [(_provider(CUDA), CUDA_OPTIONS | on_device)]
     if provider not in (TENSORRT, TENSORRT_RTX):
         return [_provider(provider)]
     forbid_tf32(provider)
@@ -187,13 +196,13 @@ def _configure(
     shape = tuple(_dimension(dimension) for dimension in graph.shape)
     settings = options_of(provider, content, graph.name, shape, batch)
     if provider == TENSORRT:
-        return [(_provider(provider), settings), (_provider(CUDA), dict(CUDA_OPTIONS))]
-    options.add_provider_for_devices(_plugin_devices(), settings)
+        return [(_provider(provider), settings | on_device), (_provider(CUDA), CUDA_OPTIONS | on_device)]
+    options.add_provider_for_devices([_plugin_device(device)], settings)
     return None
 
 
-def _plugin_devices() -> list[ort.OrtEpDevice]:
-    """Register TensorRT-RTX's plugin and return the GPUs that it can use."""
+def _plugin_device(device: int) -> ort.OrtEpDevice:
+    """Register TensorRT-RTX's plugin and return the GPU that CUDA counts as `device`."""
     library = plugin_library()
     assert library is not None
     if not any(device.ep_name == PLUGIN_PROVIDER for device in ort.get_ep_devices()):
@@ -205,7 +214,30 @@ def _plugin_devices() -> list[ort.OrtEpDevice]:
     devices = [device for device in ort.get_ep_devices() if device.ep_name == PLUGIN_PROVIDER]
     if not devices:
         raise MissingError(f"{PLUGIN_PROVIDER} finds no GPU that it can use: {PLUGIN_TAKES}")
-    return devices[:1]
+    return device_at(device, devices)
+
+
+def device_at(device: int, devices: Sequence[ort.OrtEpDevice]) -> ort.OrtEpDevice:
+    """Return which of the plugin's GPUs CUDA counts as `device`; the plugin leaves out those that it cannot use.
+
+    Raises:
+        MissingError: None of them.
+    """
+    by_bus = {each.device.metadata[PCI_BUS].lower(): each for each in devices if PCI_BUS in each.device.metadata}
+    try:
+        if not by_bus:
+            raise LookupError(f"{PLUGIN_PROVIDER} does not say where its GPUs are")
+        bus = pci_bus_of(device)
+    except LookupError as error:
+        if device != 0:
+            raise MissingError(f"which GPU is number {device} cannot be told: {error}") from error
+        return devices[0]
+    if bus not in by_bus:
+        raise MissingError(
+            f"{PLUGIN_PROVIDER} cannot use GPU {device}, at {bus}: {PLUGIN_TAKES}; choose another with "
+            "CUDA_VISIBLE_DEVICES"
+        )
+    return by_bus[bus]
 
 
 def version() -> str:

@@ -22,6 +22,7 @@ PLUGIN_LIBRARY = "libonnxruntime_providers_nv_tensorrt_rtx.so"
 # The plugin takes GPUs of these compute capabilities, and of 12.0 and newer: fewer than TensorRT-RTX itself builds for.
 PLUGIN_CAPABILITIES = ("8.6", "8.9")
 PLUGIN_TAKES = f"it takes RTX cards, of compute capability {', '.join(PLUGIN_CAPABILITIES)}, and 12.0 or newer"
+DEVICE = "device_id"  # of the CUDA and TensorRT providers; the plugin is handed the device itself
 CUDA_OPTIONS = {"use_tf32": "0"}  # on by default: FP32 products of 10 bits of significand
 TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # what NVIDIA's libraries read for the whole process; 0 takes TF32 away
 INSTALL = {

@@ -25,6 +25,7 @@ class OnnxRuntimeSession:
         threads: Threads of one run; as many as there are cores where None.
         batch: Batch sizes to accept in one run; larger batches are split.
         identity: What the graph is, where somebody says.
+        device: The GPU, as CUDA counts, of the providers of NVIDIA's.
 
     Raises:
         InputError: Not such a graph.
@@ -41,10 +42,11 @@ class OnnxRuntimeSession:
         threads: int | None = None,
         batch: BatchRange = ANY_BATCH,
         identity: Identity | None = None,
+        device: int = 0,
     ) -> None:
         self.name, self.batch, self.identity = name, batch, identity
         self._graph = OnnxGraph(
-            content, name=name, provider=provider, arithmetic=arithmetic, threads=threads, batch=batch
+            content, name=name, provider=provider, arithmetic=arithmetic, threads=threads, batch=batch, device=device
         )
         self.is_emulated = self._graph.is_rounded
         self.input = _input_of(self._graph)

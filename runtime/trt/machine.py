@@ -45,16 +45,26 @@ def this_machine(device: int = 0) -> Machine:
     )
 
 
-def _row_of(device: int) -> list[str]:
-    """Return the fields of a GPU; LookupError says why there is none."""
+def pci_bus_of(device: int) -> str:
+    """Return the PCI bus id of the GPU that CUDA counts as `device`, as in 0000:65:00.0, in small letters.
+
+    Raises:
+        LookupError: nvidia-smi does not know it, or is not here.
+    """
+    domain, _, rest = _row_of(device, ("pci.bus_id",))[0].lower().partition(":")
+    return f"{domain[-4:]}:{rest}"  # nvidia-smi writes eight digits of the domain, Linux four
+
+
+def _row_of(device: int, fields: tuple[str, ...] = FIELDS) -> list[str]:
+    """Return fields of a GPU; LookupError says why there is none."""
     if shutil.which("nvidia-smi") is None:
         raise LookupError("no nvidia-smi here")
     gpu = visible_gpu(device)
     if gpu.startswith("MIG-"):
         gpu = _parent_of(gpu)
-    rows = _nvidia_smi(f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader", "-i", gpu)
+    rows = _nvidia_smi(f"--query-gpu={','.join(fields)}", "--format=csv,noheader", "-i", gpu)
     row = [field.strip() for field in rows[0].split(",")] if rows else []
-    if len(row) < 3:
+    if len(row) < min(3, len(fields)):
         raise LookupError(f"nvidia-smi said: {' '.join(rows)[:200] or 'nothing'}")
     return row
 

@@ -80,7 +80,7 @@ def test_float32_is_float32_on_a_gpu(tmp_path, monkeypatch, tiny_artifact):
     content, batch = (tiny_artifact / MODEL).read_bytes(), BatchRange(min=1, opt=4, max=8)
     for provider in ("cuda", "tensorrt"):
         configured = graph._configure(graph.ort.SessionOptions(), provider, content, batch)
-        assert configured[-1] == ("CUDAExecutionProvider", {"use_tf32": "0"})
+        assert configured[-1] == ("CUDAExecutionProvider", {"use_tf32": "0", "device_id": "0"})
     assert graph._configure(graph.ort.SessionOptions(), "cpu", content, batch) == ["CPUExecutionProvider"]
 
 

@@ -66,7 +66,7 @@ def test_it_is_forbidden_before_the_provider_is_asked_for(tmp_path, monkeypatch,
     seen = []
     monkeypatch.setattr(graph, "providers", lambda: {"cpu": "CPUExecutionProvider", "tensorrt": "T", "cuda": "C"})
     monkeypatch.setattr(graph, "options_of", lambda *_: seen.append(graph.os.environ.get(TF32_OVERRIDE)) or {})
-    monkeypatch.setattr(graph, "_plugin_devices", lambda *_: [])
+    monkeypatch.setattr(graph, "_plugin_device", lambda *_: None)
     monkeypatch.setattr(graph.ort.SessionOptions, "add_provider_for_devices", lambda *_: None)
     graph._configure(graph.ort.SessionOptions(), provider, tiny_fp32, BATCH)
     assert seen == ["0"]

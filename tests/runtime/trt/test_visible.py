@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.trt.machine import this_machine
+from deepvit.runtime.trt.machine import pci_bus_of, this_machine
 from deepvit.runtime.trt.visible import VISIBLE, gpus_within_visible, visible_gpu, visible_gpus
 from tests.places import ROOT
 
@@ -19,6 +19,8 @@ case "$*" in
       echo 'GPU 1: NVIDIA L4 (UUID: GPU-1111)'
       echo 'GPU 2: NVIDIA A100 (UUID: GPU-2222)'
       echo '  MIG 3g.20gb Device 0: (UUID: MIG-3333-4444)';;
+  *pci.bus_id*"-i 0") echo '00000000:3B:00.0';;
+  *pci.bus_id*"-i 1"|*pci.bus_id*"-i GPU-1111") echo '00000000:AF:00.0';;
   *"-i 0"|*"-i GPU-0000") echo 'NVIDIA T4, 7.5, 580.82.07, 15360 MiB';;
   *"-i 1"|*"-i GPU-1111") echo 'NVIDIA L4, 8.9, 580.82.07, 23034 MiB';;
   *"-i 2"|*"-i GPU-2222") echo 'NVIDIA A100, 8.0, 580.82.07, 40960 MiB';;
@@ -73,6 +75,17 @@ def test_nvidia_smi_is_asked_of_the_gpu_that_cuda_counts_so(nvidia_smi, monkeypa
     if text is not None:
         monkeypatch.setenv(VISIBLE, text)
     assert this_machine(device).gpu == gpu
+
+
+@pytest.mark.parametrize(
+    ("text", "device", "bus"),
+    [(None, 0, "0000:3b:00.0"), (None, 1, "0000:af:00.0"), ("1,0", 0, "0000:af:00.0"), ("GPU-1111", 0, "0000:af:00.0")],
+)
+def test_where_a_gpu_is(nvidia_smi, monkeypatch, text, device, bus):
+    monkeypatch.delenv(VISIBLE, raising=False)
+    if text is not None:
+        monkeypatch.setenv(VISIBLE, text)
+    assert pci_bus_of(device) == bus
 
 
 @pytest.mark.parametrize(

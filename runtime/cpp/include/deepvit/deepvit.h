@@ -54,7 +54,7 @@ typedef struct deepvit_options {
   deepvit_backend backend;         /* DEEPVIT_BACKEND_AUTO */
   int32_t threads;                 /* of one run on the CPU; as many as there are cores */
   int32_t contexts;                /* TensorRT runs under way at once, each with its own buffers; 2 */
-  int32_t device;                  /* the GPU's number */
+  int32_t device;                  /* the GPU that an engine runs on, as CUDA counts; a graph runs on the CPU */
   int32_t allow_host_code;         /* not 0: a version-compatible plan may run the host code that it brings */
   int32_t max_megapixels;          /* larger images are refused, before they are decoded; 50, at most 178 */
   const char* onnxruntime_library; /* path; libonnxruntime.so.1 by the loader's search path */
