@@ -25,7 +25,7 @@ def inspect(
         pathlib.Path, Help("An artifact folder, a file in it, or a lone model.onnx.", name="artifact", is_argument=True)
     ],
     kernels: Annotated[
-        bool, Help("List the kernels that TensorRT-RTX compiles of it, which needs no GPU.", heading=KERNELS)
+        bool, Help("List the kernels that TensorRT-RTX compiles of its graph, which needs no GPU.", heading=KERNELS)
     ] = False,
     batch: Annotated[
         int | None,
@@ -46,24 +46,21 @@ def inspect(
         from deepvit.export.options import Target
         from deepvit.export.words import describe_artifact
         from deepvit.measure.results.artifact import Inspection
-        from deepvit.runtime.session import artifact_of, is_in_artifact
+        from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, is_in_artifact
         from deepvit.runtime.trt.fit import misfits
         from deepvit.runtime.trt.machine import this_machine
 
-        if path.is_file() and not is_in_artifact(path):
-            if kernels:
-                raise InputError(f"‹kernels› takes an artifact; {path} has no manifest")
-            _inspect_lone(path, json_path)
-            return
-        artifact, machine = artifact_of(path), this_machine()
-    compiled = _kernels(artifact, batch, compute_capability or USUAL) if kernels else None
+        artifact = None if path.is_file() and not is_in_artifact(path) else artifact_of(path)
+        if kernels and path.suffix in PLAN_SUFFIXES:
+            raise InputError(_compiled_already(path, artifact))
+        machine = this_machine()
+    compiled = _kernels(artifact or path, batch, compute_capability or USUAL) if kernels else None
+    if artifact is None:
+        _inspect_lone(path, compiled, json_path)
+        return
     for line in describe_artifact(artifact, machine):
         out.print(line)
-    if compiled is not None:
-        from deepvit.measure.results.kernels import describe_kernels
-
-        for line in describe_kernels(compiled):
-            out.print(line)
+    _print_kernels(compiled)
     runs_here = {engine.file: not misfits(engine, machine) for engine in artifact.manifest.engines}
     result = Inspection(
         artifact=str(artifact.folder), manifest=artifact.manifest, runs_here=runs_here, kernels=compiled
@@ -74,27 +71,46 @@ def inspect(
     print_next(after_inspect(artifact, can_build=bool(choose_engines(Target.AUTO, (), machine).build)))
 
 
-def _kernels(artifact: "Artifact", batch: int | None, compute_capability: str) -> "Kernels":
-    """Compile the artifact's graph and return what came of it."""
-    from deepvit.export.engine.listing.compile import compile_kernels
+def _compiled_already(plan: pathlib.Path, artifact: "Artifact | None") -> str:
+    """Return what is to be given instead of a plan, and for which batch sizes."""
+    given, sizes = "the model.onnx", "that it takes"
+    if artifact is not None:
+        given, sizes = f"its artifact, {artifact.folder},", f"of its profile, {artifact.engine(plan.name).profile}"
+    return f"‹kernels› compiles a graph, and {plan} is compiled already; give {given} and a ‹batch› {sizes}"
+
+
+def _kernels(model: "Artifact | pathlib.Path", batch: int | None, compute_capability: str) -> "Kernels":
+    """Compile the graph of an artifact, or in a lone file, and return what came of it."""
+    from deepvit.export.engine.listing.compile import compile_kernels, compile_lone_kernels
     from deepvit.measure.results.kernels import kernels_from
 
     with build_bar("compiling with TensorRT-RTX") as bar:
-        return kernels_from(compile_kernels(artifact, batch, compute_capability, bar))
+        if isinstance(model, pathlib.Path):
+            return kernels_from(compile_lone_kernels(model, batch, compute_capability, bar))
+        return kernels_from(compile_kernels(model, batch, compute_capability, bar))
 
 
-def _inspect_lone(path: pathlib.Path, json_path: pathlib.Path | None) -> None:
-    """Show what an ONNX file without a manifest says of itself, which nobody vouches for."""
+def _print_kernels(compiled: "Kernels | None") -> None:
+    from deepvit.measure.results.kernels import describe_kernels
+
+    for line in () if compiled is None else describe_kernels(compiled):
+        out.print(line)
+
+
+def _inspect_lone(path: pathlib.Path, kernels: "Kernels | None", json_path: pathlib.Path | None) -> None:
+    """Show what an ONNX file without a manifest says of itself, which nobody vouches for, and its kernels if any."""
     from deepvit.export.words import describe_identity
     from deepvit.measure.results.artifact import Inspection
     from deepvit.runtime.artifact import MANIFEST
     from deepvit.runtime.session import identity_of
 
     identity = identity_of(path)
-    if identity is None:
+    if identity is None and kernels is None:
         raise InputError(f"{path} has no {MANIFEST} beside it and does not say itself what it is; inspect an artifact")
-    out.print(f"{path}: not verified: no manifest; this is what its own metadata say")
-    for line in describe_identity(identity):
+    said = "it does not say what it is" if identity is None else "this is what its own metadata say"
+    out.print(f"{path}: not verified: no manifest; {said}")
+    for line in () if identity is None else describe_identity(identity):
         out.print(line)
-    write_json(json_path, Inspection(artifact=str(path), identity=identity).to_json)
+    _print_kernels(kernels)
+    write_json(json_path, Inspection(artifact=str(path), identity=identity, kernels=kernels).to_json)
     print_next(after_inspecting_file(path))

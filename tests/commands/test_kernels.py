@@ -4,15 +4,20 @@ import json
 import math
 import os
 import re
+import shutil
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import deepvit.export.engine.listing.compile
-from deepvit.export.engine.listing.compile import compile_kernels
+from deepvit.export.engine.listing.compile import compile_kernels, compile_lone_kernels
 from deepvit.export.engine.listing.layers import EngineLayer, Tensor
 from deepvit.export.engine.listing.traffic import Kernel, kernels_of
 from deepvit.export.engine.process import build_engine
-from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import BatchRange, Census, Engine
 from tests.commands.command_line import refused_here, run_anew, valid_result
 
 BATCH = 4
@@ -112,6 +117,50 @@ def test_bytes_of_a_kernel():
     assert kernel.pattern == "blocks.*.mlp.fc1/MatMul"
 
 
+def test_a_lone_model_has_the_kernels_of_its_artifact(tiny_artifact, tmp_path, shown):
+    lone = tmp_path / "lone.onnx"
+    model = onnx.load(tiny_artifact / "model.onnx")
+    for is_silent in (False, True):
+        if is_silent:
+            del model.metadata_props[:]
+        onnx.save(model, lone)
+        result = run_anew("inspect", lone, "--kernels", "--batch", BATCH, "--json", tmp_path / "found.json")
+        assert result.returncode == 0, result.stderr
+        assert ("it does not say what it is" in result.stdout) is is_silent
+        assert "not verified: no manifest" in result.stdout
+        found = valid_result(tmp_path / "found.json")
+        assert (found["manifest"], found["identity"] is None) == (None, is_silent)
+        assert found["kernels"] == shown[1]
+
+
+def test_a_lone_model_of_other_inputs(tmp_path):
+    path = tmp_path / "open.onnx"
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "side"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(InputError, match="open in nothing but its batch"):
+        compile_lone_kernels(path, BATCH, "8.9", lambda phase, share: None)
+
+
+def test_a_plan_is_compiled_already(tiny_artifact, tmp_path, capsys):
+    folder = tmp_path / "artifact"
+    shutil.copytree(tiny_artifact, folder)
+    plan = folder / "engine.plan"
+    plan.write_bytes(b"a plan")
+    manifest = open_artifact(folder).manifest
+    engine = Engine(
+        file=plan.name, backend="tensorrt", version="11.4.0.106", compute_capability="8.9", gpu=None, driver=None,
+        profile=BatchRange(min=1, opt=4, max=8), census=Census(network={}),
+    )  # fmt: skip
+    files = manifest.files | {plan.name: record_file(plan)}
+    (folder / MANIFEST).write_text(manifest.model_copy(update={"engines": (engine,), "files": files}).to_json())
+    line = refused_here(2, ["inspect", str(plan), "--kernels", "--batch", "8"], capsys)
+    assert f"{plan} is compiled already; give its artifact, {folder}, and a --batch of its profile, 1:4:8" in line
+    lone = plan.rename(tmp_path / "lone.plan")
+    line = refused_here(2, ["inspect", str(lone), "--kernels", "--batch", "8"], capsys)
+    assert f"{lone} is compiled already; give the model.onnx and a --batch that it takes" in line
+
+
 def test_refusals(tiny_artifact, tmp_path, capsys, monkeypatch):
     lone = tmp_path / "model.onnx"
     lone.write_bytes((tiny_artifact / "model.onnx").read_bytes())
@@ -121,7 +170,7 @@ def test_refusals(tiny_artifact, tmp_path, capsys, monkeypatch):
         ([tiny_artifact, "--batch", 8], "give --kernels too"),
         ([tiny_artifact, "--compute-capability", "8.9"], "give --kernels too"),
         ([tiny_artifact, "--kernels", "--batch", 1, "--compute-capability", "9.0"], "only for 7.5, 8.0, 8.6"),
-        ([lone, "--kernels", "--batch", 1], "--kernels takes an artifact"),
+        ([lone, "--kernels"], "--kernels needs --batch N"),
     ):
         assert says in refused_here(2, ["inspect", *map(str, arguments)], capsys), arguments
     monkeypatch.setattr(deepvit.export.engine.listing.compile, "installed_version", lambda _: None)
@@ -129,10 +178,11 @@ def test_refusals(tiny_artifact, tmp_path, capsys, monkeypatch):
     assert "which needs no GPU; pip install tensorrt-rtx-cu13-bindings==" in line
 
 
-def test_a_graph_of_one_batch_size_needs_no_batch(tiny_artifact):
-    manifest = open_artifact(tiny_artifact).manifest
-    fixed = manifest.model_copy(update={"input": manifest.input.model_copy(update={"shape": (3, 3, 32, 32)})})
-    assert deepvit.export.engine.listing.compile._batch(fixed, None) == 3
+def test_a_graph_of_one_batch_size_needs_no_batch():
+    batch = deepvit.export.engine.listing.compile._batch
+    assert batch(3, 64, None) == batch(3, None, 3) == 3
+    with pytest.raises(InputError, match="takes batches of 3 alone"):
+        batch(3, 64, 4)
 
 
 def test_an_inspection_without_kernels_has_none(tiny_artifact, tmp_path):
