@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test cpp cpp-test lint bench torture guards clean FORCE
+.PHONY: demo test cpp cpp-test lint bench torture gpu-check guards clean FORCE
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -117,6 +117,13 @@ bench: data/digits/done
 # At most an hour on two cores; again, it goes on where it was.
 torture: $(VENV)/installed build/cpp $(VENV)/tritonserver/done
 	$(BIN)/python -m benchmarks.torture --minutes 55 --write
+
+# Whatever can be proved on the GPU here, in eight minutes, with what the environment or else $(PYTHON) has installed:
+# writes benchmarks/results/gpu-NAME.json. Without a GPU it tries itself on fakes, and writes nothing.
+gpu-check:
+	@python=$(BIN)/python; [ -x "$$python" ] || python=$(PYTHON); \
+	$$python -m benchmarks.gpu_check; code=$$?; \
+	if [ $$code -eq 3 ]; then $$python -m benchmarks.gpu_check --fake; else exit $$code; fi
 
 # Every guard taken out in turn: its test must go red. About a quarter of an hour.
 guards: $(VENV)/installed build/cpp

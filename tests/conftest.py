@@ -15,7 +15,7 @@ from tests.doubles.tiny_models import TINY
 LONGEST = (
     "tests/export/engine/test_rig.py",
     "tests/export/test_quantized_graph.py",
-    "tests/contracts/test_torture.py",
+    "tests/contracts/benchmarks/test_torture.py",
     "tests/contracts/pages/test_pages.py",
     "tests/runtime/triton/test_served.py",
     "tests/model/test_golden.py",  # long after test_rig.py, whose graphs it then finds

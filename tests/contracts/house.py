@@ -23,7 +23,10 @@ WIDER = {  # folder → how many entries it may have
     "tests/commands": 16,  # as deepvit/commands
     "runtime/cpp/tests": 16,  # a file a suite, and what they are built with
 }
-DATA = {"deepvit/images/photographs": "two crops of every photograph"}  # folders of data → why they grow
+DATA = {  # folders of data → why they grow
+    "benchmarks/results": "a file a benchmark, and a GPU",
+    "deepvit/images/photographs": "two crops of every photograph",
+}
 LINES, LINES_OF_NINE_IN_TEN, PARAMETERS = 60, 24, 8
 
 

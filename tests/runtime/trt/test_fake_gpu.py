@@ -5,6 +5,8 @@ import inspect
 
 import pytest
 
+from benchmarks.gpu_check import stand_in
+from benchmarks.gpu_check.fakes import FakeGpu
 from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.cuda import Cuda
 from tests.doubles import fake_gpu
@@ -116,6 +118,18 @@ def test_the_fake_tensorrt_is_no_wider_than_the_real_one(apis, version):
     if version != "rtx":
         faults = [fault for fault in faults if not fault.startswith(ONLY_RTX_HAS)]
     assert faults == []
+
+
+@pytest.mark.parametrize("version", ["10.12", "11.4", "rtx"])
+def test_nor_is_the_stand_in_of_a_check_of_a_gpu(apis, version):
+    """It is the fake with another kernel, and with what tells that which one."""
+    engine = stand_in._Engine(PLAN, FakeGpu(), None, 0, 8)
+    faults = [
+        *faults_of_fake("ICudaEngine", stand_in._Engine, engine, apis[version]),
+        *faults_of_fake("IExecutionContext", stand_in._Context, stand_in._Context(engine), apis[version]),
+    ]
+    strange = {fault.partition(" ")[0].partition(".")[2] for fault in faults}
+    assert strange <= {"__init__", "place", "fault", "nanoseconds", "calls"}, faults
 
 
 class Planted:

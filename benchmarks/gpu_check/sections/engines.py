@@ -1,0 +1,121 @@
+"""Engines of TensorRT and TensorRT-RTX where they are installed: built, past the gate, proved, timed, their layers kept."""
+
+import contextlib
+import pathlib
+import tempfile
+from typing import TYPE_CHECKING
+
+from deepvit.metrics.bounds import ENGINE_BOUNDS, FLOAT32_BOUND
+from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.trt.driver import has_cuda_python
+
+from ..findings import Findings, SkippedError, require_modules
+from ..places import Place
+from .sessions import images_per_second
+
+if TYPE_CHECKING:
+    from deepvit.runtime.artifact import Artifact
+    from deepvit.runtime.tensors import Images, Logits
+
+BATCHES = (1, 8, 32, 64)
+IMAGES = 8
+BUILD_SECONDS = 60  # about; none begins that could not end
+REFUSALS = (DeviceError, InputError, MissingError, OutOfBoundsError)
+
+
+def run(findings: Findings, place: Place) -> None:
+    backends = _backends(findings, place)
+    require_modules("torch", "timm", "onnxruntime", "onnx_ir", "onnxscript")
+    with tempfile.TemporaryDirectory() as folder:
+        for variant in place.engine_variants:
+            for precision in place.engine_precisions:
+                name = f"{variant}, random weights, {precision.value}"
+                if findings.has_time(name, 0 if place.is_fake else BUILD_SECONDS):
+                    _precision(findings, place, name, variant, precision, backends, pathlib.Path(folder))
+
+
+def _backends(findings: Findings, place: Place) -> list[Backend]:
+    """Return what can build and run here.
+
+    Raises:
+        SkippedError: Nothing can.
+    """
+    from deepvit.export.engine.choice import RTX_CAPABILITIES
+
+    machine, found = place.machine(), []
+    if not has_cuda_python():
+        raise SkippedError("cuda-python is not installed here")
+    for backend in Backend:
+        if backend not in machine.versions:
+            findings.skip(backend.value, "it is not installed here")
+        elif backend is Backend.TENSORRT_RTX and machine.compute_capability not in RTX_CAPABILITIES:
+            findings.skip(backend.value, f"it builds nothing for compute capability {machine.compute_capability}")
+        else:
+            findings.note(f"version of {backend.value}", machine.versions[backend])
+            found.append(backend)
+    if not found:
+        raise SkippedError("no TensorRT is installed that builds for this GPU")
+    return found
+
+
+def _precision(
+    findings: Findings,
+    place: Place,
+    name: str,
+    variant: str,
+    precision: Precision,
+    backends: list[Backend],
+    root: pathlib.Path,
+) -> None:
+    """Export an artifact once, and build every library's engine for it."""
+    from deepvit.export.options import ExportOptions, GraphOptions
+    from deepvit.export.pipeline import export_artifact
+    from deepvit.images.samples import crops_of, parity_images
+    from deepvit.model.load import load_model
+    from deepvit.runtime.ort.arithmetic import Arithmetic
+    from deepvit.runtime.session import open_session
+
+    output = root / f"{variant}-{precision.value}"
+    options = ExportOptions(graph=GraphOptions(precision=precision), output=output)
+    try:
+        artifact = export_artifact(load_model(variant), options)
+    except REFUSALS as error:
+        findings.check(f"{name}: exported", False, str(error), "an artifact")
+        return
+    images = artifact.manifest.input_from(crops_of(parity_images(None, IMAGES), artifact.manifest.preprocess))
+    with contextlib.closing(open_session(artifact.folder, "cpu", arithmetic=Arithmetic.AS_DECLARED)) as session:
+        expected = session.run(images)
+    for backend in backends:
+        label = f"{name}, {backend.value}"
+        try:
+            place.build(artifact.folder, backend)
+        except REFUSALS as error:
+            findings.check(f"{label}: built, past the gate, proved", False, str(error), "an engine")
+            continue
+        findings.check(f"{label}: built, past the gate, proved", True, "an engine", "an engine")
+        _engine(findings, place, label, artifact, backend, images, expected)
+
+
+def _engine(
+    findings: Findings,
+    place: Place,
+    label: str,
+    artifact: "Artifact",
+    backend: Backend,
+    images: "Images",
+    expected: "Logits",
+) -> None:
+    """Run a built engine: plain, recorded, replayed; then time it and keep its layers."""
+    precision = artifact.manifest.precision
+    bound, named = ENGINE_BOUNDS.get(precision, FLOAT32_BOUND), f"ENGINE_BOUNDS[{precision.name}]"
+    if precision not in ENGINE_BOUNDS:
+        named = "FLOAT32_BOUND"
+    with contextlib.closing(place.open_engine(artifact.folder, backend)) as session:
+        findings.note(f"{label}: session", session.description)
+        for turn in ("plain", "recorded", "replayed"):
+            findings.logits(f"{label}: {turn}, against the CPU", session.run(images), expected, bound, named)
+        for batch in BATCHES:
+            speed = images_per_second(place, session, images, batch)
+            findings.figure(f"{label}, batch {batch}", speed, "images/s, copies included")
+        findings.layers(label, session.inspect())

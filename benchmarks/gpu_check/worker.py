@@ -1,0 +1,101 @@
+"""One section in a process of its own, so that what it breaks, CUDA's context included, is broken for it alone."""
+
+import faulthandler
+import importlib
+import multiprocessing
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+
+from .findings import Finding, Findings, Layers, SkippedError, is_installed
+from .places import Gpu, Place
+from .record import ROOT, Check, Figure, Note, Section, Skipped
+
+TRACEBACK = 4000  # characters of it that are kept
+GRACE_S = 10.0  # after its time a section ends itself, telling where it was; after so much more it is killed
+OURS = ("deepvit", "benchmarks", "tests")
+LISTS = {Check: "checks", Figure: "figures", Note: "notes", Skipped: "skipped"}
+
+
+def run_section(name: str, *, is_fake: bool, seconds: float, layers: dict[str, str]) -> Section:
+    """Run a section for at most so many seconds, and return what it found, up to where it failed if it did.
+
+    Args:
+        name: One of SECTIONS, or the name of a module that has a function `run`.
+        is_fake: Whether to run it on fakes.
+        seconds: When it is ended.
+        layers: Is given the layers of the engines that it built.
+    """
+    start = time.monotonic()
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    receiver, sender = context.Pipe(duplex=False)
+    found = Section(name=name, outcome="done")
+    with tempfile.TemporaryDirectory() as folder:
+        errors = pathlib.Path(folder) / "stderr"
+        process = context.Process(target=_serve, args=(sender, name, is_fake, seconds, str(errors)))
+        process.start()
+        sender.close()
+        try:
+            _receive(receiver, found, layers, start + seconds + GRACE_S)
+            process.join(GRACE_S)
+        finally:
+            process.kill()  # where it has not ended, or this process is interrupted
+            process.join()
+        _end(found, process.exitcode or 0, errors, time.monotonic() - start >= seconds)
+    found.seconds = round(time.monotonic() - start, 1)
+    return found
+
+
+def _receive(receiver: Connection, found: Section, layers: dict[str, str], until: float) -> None:
+    """Take findings until the other end is closed."""
+    while receiver.poll(max(0.0, until - time.monotonic())):
+        try:
+            item: Finding | SkippedError = receiver.recv()
+        except EOFError:
+            return
+        if isinstance(item, SkippedError):
+            found.outcome, found.why = "skipped", str(item)
+        elif isinstance(item, Layers):
+            layers[item.name] = item.text
+        else:
+            getattr(found, LISTS[type(item)]).append(item)
+
+
+def _end(found: Section, code: int, errors: pathlib.Path, is_late: bool) -> None:
+    """Tell how the process ended, where it did not end well."""
+    if code == 0:
+        return
+    said = errors.read_text(errors="replace") if errors.is_file() else ""
+    found.outcome = "failed"
+    found.why = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if is_late:
+        found.why = f"not ended in its time; {found.why}"
+    found.traceback = said.replace(f"{ROOT}/", "").replace(sys.prefix, "…")[-TRACEBACK:]
+
+
+def _serve(sender: Connection, name: str, is_fake: bool, seconds: float, errors: str) -> None:
+    """Be the process of a section; what it writes to stderr, as Python does with an error, is in the file `errors`."""
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT, 0o600), 2)
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    place: Place = Gpu()
+    if is_fake:
+        from .fakes import FakeGpu
+
+        place = FakeGpu()
+    findings = Findings(sender.send, is_fake=is_fake, deadline=time.monotonic() + seconds)
+    module = name if "." in name else f"{__package__}.sections.{name}"
+    try:
+        importlib.import_module(module).run(findings, place)
+    except SkippedError as skipped:
+        sender.send(skipped)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in OURS or is_installed(package):
+            raise
+        sender.send(SkippedError(f"{package} is not installed here"))
+    faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,73 @@
+"""The stand-in's kernel and what is called of CUDA, as far as a machine without a GPU can tell."""
+
+import ast
+import ctypes
+import pathlib
+
+import pytest
+from cuda.bindings import driver, nvrtc, runtime
+
+from benchmarks.gpu_check import kernel, places
+from benchmarks.gpu_check.fakes import FakeGpu
+
+MODULES = {"driver": driver, "nvrtc": nvrtc, "runtime": runtime}
+
+
+@pytest.mark.parametrize("capability", ["7.5", "8.9", "9.0", "12.0"])
+def test_nvrtc_compiles_the_kernel(capability):
+    code = kernel.compiled(capability)
+    assert code.startswith(b"\x7fELF") and kernel.NAME in code
+
+
+def test_a_kernel_that_does_not_compile_says_why(monkeypatch):
+    monkeypatch.setattr(kernel, "SOURCE", kernel.SOURCE.replace(b"float sum", b"flaot sum"))
+    with pytest.raises(RuntimeError, match="flaot"):
+        kernel.compiled("9.0")
+
+
+def test_the_kernel_is_launched_with_its_own_parameters(monkeypatch):
+    """What `cuLaunchKernel` would read through the pointers that it is given."""
+    seen = []
+
+    def launch(function, *arguments):
+        grid, block, (shared, stream, parameters, extra) = arguments[:3], arguments[3:6], arguments[6:]
+        pointers = (ctypes.c_void_p * 6).from_address(parameters)
+        kinds = (*3 * (ctypes.c_uint64,), ctypes.c_int, ctypes.c_int, ctypes.c_uint64)
+        seen.append((grid, block, shared, stream, extra, [k.from_address(p).value for k, p in zip(kinds, pointers)]))
+        return (driver.CUresult.CUDA_SUCCESS,)
+
+    monkeypatch.setattr(kernel.driver, "cuLaunchKernel", launch)
+    made = kernel.Kernel.__new__(kernel.Kernel)
+    made._function = "the function"
+    made.launch(5, 32, 1 << 40, 2 << 40, 3 << 40, (150_528, 1000), 3_000_000)
+    assert seen == [
+        ((32, 1, 1), (kernel.THREADS, 1, 1), 0, 5, 0, [1 << 40, 2 << 40, 3 << 40, 150_528, 1000, 3_000_000])
+    ]
+
+
+def called(source):
+    """module.name of CUDA's Python packages in a source, and names that are asked for as strings."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in MODULES:
+            yield node.value.id, node.attr
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_asked":
+            yield "runtime", node.args[0].value
+
+
+@pytest.mark.parametrize("module", [kernel, places], ids=lambda module: module.__name__.rpartition(".")[2])
+def test_every_name_of_cuda_exists(module):
+    names = set(called(pathlib.Path(module.__file__).read_text()))
+    assert len(names) >= 6
+    assert {each for each in names if not hasattr(MODULES[each[0]], each[1])} == set()
+
+
+def test_a_name_that_does_not_exist_is_seen():
+    assert set(called("runtime.cudaMalock(1)\n_asked('cudaMemGetInfos')")) == {
+        ("runtime", "cudaMalock"), ("runtime", "cudaMemGetInfos"),
+    }  # fmt: skip
+
+
+def test_the_fake_place_has_what_the_real_one_has():
+    public = {name for name in dir(places.Gpu()) if not name.startswith("_")}
+    assert {name for name in dir(FakeGpu()) if not name.startswith("_")} - {"compute"} == public
+    assert {name for name in (*vars(places.Place), *places.Place.__annotations__) if not name.startswith("_")} == public
