@@ -1,6 +1,7 @@
 """Sections of a check of a GPU, on fakes: each sees the fault that it is there for."""
 
 import ctypes
+import math
 
 import numpy as np
 import pytest
@@ -54,6 +55,10 @@ class NotANumber(FakeGpu):
 def test_wrong_logits_are_caught(place):
     for part in (runtime._answers, runtime._threads):
         assert failed(found_by(part, place)) != []
+
+
+def test_the_worst_of_errors_is_none_where_one_is():
+    assert math.isnan(runtime._worst([0.0, math.nan, 1.0]))
 
 
 def test_a_graph_that_is_not_replayed_is_caught(monkeypatch):
