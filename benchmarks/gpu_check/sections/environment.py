@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -29,12 +30,13 @@ def run(findings: Findings, place: Place) -> None:
     driver = cuda_of_driver()
     findings.note("newest CUDA of the driver", "no driver" if driver is None else f"{driver[0]}.{driver[1]}")
     _state(findings)
+    findings.note("NVIDIA_TF32_OVERRIDE", os.environ.get("NVIDIA_TF32_OVERRIDE", "not set"))
     if has_cuda_python():
+        cuda = place.cuda()
         findings.equal(
-            "compute capability, CUDA's beside nvidia-smi's",
-            place.cuda().compute_capability,
-            machine.compute_capability,
+            "compute capability, CUDA's beside nvidia-smi's", cuda.compute_capability, machine.compute_capability
         )
+        findings.equal("the GPU's name, CUDA's beside nvidia-smi's", cuda.gpu, machine.gpu)
     else:
         findings.skip("compute capability by CUDA", "cuda-python is not installed here")
     _torch(findings, place)

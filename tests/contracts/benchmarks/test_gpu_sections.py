@@ -186,7 +186,10 @@ def test_another_gpu_than_nvidia_smi_s_is_caught(monkeypatch):
             return Machine(gpu="NVIDIA H200", compute_capability="9.0")
 
     monkeypatch.setattr(environment, "examine", list)
-    assert failed(found_by(environment.run, Other())) == ["compute capability, CUDA's beside nvidia-smi's"]
+    assert failed(found_by(environment.run, Other())) == [
+        "compute capability, CUDA's beside nvidia-smi's",
+        "the GPU's name, CUDA's beside nvidia-smi's",
+    ]
 
 
 def test_logits_outside_their_bound_are_caught():

@@ -128,6 +128,8 @@ def test_nor_is_the_stand_in_of_a_check_of_a_gpu(apis, version):
         *faults_of_fake("ICudaEngine", stand_in._Engine, engine, apis[version]),
         *faults_of_fake("IExecutionContext", stand_in._Context, stand_in._Context(engine), apis[version]),
     ]
+    if version != "rtx":
+        faults = [fault for fault in faults if not fault.startswith(ONLY_RTX_HAS)]
     strange = {fault.partition(" ")[0].partition(".")[2] for fault in faults}
     assert strange <= {"__init__", "place", "fault", "nanoseconds", "calls"}, faults
 
