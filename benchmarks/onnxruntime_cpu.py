@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.common.interleaved import interleave, machine, print_rows, write_result
-from deepvit.export.graph.float32 import fold_and_prove
-from deepvit.export.graph.module import GraphModule
+from deepvit.export.graph.float32 import fold_and_prove, graph_module
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import GraphOptions, Target
 from deepvit.measure.bench.peers import plain_export
@@ -32,7 +31,7 @@ def our_export(loaded: LoadedModel, options: GraphOptions) -> bytes:
     images = np.zeros((1, 3, size, size), np.float32)
     spec = options.spec
     folded, _, _ = fold_and_prove(loaded.module, spec, images)
-    graph = GraphModule(folded, spec.mix, spec.qkv, spec.input_form, loaded.preprocessing()).float()
+    graph = graph_module(folded, spec, loaded.preprocessing())
     return to_bytes(onnx_from_module(graph, torch.from_numpy(images), spec.batch, spec.opset))
 
 

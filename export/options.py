@@ -11,6 +11,7 @@ from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, InputForm, Mix
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
+from .graph.padding import TokenPadding
 from .graph.spec import GraphSpec, Outputs
 
 
@@ -82,6 +83,9 @@ class GraphOptions:
     pad_head_dim: Annotated[
         bool | None, Help("Pad heads to a multiple of 8 channels; done for TensorRT if not given.")
     ] = None
+    pad_tokens: Annotated[
+        bool | None, Help("Pad tokens to a multiple of 8; done for TensorRT where it saves copies if not given.")
+    ] = None
     outputs: Annotated[
         Outputs,
         Help(
@@ -98,6 +102,8 @@ class GraphOptions:
             raise InputError("‹attention_maps› is for ONNX Runtime, no engine gives maps; leave ‹target› out")
         if self.outputs is Outputs.MAPS and self.mix is MixForm.MATMUL_VALUE:
             raise InputError("‹mix› matmul-value never has whole maps; with ‹attention_maps› give conv, matmul or none")
+        if self.outputs is Outputs.MAPS and self.pad_tokens:
+            raise InputError("‹pad_tokens› would pad the maps too; leave it out, or ‹attention_maps›")
         if self.opset is not None and self.opset not in OPSETS:
             raise InputError(f"‹opset› {self.opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
         if self.precision is Precision.BF16 and self.opset is not None and self.opset < BF16_OPSET:
@@ -137,9 +143,17 @@ class GraphOptions:
             input_form=self.input_form,
             opset=self.opset or DEFAULT_OPSETS.get(self.precision, DEFAULT_OPSET),
             pads_head_dim=self.target in FOR_TENSORRT if self.pad_head_dim is None else self.pad_head_dim,
+            token_padding=self._token_padding,
             outputs=self.outputs,
             batch=self.batch,
         )
+
+    @property
+    def _token_padding(self) -> TokenPadding:
+        if self.pad_tokens is not None:
+            return TokenPadding.ALIGNED if self.pad_tokens else TokenPadding.NEVER
+        is_for_engine = self.target in FOR_TENSORRT and self.outputs is Outputs.LOGITS
+        return TokenPadding.WORTHWHILE if is_for_engine else TokenPadding.NEVER
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

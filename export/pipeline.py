@@ -13,7 +13,6 @@ from deepvit.calibration.ranges import RANGES
 from deepvit.images.samples import crops_of
 from deepvit.metrics.bounds import FP16_MAX, PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
-from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
@@ -99,7 +98,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         progress(stages.TRYING)
         plain = probe_plain(content, identity.golden_input, np.asarray(golden.logits), golden.sqnr_db)
         files = artifacts.record_files(staging)
-        manifest = _manifest(loaded, options.graph, identity, source.folds, graph, proof, files)
+        manifest = _manifest(source, options.graph, identity, graph, proof, files)
         manifest = manifest.model_copy(update={"golden": golden, "plain": plain})
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(plan.folder)
@@ -199,24 +198,24 @@ def golden_answer(identity: Identity, session: OnnxRuntimeSession) -> GoldenAnsw
 
 
 def _manifest(
-    loaded: LoadedModel,
+    source: Float32Graph,
     options: GraphOptions,
     identity: Identity,
-    folds: tuple[FoldReport, ...],
     graph: TypedGraph,
     proof: _Proof,
     files: dict[str, FileRecord],
 ) -> Manifest:
-    spec, counts = options.spec, onnx_graph.count_gemms(graph.model)
+    spec, tokens, counts = source.spec, source.tokens, onnx_graph.count_gemms(graph.model)
     return Manifest(
         **{("schema" if name == "schema_version" else name): value for name, value in identity},
         batch=options.batch,
-        folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in folds),
+        folds=tuple(FoldRecord(**dataclasses.asdict(report)) for report in source.folds),
         graph=GraphForm(
             opset=spec.opset,
             mix=spec.mix,
             qkv=spec.qkv,
-            attention_maps=len(loaded.module.blocks) if spec.outputs is Outputs.MAPS else None,
+            attention_maps=len(source.folded.blocks) if spec.outputs is Outputs.MAPS else None,
+            padded_tokens=tokens.rows if tokens.padding else None,
             gemms=counts.gemms,
             convolutions=counts.convolutions,
             quantized_gemms=counts.quantized_gemms or None,

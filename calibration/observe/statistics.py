@@ -22,6 +22,7 @@ from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.preprocess import Preprocessing, model_input
 from deepvit.runtime.tensors import Images, padded_batch, split_batches
 
+from ..padded_tokens import real_tokens
 from .histogram import Histogram
 
 Array = npt.NDArray[np.float32]
@@ -131,8 +132,11 @@ def measure_histograms(
 def _activations(
     model: onnx.ModelProto, tensors: list[str], feed: ImageFeed, progress: Advance
 ) -> Iterator[tuple[int, str, Array]]:
-    """Yield (images done before, tensor, values) for every tensor of every batch, and check that all were consumed."""
-    session = probed(model, tensors)
+    """Yield (images done before, tensor, values) for every tensor of every batch, and check that all were consumed.
+
+    Of tensors (B, tokens, channels) without the rows that only pad.
+    """
+    session, real = probed(model, tensors), real_tokens(model.graph)
     input_name, (_, (fixed, *_)) = next(iter(session.inputs.items()))
     done, total = 0, len(feed.source)
     for batch in feed.batches():
@@ -140,8 +144,8 @@ def _activations(
             padded = padded_batch(part, fixed) if isinstance(fixed, int) else part
             results = session.run({input_name: padded})
             for name in tensors:
-                values = np.asarray(results[name], np.float32)
-                yield done, name, values[: len(part)]
+                values = np.asarray(results[name], np.float32)[: len(part)]
+                yield done, name, values[:, :real] if values.ndim == 3 else values
             done += len(part)
         progress(done, total)
     if done != total:

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from deepvit.calibration.padded_tokens import KEY_MASK
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import MOVES_DATA
 from deepvit.runtime.tensors import padded_batch
@@ -16,7 +17,8 @@ REDUCTIONS = ("ReduceMax", "ReduceMin")
 def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: int = 2) -> dict[str, float]:
     """Return max |x| over `images` of every float32 tensor that a node computes, by the tensor's name.
 
-    What a node only moves is named after the node that computed it.
+    What a node only moves is named after the node that computed it. Scores are measured before padding is masked, which
+    no value of theirs survives.
 
     The maxima are taken inside the graph, so that memory does not grow with the number of tensors.
     """
@@ -28,7 +30,8 @@ def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: 
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:  # each maximum right behind its tensor, which can then be freed
         nodes.append(node)
-        for name in () if node.op_type in MOVES_DATA else floats.intersection(node.output):
+        is_skipped = node.op_type in MOVES_DATA or any(name.endswith(KEY_MASK) for name in node.input)
+        for name in () if is_skipped else floats.intersection(node.output):
             for reduce in REDUCTIONS:
                 nodes.append(helper.make_node(reduce, [name], [f"{reduce}:{name}"], keepdims=0))
                 graph.output.append(helper.make_tensor_value_info(f"{reduce}:{name}", TensorProto.FLOAT, []))

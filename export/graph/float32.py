@@ -17,7 +17,8 @@ from deepvit.runtime.tensors import Images, Logits
 
 from .. import stages
 from . import trace as onnx_graph
-from .module import GraphModule
+from .module import GraphModule, tokens_in
+from .padding import Tokens
 from .proof import graph_logits, prove_rewrite, torch_logits
 from .spec import GraphSpec
 
@@ -53,6 +54,10 @@ class Float32Graph:
     @property
     def is_random(self) -> bool:
         return self.loaded.weights.source == "random"
+
+    @property
+    def tokens(self) -> Tokens:
+        return tokens_in(self.folded, self.spec.token_padding)
 
 
 def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: Progress) -> Float32Graph:
@@ -90,7 +95,7 @@ def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: P
 
 def graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> GraphModule:
     """Return the float32 module that the graph of a folded model is traced from."""
-    return GraphModule(folded, spec.mix, spec.qkv, spec.input_form, preprocessing, spec.outputs).float()
+    return GraphModule(folded, spec, preprocessing).float()
 
 
 def _traced(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:

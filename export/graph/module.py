@@ -6,6 +6,8 @@ reaches the head; the final norm likewise.
 
 import copy
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -15,30 +17,34 @@ from deepvit.model.rewrites.fold import is_mix_folded
 from deepvit.runtime.manifest import InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing
 
-from .spec import Outputs
+from .padding import TokenPadding, Tokens, tokens_of
+from .spec import GraphSpec, Outputs
 
 CENTERED_SCALE = 2.0**-7  # brings centred pixels into [-1, 1]; a power of two, hence exact in every float type
 
 
 class GraphAttention(nn.Module):
-    """Attention whose scale, norm and mix are folded: (B, N, C) → (B, M, C) for the first M ≤ N tokens.
+    """Attention whose scale, norm and mix are folded: (B, P, C) → (B, M, C) for the first M ≤ P rows of tokens.
 
     Args:
         folded: What to write; shares no weights with it.
         mix: How the heads are mixed, where it is re-attention.
         qkv: How q, k and v are computed.
-        tokens: Number of tokens N, the class token included.
+        tokens: How many there are, and how many rows.
 
     Raises:
         ValueError: Something is left to fold.
     """
 
-    def __init__(self, folded: Attention, mix: MixForm, qkv: QkvForm, tokens: int) -> None:
+    def __init__(self, folded: Attention, mix: MixForm, qkv: QkvForm, tokens: Tokens) -> None:
         super().__init__()
         if folded.scale != 1.0 or not is_mix_folded(folded):
             raise ValueError("GraphAttention needs fold_attention_scale and fold_mix_norm first")
         self.num_heads, self.head_dim = folded.num_heads, folded.head_dim
         self.mix = mix if isinstance(folded, ReAttention) else None
+        dtype, has_values = folded.qkv.weight.dtype, self.mix is not None
+        self.key_mask = _constant(tokens.key_mask(), dtype) if tokens.padding else None
+        self.value_mask = _constant(tokens.value_mask(), dtype) if tokens.padding and has_values else None
         if qkv is QkvForm.SPLIT:
             weights, biases = folded.qkv.weight.detach().chunk(3), folded.qkv.bias.detach().chunk(3)
             self.q, self.k, self.v = (_linear(w, b) for w, b in zip(weights, biases, strict=True))
@@ -52,16 +58,15 @@ class GraphAttention(nn.Module):
                 self.reatten_matrix = copy.deepcopy(matrix)
             else:
                 self.mix_weight = nn.Parameter(matrix.weight.detach().flatten(1).clone())  # (H, H)
-                times = (
-                    tokens if mix is MixForm.MATMUL_VALUE else 1
-                )  # N·b' times the mean of v, instead of b' times its sum
+                # P·b' times the mean of v over all rows, instead of b' times its sum
+                times = tokens.rows if mix is MixForm.MATMUL_VALUE else 1
                 self.mix_bias = nn.Parameter(times * matrix.bias.detach().view(1, -1, 1, 1))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
     def _split(self, x: torch.Tensor, rows: int | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return q (B, H, M, d) of the first `rows` tokens, k and v (B, H, N, d) of all."""
+        """Return q (B, H, M, d) of the first `rows` rows, k and v (B, H, P, d) of all."""
         if hasattr(self, "qkv"):
             q, k, v = (self._heads(part) for part in self.qkv(x).chunk(3, dim=-1))
             return (q if rows is None else q[:, :, :rows]), k, v
@@ -71,6 +76,7 @@ class GraphAttention(nn.Module):
         """Return A'·v with A' the mixed maps, or A·v where nothing is mixed."""
         if self.mix is None:
             return maps @ v
+        v = v if self.value_mask is None else v * self.value_mask
         if self.mix is MixForm.CONV:
             return self.reatten_matrix(maps) @ v
         mixed = (self.mix_weight @ maps.flatten(2)).view(maps.shape)
@@ -81,14 +87,15 @@ class GraphAttention(nn.Module):
     def forward(self, x: torch.Tensor, rows: int | None = None) -> torch.Tensor:
         """Attend from the first `rows` tokens, or from all, to all."""
         q, k, v = self._split(x, rows)
-        maps = torch.softmax(q @ k.transpose(-2, -1), dim=-1)
+        scores = q @ k.transpose(-2, -1)
+        maps = torch.softmax(scores if self.key_mask is None else scores + self.key_mask, dim=-1)
         return self.proj(self._attend(maps, v).transpose(1, 2).flatten(2))
 
 
 class GraphBlock(nn.Module):
     """A folded block; with `rows`, only the first so many tokens leave it."""
 
-    def __init__(self, folded: Block, mix: MixForm, qkv: QkvForm, tokens: int, rows: int | None) -> None:
+    def __init__(self, folded: Block, mix: MixForm, qkv: QkvForm, tokens: Tokens, rows: int | None) -> None:
         super().__init__()
         if folded.scale_adjustment != 1.0:
             raise ValueError("GraphBlock needs fold_scale_adjustment first")
@@ -124,32 +131,27 @@ class GraphModule(nn.Module):
 
     Args:
         folded: A DeepViT with `deepvit.fold.ALWAYS` applied.
-        mix: How the heads are mixed.
-        qkv: How q, k and v are computed.
-        input_form: float32 (B, 3, H, W) normalised, or uint8 (B, H, W, 3).
+        spec: How it is written: images are float32 (B, 3, H, W) normalised, or uint8 (B, H, W, 3); for maps, the last
+            block computes all of its tokens.
         preprocessing: Mean and standard deviation, for the uint8 form.
-        outputs: What the graph gives; for maps, the last block computes all of its tokens.
     """
 
-    def __init__(
-        self,
-        folded: DeepViT,
-        mix: MixForm,
-        qkv: QkvForm,
-        input_form: InputForm,
-        preprocessing: Preprocessing,
-        outputs: Outputs = Outputs.LOGITS,
-    ) -> None:
+    def __init__(self, folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.patch_embed = copy.deepcopy(folded.patch_embed)
         first_conv = self.patch_embed.first_conv
-        self.pixels = fold_normalization(first_conv, preprocessing) if input_form is InputForm.UINT8 else None
+        is_uint8 = spec.input_form is InputForm.UINT8
+        self.pixels = fold_normalization(first_conv, preprocessing) if is_uint8 else None
         position = folded.pos_embed.detach()
+        tokens = tokens_in(folded, spec.token_padding)
         self.class_token = nn.Parameter(folded.cls_token.detach() + position[:, :1])
+        self.padding = (
+            nn.Parameter(self.class_token.detach().repeat(1, extra, 1)) if (extra := tokens.padding) else None
+        )
         self.position = nn.Parameter(position[:, 1:].clone())
-        last = len(folded.blocks) - 1 if outputs is Outputs.LOGITS else None
+        last = len(folded.blocks) - 1 if spec.outputs is Outputs.LOGITS else None
         self.blocks = nn.ModuleList(
-            GraphBlock(block, mix, qkv, position.shape[1], rows=1 if index == last else None)  # type: ignore[arg-type]
+            GraphBlock(block, spec.mix, spec.qkv, tokens, rows=1 if index == last else None)  # type: ignore[arg-type]
             for index, block in enumerate(folded.blocks)
         )
         self.norm, self.head = copy.deepcopy(folded.norm), copy.deepcopy(folded.head)
@@ -157,10 +159,19 @@ class GraphModule(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = images if self.pixels is None else self.pixels(images)
         x = self.patch_embed(x) + self.position
-        x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)
+        tokens = [self.class_token.expand(x.shape[0], -1, -1), x]
+        if self.padding is not None:
+            tokens.append(self.padding.expand(x.shape[0], -1, -1))
+        x = torch.cat(tokens, dim=1)
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x[:, 0]))
+
+
+def tokens_in(model: DeepViT, padding: TokenPadding) -> Tokens:
+    """Return how many tokens a model has, and how many rows its graph keeps for them."""
+    is_mixed = any(isinstance(block.attn, ReAttention) for block in model.blocks)
+    return tokens_of(model.pos_embed.shape[1], padding, is_mixed=is_mixed)
 
 
 @torch.no_grad()
@@ -176,6 +187,10 @@ def fold_normalization(conv: nn.Conv2d, preprocessing: Preprocessing) -> PixelIn
             conv.bias.sub_(shift)
     conv.weight.mul_((1 / (CENTERED_SCALE * 255 * std)).view(1, -1, 1, 1))
     return PixelInput(mean, has_padding)
+
+
+def _constant(values: npt.NDArray[np.float32], dtype: torch.dtype) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(values).to(dtype), requires_grad=False)
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:

@@ -6,6 +6,8 @@ import enum
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange, InputForm, Manifest, MixForm, QkvForm
 
+from .padding import TokenPadding
+
 BEFORE, AFTER, FEATURES = "attention", "reattention", "features"  # outputs are called attention.0, attention.1, …
 
 
@@ -26,6 +28,7 @@ class GraphSpec:
         input_form: What the graph takes.
         opset: ONNX opset.
         pads_head_dim: Whether heads are padded to a width that TensorRT likes.
+        token_padding: Whether tokens are padded.
         outputs: What the graph gives.
         batch: The batch sizes that it takes.
     """
@@ -35,6 +38,7 @@ class GraphSpec:
     input_form: InputForm
     opset: int
     pads_head_dim: bool
+    token_padding: TokenPadding
     outputs: Outputs
     batch: BatchRange
 
@@ -54,6 +58,7 @@ def spec_from_manifest(manifest: Manifest) -> GraphSpec:
         input_form=manifest.input_form,
         opset=form.opset,
         pads_head_dim=any(record.name == "pad_head_dim" and record.applied for record in manifest.folds),
+        token_padding=TokenPadding.NEVER if form.padded_tokens is None else TokenPadding.ALIGNED,
         outputs=Outputs.LOGITS if form.attention_maps is None else Outputs.MAPS,
         batch=manifest.batch,
     )

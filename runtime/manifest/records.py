@@ -53,6 +53,7 @@ class GraphForm(Partial):
     mix: MixForm | None = None
     qkv: QkvForm | None = None
     attention_maps: PositiveInt | None = None  # how many blocks give their maps beside the logits; None: none does
+    padded_tokens: PositiveInt | None = None  # how many rows the graph keeps for its tokens; None: no more than tokens
     gemms: Count | None = None
     convolutions: Count | None = None
     quantized_gemms: Count | None = None  # None: there are none

@@ -1,5 +1,6 @@
 """The exported graph: forms, input, types, names, reproducibility."""
 
+import dataclasses
 import hashlib
 import itertools
 import subprocess
@@ -15,6 +16,7 @@ from deepvit.export.graph.activation_range import largest_activations
 from deepvit.export.graph.batch_check import check_batches
 from deepvit.export.graph.cast import cast_graph, check_fp16_range
 from deepvit.export.graph.module import GraphAttention, GraphBlock, GraphModule
+from deepvit.export.graph.padding import TokenPadding, Tokens
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import GraphOptions, Target
 from deepvit.metrics.bounds import FP16_MAX
@@ -37,9 +39,17 @@ FLOAT64_BOUND = 1e-12
 FP32_BOUND = 1e-5
 
 
-def _graph_module(model, mix=MixForm.MATMUL_VALUE, qkv=QkvForm.FUSED, form=InputForm.FLOAT32, folds=ALWAYS):
+def _graph_module(
+    model,
+    mix=MixForm.MATMUL_VALUE,
+    qkv=QkvForm.FUSED,
+    form=InputForm.FLOAT32,
+    folds=ALWAYS,
+    padding=TokenPadding.NEVER,
+):
     folded, _ = fold(model, folds)
-    return GraphModule(folded, mix, qkv, form, MEANS)
+    spec = dataclasses.replace(GraphOptions().spec, mix=mix, qkv=qkv, input_form=form, token_padding=padding)
+    return GraphModule(folded, spec, MEANS)
 
 
 def _export(model, precision=Precision.FP32, opset=20, batch=None, **forms):
@@ -53,13 +63,14 @@ def _run(model, images, arithmetic=Arithmetic.AS_DECLARED):
     return OnnxGraph(to_bytes(model), name="test", arithmetic=arithmetic).run({"images": images})["logits"]
 
 
+@pytest.mark.parametrize("padding", [TokenPadding.NEVER, TokenPadding.ALIGNED], ids=lambda padding: padding.value)
 @pytest.mark.parametrize(("mix", "qkv", "form"), itertools.product(MixForm, QkvForm, InputForm))
-def test_every_form_is_exact_in_float64(tiny_model, mix, qkv, form):
+def test_every_form_is_exact_in_float64(tiny_model, mix, qkv, form, padding):
     folds = FOLDS if qkv is QkvForm.SPLIT else ALWAYS
     crops = pixels((4, 32, 32, 3))
     mean, std = (np.array(v).reshape(1, 3, 1, 1) for v in (MEANS.mean, MEANS.std))
     wide = torch.from_numpy((crops.transpose(0, 3, 1, 2) / 255 - mean) / std)
-    graph = _graph_module(tiny_model, mix, qkv, form, folds)
+    graph = _graph_module(tiny_model, mix, qkv, form, folds, padding)
     with torch.inference_mode():
         got = graph(torch.from_numpy(crops) if form is InputForm.UINT8 else wide)
         assert (got - tiny_model.double()(wide)).abs().max() <= FLOAT64_BOUND
@@ -77,10 +88,10 @@ def test_onnx_gives_pytorchs_logits(tiny_model, form):
 
 def test_unfolded_models_are_refused(tiny_model):
     with pytest.raises(ValueError, match="needs fold_"):
-        GraphAttention(tiny_model.blocks[1].attn, MixForm.CONV, QkvForm.FUSED, 17)
+        GraphAttention(tiny_model.blocks[1].attn, MixForm.CONV, QkvForm.FUSED, Tokens(17, 17))
     if tiny_model.blocks[0].scale_adjustment != 1.0:
         with pytest.raises(ValueError, match="fold_scale_adjustment"):
-            GraphBlock(tiny_model.blocks[0], MixForm.CONV, QkvForm.FUSED, 17, None)
+            GraphBlock(tiny_model.blocks[0], MixForm.CONV, QkvForm.FUSED, Tokens(17, 17), None)
 
 
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16])

@@ -11,7 +11,7 @@ from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import build_engine
 from deepvit.export.graph.float32 import float32_onnx
 from deepvit.export.graph.spec import spec_from_manifest
-from deepvit.export.options import ExportOptions, GraphOptions
+from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.samples import parity_crops
 from deepvit.measure.compare.artifact_layers import report_layers
@@ -44,6 +44,15 @@ def setting(tiny_artifact, tiny_loaded):
 
 def test_fp16_is_close_at_every_block(setting):
     layers = compare_layers(*setting)
+    assert [layer.layer for layer in layers] == ["blocks.0", "blocks.1", "logits"]
+    assert all(45 < layer.sqnr_db < 100 for layer in layers)
+
+
+def test_a_padded_graph_is_compared_at_its_real_tokens(setting, tiny_loaded, tmp_path):
+    """With a reference that has no padding, and hence fewer rows."""
+    _, reference, images = setting
+    options = ExportOptions(graph=GraphOptions(pad_tokens=True, target=Target.ONNX), output=tmp_path / "padded")
+    layers = compare_layers(export_artifact(tiny_loaded, options), reference, images)
     assert [layer.layer for layer in layers] == ["blocks.0", "blocks.1", "logits"]
     assert all(45 < layer.sqnr_db < 100 for layer in layers)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+from deepvit.calibration.padded_tokens import real_tokens
 from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
@@ -115,7 +116,7 @@ def _graph(content: bytes, name: str, batch: BatchRange) -> Run:
 
 
 def _marked(content: bytes, name: str) -> bytes:
-    """Return the graph with every block's output as a further output, in float32.
+    """Return the graph with every block's output as a further output, in float32 and without padding.
 
     Raises:
         InputError: A graph without blocks.
@@ -127,10 +128,22 @@ def _marked(content: bytes, name: str) -> bytes:
             last[match[1]] = node.output[0]
     if not last:
         raise InputError(f"{name} has no nodes named blocks.N/…; only graphs that this tool exported can be compared")
+    real = real_tokens(model.graph)
     for block, tensor in last.items():
-        model.graph.node.append(helper.make_node("Cast", [tensor], [block], f"{block}.marked", to=TensorProto.FLOAT))
+        source = tensor if real is None else _cut(model.graph, block, tensor, real)
+        model.graph.node.append(helper.make_node("Cast", [source], [block], f"{block}.marked", to=TensorProto.FLOAT))
         model.graph.output.append(onnx.ValueInfoProto(name=block, type=_float_tensor()))
     return bytes(model.SerializeToString())
+
+
+def _cut(graph: onnx.GraphProto, block: str, tensor: str, rows: int) -> str:
+    """Return the name of the first `rows` of a tensor (B, P, C); of all, where the block has fewer."""
+    bounds = {"start": 0, "end": rows, "axis": 1}
+    for name, value in bounds.items():
+        graph.initializer.append(numpy_helper.from_array(np.array([value]), f"{block}.{name}"))
+    inputs = [tensor, *(f"{block}.{name}" for name in bounds)]
+    graph.node.append(helper.make_node("Slice", inputs, [f"{block}.real"], f"{block}.cut"))
+    return f"{block}.real"
 
 
 def _float_tensor() -> onnx.TypeProto:

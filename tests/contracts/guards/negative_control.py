@@ -88,7 +88,9 @@ class Copy:
             build.mkdir()
             for part in ("dependencies", "cpp-test-data"):
                 (build / part).symlink_to(ROOT / "build" / part)
-        made = self._run(["make", f"BIN={tools}", f"VENV={tools.parent}", "build/cpp"])
+        made = self._run(
+            ["make", f"BIN={tools}", f"VENV={tools.parent}", f"--old-file={tools.parent}/installed", "build/cpp"]
+        )
         if made.returncode:
             return Verdict(is_red=False, output=made.stdout[-3000:])
         run = self._run([str(tools / "ctest"), "--test-dir", "build/cpp", "--output-on-failure", "-R", f"^{name}$"])

@@ -8,8 +8,8 @@ import torch
 import deepvit.model
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
+from deepvit.export.options import GraphOptions, Target
 from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
-from deepvit.runtime.manifest import ANY_BATCH, InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing
 from tests.model.golden import formula
 
@@ -30,8 +30,9 @@ def golden_graph(name):
     """The float32 graph in the form for TensorRT, as an ONNX file's bytes."""
     model, images, _, _ = golden_model(name)
     folded, _ = fold(model, [*ALWAYS, pad_head_dim])
-    graph = GraphModule(folded, MixForm.MATMUL_VALUE, QkvForm.FUSED, InputForm.FLOAT32, HALF).float()
-    return to_bytes(onnx_from_module(graph, images[:1].float(), ANY_BATCH, 20))
+    spec = GraphOptions(target=Target.TENSORRT).spec
+    graph = GraphModule(folded, spec, HALF).float()
+    return to_bytes(onnx_from_module(graph, images[:1].float(), spec.batch, spec.opset))
 
 
 def load_golden(name: str) -> dict:

@@ -155,6 +155,7 @@ Rule graph() {
                  {"mix", nullable(one_of({"conv", "matmul", "matmul-value"})), false},
                  {"qkv", nullable(one_of({"fused", "split"})), false},
                  {"attention_maps", nullable(positive), false},
+                 {"padded_tokens", nullable(positive), false},
                  {"gemms", nullable(count), false},
                  {"convolutions", nullable(count), false},
                  {"quantized_gemms", nullable(count), false}});
