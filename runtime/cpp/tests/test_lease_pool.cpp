@@ -76,4 +76,18 @@ TEST_CASE("making one may fail, and is tried again") {
   CHECK(tries == 2);
 }
 
+TEST_CASE("what waits until none is lent is not called while one is") {
+  deepvit::LeasePool<int> pool(2, [] { return std::make_unique<int>(0); });
+  int called = 0;
+  const auto call = [&] { ++called; };
+  CHECK(pool.when_idle(call));
+  pool.with([&](int&) {
+    CHECK_FALSE(pool.when_idle(call));
+    pool.with([&](int&) { CHECK_FALSE(pool.when_idle(call)); });
+    CHECK_FALSE(pool.when_idle(call));  // one of two is back
+  });
+  CHECK(pool.when_idle(call));
+  CHECK(called == 2);
+}
+
 TEST_SUITE_END();

@@ -5,16 +5,31 @@
 #include <atomic>
 #include <thread>
 
+#include "artifact/sha256.h"
 #include "fake_tensorrt/fake_cuda.h"
 #include "fake_tensorrt/fake_nvinfer.h"
 #include "support.h"
 
 namespace {
 
-// An artifact whose plan is for the fake.
+#ifdef TRT_MAJOR_RTX
+constexpr bool kIsRtx = true;
+constexpr char kTitle[] = "TensorRT-RTX ";
+#else
+constexpr bool kIsRtx = false;
+constexpr char kTitle[] = "TensorRT ";
+#endif
+
+// An artifact whose plan is for the fake, and a folder of its own for what is kept.
 class Fitting : public support::Copy {
  public:
-  Fitting() : support::Copy("engine") { change("/version", std::to_string(NV_TENSORRT_MAJOR) + ".4.0.106"); }
+  Fitting() : support::Copy("engine") {
+    change("/version", std::to_string(NV_TENSORRT_MAJOR) + ".4.0.106");
+    change("/backend", kIsRtx ? "tensorrt-rtx" : "tensorrt");
+    setenv("DEEPVIT_CACHE", cache().c_str(), 1);
+  }
+
+  std::filesystem::path cache() const { return path() / "cache"; }
 
   void change(const std::string& pointer, const nlohmann::json& value) const {
     auto found = manifest();
@@ -25,7 +40,7 @@ class Fitting : public support::Copy {
 
 deepvit_options fake_options() {
   deepvit_options options = support::options();
-  options.backend = DEEPVIT_BACKEND_TENSORRT;
+  options.backend = kIsRtx ? DEEPVIT_BACKEND_TENSORRT_RTX : DEEPVIT_BACKEND_TENSORRT;
   options.tensorrt_library = FAKE_NVINFER;
   options.cuda_library = FAKE_CUDA;
   return options;
@@ -53,7 +68,7 @@ TEST_CASE("batches are padded to the profile's least and split at its most; grap
   const Fitting artifact;
   {
     const deepvit::Model model(artifact.path().string(), fake_options());
-    CHECK(std::string(model.info().backend).find("TensorRT " + std::to_string(NV_TENSORRT_MAJOR) + ".4.0 on") == 0);
+    CHECK(std::string(model.info().backend).find(kTitle + std::to_string(NV_TENSORRT_MAJOR) + ".4.0 on") == 0);
     CHECK(model.info().batch_max == 8);
     for (int round = 0; round < 3; ++round) {
       for (std::size_t count : {1, 2, 3, 7, 8, 9, 17}) CHECK(is_right(model.run(Batch(count).input.data(), count)));
@@ -145,14 +160,16 @@ TEST_CASE("what does not fit this machine is said before the plan is loaded") {
       {"/version", std::to_string(NV_TENSORRT_MAJOR) + ".4.0.105"},  // another build
       {"/compute_capability", "8.9,12.0"},
       {"/weight_stripped", true},
-      {"/backend", "tensorrt-rtx"},
+      {"/backend", kIsRtx ? "tensorrt" : "tensorrt-rtx"},
   };
   const int before = fake_nvinfer_loaded();
   for (const auto& [pointer, value] : changes) {
     const Fitting artifact;
     artifact.change(pointer, value);
     deepvit_options options = fake_options();
-    if (std::string(pointer) == "/backend") options.backend = DEEPVIT_BACKEND_TENSORRT_RTX;
+    if (std::string(pointer) == "/backend") {
+      options.backend = kIsRtx ? DEEPVIT_BACKEND_TENSORRT : DEEPVIT_BACKEND_TENSORRT_RTX;
+    }
     CHECK(support::open_status(artifact.path().string(), options).status == DEEPVIT_MISSING);
   }
   const Fitting artifact;
@@ -206,6 +223,7 @@ TEST_CASE("an error of an earlier call is not given as the reason of a later one
   CHECK(message.find("could not run the engine: it does not say why") != std::string::npos);
 }
 
+#ifndef TRT_MAJOR_RTX
 TEST_CASE("the lean library takes version-compatible plans; for others whoever asks for the best gets ONNX Runtime") {
   const Fitting artifact;
   deepvit_options options = fake_options();
@@ -225,5 +243,137 @@ TEST_CASE("the lean library takes version-compatible plans; for others whoever a
   options.allow_host_code = 1;
   CHECK(support::open_status(artifact.path().string(), options).status == DEEPVIT_OK);
 }
+#else
+
+namespace {
+
+void run_some(const std::string& artifact, std::initializer_list<std::size_t> counts,
+              std::vector<std::string>* warnings = nullptr) {
+  deepvit_options options = fake_options();
+  if (warnings != nullptr) {
+    options.log_user_data = warnings;
+    options.log = [](void* heard, deepvit_log_level level, const char* message) {
+      const bool is_of_kernels = std::string(message).find("compiled kernels") == 0;
+      if (level == DEEPVIT_LOG_WARNING && is_of_kernels)
+        static_cast<std::vector<std::string>*>(heard)->push_back(message);
+    };
+  }
+  const deepvit::Model model(artifact, options);
+  for (std::size_t count : counts) CHECK(is_right(model.run(Batch(count).input.data(), count)));
+}
+
+std::filesystem::path only_file(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "kernels")) files.push_back(entry.path());
+  REQUIRE(files.size() == 1);
+  return files.front();
+}
+
+}  // namespace
+
+TEST_CASE("a graph records kernels that were compiled for its batch size, and they are there for the next model") {
+  const Fitting artifact;
+  const int before = fake_nvinfer_compiled();
+  const int launches = fake_cuda_launches();
+  run_some(artifact.path().string(), {4, 4, 4, 8, 8});
+  CHECK(fake_cuda_launches() > launches);
+  CHECK(fake_nvinfer_generic() == 0);
+  CHECK(fake_nvinfer_read_early() == 0);
+  const int compiled = fake_nvinfer_compiled() - before;
+  CHECK(compiled == 3);  // the golden image is a batch of two
+  run_some(artifact.path().string(), {4, 4, 8});
+  CHECK(fake_nvinfer_compiled() - before == compiled);
+  CHECK(fake_cuda_live() == 0);
+  CHECK(fake_cuda_misordered() == 0);
+}
+
+TEST_CASE("kernels are on disk before the model is closed") {
+  const Fitting artifact;
+  const deepvit::Model model(artifact.path().string(), fake_options());
+  const std::string before = support::contents(only_file(artifact.cache()));
+  model.run(Batch(4).input.data(), 4);
+  CHECK(support::contents(only_file(artifact.cache())).size() == before.size() + 1);
+}
+
+TEST_CASE("the file is the one that the Python runtime reads") {
+  const Fitting artifact;
+  run_some(artifact.path().string(), {4});
+  const std::filesystem::path file = only_file(artifact.cache());
+  const std::string hash = artifact.manifest()["files"]["engine.plan"]["sha256"];
+  CHECK(file.filename().string() == hash + "_1.4.0.106_NVIDIA-Test_9.0_cuda-13.0.cache");
+  const std::string content = support::contents(file);
+  const std::string magic = "deepvit kernels 1\n";
+  CHECK(content.compare(0, magic.size(), magic) == 0);
+  const std::string kernels = content.substr(magic.size() + 32);
+  std::string digest;
+  const std::string hashed = file.filename().string() + "\n" + kernels;
+  const std::string hexadecimal = deepvit::sha256_of(hashed.data(), hashed.size());
+  for (std::size_t i = 0; i < 64; i += 2) digest += static_cast<char>(std::stoi(hexadecimal.substr(i, 2), nullptr, 16));
+  CHECK(content.substr(magic.size(), 32) == digest);
+  const auto mode = std::filesystem::status(file).permissions();
+  CHECK((mode & std::filesystem::perms::all) ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+}
+
+TEST_CASE("what cannot be used is one warning, and written anew") {
+  const Fitting artifact;
+  run_some(artifact.path().string(), {4});
+  const std::filesystem::path file = only_file(artifact.cache());
+  const std::string sound = support::contents(file);
+  std::string flipped = sound;
+  flipped.back() = static_cast<char>(flipped.back() ^ 1);
+  for (const std::string& other : {flipped, sound.substr(0, sound.size() - 1), std::string(), std::string(5000, 'x')}) {
+    support::write(file, other);
+    std::vector<std::string> warnings;
+    const int before = fake_nvinfer_compiled();
+    run_some(artifact.path().string(), {4}, &warnings);
+    CHECK(warnings.size() == 1);
+    CHECK(warnings.front().find("are not used: they are damaged, or of another file") != std::string::npos);
+    CHECK(fake_nvinfer_compiled() > before);
+    CHECK(support::contents(file) == sound);
+  }
+  std::vector<std::string> warnings;
+  run_some(artifact.path().string(), {4}, &warnings);  // the negative control
+  CHECK(warnings.empty());
+}
+
+TEST_CASE("a folder that others can write to, and none at all, are left unused") {
+  const Fitting artifact;
+  run_some(artifact.path().string(), {4});
+  const std::string before = support::contents(only_file(artifact.cache()));
+  std::filesystem::permissions(artifact.cache(), std::filesystem::perms::others_write,
+                               std::filesystem::perm_options::add);
+  std::vector<std::string> warnings;
+  run_some(artifact.path().string(), {8}, &warnings);
+  CHECK(warnings.size() == 1);
+  CHECK(warnings.front().find("can be written by others") != std::string::npos);
+  CHECK(support::contents(only_file(artifact.cache())) == before);
+  setenv("DEEPVIT_CACHE", (artifact.path() / "manifest.json").c_str(), 1);
+  warnings.clear();
+  run_some(artifact.path().string(), {8}, &warnings);
+  CHECK(warnings.size() == 1);
+}
+
+TEST_CASE("8 threads: the cache is not read while one of them runs") {
+  const Fitting artifact;
+  {
+    const deepvit::Model model(artifact.path().string(), fake_options());
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([&, t] {
+        for (std::size_t i = 0; i < 30; ++i) {
+          const std::size_t count = 2 + (i + static_cast<std::size_t>(t)) % 7;
+          model.run(Batch(count).input.data(), count);
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+  }
+  CHECK(fake_nvinfer_read_early() == 0);
+  CHECK(fake_nvinfer_generic() == 0);
+  const std::string content = support::contents(only_file(artifact.cache()));
+  CHECK(content.substr(content.size() - 7) == "\2\3\4\5\6\7\10");
+}
+#endif
 
 TEST_SUITE_END();

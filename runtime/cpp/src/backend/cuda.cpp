@@ -32,6 +32,18 @@ Cuda::Cuda(const std::string& library, int device)
   compute_capability_ = std::to_string(major) + "." + std::to_string(minor);
 }
 
+std::string Cuda::gpu() const {
+  cudaDeviceProp properties{};
+  check(properties_(&properties, device_), "ask the GPU");
+  return properties.name;
+}
+
+std::string Cuda::driver() const {
+  int newest = 0;
+  check(cudaDriverGetVersion_(&newest), "ask the driver");
+  return std::to_string(newest / 1000) + "." + std::to_string(newest % 1000 / 10);
+}
+
 void Cuda::check(cudaError_t error, const char* what) const {
   if (error == cudaSuccess) return;
   throw device_failed(std::string("CUDA could not ") + what + ": " + cudaGetErrorString_(error));

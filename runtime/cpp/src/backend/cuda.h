@@ -18,6 +18,8 @@ class Cuda {
   Cuda(const std::string& library, int device);
 
   std::string compute_capability() const { return compute_capability_; }
+  std::string gpu() const;     // its name
+  std::string driver() const;  // the newest CUDA that the driver takes, as in 13.0
 
   // Makes the device the calling thread's; needed once in every thread before anything else.
   void use() const;
@@ -47,6 +49,7 @@ class Cuda {
   DEEPVIT_CUDA(cudaGetDeviceCount);
   DEEPVIT_CUDA(cudaSetDevice);
   DEEPVIT_CUDA(cudaDeviceGetAttribute);
+  DEEPVIT_CUDA(cudaDriverGetVersion);
   DEEPVIT_CUDA(cudaMalloc);
   DEEPVIT_CUDA(cudaFree);
   DEEPVIT_CUDA(cudaHostAlloc);
@@ -62,6 +65,13 @@ class Cuda {
   DEEPVIT_CUDA(cudaGraphDestroy);
   DEEPVIT_CUDA(cudaGraphExecDestroy);
 #undef DEEPVIT_CUDA
+
+// CUDA 12's header makes a macro of the name, which the library has with that macro expanded.
+#define DEEPVIT_TEXT(name) #name
+#define DEEPVIT_CUDA(field, name) decltype(&::name) field = library_.function<decltype(::name)>(DEEPVIT_TEXT(name))
+  DEEPVIT_CUDA(properties_, cudaGetDeviceProperties);
+#undef DEEPVIT_CUDA
+#undef DEEPVIT_TEXT
 };
 
 }  // namespace deepvit

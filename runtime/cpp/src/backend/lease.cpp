@@ -57,8 +57,7 @@ TensorRtLease::Shape& TensorRtLease::shape_of(std::size_t batch) {
 TensorRtLease::Shape TensorRtLease::make_shape(std::size_t batch) {
   Shape shape;
   shape.batch = batch;
-  shape.context.reset(
-      parts_.engine->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
+  shape.context = parts_.kernels->create_context();
   TensorRtLog::require(shape.context != nullptr, "create an execution context");
   shape.context->setDeviceMemoryV2(scratch_.get(), parts_.engine->getDeviceMemorySizeV2());
   for (std::size_t i = 0; i < buffers_.size(); ++i) {

@@ -15,6 +15,7 @@
 
 #include "backend/cuda.h"
 #include "backend/tensorrt_log.h"
+#include "cache/kernels.h"
 #include "options.h"
 
 namespace deepvit {
@@ -30,6 +31,7 @@ struct Binding {
 // Others' parts, all of which must outlive the lease: its contexts are the engine's.
 struct EngineParts {
   nvinfer1::ICudaEngine* engine;
+  Kernels* kernels;
   const Cuda* cuda;
   std::vector<Binding> bindings;
   std::size_t largest_batch;

@@ -33,6 +33,15 @@ class LeasePool {
     give_back(std::move(lent));
   }
 
+  // Calls use() while none is lent, nor can be; false where one is.
+  template <typename Use>
+  bool when_idle(const Use& use) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (idle_.size() != made_) return false;
+    use();
+    return true;
+  }
+
  private:
   // An idle one, or null: leave to make one.
   std::unique_ptr<T> take() {

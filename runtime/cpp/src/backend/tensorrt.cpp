@@ -110,11 +110,21 @@ class TensorRt final : public Backend {
     runtime_->setEngineHostCodeAllowed(options.allow_host_code);
     engine_.reset(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
     TensorRtLog::require(engine_ != nullptr, "load " + name_);
-    EngineParts parts{engine_.get(), &cuda_, bindings_of(artifact.manifest()), 0, options.log};
+    kernels_ = std::make_unique<Kernels>(*engine_, kernel_cache(artifact, record, options.log), options.log);
+    EngineParts parts{engine_.get(), kernels_.get(), &cuda_, bindings_of(artifact.manifest()), 0, options.log};
     batch_ = profile_of(parts.bindings);
     parts.largest_batch = batch_.max;
     leases_ = std::make_unique<LeasePool<TensorRtLease>>(static_cast<std::size_t>(options.contexts),
                                                          [parts] { return std::make_unique<TensorRtLease>(parts); });
+  }
+
+  ~TensorRt() override {
+    try {
+      cuda_.use();
+      keep_kernels();
+    } catch (const std::exception& error) {
+      // What is lost is compiled again.
+    }
   }
 
   std::string description() const override {
@@ -126,9 +136,23 @@ class TensorRt final : public Backend {
 
   void run(const void* input, std::size_t count, float* logits) override {
     leases_->with([&](TensorRtLease& lease) { lease.run(input, count, logits); });
+    kernels_->has_run(count);
+    keep_kernels();
   }
 
  private:
+  // Where kernels that are compiled at run time are kept; nowhere for TensorRT, which compiles none.
+  std::string kernel_cache(const Artifact& artifact, const Engine& record, const Log& log) const {
+    if (!kIsRtx) return "";
+    const std::string& hash = artifact.manifest().files.at(record.file).sha256;
+    const std::string version = text_of(library_.version_and_build());
+    return kernel_cache_path({hash, version, cuda_.gpu(), cuda_.compute_capability(), cuda_.driver()}, log);
+  }
+
+  void keep_kernels() {
+    kernels_->keep([&](const auto& use) { return leases_->when_idle(use); });
+  }
+
   std::vector<Binding> bindings_of(const Manifest& manifest) const {
     std::vector<Binding> bindings;
     for (std::int32_t i = 0; i < engine_->getNbIOTensors(); ++i) {
@@ -163,13 +187,14 @@ class TensorRt final : public Backend {
             size(nvinfer1::OptProfileSelector::kMAX)};
   }
 
-  // Declared in this order, so that what others use is destroyed after them: leases with their contexts, the engine,
-  // its runtime.
+  // Declared in this order, so that what others use is destroyed after them: leases with their contexts, what makes
+  // contexts, the engine, its runtime.
   std::string name_;
   Library library_;
   Cuda cuda_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+  std::unique_ptr<Kernels> kernels_;
   BatchRange batch_;
   std::unique_ptr<LeasePool<TensorRtLease>> leases_;
 };

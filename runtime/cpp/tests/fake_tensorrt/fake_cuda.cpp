@@ -71,6 +71,7 @@ void fake_cuda_enqueue(void* handle, std::function<void()> work) {
 
 extern "C" {
 
+bool fake_cuda_is_recording(const void* stream) { return static_cast<const Stream*>(stream)->is_recording; }
 int fake_cuda_live(void) { return live; }
 int fake_cuda_launches(void) { return launches; }
 int fake_cuda_misordered(void) { return misordered; }
@@ -94,6 +95,14 @@ FAKE cudaError_t cudaGetDeviceCount(int* count) {
 FAKE cudaError_t cudaSetDevice(int) { return outcome("cudaSetDevice"); }
 FAKE cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0;
+  return cudaSuccess;
+}
+FAKE cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  std::strcpy(properties->name, "NVIDIA Test");
+  return cudaSuccess;
+}
+FAKE cudaError_t cudaDriverGetVersion(int* version) {
+  *version = 13000;
   return cudaSuccess;
 }
 FAKE cudaError_t cudaMalloc(void** address, size_t bytes) { return allocate("cudaMalloc", address, bytes); }

@@ -7,6 +7,7 @@
 __attribute__((visibility("default"))) void fake_cuda_enqueue(void* stream, std::function<void()> work);
 
 extern "C" {
+__attribute__((visibility("default"))) bool fake_cuda_is_recording(const void* stream);
 // How much is allocated and not freed: device and pinned memory, streams, graphs.
 __attribute__((visibility("default"))) int fake_cuda_live(void);
 __attribute__((visibility("default"))) int fake_cuda_launches(void);

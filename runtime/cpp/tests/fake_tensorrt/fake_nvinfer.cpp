@@ -3,6 +3,8 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 
 #include "fake_cuda.h"
@@ -50,15 +52,106 @@ struct NeedsContext {
   ~NeedsContext() { fake_cuda_require(*context); }
 };
 
+std::atomic<int> compiled{0};
+std::atomic<int> generic{0};
+std::atomic<int> read_early{0};
+std::atomic<int> running{0};
+
+#ifdef TRT_MAJOR_RTX
+constexpr char kKernels[] = "kernels of TensorRT-RTX: ";
+
+class HostMemory final : public IHostMemory {
+ public:
+  explicit HostMemory(std::string content) : impl_(std::move(content)) { mImpl = &impl_; }
+
+ private:
+  class Impl final : public HostMemoryStub {
+   public:
+    explicit Impl(std::string content) : content_(std::move(content)) {}
+    void* data() const noexcept override { return const_cast<char*>(content_.data()); }
+    std::size_t size() const noexcept override { return content_.size(); }
+
+   private:
+    const std::string content_;
+  };
+  Impl impl_;
+};
+
+// The batch sizes that kernels were compiled for.
+struct Compiled {
+  std::mutex mutex;
+  std::set<std::int64_t> batches;
+};
+
+class RuntimeCache final : public IRuntimeCache {
+ public:
+  RuntimeCache() { mImpl = &impl_; }
+  const std::shared_ptr<Compiled>& compiled_batches() const { return impl_.compiled_; }
+
+ private:
+  class Impl final : public RuntimeCacheStub {
+   public:
+    IHostMemory* serialize() const noexcept override {
+      if (running > 0) ++read_early;
+      std::string content = kKernels;
+      for (std::int64_t batch : compiled_->batches) content += static_cast<char>(batch);
+      return new HostMemory(content);
+    }
+    bool deserialize(void const* blob, std::size_t size) noexcept override {
+      const std::string content(static_cast<const char*>(blob), size);
+      if (content.compare(0, sizeof kKernels - 1, kKernels) != 0) return false;
+      for (char batch : content.substr(sizeof kKernels - 1)) compiled_->batches.insert(batch);
+      return true;
+    }
+    const std::shared_ptr<Compiled> compiled_ = std::make_shared<Compiled>();
+  };
+  Impl impl_;
+};
+
+// What a context is made of.
+struct How {
+  bool is_eager = false;
+  bool is_user_managed = false;
+  std::shared_ptr<Compiled> compiled;
+};
+
+class RuntimeConfig final : public IRuntimeConfig {
+ public:
+  RuntimeConfig() { mImpl = &impl_; }
+  const How& how() const { return impl_.how_; }
+
+ private:
+  class Impl final : public RuntimeConfigStub {
+   public:
+    void setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy strategy) noexcept override {
+      how_.is_user_managed = strategy == ExecutionContextAllocationStrategy::kUSER_MANAGED;
+    }
+    void setDynamicShapesKernelSpecializationStrategy(
+        DynamicShapesKernelSpecializationStrategy strategy) noexcept override {
+      how_.is_eager = strategy == DynamicShapesKernelSpecializationStrategy::kEAGER;
+    }
+    IRuntimeCache* createRuntimeCache() const noexcept override { return new RuntimeCache(); }
+    bool setRuntimeCache(IRuntimeCache const& cache) noexcept override {
+      how_.compiled = static_cast<const RuntimeCache&>(cache).compiled_batches();
+      return true;
+    }
+    How how_;
+  };
+  Impl impl_;
+};
+#else
+struct How {};
+#endif
+
 // Destroyed before its engine and the memory that it was given.
 class Context final : public IExecutionContext {
  public:
-  explicit Context(Alive engine) : impl_(std::move(engine)) { mImpl = &impl_; }
+  explicit Context(Alive engine, How how = {}) : impl_(std::move(engine), std::move(how)) { mImpl = &impl_; }
 
  private:
   class Impl final : public ContextStub {
    public:
-    explicit Impl(Alive engine) : engine_(std::move(engine)) {}
+    explicit Impl(Alive engine, How how) : engine_(std::move(engine)), how_(std::move(how)) {}
     ~Impl() override {
       *alive_ = false;
       fake_cuda_require(*engine_);
@@ -78,21 +171,36 @@ class Context final : public IExecutionContext {
       if (refuses) return false;
       say(ILogger::Severity::kWARNING, "a run");
       if (*complaint != '\0') say(ILogger::Severity::kERROR, complaint);
+      compile(fake_cuda_is_recording(stream));
       const float* images = addresses_["images"];
       float* logits = addresses_["logits"];
       const auto needs = std::make_shared<NeedsContext>(NeedsContext{alive_});
       fake_cuda_enqueue(stream, [images, logits, batch = batch_, needs] {
+        ++running;
         for (std::int64_t i = 0; i < batch; ++i) {
           const float first = images[i * kImage[0] * kImage[1] * kImage[2]];
           for (std::int64_t c = 0; c < kClasses; ++c) logits[i * kClasses + c] = first * static_cast<float>(c);
         }
+        --running;
       });
       return true;
     }
 
    private:
+    void compile([[maybe_unused]] bool is_recorded) {
+#ifdef TRT_MAJOR_RTX
+      const std::lock_guard<std::mutex> lock(how_.compiled->mutex);
+      const bool has_kernels = how_.compiled->batches.count(batch_) == 1;
+      if (is_recorded && !has_kernels) ++generic;
+      if (!how_.is_eager || has_kernels) return;
+      ++compiled;
+      how_.compiled->batches.insert(batch_);
+#endif
+    }
+
     const Alive alive_ = alive();
     const Alive engine_;
+    const How how_;
     const void* scratch_ = nullptr;
     std::int64_t batch_ = 0;
     std::map<std::string, float*> addresses_;
@@ -126,6 +234,13 @@ class Engine final : public ICudaEngine {
     IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy) noexcept override {
       return new Context(alive_);
     }
+#ifdef TRT_MAJOR_RTX
+    IRuntimeConfig* createRuntimeConfig() noexcept override { return new RuntimeConfig(); }
+    IExecutionContext* createExecutionContextWithRuntimeConfig(IRuntimeConfig* config) noexcept override {
+      const How& how = static_cast<RuntimeConfig*>(config)->how();
+      return how.is_user_managed ? new Context(alive_, how) : nullptr;
+    }
+#endif
 
    private:
     const Alive alive_ = alive();
@@ -162,6 +277,9 @@ class Runtime final : public IRuntime {
 
 extern "C" {
 int fake_nvinfer_loaded(void) { return loaded; }
+int fake_nvinfer_compiled(void) { return compiled; }
+int fake_nvinfer_generic(void) { return generic; }
+int fake_nvinfer_read_early(void) { return read_early; }
 void fake_nvinfer_complain(const char* message) { complaint = message; }
 void fake_nvinfer_refuse_runs(bool is_refused) { refuses = is_refused; }
 __attribute__((visibility("default"))) std::int32_t getInferLibVersion() noexcept {

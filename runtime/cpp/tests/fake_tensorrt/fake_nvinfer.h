@@ -7,4 +7,9 @@ __attribute__((visibility("default"))) int fake_nvinfer_loaded(void);
 __attribute__((visibility("default"))) void fake_nvinfer_complain(const char* message);
 // Refuse to run from now on, without a word.
 __attribute__((visibility("default"))) void fake_nvinfer_refuse_runs(bool is_refused);
+// Of TensorRT-RTX: how often kernels were compiled, how often a graph recorded generic ones, and how often its cache
+// was read during a run.
+__attribute__((visibility("default"))) int fake_nvinfer_compiled(void);
+__attribute__((visibility("default"))) int fake_nvinfer_generic(void);
+__attribute__((visibility("default"))) int fake_nvinfer_read_early(void);
 }

@@ -4,7 +4,14 @@ import pathlib
 import re
 import sys
 
-CLASSES = {"VRuntime": "RuntimeStub", "VCudaEngine": "EngineStub", "VExecutionContext": "ContextStub"}
+CLASSES = {
+    "VRuntime": "RuntimeStub",
+    "VCudaEngine": "EngineStub",
+    "VExecutionContext": "ContextStub",
+    "VHostMemory": "HostMemoryStub",
+    "VRuntimeConfig": "RuntimeConfigStub",
+    "VRuntimeCache": "RuntimeCacheStub",  # of TensorRT-RTX
+}
 PREAMBLE = """// Written by make_stubs.py.
 #pragma once
 #include <NvInferRuntime.h>
@@ -34,7 +41,9 @@ def stub(header: str, name: str, stub_name: str) -> str:
 def main() -> None:
     include, output = map(pathlib.Path, sys.argv[1:])
     header = (include / "NvInferImpl.h").read_text()
-    stubs = "\n".join(stub(header, name, stub_name) for name, stub_name in CLASSES.items())
+    known = {name: stub_name for name, stub_name in CLASSES.items() if f"class {name} " in header}
+    stubs = "\n".join(stub(header, name, stub_name) for name, stub_name in known.items())
+    output.parent.mkdir(exist_ok=True)
     output.write_text(PREAMBLE + stubs)
 
 
