@@ -1,6 +1,7 @@
 """Where a check runs: on the GPU at hand, or on fakes, which only show that the check itself works."""
 
 import pathlib
+import threading
 from typing import Any, Protocol
 
 from deepvit.runtime.manifest import Backend, Precision
@@ -73,6 +74,7 @@ class Gpu:
 
     def __init__(self) -> None:
         self._kernel: Any = None
+        self._making = threading.Lock()
 
     def machine(self) -> Machine:
         return this_machine()
@@ -80,13 +82,7 @@ class Gpu:
     def cuda(self) -> Any:
         from deepvit.runtime.trt.cuda import Cuda
 
-        from .kernel import Kernel
-
-        cuda = Cuda()
-        if self._kernel is None:
-            _asked("cudaMemGetInfo")  # whoever asks first makes the context that the kernel is loaded into
-            self._kernel = Kernel(cuda.compute_capability)
-        return cuda
+        return Cuda()
 
     def free_bytes(self) -> int:
         return int(_asked("cudaMemGetInfo"))
@@ -113,6 +109,11 @@ class Gpu:
         return str(runtime.cudaPeekAtLastError()[0].name)
 
     def launch(self, stream: int, batch: int, addresses: Addresses, sizes: Sizes, nanoseconds: int) -> None:
+        with self._making:  # compiled by the first run, which is not recorded
+            if self._kernel is None:
+                from .kernel import Kernel
+
+                self._kernel = Kernel(self.cuda().compute_capability)
         self._kernel.launch(stream, batch, *addresses, sizes, nanoseconds)
 
     def build(self, folder: pathlib.Path, backend: Backend) -> None:

@@ -21,7 +21,7 @@ class TorchSession:
         device: "cpu" or "cuda".
         largest_batch: Larger batches are split.
         classes: Number of classes, where the module does not say.
-        dtype: What the module computes in; FP16 is for GPUs.
+        dtype: What the module computes in; FP16 is for GPUs. There FP32 is not computed in TF32.
     """
 
     def __init__(
@@ -36,6 +36,10 @@ class TorchSession:
     ) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise MissingError(f"PyTorch {torch.__version__} sees no CUDA device; use device cpu")
+        if device.startswith("cuda") and dtype == "float32":
+            # Else PyTorch computes convolutions in TF32, and products where the environment asks for it. It is the
+            # whole process's setting.
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.input = Tensor(name="images", shape=("batch", *image_shape), dtype="float32")
         self.batch = BatchRange(min=1, opt=min(8, largest_batch), max=largest_batch)
         self.classes = int(module.num_classes) if classes is None else classes  # type: ignore[arg-type]

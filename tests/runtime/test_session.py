@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from deepvit.measure.torch_session import TorchSession
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact
@@ -117,6 +118,27 @@ def test_damaged_graphs_are_refused_in_one_line(tiny_artifact, images):
             refused += 1
             assert "\n" not in str(error)
     assert refused > 30
+
+
+@pytest.mark.parametrize(("dtype", "is_taken_away"), [("float32", True), ("float16", False)])
+def test_pytorch_in_float32_on_a_gpu_does_not_compute_in_tf32(monkeypatch, dtype, is_taken_away):
+    class Everywhere(torch.nn.Linear):
+        def to(self, *arguments, **options):
+            return self  # there is no GPU to be moved to
+
+    settings = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [each.allow_tf32 for each in settings]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    try:
+        for each in settings:
+            each.allow_tf32 = True  # PyTorch's default for convolutions, the environment's for products
+        TorchSession(Everywhere(1, 1), (3, 32, 32), "cpu", classes=1)
+        assert all(each.allow_tf32 for each in settings)
+        TorchSession(Everywhere(1, 1), (3, 32, 32), "cuda", classes=1, dtype=dtype)
+        assert [each.allow_tf32 for each in settings] == 2 * [not is_taken_away]
+    finally:
+        for each, value in zip(settings, before):
+            each.allow_tf32 = value
 
 
 def test_torch_gives_what_onnx_gives(tiny_loaded, tiny_artifact, images):

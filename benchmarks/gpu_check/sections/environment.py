@@ -9,6 +9,7 @@ import subprocess
 
 from deepvit.measure.doctor import examine
 from deepvit.runtime.trt.driver import cuda_of_driver, has_cuda_python
+from deepvit.runtime.trt.visible import visible_gpu
 
 from ..findings import Findings
 from ..places import Place
@@ -29,14 +30,14 @@ def run(findings: Findings, place: Place) -> None:
     findings.note("driver", machine.driver)
     driver = cuda_of_driver()
     findings.note("newest CUDA of the driver", "no driver" if driver is None else f"{driver[0]}.{driver[1]}")
-    _state(findings)
+    _state(findings, place)
     findings.note("NVIDIA_TF32_OVERRIDE", os.environ.get("NVIDIA_TF32_OVERRIDE", "not set"))
     if has_cuda_python():
         cuda = place.cuda()
         findings.equal(
             "compute capability, CUDA's beside nvidia-smi's", cuda.compute_capability, machine.compute_capability
         )
-        findings.equal("the GPU's name, CUDA's beside nvidia-smi's", cuda.gpu, machine.gpu)
+        _named(findings, "the GPU's name, CUDA's beside nvidia-smi's", cuda.gpu, machine.gpu)
     else:
         findings.skip("compute capability by CUDA", "cuda-python is not installed here")
     _torch(findings, place)
@@ -47,10 +48,15 @@ def run(findings: Findings, place: Place) -> None:
             findings.note(f"version of {distribution.name}", distribution.version)
 
 
-def _state(findings: Findings) -> None:
+def _named(findings: Findings, name: str, said: str, gpu: str | None) -> None:
+    """Check a name of the GPU; that of a part of it goes on."""
+    findings.check(name, said.startswith(gpu or "none"), said, f"begins with {gpu}")
+
+
+def _state(findings: Findings, place: Place) -> None:
     """Note how the GPU is set, and who else computes on it: speeds are its own only where nobody does."""
-    if shutil.which("nvidia-smi") is None:
-        findings.skip("the GPU's clocks and temperature", "no nvidia-smi here")
+    if place.is_fake or shutil.which("nvidia-smi") is None:
+        findings.skip("the GPU's clocks and temperature", "no GPU here" if place.is_fake else "no nvidia-smi here")
         return
     for field, value in zip(STATE, _nvidia_smi(f"--query-gpu={','.join(STATE)}").split(","), strict=False):
         findings.note(field, value.strip())
@@ -58,7 +64,7 @@ def _state(findings: Findings) -> None:
 
 
 def _nvidia_smi(query: str) -> str:
-    command = ["nvidia-smi", query, "--format=csv,noheader"]
+    command = ["nvidia-smi", query, "--format=csv,noheader", "-i", visible_gpu(0)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
 
 
@@ -74,7 +80,7 @@ def _torch(findings: Findings, place: Place) -> None:
         return
     findings.equal("PyTorch sees the GPU", torch.cuda.is_available(), True)
     properties = torch.cuda.get_device_properties(0)
-    findings.equal("the GPU's name, PyTorch's beside nvidia-smi's", properties.name, place.machine().gpu)
+    _named(findings, "the GPU's name, PyTorch's beside nvidia-smi's", properties.name, place.machine().gpu)
     findings.figure("memory", properties.total_memory / 1e9, "GB")
     findings.figure("multiprocessors", properties.multi_processor_count, "pieces")
     findings.note("types", f"BF16 {torch.cuda.is_bf16_supported()}, capability {properties.major}.{properties.minor}")

@@ -71,10 +71,10 @@ def _torch(
 ) -> None:
     name = f"{loaded.variant.name}, random weights, PyTorch session, {dtype}"
     with contextlib.closing(_torch_session(loaded, place.device, dtype)) as session:
-        findings.logits(f"{name}, as it comes, against the CPU", session.run(images), expected, *BOUNDS[dtype])
+        findings.logits(f"{name}, against the CPU", session.run(images), expected, *BOUNDS[dtype])
         if dtype == "float32":
-            with switched(tf32=False):
-                findings.logits(f"{name}, TF32 off, against the CPU", session.run(images), expected, *BOUNDS[dtype])
+            with switched(tf32=True):
+                _with_tf32(findings, name, session.run(images), expected)
         _speed(findings, place, name, session, images)
 
 
@@ -99,9 +99,12 @@ def _onnxruntime(findings: Findings, place: Place, loaded: "LoadedModel", images
                 _tf32_on(),
                 contextlib.closing(OnnxRuntimeSession(content, name=name, provider=place.provider)) as session,
             ):
-                findings.figure(
-                    f"{name}, with TF32, SQNR against the CPU", sqnr_of(session.run(images), expected), "dB"
-                )
+                _with_tf32(findings, name, session.run(images), expected)
+
+
+def _with_tf32(findings: Findings, name: str, got: Logits, expected: Logits) -> None:
+    """What our sessions are spared: that it is less than the check's bound shows that the check would see it."""
+    findings.figure(f"{name}, with TF32, SQNR against the CPU", sqnr_of(got, expected), "dB")
 
 
 def _graphs(loaded: "LoadedModel") -> Iterator[tuple[str, bytes]]:

@@ -1,6 +1,7 @@
 """The stand-in's kernel and what is called of CUDA, as far as a machine without a GPU can tell."""
 
 import ast
+import concurrent.futures
 import ctypes
 import pathlib
 
@@ -71,3 +72,70 @@ def test_the_fake_place_has_what_the_real_one_has():
     public = {name for name in dir(places.Gpu()) if not name.startswith("_")}
     assert {name for name in dir(FakeGpu()) if not name.startswith("_")} - {"compute"} == public
     assert {name for name in (*vars(places.Place), *places.Place.__annotations__) if not name.startswith("_")} == public
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """CUDA's runtime answers a call as it is told."""
+
+    def tell(call, *values, error="cudaSuccess"):
+        monkeypatch.setattr(runtime, call, lambda *arguments: (getattr(runtime.cudaError_t, error), *values))
+
+    return tell
+
+
+def test_the_real_place_reads_what_cuda_answers(answers):
+    place, status = places.Gpu(), runtime.cudaStreamCaptureStatus
+    answers("cudaMemGetInfo", 5, 10)
+    assert place.free_bytes() == 5
+    for value, is_capturing in (
+        (status.cudaStreamCaptureStatusNone, False),
+        (status.cudaStreamCaptureStatusActive, True),
+    ):
+        answers("cudaStreamIsCapturing", value)
+        assert place.is_capturing(1) is is_capturing
+    for kind, is_pinned in (("cudaMemoryTypeHost", True), ("cudaMemoryTypeUnregistered", False)):
+        attributes = runtime.cudaPointerAttributes()
+        attributes.type = getattr(runtime.cudaMemoryType, kind)
+        answers("cudaPointerGetAttributes", attributes)
+        assert place.is_pinned(1) is is_pinned
+    answers("cudaPeekAtLastError", error="cudaErrorStreamCaptureInvalidated")
+    assert place.last_error() == "cudaErrorStreamCaptureInvalidated"
+
+
+def test_what_cuda_refuses_is_told(answers):
+    answers("cudaMemGetInfo", None, None, error="cudaErrorNoDevice")
+    with pytest.raises(RuntimeError, match="cudaMemGetInfo: cudaErrorNoDevice"):
+        places.Gpu().free_bytes()
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_NO_DEVICE"):
+        kernel._given((driver.CUresult.CUDA_ERROR_NO_DEVICE, None))
+
+
+def test_a_capture_that_takes_an_allocation_leaves_none_behind(answers, monkeypatch):
+    freed = []
+    monkeypatch.setattr(
+        runtime, "cudaFree", lambda address: freed.append(address) or (runtime.cudaError_t.cudaSuccess,)
+    )
+    answers("cudaMalloc", 7)
+    places.Gpu().spoil_capture(1)
+    answers("cudaMalloc", None, error="cudaErrorStreamCaptureUnsupported")
+    places.Gpu().spoil_capture(1)
+    assert freed == [7]
+
+
+def test_the_kernel_is_compiled_once_whoever_runs_first(monkeypatch):
+    made = []
+
+    class Counting:
+        def __init__(self, compute_capability):
+            made.append(compute_capability)
+
+        def launch(self, *arguments):
+            pass
+
+    monkeypatch.setattr(kernel, "Kernel", Counting)
+    place = places.Gpu()
+    monkeypatch.setattr(place, "cuda", FakeGpu().cuda)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: place.launch(1, 1, (1, 2, 3), (4, 5), 0), range(64)))
+    assert made == ["8.9"]
