@@ -1,8 +1,10 @@
 """One section in a process of its own, so that what it breaks, CUDA's context included, is broken for it alone."""
 
+import contextlib
 import faulthandler
 import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import signal
@@ -38,12 +40,16 @@ def run_section(name: str, *, is_fake: bool, seconds: float, layers: dict[str, s
         errors = pathlib.Path(folder) / "stderr"
         process = context.Process(target=_serve, args=(sender, name, is_fake, seconds, str(errors)))
         process.start()
+        pid = process.pid
+        assert pid is not None
         sender.close()
         try:
             _receive(receiver, found, layers, start + seconds + GRACE_S)
-            process.join(GRACE_S)
-        finally:
-            process.kill()  # where it has not ended, or this process is interrupted
+            multiprocessing.connection.wait([process.sentinel], GRACE_S)
+        finally:  # where it has not ended, or this process is interrupted; what it started goes with it
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            process.kill()
             process.join()
         _end(found, process.exitcode or 0, errors, time.monotonic() - start >= seconds)
     found.seconds = round(time.monotonic() - start, 1)
@@ -55,7 +61,7 @@ def _receive(receiver: Connection, found: Section, layers: dict[str, str], until
     while receiver.poll(max(0.0, until - time.monotonic())):
         try:
             item: Finding | SkippedError = receiver.recv()
-        except EOFError:
+        except (EOFError, OSError):  # OSError: it ended in the middle of one
             return
         if isinstance(item, SkippedError):
             found.outcome, found.why = "skipped", str(item)
@@ -79,6 +85,7 @@ def _end(found: Section, code: int, errors: pathlib.Path, is_late: bool) -> None
 
 def _serve(sender: Connection, name: str, is_fake: bool, seconds: float, errors: str) -> None:
     """Be the process of a section; what it writes to stderr, as Python does with an error, is in the file `errors`."""
+    os.setpgid(0, 0)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT, 0o600), 2)
     faulthandler.enable()
     faulthandler.dump_traceback_later(seconds, exit=True)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import subprocess
 import time
 
 from benchmarks.gpu_check.findings import SkippedError
@@ -16,6 +17,9 @@ def run(findings, place):
         os.abort()
     if how == "hang":
         time.sleep(600)
+    if how == "orphan":
+        findings.note("started", subprocess.Popen(["sleep", "600"]).pid)
+        os._exit(1)
     if how == "skip":
         raise SkippedError("nothing to do here")
     if how == "outside":

@@ -161,6 +161,17 @@ def test_a_section_that_fails_keeps_what_it_found_and_the_others_run(planted, ca
     assert "NOT all checks hold" in capsys.readouterr().out
 
 
+def test_what_a_section_started_goes_with_it(planted):
+    """As the builder of an engine does that outlasts its section."""
+    _, result = planted("orphan")
+    (note,) = section_of(result)["notes"]
+    status = pathlib.Path(f"/proc/{note['text']}/status")
+    until = time.monotonic() + 30
+    while (is_there := status.exists() and "\nState:\tZ" not in status.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_there
+
+
 def test_a_check_outside_its_bound_is_told_and_a_number_that_is_none_is_outside(planted, capsys):
     code, result = planted("outside")
     assert code == 1
