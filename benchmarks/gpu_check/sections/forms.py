@@ -1,14 +1,17 @@
 """One block's attention in FP16 in PyTorch: tokens of odd and even numbers, and the forms of the mix, timed as graphs."""
 
+import functools
 import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from deepvit.metrics.bounds import PRECISION_BOUNDS
+from deepvit.export.graph.padding import TokenPadding
+from deepvit.metrics.bounds import FOLD_BOUND, PRECISION_BOUNDS
 from deepvit.runtime.manifest import Precision
 
-from ..findings import Findings, require_modules
+from ..findings import Findings, is_installed, require_modules
 from ..places import Place
+from .numerics import Arithmetic, graph_of, logits_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +36,10 @@ def run(findings: Findings, place: Place) -> None:
             for tokens in TOKENS:
                 if findings.has_time(f"batch {batch}, {tokens} tokens", 3):
                     _time_forms(findings, place, batch, tokens)
+        if not is_installed("timm"):
+            findings.skip("whole models", "timm is not installed here")
+        elif findings.has_time("whole models", 20):
+            _whole_models(findings, place)
 
 
 def _roofs(findings: Findings, place: Place) -> None:
@@ -81,6 +88,28 @@ def _time_forms(findings: Findings, place: Place, batch: int, tokens: int) -> No
             got, expected = (each.double().flatten(2)[0].cpu().numpy() for each in (form(), exact[name]()))
             findings.logits(f"{label}, against float64", got, expected, FP16, "PRECISION_BOUNDS[FP16]")
         findings.figure(label, _milliseconds(place, form), "ms")
+
+
+def _whole_models(findings: Findings, place: Place) -> None:
+    """The graph's module with its tokens as they are and padded: the same answers, and images a second in FP16."""
+    import torch
+
+    name = f"{place.variants[0]}, random weights"
+    answers = []
+    for padding in (TokenPadding.NEVER, TokenPadding.ALIGNED):
+        module, shape = graph_of(place.variants[0], padding)
+        images = torch.randn(1 if place.is_fake else max(BATCHES), *shape, generator=torch.Generator().manual_seed(0))
+        answers.append(logits_of(module, images[:2], place.device, Arithmetic(name="float64", dtype="float64")))
+        halves, there = module.half().to(place.device), images.half().to(place.device)
+        for batch in (1,) if place.is_fake else BATCHES:
+            own = there[:batch].clone()
+            took_ms = _milliseconds(place, functools.partial(halves, own))
+            speed = took_ms and 1000 * batch / took_ms
+            findings.figure(
+                f"{name}, FP16, tokens padded: {padding.value}, batch {batch}", speed, "images/s, no copies"
+            )
+    label = f"{name}: tokens padded, against tokens as they are, in float64"
+    findings.logits(label, answers[1], answers[0], FOLD_BOUND, "FOLD_BOUND")
 
 
 def _milliseconds(place: Place, run: Run) -> float | None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepvit.export.graph.padding import TokenPadding
+from deepvit.export.graph.spec import GraphSpec, Outputs
 from deepvit.metrics.bounds import FLOAT32_BOUND, FOLD_BOUND, FP32_BOUND, PRECISION_BOUNDS, Bound, breaches
 from deepvit.metrics.distance import Float, compare_logits
-from deepvit.runtime.manifest import InputForm, MixForm, Precision, QkvForm
+from deepvit.runtime.manifest import ANY_BATCH, InputForm, MixForm, Precision, QkvForm
 
 from ..findings import Findings, require_modules
 from ..places import Place
@@ -22,8 +24,18 @@ from ..places import Place
 if TYPE_CHECKING:
     import torch
 
-# What `export` writes for TensorRT unless it is told otherwise; its options themselves need ONNX, which may not be here.
-FORM = (MixForm.MATMUL_VALUE, QkvForm.FUSED, InputForm.FLOAT32)
+# How `export` writes a graph for TensorRT unless it is told otherwise; its options themselves need ONNX, which may not
+# be here.
+SPEC = GraphSpec(
+    mix=MixForm.MATMUL_VALUE,
+    qkv=QkvForm.FUSED,
+    input_form=InputForm.FLOAT32,
+    opset=20,
+    pads_head_dim=True,
+    token_padding=TokenPadding.WORTHWHILE,
+    outputs=Outputs.LOGITS,
+    batch=ANY_BATCH,
+)
 IMAGES, IMAGES_ON_CPU = 8, 1  # float64 is slow on a CPU
 
 
@@ -60,14 +72,15 @@ def _measure(findings: Findings, place: Place, variant: str) -> None:
     import torch
 
     module, shape = graph_of(variant)
+    module.float()  # its weights as they are exported; float64 computes with the same
     images = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
     name = f"{variant}, random weights"
-    exact = _logits(module, images, place.device, Arithmetic(name="float64", dtype="float64"))
-    on_cpu = _logits(module, images[:IMAGES_ON_CPU], "cpu", Arithmetic(name="float64", dtype="float64"))
+    exact = logits_of(module, images, place.device, Arithmetic(name="float64", dtype="float64"))
+    on_cpu = logits_of(module, images[:IMAGES_ON_CPU], "cpu", Arithmetic(name="float64", dtype="float64"))
     findings.logits(f"{name}: float64 on the CPU", on_cpu, exact[:IMAGES_ON_CPU], FOLD_BOUND, "FOLD_BOUND")
     for each in ARITHMETICS:
         label = f"{name}: {each.name}"
-        got = _logits(module, images, place.device, each)
+        got = logits_of(module, images, place.device, each)
         if each.bound is not None:
             findings.logits(label, got, exact, each.bound, each.named)
         if not np.isfinite(got).all():
@@ -81,20 +94,23 @@ def _measure(findings: Findings, place: Place, variant: str) -> None:
             findings.note(f"{label}: would it hold {each.dtype}'s bound", "; ".join(faults) or "yes")
 
 
-def graph_of(variant: str) -> tuple["torch.nn.Module", tuple[int, int, int]]:
-    """Return the module that the graph for TensorRT is traced from, float32 with random weights, and an image's shape."""
+def graph_of(
+    variant: str, padding: TokenPadding = SPEC.token_padding
+) -> tuple["torch.nn.Module", tuple[int, int, int]]:
+    """Return the module that the graph for TensorRT is traced from, float64 with random weights, and an image's shape."""
     from deepvit.export.graph.module import GraphModule
     from deepvit.model.load import load_model
     from deepvit.model.rewrites import fold as folding
 
     loaded = load_model(variant)
     folded, _ = folding.fold(loaded.module, [*folding.ALWAYS, folding.pad_head_dim])
-    module = GraphModule(folded, *FORM, loaded.preprocessing()).float().eval()
+    spec = dataclasses.replace(SPEC, token_padding=padding)
+    module = GraphModule(folded, spec, loaded.preprocessing()).eval()
     size = loaded.module.img_size
     return module, (loaded.module.in_chans, size, size)
 
 
-def _logits(module: "torch.nn.Module", images: "torch.Tensor", device: str, arithmetic: Arithmetic) -> Float:
+def logits_of(module: "torch.nn.Module", images: "torch.Tensor", device: str, arithmetic: Arithmetic) -> Float:
     """Return logits (N, classes) float64, computed as `arithmetic` says; the process's settings are as they were."""
     import torch
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.gpu_check.fakes import FakeGpu
 from benchmarks.gpu_check.findings import Findings, SkippedError
 from benchmarks.gpu_check.record import Check
-from benchmarks.gpu_check.sections import engines, environment, numerics, runtime, sessions, transfers
+from benchmarks.gpu_check.sections import engines, environment, forms, numerics, runtime, sessions, transfers
 from benchmarks.gpu_check.stand_in import Counted, expected, images_of, opened
 from deepvit.export.options import GraphOptions, Target
 from deepvit.metrics.bounds import FP32_BOUND
@@ -203,22 +203,27 @@ def test_logits_outside_their_bound_are_caught():
 def test_arithmetic_that_is_coarser_than_it_says_is_caught(monkeypatch):
     """BF16 in the place of FP16, and FP16 in that of float32."""
     coarser = {"float32": "float16", "float16": "bfloat16"}
-    whole = numerics._logits
+    whole = numerics.logits_of
 
     def logits(module, images, device, arithmetic):
         dtype = coarser.get(arithmetic.dtype, arithmetic.dtype)
         return whole(module, images, device, numerics.dataclasses.replace(arithmetic, dtype=dtype))
 
-    monkeypatch.setattr(numerics, "_logits", logits)
+    monkeypatch.setattr(numerics, "logits_of", logits)
     monkeypatch.setattr(numerics, "IMAGES", 2)
     names = failed(found_by(numerics.run, FakeGpu()))
     assert [name.rpartition(": ")[2] for name in names] == ["float32", "FP16"]
 
 
 def test_numerics_are_those_of_the_graph_that_export_writes():
-    spec = GraphOptions(target=Target.TENSORRT).spec
-    assert (spec.mix, spec.qkv, spec.input_form) == numerics.FORM
-    assert spec.pads_head_dim
+    assert GraphOptions(target=Target.TENSORRT).spec == numerics.SPEC
+
+
+def test_padding_that_changes_the_answer_is_caught(monkeypatch):
+    """Keys of padding that a query sees."""
+    monkeypatch.setattr("deepvit.export.graph.padding.MASKED", 0.0)
+    names = failed(found_by(forms._whole_models, FakeGpu()))
+    assert [name.rpartition(": ")[2] for name in names] == ["tokens padded, against tokens as they are, in float64"]
 
 
 def test_settings_of_pytorch_are_set_again():
