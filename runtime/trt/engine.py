@@ -87,12 +87,17 @@ class EngineOnGpu:
             DeviceError: TensorRT or CUDA failed.
         """
         batch = len(next(iter(feeds.values())))
+        rows = self._rows_for(batch)
         with self._lease() as lease:
-            outputs = lease.run(feeds, batch)
+            outputs = lease.run(feeds, batch, rows)
         if self._kernels is not None:
-            self._kernels.has_run(batch)
+            self._kernels.has_run(rows)
             self._keep_kernels(self._kernels)
         return outputs
+
+    def _rows_for(self, batch: int) -> int:
+        """Return how many rows a batch is run as: a power of two where each size has to be compiled first."""
+        return batch if self._kernels is None else min(1 << (batch - 1).bit_length(), self.batch.max)
 
     def _keep_kernels(self, kernels: Kernels) -> None:
         """Write what was compiled, once nothing runs: a server is rather killed than closed."""

@@ -99,22 +99,27 @@ class Lease:
             raw = memoryview((ctypes.c_byte * size).from_address(address)).cast("B")
             self._host[binding.name] = np.frombuffer(raw, binding.dtype).reshape(largest, *binding.shape)
 
-    def run(self, feeds: dict[str, Array], batch: int) -> dict[str, Array]:
+    def run(self, feeds: dict[str, Array], batch: int, rows: int) -> dict[str, Array]:
         """Return every output for `feeds`, arrays of `batch` rows.
+
+        Args:
+            feeds: Every input by name.
+            batch: How many rows they have.
+            rows: How many are run, `batch` or more; what the others hold is left over and answered to nobody.
 
         Raises:
             DeviceError: TensorRT or CUDA refused; the lease must then be closed.
         """
         self._cuda.use()
-        shape = self._shape(batch)
+        shape = self._shape(rows)
         for name, array in feeds.items():
             self._host[name][:batch] = array
         if shape.graph is None and shape.runs >= RUNS_BEFORE_CAPTURE and self.why_no_graphs is None:
-            self._capture(shape, batch)
+            self._capture(shape, rows)
         if shape.graph is not None:
             self._cuda.launch(shape.graph, self._stream)
         else:
-            self._enqueue(shape.context, batch)
+            self._enqueue(shape.context, rows)
         shape.runs += 1
         self._cuda.synchronize(self._stream)
         return {b.name: self._host[b.name][:batch].copy() for b in self._bindings if not b.is_input}

@@ -295,6 +295,13 @@ TEST_CASE("kernels are on disk before the model is closed") {
   CHECK(support::contents(only_file(artifact.cache())).size() == before.size() + 1);
 }
 
+TEST_CASE("few batch sizes are compiled") {
+  const Fitting artifact;
+  const int before = fake_nvinfer_compiled();
+  run_some(artifact.path().string(), {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 5});
+  CHECK(fake_nvinfer_compiled() - before == 3);
+}
+
 TEST_CASE("the file is the one that the Python runtime reads") {
   const Fitting artifact;
   run_some(artifact.path().string(), {4});
@@ -372,7 +379,7 @@ TEST_CASE("8 threads: the cache is not read while one of them runs") {
   CHECK(fake_nvinfer_read_early() == 0);
   CHECK(fake_nvinfer_generic() == 0);
   const std::string content = support::contents(only_file(artifact.cache()));
-  CHECK(content.substr(content.size() - 7) == "\2\3\4\5\6\7\10");
+  CHECK(content.substr(content.size() - 3) == "\2\4\10");
 }
 #endif
 

@@ -100,7 +100,7 @@ def test_a_shared_lease_gives_wrong_answers(monkeypatch):
 
     def interleaved(stream):
         monkeypatch.setattr(cuda, "synchronize", waiting)
-        lease.run({"images": second}, 8)
+        lease.run({"images": second}, 8, 8)
         waiting(stream)
 
     monkeypatch.setattr(cuda, "synchronize", interleaved)

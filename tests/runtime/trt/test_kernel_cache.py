@@ -44,13 +44,13 @@ def images_of(count, seed=0):
     return np.random.default_rng(seed).normal(size=(count, 3, 32, 32)).astype(np.float32)
 
 
-def open_rtx(path, *, leases=1):
-    library = fake_library(Backend.TENSORRT_RTX)
+def open_rtx(path, *, leases=1, **engine_options):
+    library = fake_library(Backend.TENSORRT_RTX, **engine_options)
     return EngineOnGpu(PLAN, library, FakeCuda(), name="engine.rtx.plan", leases=leases, kernel_cache=path)
 
 
-def run(engine, count):
-    images = images_of(count)
+def run(engine, count, seed=0):
+    images = images_of(count, seed)
     assert np.allclose(engine.run({"images": images})["logits"], expected_logits(PLAN, images), atol=1e-3)
 
 
@@ -92,15 +92,33 @@ def test_tensorrt_itself_is_not_configured_so():
     assert lease.context(8).specialization is None
 
 
+@pytest.mark.parametrize(("most", "expected"), [(8, [1, 2, 4, 8]), (7, [1, 2, 4, 7])])
+def test_few_batch_sizes_are_compiled(most, expected):
+    path = path_of()
+    engine = open_rtx(path, profile=(1, 4, most))
+    for _ in range(3):
+        for count in range(1, most + 1):
+            run(engine, count, seed=count)
+    engine.close()
+    assert read_kernels(path) == RuntimeCache.HEAD + bytes(expected)
+
+
+def test_tensorrt_which_compiles_none_runs_them_as_they_are():
+    engine = EngineOnGpu(PLAN, fake_library(), FakeCuda(), name="engine.plan", leases=1)
+    run(engine, 3)
+    (lease,) = engine._idle
+    assert list(lease._shapes) == [3]
+
+
 def test_what_one_engine_compiled_the_next_one_has():
     path = path_of()
     for expected in (2, 2):
         engine = open_rtx(path)
-        for count in (8, 3, 8):
+        for count in (8, 4, 8):
             run(engine, count)
         engine.close()
         assert Context.compiled == expected
-    assert read_kernels(path) == RuntimeCache.HEAD + bytes([3, 8])
+    assert read_kernels(path) == RuntimeCache.HEAD + bytes([4, 8])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -123,7 +141,7 @@ def test_kernels_are_read_when_nothing_runs(monkeypatch):
     compute = Context._compute
 
     def slowly(self):
-        if self.shape[0] == 3:
+        if self.shape[0] == 4:
             self.cache.running += 1
             entered.set()
             assert released.wait(20)
@@ -138,7 +156,7 @@ def test_kernels_are_read_when_nothing_runs(monkeypatch):
     assert not path.exists()
     released.set()
     thread.join()
-    assert read_kernels(path) == RuntimeCache.HEAD + bytes([3, 8])
+    assert read_kernels(path) == RuntimeCache.HEAD + bytes([4, 8])
     engine.close()
 
 

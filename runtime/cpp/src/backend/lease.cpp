@@ -23,10 +23,10 @@ TensorRtLease::TensorRtLease(const EngineParts& parts) : parts_(parts) {
   stream_ = parts_.cuda->create_stream();
 }
 
-void TensorRtLease::run(const void* input, std::size_t batch, float* output) {
+void TensorRtLease::run(const void* input, std::size_t batch, std::size_t rows, float* output) {
   const TensorRtLog::Listener listener(parts_.log);
   parts_.cuda->use();
-  Shape& shape = shape_of(batch);
+  Shape& shape = shape_of(rows);
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     if (parts_.bindings[i].is_input) std::memcpy(buffers_[i].pinned.get(), input, parts_.bindings[i].bytes * batch);
   }

@@ -44,8 +44,9 @@ class TensorRtLease {
   TensorRtLease(const TensorRtLease&) = delete;
   TensorRtLease& operator=(const TensorRtLease&) = delete;
 
-  // One input, one output, `batch` images. Throws DEEPVIT_DEVICE_FAILED; the lease must then be destroyed.
-  void run(const void* input, std::size_t batch, float* output);
+  // One input, one output, `batch` images, run as `rows`, which may be more: what the others hold is left over and
+  // answered to nobody. Throws DEEPVIT_DEVICE_FAILED; the lease must then be destroyed.
+  void run(const void* input, std::size_t batch, std::size_t rows, float* output);
 
  private:
   struct Shape {

@@ -135,8 +135,9 @@ class TensorRt final : public Backend {
   BatchRange batch() const override { return batch_; }
 
   void run(const void* input, std::size_t count, float* logits) override {
-    leases_->with([&](TensorRtLease& lease) { lease.run(input, count, logits); });
-    kernels_->has_run(count);
+    const std::size_t rows = rows_for(count);
+    leases_->with([&](TensorRtLease& lease) { lease.run(input, count, rows, logits); });
+    kernels_->has_run(rows);
     keep_kernels();
   }
 
@@ -147,6 +148,14 @@ class TensorRt final : public Backend {
     const std::string& hash = artifact.manifest().files.at(record.file).sha256;
     const std::string version = text_of(library_.version_and_build());
     return kernel_cache_path({hash, version, cuda_.gpu(), cuda_.compute_capability(), cuda_.driver()}, log);
+  }
+
+  // How many rows a batch is run as: a power of two where each size has to be compiled first.
+  std::size_t rows_for(std::size_t count) const {
+    if (!kIsRtx) return count;
+    std::size_t rows = 1;
+    while (rows < count) rows *= 2;
+    return std::min(rows, batch_.max);
   }
 
   void keep_kernels() {
