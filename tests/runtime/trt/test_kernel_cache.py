@@ -1,5 +1,6 @@
 """TensorRT-RTX engines: kernels are compiled before a graph records them, and kept for the next process."""
 
+import hashlib
 import logging
 import os
 import stat
@@ -158,6 +159,14 @@ def test_kernels_are_read_when_nothing_runs(monkeypatch):
     thread.join()
     assert read_kernels(path) == RuntimeCache.HEAD + bytes([4, 8])
     engine.close()
+
+
+def test_the_file_is_the_one_that_the_cpp_runtime_reads():
+    """Held against it by cpp/tests/test_tensorrt.cpp."""
+    path = path_of()
+    write_kernels(path, KERNELS)
+    digest = hashlib.sha256(path.name.encode() + b"\n" + KERNELS).digest()
+    assert path.read_bytes() == b"deepvit kernels 1\n" + digest + KERNELS
 
 
 def test_another_plan_library_gpu_or_driver_has_another_file():
