@@ -4,12 +4,16 @@ import ast
 import concurrent.futures
 import ctypes
 import pathlib
+import re
+import subprocess
 
+import numpy as np
 import pytest
 from cuda.bindings import driver, nvrtc, runtime
 
 from benchmarks.gpu_check import kernel, places
 from benchmarks.gpu_check.fakes import FakeGpu
+from benchmarks.gpu_check.stand_in import expected, images_of
 
 MODULES = {"driver": driver, "nvrtc": nvrtc, "runtime": runtime}
 
@@ -18,6 +22,35 @@ MODULES = {"driver": driver, "nvrtc": nvrtc, "runtime": runtime}
 def test_nvrtc_compiles_the_kernel(capability):
     code = kernel.compiled(capability)
     assert code.startswith(b"\x7fELF") and kernel.NAME in code
+
+
+ON_A_CPU = """
+struct { int x; } blockIdx, threadIdx, blockDim;
+#define __global__
+#define __syncthreads()
+%s
+extern "C" void run(int batch, int threads, const float* images, float* logits, float* scratch, int values, int classes) {
+  blockDim.x = threads;
+  for (blockIdx.x = 0; blockIdx.x < batch; ++blockIdx.x)
+    for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) residue_sums(images, logits, scratch, values, classes, 0);
+}
+"""
+
+
+@pytest.mark.parametrize(("side", "classes"), [(32, 5), (32, 1000), (16, 7)])
+def test_the_kernel_s_sums_are_the_ones_that_are_expected(tmp_path, side, classes):
+    """Compiled for the CPU, a thread after the other; its clock stands still."""
+    clock = re.compile(rb'asm volatile\("mov\.u64 %0, %%globaltimer;" : "=l"\((begin|now)\)\);')
+    assert len(clock.findall(kernel.SOURCE)) == 2
+    source = clock.sub(rb"\1 = 0;", kernel.SOURCE).decode()
+    (tmp_path / "kernel.cpp").write_text(ON_A_CPU % source)
+    library = tmp_path / "kernel.so"
+    subprocess.run(["c++", "-shared", "-fPIC", "-O1", "-o", library, tmp_path / "kernel.cpp"], check=True)
+    images = images_of(6, 1, side)
+    logits, scratch = (np.full((6, classes), np.nan, np.float32) for _ in range(2))
+    addresses = [ctypes.c_void_p(each.ctypes.data) for each in (images, logits, scratch)]
+    ctypes.CDLL(str(library)).run(6, kernel.THREADS, *addresses, images[0].size, classes)
+    assert np.array_equal(logits, expected(images, classes))
 
 
 def test_a_kernel_that_does_not_compile_says_why(monkeypatch):
