@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
     print(f"error: a check needs {package}, which is not installed here: pip install {package}", file=sys.stderr)
     raise SystemExit(3) from None
 
+PROGRAM = "python -m benchmarks.gpu_check"
 SHORTEST_S = 5.0  # no section begins with less time
 
 
@@ -49,7 +50,9 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all if none is given"
     )
@@ -79,7 +82,7 @@ def _run(options: argparse.Namespace, gpu: str | None, output: pathlib.Path | No
         machine=machine if gpu is not None else machine.model_copy(update={"gpu": None, "driver": None}),
     )
     layers: dict[str, str] = {}
-    command = shlex.join(["python", "-m", "benchmarks.gpu_check", *sys.argv[1:]])
+    command = " ".join([PROGRAM, shlex.join(sys.argv[1:])]).strip()
     for name in [name for name in SECTIONS if name in options.sections or not options.sections]:
         section = _section(name, options, deadline, layers)
         result.sections.append(section)

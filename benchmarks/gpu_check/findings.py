@@ -50,7 +50,8 @@ class Findings:
         self.check(name, measured <= most, float(measured), f"{named} at most {most:g}".strip(), unit)
 
     def equal(self, name: str, measured: object, expected: object, unit: str = "") -> None:
-        told = measured if isinstance(measured, int | float) else str(measured)
+        is_number = isinstance(measured, int | float) and not isinstance(measured, bool)
+        told: float | str = measured if is_number else str(measured)  # type: ignore[assignment]
         self.check(name, measured == expected, told, f"equal to {expected}", unit)
 
     def logits(self, name: str, got: Float, expected: Float, bound: Bound, named: str) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import pathlib
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pydantic
 
@@ -103,12 +103,20 @@ def write(result: GpuCheck, path: pathlib.Path, command: str, layers: dict[str, 
     path.parent.mkdir(parents=True, exist_ok=True)
     if layers:
         beside = path.with_name(f"{path.stem}-layers.json.gz")
-        content = json.dumps({name: json.loads(text) for name, text in layers.items()}, separators=(",", ":"))
+        content = json.dumps({name: _parsed(text) for name, text in layers.items()}, separators=(",", ":"))
         with replaced(beside) as staged:
             staged.write_bytes(gzip.compress(content.encode(), mtime=0))
         result = result.model_copy(update={"layers": beside.name})
     with replaced(path) as staged:
         staged.write_text(result.to_json(command) + "\n", encoding="utf-8")
+
+
+def _parsed(text: str) -> Any:
+    """Return what JSON says; another text as it is, for who finds it odd."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def file_of(gpu: str) -> pathlib.Path:

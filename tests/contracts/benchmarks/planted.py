@@ -26,3 +26,4 @@ def run(findings, place):
         findings.at_most("distance", math.nan, 1.0, "m")
     if how == "layers":
         findings.layers("an engine", '{"Layers": [1]}')
+        findings.layers("another", "no JSON")
