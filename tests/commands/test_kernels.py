@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import deepvit.export.engine.listing.compile
-from deepvit.export.engine.listing.compile import compile_kernels, compile_lone_kernels
+from deepvit.export.engine.listing.compile import Graph, compile_kernels, graph_of, lone_graph
 from deepvit.export.engine.listing.layers import EngineLayer, Tensor
 from deepvit.export.engine.listing.traffic import Kernel, kernels_of
 from deepvit.export.engine.process import build_engine
@@ -50,7 +50,7 @@ def listed(tiny_artifact):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deepvit.export.engine.listing.compile, "build_engine", build)
-        compile_kernels(open_artifact(tiny_artifact), BATCH, "8.9", lambda phase, share: None)
+        compile_kernels(graph_of(open_artifact(tiny_artifact)), BATCH, "8.9", lambda phase, share: None)
     return [line for line in listings[0].splitlines() if line.startswith("Name: ")]
 
 
@@ -85,7 +85,7 @@ def test_types_and_names_are_the_same_kernels_in_groups(shown):
 
 
 def test_a_larger_batch_moves_fewer_weights_an_image(tiny_artifact, shown):
-    compiled = compile_kernels(open_artifact(tiny_artifact), 16 * BATCH, "12.0", lambda phase, share: None)
+    compiled = compile_kernels(graph_of(open_artifact(tiny_artifact)), 16 * BATCH, "12.0", lambda phase, share: None)
     assert sum(kernel.bytes for kernel in compiled.kernels) / 16 / BATCH / 1e6 < shown[1]["mb_per_image"]
 
 
@@ -139,7 +139,7 @@ def test_a_lone_model_of_other_inputs(tmp_path):
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     with pytest.raises(InputError, match="open in nothing but its batch"):
-        compile_lone_kernels(path, BATCH, "8.9", lambda phase, share: None)
+        lone_graph(path)
 
 
 def test_a_plan_is_compiled_already(tiny_artifact, tmp_path, capsys):
@@ -179,10 +179,11 @@ def test_refusals(tiny_artifact, tmp_path, capsys, monkeypatch):
 
 
 def test_a_graph_of_one_batch_size_needs_no_batch():
-    batch = deepvit.export.engine.listing.compile._batch
-    assert batch(3, 64, None) == batch(3, None, 3) == 3
+    graph = Graph(content=b"", fixed_batch=3, most=64)
+    assert graph.batch(None) == graph.batch(3) == 3
+    assert graph.batches(None, (1, 8)) == [3]
     with pytest.raises(InputError, match="takes batches of 3 alone"):
-        batch(3, 64, 4)
+        graph.batch(4)
 
 
 def test_an_inspection_without_kernels_has_none(tiny_artifact, tmp_path):

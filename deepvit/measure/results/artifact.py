@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from deepvit.metrics.result import Result
 from deepvit.runtime.manifest import Identity, Manifest
 
+from .estimate import SpeedEstimate
 from .kernels import Kernels
 
 
@@ -39,3 +40,4 @@ class Inspection(Result):
     identity: Identity | None = None  # what a lone file says of itself, unverified
     runs_here: dict[str, bool] = {}
     kernels: Kernels | None = None  # where they were asked for
+    estimate: SpeedEstimate | None = None  # of a GPU that was named; no measurement

@@ -23,6 +23,7 @@ class Kernel:
     kind: str
     bytes: int  # that it reads and writes: inputs, constants and outputs
     onnx: tuple[str, ...]
+    operand_types: tuple[str, ...] = ()  # of every operand, in the compiler's words: HALF, HALF
 
     @property
     def pattern(self) -> str:
@@ -66,6 +67,7 @@ def kernels_of(layers: Iterable[EngineLayer], batch: int) -> list[Kernel]:
             kind=layer.kind,
             bytes=sum(_bytes(t, batch) for t in (*layer.inputs, *layer.constants, *layer.outputs)),
             onnx=layer.onnx,
+            operand_types=tuple(tensor.type for tensor in layer.operands),
         )
         for layer in layers
         if layer.kind not in NO_KERNELS
