@@ -44,13 +44,14 @@ def everything(tmp_path_factory):
         ("eval", *models, *weights, *data, "--reference", "pytorch", "--limit", 200, "--json", run / "eval.json"),
         ("compare", *models, *weights, "--images", digits / "val", "--count", 20, "--json", run / "compare.json"),
         ("bench", *models, "--peers", "none", "--rounds", 2, "--turn", "0.02", "--json", run / "bench.json"),
+        ("inspect", models[0], "--gpu", "h200", "--json", run / "inspect.json"),
         ("attention", "digits_cnn", *weights, "--count", 2, "--drawn", 1, "--output", root / "pictures",
          "--json", run / "attention.json"),
         ("sensitivity", "digits_cnn", *weights, *data, *few, "--images", 8, "--json", run / "sensitivity.json"),
     ):  # fmt: skip
         assert _run(*arguments) == 0, arguments
     kinds = {valid_result(path)["kind"] for path in run.glob("*.json")}
-    assert kinds == {"evaluation", "comparison", "benchmark", "attention", "sensitivity"}
+    assert kinds == {"evaluation", "comparison", "benchmark", "attention", "sensitivity", "inspection"}
     return run
 
 
@@ -103,6 +104,9 @@ def test_a_run_with_everything(everything, tmp_path):
         "Quantisation",
         "Accuracy",
         "Speed",
+        "Estimate for H200 SXM of digits_cnn fp16",
+        "This is an estimate, not a measurement: no GPU was asked.",
+        "the nearest below 9.0",
         "Sensitivity of digits_cnn to int8",
         "Attention of digits_cnn",
     ):
@@ -116,10 +120,12 @@ def test_a_run_with_everything(everything, tmp_path):
     assert "Speed on a GPU: the benchmarks ran on CPUs." in document
     assert "<h1>digits_cnn in fp16 and int8</h1>" in document
     assert (
-        "From 2 artifacts, 1 evaluation, 1 comparison, 1 benchmark, 1 analysis of attention, 1 analysis of sensitivity."
-        in document
+        "From 2 artifacts, 1 evaluation, 1 comparison, 1 benchmark, 1 estimate of speed, 1 analysis of attention, "
+        "1 analysis of sensitivity." in document
     )
-    for name in ("eval", "compare", "bench", "attention", "sensitivity"):
+    for batch in json.loads((everything / "inspect.json").read_text())["estimate"]["batches"]:
+        assert f"{batch['estimated_images_per_s']:.0f}</td>" in document
+    for name in ("eval", "compare", "bench", "inspect", "attention", "sensitivity"):
         command = json.loads((everything / f"{name}.json").read_text())["command"]
         assert f" {name} " in command, command
         assert html.escape(command, quote=False) in document, command
@@ -255,23 +261,26 @@ def test_what_is_no_result_is_named(everything, tmp_path, capsys):
         "deep.json": "[" * 5000 + "]" * 5000, "infinite.json": '{"kind": "benchmark", "rounds": 1e999}',
         "flat.json": json.dumps(json.loads((everything / "attention.json").read_text()) | {"features": [[1.0]]}),
         "empty.json": json.dumps(json.loads((everything / "bench.json").read_text()) | {"models": []}),
+        "plain.json": json.dumps(json.loads((everything / "inspect.json").read_text()) | {"estimate": None}),
     }.items():  # fmt: skip
         (run / name).write_text(text)
     assert _run("report", run) == 0
     said = capsys.readouterr().err
     for name, why in (
         ("other.json", "is no result"), ("broken.json", "is not JSON"), ("numbers.json", "is no result"),
+        ("plain.json", "is an inspection without an estimate"),
         ("infinite.json", "is not JSON"), ("flat.json", "is no attention"), ("empty.json", "is no benchmark"),
         ("old.json", "is the benchmark of another version of this tool; run the command that wrote it again"),
         ("several.json", "is the evaluation of another version of this tool; run the command that wrote it again"),
         ("later.json", "is the benchmark of another version"), ("lacking.json", "is no benchmark that this version writes"), ("deep.json", "is not JSON"),
     ):  # fmt: skip
-        line = f"not shown: {name} " if why != "is no result" else "not shown, no results for a report: "
+        is_other = why in ("is no result", "is an inspection without an estimate")
+        line = f"not shown: {name} " if not is_other else "not shown, no results for a report: "
         assert any(each.startswith(line) and (why in each or name in each) for each in said.splitlines()), name
         with pytest.raises(InputError, match=why):
             read_result(run / name)
     found = collect(run)
-    assert [len(found.artifacts), len(found.results), len(found.others), len(found.broken)] == [1, 0, 2, 9]
+    assert [len(found.artifacts), len(found.results), len(found.others), len(found.broken)] == [1, 0, 3, 9]
     assert len([line for line in said.splitlines() if line.startswith("not shown")]) == 10
     assert not any(str(run) in line for line in said.splitlines() if line.startswith("not shown"))
 

@@ -15,6 +15,7 @@ from ..bench.pictures import draw_speed
 from ..bench.result import Benchmark
 from ..evaluate.scores import ReliabilityBin
 from ..figures import draw_sqnr, new_figure
+from ..results.estimate import SpeedEstimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,6 +88,36 @@ def sensitivity_chart(sensitivity: Sensitivity, number: int) -> str:
         axes.set_xlabel("block")
         axes.set_ylabel("SQNR in dB, quantised alone")
         return _svg(figure, f"sensitivity{number}", "SQNR of each linear quantised alone; lower is more sensitive")
+
+
+def roofline_chart(estimate: SpeedEstimate, number: int) -> str:
+    """Draw the roofs of a GPU by its data sheet, and an engine below them, a point for each batch size."""
+    points = [
+        (gflop * 1e3 / each.mb_per_image, gflop * each.estimated_images_per_s / 1e3, each.batch)
+        for each in estimate.batches
+        if (gflop := sum(each.gflop_per_image.values()))
+    ]
+    kinds = dict.fromkeys(kind for each in estimate.batches for kind in each.gflop_per_image)
+    ridges = [1e3 * estimate.peak_tflops[kind] / estimate.memory_gb_per_s for kind in kinds]
+    left = min([x for x, _, _ in points] + ridges, default=1.0) / 4
+    right = max([x for x, _, _ in points] + ridges, default=1.0) * 4
+    with _styled():
+        figure = new_figure((4.6, 3.2))
+        axes = figure.add_subplot()
+        for kind, ridge, colour in zip(kinds, ridges, COLOURS, strict=False):
+            peak = estimate.peak_tflops[kind]
+            axes.plot([left, ridge, right], [peak * left / ridge, peak, peak], color=colour, label=f"{kind} {peak:g}")
+        for place, (x, y, batch) in enumerate(points):
+            axes.plot(x, y, "o", color=INK, markersize=4)
+            axes.annotate(
+                f"{batch}", (x, y), xytext=(4, -10) if place % 2 else (-10, 5), textcoords="offset points", fontsize=8
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("operations a byte")
+        axes.set_ylabel("TFLOP/s, estimated")
+        axes.legend(title="peak TFLOP/s", fontsize=8, loc="lower right")
+        return _svg(figure, f"roofline{number}", "Roofs of the GPU and the estimate of each batch size below them")
 
 
 @contextlib.contextmanager

@@ -19,9 +19,10 @@ from ..attention.analysis import AttentionAnalysis
 from ..bench.result import Benchmark
 from ..compare.result import Comparison
 from ..evaluate.result import Evaluation
+from ..results.artifact import Inspection
 
 MAX_BYTES = 64 << 20  # of one JSON file: the attention of 32 blocks has 0.2 MB, an evaluation with its classes 0.3 MB
-Result = Evaluation | Comparison | Benchmark | AttentionAnalysis | Sensitivity
+Result = Evaluation | Comparison | Benchmark | AttentionAnalysis | Sensitivity | Inspection
 KINDS: dict[str, Callable[[object], Result]] = {
     each.model_fields["kind"].default: each.model_validate for each in typing.get_args(Result)
 }
@@ -47,6 +48,9 @@ class Collected:
 
     def attentions(self) -> list[AttentionAnalysis]:
         return [result for result in self.results if isinstance(result, AttentionAnalysis)]
+
+    def estimates(self) -> list[Inspection]:
+        return [result for result in self.results if isinstance(result, Inspection)]
 
     def sensitivities(self) -> list[Sensitivity]:
         return [result for result in self.results if isinstance(result, Sensitivity)]
@@ -128,9 +132,12 @@ def _result(file: pathlib.Path, content: object) -> Result:
     if schema != SCHEMA or isinstance(content, list):
         raise InputError(f"{file} is the {kind} of another version of this tool; run the command that wrote it again")
     try:
-        return KINDS[kind](content)
+        result = KINDS[kind](content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise InputError(
             f"{file} is no {kind} that this version writes: {'.'.join(map(str, first['loc']))}: {first['msg']}"
         ) from error
+    if isinstance(result, Inspection) and result.estimate is None:
+        raise _NoResultError(f"{file} is an inspection without an estimate, which a report does not show; give ‹gpu›")
+    return result

@@ -16,7 +16,7 @@ from ..bench.words import describe_clocks
 from ..compare.words import verdict_of
 from ..evaluate.result import EvaluatedModel
 from ..results.names import class_name
-from .charts import attention_charts, reliability_chart, sensitivity_chart, speed_chart
+from .charts import attention_charts, reliability_chart, roofline_chart, sensitivity_chart, speed_chart
 from .collect import Collected
 from .overview import COLUMNS, overview
 from .tiles import tiles
@@ -98,6 +98,11 @@ def _drawn(collected: Collected) -> dict[str, object]:
             }
             for i, each in enumerate(collected.benchmarks())
         ],
+        "estimates": [
+            {"found": each, "estimate": each.estimate, "svg": safe(roofline_chart(each.estimate, i))}
+            for i, each in enumerate(collected.estimates())
+            if each.estimate is not None
+        ],
         "attentions": [
             {"found": each, "charts": [safe(svg) for svg in attention_charts(each, index)]}
             for index, each in enumerate(collected.attentions())
@@ -148,6 +153,7 @@ def _subtitle(collected: Collected) -> str:
         (len(collected.evaluations()), "evaluation"),
         (len(collected.comparisons()), "comparison"),
         (len(collected.benchmarks()), "benchmark"),
+        (len(collected.estimates()), "estimate of speed"),
         (len(collected.attentions()), "analysis of attention"),
         (len(collected.sensitivities()), "analysis of sensitivity"),
     )

@@ -13,7 +13,8 @@ from .table import WIDTH, table_of
 
 CAUTION = (
     "an estimate, not a measurement: no GPU was asked. Peaks are from data sheets and are never reached; bytes are a "
-    "bound from above, since caches hold some of them; so the truth may lie on either side"
+    "bound from above, since caches hold some of them; so the truth may lie on either side. Copies to and from the GPU "
+    "are not counted"
 )
 LAUNCH = "an assumption: the pause between two kernels of one CUDA graph, the same for every GPU"
 
