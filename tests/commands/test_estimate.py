@@ -37,6 +37,7 @@ def test_it_is_called_an_estimate_and_says_what_it_rests_on(shown):
         "launches: 1 µs a kernel, an assumption",
         "does not compile for 9.0; they are those of 8.9, the nearest below it",
         "4800 GB/s",
+        "source: NVIDIA H100 and H200 Tensor Core GPU data sheets; halved where those print sparsity",
     ):
         assert words in said, words
     assert found["kernels"] is None

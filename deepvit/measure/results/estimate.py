@@ -96,6 +96,7 @@ def describe_estimate(found: SpeedEstimate) -> Iterator[str | rich.table.Table]:
     yield f"estimate for {found.gpu}, compute capability {found.compute_capability}:"
     yield from _lines(found.caution)
     yield from _lines(f"data sheet: {found.memory_gb_per_s:g} GB/s; TFLOP/s {peaks}")
+    yield from _lines(f"source: {found.source}")
     yield from _lines(f"launches: {found.launch_us:g} µs a kernel, {found.launch_source}")
     if found.compiled_for != found.compute_capability:
         yield from _lines(
