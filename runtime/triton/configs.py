@@ -16,6 +16,7 @@ TYPES = {"float32": schema.TYPE_FP32, "uint8": schema.TYPE_UINT8, "int32": schem
 GRAPH_LEVELS = {Level.BASIC: -1, Level.EXTENDED: 1, Level.DISABLE: 2}
 QUEUE_DELAY_MICROSECONDS = 2000  # how long a request may wait for others to share its batch
 PREPROCESSING_INSTANCES = 2
+ENGINE_INSTANCES = 2  # of a plan on a GPU: one copies images and logits while the other computes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def model_config(
     """
     images, logits = graph_input(manifest), graph_output(manifest)
     config = _config(names.model(backend.value), batch.max, (images,), (logits,))
-    config.dynamic_batching.preferred_batch_size.append(batch.opt)
+    # No preferred batch size: it would cap what the queue forms, and the server's own guide advises against it.
     config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_MICROSECONDS
     for size in sorted({1, batch.max}):  # the largest too: memory is then what it will be
         _warm_up(config, [Sample(images, layout.IMAGES)], size)
@@ -94,11 +95,36 @@ def model_config(
         # ONNX Runtime's options, passed on where it runs on a GPU; Triton knows this accelerator since 24.07.
         accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="cuda")
         accelerator.parameters.update(CUDA_OPTIONS)
-    config.platform = "tensorrt_plan" if backend is TritonBackend.TENSORRT else "onnxruntime_onnx"
-    config.default_model_filename = "model.plan" if backend is TritonBackend.TENSORRT else "model.onnx"
     kind = schema.ModelInstanceGroup
-    config.instance_group.add(count=1, kind=kind.KIND_GPU if backend is TritonBackend.TENSORRT else kind.KIND_AUTO)
+    if backend is TritonBackend.TENSORRT:
+        config.platform, config.default_model_filename = "tensorrt_plan", "model.plan"
+        config.instance_group.add(count=ENGINE_INSTANCES, kind=kind.KIND_GPU)
+        _record_graphs(config, images, batch)
+        return config
+    config.platform, config.default_model_filename = "onnxruntime_onnx", "model.onnx"
+    config.instance_group.add(count=1, kind=kind.KIND_AUTO)
     return config
+
+
+def _record_graphs(config: ModelConfig, images: Spec, batch: BatchRange) -> None:
+    """Let the TensorRT backend record a CUDA graph for every power of two, each for all batches down to the one before.
+
+    Rows that a batch does not fill hold what was there before; the network takes every image by itself.
+    """
+    config.optimization.cuda.graphs = True
+    least = batch.min
+    for size in graph_sizes(batch):
+        graph = config.optimization.cuda.graph_spec.add(batch_size=size)
+        graph.input[images.name].dim.extend(images.shape)
+        graph.graph_lower_bound.batch_size = least
+        graph.graph_lower_bound.input[images.name].dim.extend(images.shape)
+        least = size + 1
+
+
+def graph_sizes(batch: BatchRange) -> list[int]:
+    """Return the batch sizes for which a graph is recorded: powers of two in the range, and its largest."""
+    powers = (1 << power for power in range(batch.max.bit_length()))
+    return sorted({size for size in powers if batch.min <= size <= batch.max} | {batch.max})
 
 
 def classify_config(names: Names, manifest: Manifest, backend: TritonBackend) -> ModelConfig:

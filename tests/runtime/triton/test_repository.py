@@ -10,8 +10,10 @@ import pytest
 
 from deepvit.runtime.artifact import MANIFEST, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
+from deepvit.runtime.triton.configs import graph_sizes
 from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.releases import release_for
 from deepvit.runtime.triton.schema import parse_config, schema
@@ -60,15 +62,32 @@ def test_the_configs_of_every_backend_follow_the_schema(repository):
         ]
         assert [(t.name, list(t.dims)) for t in config.output] == [("logits", [10])]
         assert config.max_batch_size == 8
-        assert list(config.dynamic_batching.preferred_batch_size) == [4]
+        assert list(config.dynamic_batching.preferred_batch_size) == []
         assert config.version_policy.latest.num_versions == 1
         assert not config.response_cache.enable
-        assert config.instance_group[0].count == 1
+        assert config.instance_group[0].count == (2 if model == "tensorrt" else 1)
         warm_up = (repository / f"small_{model}" / "warmup" / "images").read_bytes()
         assert len(warm_up) == 4 * 3 * 224 * 224
+    cuda = config_of(repository, "small_tensorrt").optimization.cuda
+    assert cuda.graphs
+    bounds = [(graph.graph_lower_bound.batch_size, graph.batch_size) for graph in cuda.graph_spec]
+    assert bounds == [(1, 1), (2, 2), (3, 4), (5, 8)]
+    for graph in cuda.graph_spec:
+        for shapes in (graph.input, graph.graph_lower_bound.input):
+            assert {name: list(shape.dim) for name, shape in shapes.items()} == {"images": [3, 224, 224]}
+    assert not config_of(repository, "small_onnxruntime").optimization.cuda.graphs
     assert config_of(repository, "small_tensorrt").instance_group[0].kind == schema.ModelInstanceGroup.KIND_GPU
     steps = config_of(repository, "small").ensemble_scheduling.step
     assert [step.model_name for step in steps] == ["small_preprocess", "small_tensorrt", "small_classify"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "sizes"),
+    [((1, 8, 64), [1, 2, 4, 8, 16, 32, 64]), ((1, 4, 12), [1, 2, 4, 8, 12]), ((3, 8, 8), [4, 8]), ((5, 5, 5), [5])],
+)
+def test_graphs_cover_every_batch_size(batch, sizes):
+    least, opt, most = batch
+    assert graph_sizes(BatchRange(min=least, opt=opt, max=most)) == sizes
 
 
 @pytest.mark.parametrize(
