@@ -139,14 +139,21 @@ class GraphOptions:
         mix = MixForm.MATMUL_VALUE if self.outputs is Outputs.LOGITS else MixForm.MATMUL
         return GraphSpec(
             mix=self.mix or mix,
-            qkv=QkvForm.SPLIT if self.target is Target.CPU else QkvForm.FUSED,
+            qkv=self._qkv,
             input_form=self.input_form,
             opset=self.opset or DEFAULT_OPSETS.get(self.precision, DEFAULT_OPSET),
+            folds_biases=self.target is Target.CPU,  # there k and v are products of their own, which then need none
             pads_head_dim=self.target in FOR_TENSORRT if self.pad_head_dim is None else self.pad_head_dim,
             token_padding=self._token_padding,
             outputs=self.outputs,
             batch=self.batch,
         )
+
+    @property
+    def _qkv(self) -> QkvForm:
+        """In INT8, whose weights have a scale a channel, TensorRT-RTX splits a fused product again, and widens it."""
+        is_split = self.target is Target.CPU or self.precision is Precision.INT8
+        return QkvForm.SPLIT if is_split else QkvForm.FUSED
 
     @property
     def _token_padding(self) -> TokenPadding:

@@ -39,6 +39,8 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
             bias = f", largest bias {record.max_abs_bias:.3g}" if record.max_abs_bias else ""
             weight = f"largest weight {record.max_abs_weight:.3g}"
             yield f"folded {record.name} in {record.applied} modules: {weight}{bias}"
+    if manifest.graph.padded_tokens is not None:
+        yield _padding(manifest.graph.padded_tokens)
     if manifest.calibration is not None:
         yield from describe_calibration(manifest.calibration)
     if manifest.largest_activation:
@@ -46,6 +48,10 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
         yield f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)"
     if manifest.plain is not None:
         yield from describe_plain(manifest.plain)
+
+
+def _padding(rows: int) -> str:
+    return f"tokens padded to {rows} rows, exactly: those added are masked"
 
 
 def describe_plain(plain: PlainSessions) -> Iterator[str]:
@@ -129,6 +135,8 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
         yield f"file {name}, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}"
     applied = [f"{record.name} in {record.applied}" for record in manifest.folds if record.applied]
     yield f"folded: {', '.join(applied) or 'nothing'}"
+    if manifest.graph.padded_tokens is not None:
+        yield _padding(manifest.graph.padded_tokens)
     for stage in manifest.parity:
         sqnr = db_text(stage.sqnr_db)
         yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"

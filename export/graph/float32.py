@@ -11,7 +11,7 @@ from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress
-from deepvit.runtime.manifest import InputForm, ParityStage, QkvForm
+from deepvit.runtime.manifest import InputForm, ParityStage
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.tensors import Images, Logits
 
@@ -123,7 +123,7 @@ def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:
 def fold_and_prove(original: DeepViT, spec: GraphSpec, images: Images) -> tuple[DeepViT, list[FoldReport], ParityStage]:
     """Fold `original` as `spec` wants it and compare both in float64 on a few of `images`."""
     folds = list(folding.ALWAYS)
-    if spec.qkv is QkvForm.SPLIT:  # k and v have GEMMs of their own, which then need no bias
+    if spec.folds_biases:
         folds += [folding.fold_key_bias, folding.fold_value_bias]
     if spec.pads_head_dim:
         folds.append(folding.pad_head_dim)

@@ -27,6 +27,7 @@ class GraphSpec:
         qkv: How q, k and v are computed.
         input_form: What the graph takes.
         opset: ONNX opset.
+        folds_biases: Whether the biases of k and v are folded away, which then need none.
         pads_head_dim: Whether heads are padded to a width that TensorRT likes.
         token_padding: Whether tokens are padded.
         outputs: What the graph gives.
@@ -37,6 +38,7 @@ class GraphSpec:
     qkv: QkvForm
     input_form: InputForm
     opset: int
+    folds_biases: bool
     pads_head_dim: bool
     token_padding: TokenPadding
     outputs: Outputs
@@ -57,6 +59,7 @@ def spec_from_manifest(manifest: Manifest) -> GraphSpec:
         qkv=form.qkv,
         input_form=manifest.input_form,
         opset=form.opset,
+        folds_biases=any(record.name == "key_bias" for record in manifest.folds),
         pads_head_dim=any(record.name == "pad_head_dim" and record.applied for record in manifest.folds),
         token_padding=TokenPadding.NEVER if form.padded_tokens is None else TokenPadding.ALIGNED,
         outputs=Outputs.LOGITS if form.attention_maps is None else Outputs.MAPS,

@@ -237,8 +237,16 @@ def test_options_check_themselves():
     with pytest.raises(InputError, match="expected 18 to 23"):
         GraphOptions(opset=9)
     assert GraphOptions(target=Target.CPU).spec.qkv is QkvForm.SPLIT
+    assert GraphOptions(target=Target.CPU).spec.folds_biases
     assert [GraphOptions(target=t).spec.pads_head_dim for t in (Target.AUTO, Target.ONNX, Target.CPU)] == [
         True,
         False,
         False,
     ]
+
+
+def test_int8_has_q_k_and_v_apart():
+    """So that TensorRT-RTX multiplies them in INT8; with biases, whose means are corrected."""
+    forms = {precision: GraphOptions(precision=precision).spec for precision in Precision}
+    assert [precision for precision, spec in forms.items() if spec.qkv is QkvForm.SPLIT] == [Precision.INT8]
+    assert not any(spec.folds_biases for spec in forms.values())

@@ -31,6 +31,7 @@ SPEC = GraphSpec(
     qkv=QkvForm.FUSED,
     input_form=InputForm.FLOAT32,
     opset=20,
+    folds_biases=False,
     pads_head_dim=True,
     token_padding=TokenPadding.WORTHWHILE,
     outputs=Outputs.LOGITS,
