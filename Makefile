@@ -110,6 +110,7 @@ bench: data/digits/done
 	$(BIN)/python benchmarks/onnxruntime_cpu.py
 	$(MAKE) build/cpp $(VENV)/tritonserver/done
 	$(BIN)/python -m benchmarks.forms data/digits
+	$(BIN)/python -m benchmarks.forms.kernels
 	$(BIN)/python benchmarks/triton_load.py
 	$(BIN)/python benchmarks/triton_load.py --requests 20000
 

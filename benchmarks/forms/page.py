@@ -88,7 +88,7 @@ def page_of(content: dict[str, Any]) -> str:
     engines = list(next(iter(forms.values()))["cells"])
     of_onnxruntime = [name for name in engines if name.startswith("ONNX Runtime")]
     versions = {"ONNX Runtime": machine["versions"]["onnxruntime"], "OpenVINO": machine["versions"]["openvino"]}
-    return _wrapped(
+    return wrapped(
         TEXT.format(
             variant=content["variant"],
             images=content["images"],
@@ -107,7 +107,7 @@ def page_of(content: dict[str, Any]) -> str:
     )
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
     """Fill paragraphs and items of lists; tables and headings stay."""
     lines = ((block.split("\n") if block[0] in "|-#" else [block]) for block in text.strip().split("\n\n"))
     return "\n\n".join("\n".join(map(_filled, each)) for each in lines) + "\n"

@@ -5,9 +5,10 @@ import pathlib
 
 from deepvit.export.engine.options import ComputeCapabilities
 from deepvit.export.graph.spec import Outputs
-from deepvit.export.options import ExportOptions, Target
+from deepvit.export.options import FOR_TENSORRT, ExportOptions, Target
 from deepvit.export.stages import building, loading
 from deepvit.measure.options import WeightOptions
+from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.errors import needed_for, require_installed
 
 from .build import build_one
@@ -59,8 +60,21 @@ def export(
         artifact = build_one(artifact, choice, options.imagenet, options.decoding)
     if skipped := engines.describe(artifact.folder):
         out.print(skipped)
+    if doubt := _doubt(artifact, options):
+        out.print(doubt)
     write_json(json_path, Export(artifact=str(artifact.folder), manifest=artifact.manifest).to_json)
     print_next(after_export(artifact, options, weights))
+
+
+def _doubt(artifact: Artifact, options: ExportOptions) -> str | None:
+    """Return in words that eight bits gain nothing in an engine, where that is known of the variant as it stands."""
+    from deepvit.export.engine.listing.listed import no_gain
+    from deepvit.model.variants import find_variant
+
+    manifest = artifact.manifest
+    is_listed = manifest.preprocess.crop == find_variant(manifest.variant).img_size
+    is_for_engine = options.graph.target in FOR_TENSORRT and not options.quantization.weight_only
+    return no_gain(manifest.variant, manifest.precision) if is_listed and is_for_engine else None
 
 
 def _plan(

@@ -67,6 +67,7 @@ def test_int8_from_images_to_evaluation(digits, tmp_path):
     assert "calibrated on 64 images of train, ranges by mse for uint8" in exported.stdout
     assert "budget min-agreement 99: stay unquantised: none" in exported.stdout
     assert "on 596 held-out images of val" in exported.stdout
+    assert "no gain is expected" not in exported.stdout  # which is about GPUs
     evaluated = run("eval", tmp_path / "a", "--imagenet", digits, "--json", tmp_path / "eval.json")
     assert evaluated.returncode == 0, evaluated.stderr
     assert json.loads((tmp_path / "eval.json").read_text())["models"][0]["top1"] >= 0.98
@@ -76,6 +77,13 @@ def test_int8_from_images_to_evaluation(digits, tmp_path):
     assert "calibrated on 64 images" in run("inspect", tmp_path / "a").stdout
     line = refused(2, "build", tmp_path / "a", "--target", "tensorrt-rtx", "--compute-capability", "8.9")
     assert "quantised with unsigned activations for a CPU" in line
+
+
+def test_eight_bits_that_gain_nothing_are_said(tmp_path):
+    exported = run_anew("export", "digits_patch", "--int8", "--output", tmp_path / "a")
+    assert exported.returncode == 0, exported.stderr
+    words = " ".join(exported.stdout.split())
+    assert "no gain is expected of int8 on a GPU: digits_patch's engine moves" in words
 
 
 def test_corrupt_calibration_images_are_named_or_replaced(digits, tmp_path):

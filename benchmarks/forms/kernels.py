@@ -1,0 +1,197 @@
+"""What TensorRT-RTX makes of every variant in every precision: whether the gate passes, kernels, bytes; no GPU is needed.
+
+Weights are random and ranges stand in for calibrated ones: neither has a say in what is compiled. Usage:
+python -m benchmarks.forms.kernels [VARIANT …]; writes benchmarks/results/kernels.json, and docs/kernels.md from it. A row
+whose gate does not pass, or whose GEMMs the engine does not all name, ends it with exit code 1.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from benchmarks.common.interleaved import machine, write_result
+from benchmarks.forms.kernels_page import PAGE, page_of
+from deepvit.calibration.policy import activations_of, find_products
+from deepvit.calibration.quantize import quantize_graph
+from deepvit.calibration.ranges import Ranges, TensorRange
+from deepvit.export.engine.census import census_of, dequantized_products, engine_breaches, network_breaches
+from deepvit.export.engine.listing.listed import LISTED, Listed
+from deepvit.export.engine.listing.traffic import kernels_of
+from deepvit.export.engine.options import EngineOptions
+from deepvit.export.engine.process import build_engine
+from deepvit.export.engine.worker import Job
+from deepvit.export.graph.cast import cast_graph
+from deepvit.export.graph.float32 import fold_and_prove, graph_module, graph_preprocessing
+from deepvit.export.graph.spec import GraphSpec
+from deepvit.export.graph.trace import count_gemms, finish, onnx_from_module, to_bytes
+from deepvit.export.options import GraphOptions, Target
+from deepvit.metrics.result import rounded
+from deepvit.model import VARIANTS
+from deepvit.model.load import load_model
+from deepvit.runtime.manifest import Backend, BatchRange, GraphForm, Grid, InputForm, Manifest, Precision, Split
+
+BATCH, CAPABILITY = 32, "8.9"
+PRECISIONS = {f"--{precision.value}": {"precision": precision} for precision in Precision}
+BEFORE = {  # how graphs were written before their tokens were padded
+    f"--{precision.value} --no-pad-tokens": {"precision": precision, "pad_tokens": False}
+    for precision in (Precision.FP16, Precision.INT8, Precision.FP8)
+}
+SMALL = {  # on the small models alone
+    "--fp8 --quantize-attention": {"precision": Precision.FP8, "attention": True},
+    "--int8 --weight-only": {"precision": Precision.INT8, "weight_only": True},
+    "--fp8 --weight-only": {"precision": Precision.FP8, "weight_only": True},
+    "--fp16 --input uint8": {"precision": Precision.FP16, "input_form": InputForm.UINT8},
+}
+QUANTIZATION = ("attention", "weight_only")
+
+
+def forms_of(variant: str) -> dict[str, dict[str, Any]]:
+    """Return what `export` is told → the options, for the forms of a variant that are compiled."""
+    row = VARIANTS[variant].architecture
+    before = BEFORE if row.reattention_blocks and VARIANTS[variant].is_published else {}
+    return PRECISIONS | before | ({} if VARIANTS[variant].is_published else SMALL)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(variant: str) -> Any:
+    return load_model(variant)
+
+
+@functools.lru_cache(maxsize=4)
+def float32_onnx(variant: str, spec: GraphSpec) -> onnx.ModelProto:
+    """Return the float32 graph that `export` writes its typed ones from; of one form it is the same for all types."""
+    loaded = _loaded(variant)
+    side = loaded.module.img_size
+    floats = np.zeros((1, 3, side, side), np.float32)
+    folded, _, _ = fold_and_prove(loaded.module, spec, floats)
+    is_uint8 = spec.input_form is InputForm.UINT8
+    sample = torch.zeros((1, side, side, 3), dtype=torch.uint8) if is_uint8 else torch.from_numpy(floats)
+    module = graph_module(folded, spec, graph_preprocessing(loaded, spec.input_form))
+    return onnx_from_module(module, sample, spec.batch, spec.opset)
+
+
+def typed_onnx(variant: str, form: dict[str, Any]) -> onnx.ModelProto:
+    """Return a variant's graph in one form."""
+    graph = {name: value for name, value in form.items() if name not in QUANTIZATION}
+    options = GraphOptions(target=Target.TENSORRT_RTX, **graph)
+    model = float32_onnx(variant, options.spec)
+    if options.grid is None:
+        return cast_graph(model, options.precision)
+    is_attention = bool(form.get("attention"))
+    ranges = options.grid if form.get("weight_only") else _stand_in(model, options.grid, is_attention)
+    return cast_graph(finish(quantize_graph(model, ranges)), Precision.FP16)
+
+
+def _stand_in(model: onnx.ModelProto, grid: Grid, attention: bool) -> Ranges:
+    tensors = activations_of(find_products(model, attention=attention))
+    one = TensorRange(low=-1, high=1, minimum=-1, maximum=1, quantiles={})
+    channels = {v.name: v.type.tensor_type.shape.dim[-1].dim_value for v in model.graph.value_info}
+    return Ranges(
+        graph_sha256="0" * 64, grid=grid, method="max", images=1, list_sha256="0" * 64, split=Split.BUNDLED, seed=0,
+        attention=attention, rescalings={}, tensors=dict.fromkeys(tensors, one),
+        means={name: (0.0,) * channels[name] for name in tensors},
+    )  # fmt: skip
+
+
+def row_of(variant: str, form: dict[str, Any]) -> dict[str, Any]:
+    """Compile one form for one batch size, hold it against the gate, and count what it moves."""
+    model = typed_onnx(variant, form)
+    graph = GraphForm(**dataclasses.asdict(count_gemms(model)))
+    promise = Manifest.model_construct(precision=form["precision"], graph=graph)
+    job = Job(
+        options=EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=(CAPABILITY,)),
+        batch=BatchRange(min=BATCH, opt=BATCH, max=BATCH), timing_cache=None, is_run=False,
+    )  # fmt: skip
+    start = time.perf_counter()
+    build = build_engine(to_bytes(model), job, None, lambda _phase, _share: None, lambda _: None)
+    seconds = time.perf_counter() - start
+    layers = build.layers()
+    if layers is None:
+        raise SystemExit(f"TensorRT-RTX {build.version} lists no layers")
+    kernels = kernels_of(layers, BATCH)
+    copies = [kernel for kernel in kernels if kernel.is_aligning_copy]
+    products = sum(layer.is_product for layer in build.network)
+    return {
+        "rows_of_tokens": _rows(model),
+        "products": products,
+        "quantized": graph.quantized_gemms or 0,
+        "attributed": census_of(build.network, layers).gemms_attributed,
+        "breaches": [*network_breaches(build.network, promise), *engine_breaches(layers, build.network, promise)],
+        "widened": len(dequantized_products(layers, build.network, promise)),
+        "kernels": len(kernels),
+        "mb_per_image": sum(kernel.bytes for kernel in kernels) / BATCH / 1e6,
+        "aligning_copies": len(copies),
+        "copies_mb_per_image": sum(kernel.bytes for kernel in copies) / BATCH / 1e6,
+        "plan_mb": len(build.plan) / 1e6,
+        "seconds": seconds,
+        "tensorrt_rtx": build.version,
+    }
+
+
+def _rows(model: onnx.ModelProto) -> int:
+    (tokens,) = {
+        v.type.tensor_type.shape.dim[1].dim_value for v in model.graph.value_info if v.name == "blocks.0/Add.out"
+    } or {0}
+    return int(tokens)
+
+
+def rows_of(variants: list[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (variant, form, row) of everything that is compiled."""
+    for variant in variants:
+        for name, form in forms_of(variant).items():
+            yield variant, name, row_of(variant, form)
+
+
+def listed_of(table: dict[str, dict[str, Any]]) -> Listed:
+    """Return what the package keeps of a table."""
+    one = next(iter(table.values()))["--fp16"]
+    return Listed(
+        tensorrt_rtx=one["tensorrt_rtx"],
+        compute_capability=CAPABILITY,
+        batch=BATCH,
+        mb_per_image={
+            variant: {precision: forms[f"--{precision.value}"]["mb_per_image"] for precision in Precision}
+            for variant, forms in table.items()
+        },
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help="all if none is given")
+    chosen = parser.parse_args().variants
+    table: dict[str, dict[str, Any]] = {}
+    faults = 0
+    for variant, form, row in rows_of(chosen or list(VARIANTS)):
+        table.setdefault(variant, {})[form] = rounded(row)
+        faults += bool(row["breaches"]) or row["attributed"] != row["products"]
+        print(
+            f"{variant:14s} {form:28s} {row['kernels']:4d} kernels {row['mb_per_image']:8.1f} MB",
+            row["breaches"][:2],
+            flush=True,
+        )
+    if not chosen:
+        content = {
+            "command": "python -m benchmarks.forms.kernels",
+            "batch": BATCH,
+            "compute_capability": CAPABILITY,
+            "machine": machine(),
+            "variants": table,
+        }
+        write_result("kernels", content)
+        PAGE.write_text(page_of(json.loads(json.dumps(content))))
+        LISTED.write_text(listed_of(table).model_dump_json(indent=1) + "\n")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
