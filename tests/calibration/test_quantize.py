@@ -112,22 +112,23 @@ def test_weights_are_written_where_they_belong(int8, tiny_loaded):
     different = {
         a.name for a, b in zip(source.model.graph.initializer, changed.graph.initializer, strict=True) if a != b
     }
-    assert different == {"blocks.0.norm1.weight", "blocks.0.norm1.bias", "blocks.0.attn.qkv.weight_transposed"}
+    products = {f"blocks.0.attn.{part}.weight_transposed" for part in "qkv"}
+    assert different == {"blocks.0.norm1.weight", "blocks.0.norm1.bias", *products}
 
 
-def test_four_linears_of_each_block_and_nothing_else(int8, tiny_loaded):
+def test_the_linears_of_each_block_and_nothing_else(int8, tiny_loaded):
     _, made = int8
     model = typed(made)
     depth = len(tiny_loaded.module.blocks)
-    assert count_quantized(model) == 4 * depth
+    assert count_quantized(model) == 6 * depth  # of attention q, k, v and proj
     producers = made_by(model)
     for node in model.graph.node:
         sources = {producers[name].op_type for name in node.input if name in producers}
         if node.op_type in KEPT_OPS or (node.op_type == "MatMul" and node.name.startswith("blocks.0.attn/")):
             assert "DequantizeLinear" not in sources, node.name
     kinds = collections.Counter(node.op_type for node in model.graph.node)
-    assert kinds["QuantizeLinear"] == 4 * depth
-    assert kinds["DequantizeLinear"] == 8 * depth
+    assert kinds["QuantizeLinear"] == 4 * depth + 1  # the last block's q reads the class token alone
+    assert kinds["DequantizeLinear"] == 10 * depth + 1
 
 
 def test_nothing_stands_between_quantize_dequantize_and_product(int8):
@@ -187,7 +188,7 @@ def test_kept_units_stay_and_weight_only_leaves_activations(int8):
     _, made = int8
     kept = frozenset({"blocks.1.mlp.fc2", "blocks.0.attn.qkv"})
     model = typed(made, float_units=kept)
-    assert count_quantized(model) == 6
+    assert count_quantized(model) == 8
     plain = {i.name: i.data_type for i in model.graph.initializer}
     assert plain["blocks.1.mlp.fc2.weight_transposed"] == TensorProto.FLOAT16
     assert plain["blocks.1.mlp.fc1.weight_transposed"] == TensorProto.INT8
