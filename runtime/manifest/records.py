@@ -33,6 +33,15 @@ class BatchRange(Record):
     def __str__(self) -> str:
         return f"{self.min}:{self.opt}:{self.max}"
 
+    @property
+    def steps(self) -> list[int]:
+        """The few sizes that stand for all, each for those down to the one before: powers of two, `opt` and `max`.
+
+        What is made for a size, a CUDA graph or kernels, is so made a handful of times, whatever sizes come.
+        """
+        powers = (1 << power for power in range(self.max.bit_length()))
+        return sorted({size for size in powers if self.min <= size} | {self.opt, self.max})
+
 
 ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
 

@@ -107,24 +107,18 @@ def model_config(
 
 
 def _record_graphs(config: ModelConfig, images: Spec, batch: BatchRange) -> None:
-    """Let the TensorRT backend record a CUDA graph for every power of two, each for all batches down to the one before.
+    """Let the TensorRT backend record a CUDA graph for every step, each for all batches down to the one before.
 
     Rows that a batch does not fill hold what was there before; the network takes every image by itself.
     """
     config.optimization.cuda.graphs = True
     least = batch.min
-    for size in graph_sizes(batch):
+    for size in batch.steps:
         graph = config.optimization.cuda.graph_spec.add(batch_size=size)
         graph.input[images.name].dim.extend(images.shape)
         graph.graph_lower_bound.batch_size = least
         graph.graph_lower_bound.input[images.name].dim.extend(images.shape)
         least = size + 1
-
-
-def graph_sizes(batch: BatchRange) -> list[int]:
-    """Return the batch sizes for which a graph is recorded: powers of two in the range, and its largest."""
-    powers = (1 << power for power in range(batch.max.bit_length()))
-    return sorted({size for size in powers if batch.min <= size <= batch.max} | {batch.max})
 
 
 def classify_config(names: Names, manifest: Manifest, backend: TritonBackend) -> ModelConfig:

@@ -96,8 +96,8 @@ class EngineOnGpu:
         return outputs
 
     def _rows_for(self, batch: int) -> int:
-        """Return how many rows a batch is run as: a power of two where each size has to be compiled first."""
-        return batch if self._kernels is None else min(1 << (batch - 1).bit_length(), self.batch.max)
+        """Return how many rows a batch is run as: each size has a context and a graph, and in TensorRT-RTX kernels."""
+        return next(size for size in self.batch.steps if size >= batch)
 
     def _keep_kernels(self, kernels: Kernels) -> None:
         """Write what was compiled, once nothing runs: a server is rather killed than closed."""

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import AccuracyCheck, parse_manifest
+from deepvit.runtime.manifest import AccuracyCheck, BatchRange, parse_manifest
 from tests.places import ROOT
 
 TABLE = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "manifest_cases.json").read_text())
@@ -64,3 +64,17 @@ def test_a_check_of_an_earlier_version_is_read_as_fractions():
     assert (check.agreement, check.top1, check.drop, check.mcnemar_p, check.images) == (0.995, 0.8075, 0.0025, 0.5, 200)
     assert (check.agreement_interval.low, check.drop_interval.high) == (0.98, 0.015)
     assert AccuracyCheck.model_validate(check.model_dump(mode="json")) == check
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps"),
+    [
+        ("1:8:64", [1, 2, 4, 8, 16, 32, 64]),
+        ("1:6:12", [1, 2, 4, 6, 8, 12]),
+        ("3:8:8", [4, 8]),
+        ("5:5:5", [5]),
+    ],
+)
+def test_few_batch_sizes_stand_for_all(batch, steps):
+    least, opt, most = map(int, batch.split(":"))
+    assert BatchRange(min=least, opt=opt, max=most).steps == steps

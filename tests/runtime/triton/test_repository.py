@@ -10,10 +10,8 @@ import pytest
 
 from deepvit.runtime.artifact import MANIFEST, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
-from deepvit.runtime.triton.configs import graph_sizes
 from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.releases import release_for
 from deepvit.runtime.triton.schema import parse_config, schema
@@ -79,15 +77,6 @@ def test_the_configs_of_every_backend_follow_the_schema(repository):
     assert config_of(repository, "small_tensorrt").instance_group[0].kind == schema.ModelInstanceGroup.KIND_GPU
     steps = config_of(repository, "small").ensemble_scheduling.step
     assert [step.model_name for step in steps] == ["small_preprocess", "small_tensorrt", "small_classify"]
-
-
-@pytest.mark.parametrize(
-    ("batch", "sizes"),
-    [((1, 8, 64), [1, 2, 4, 8, 16, 32, 64]), ((1, 4, 12), [1, 2, 4, 8, 12]), ((3, 8, 8), [4, 8]), ((5, 5, 5), [5])],
-)
-def test_graphs_cover_every_batch_size(batch, sizes):
-    least, opt, most = batch
-    assert graph_sizes(BatchRange(min=least, opt=opt, max=most)) == sizes
 
 
 @pytest.mark.parametrize(

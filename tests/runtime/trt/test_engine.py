@@ -52,13 +52,23 @@ def test_graphs_are_recorded_on_the_second_run_and_kept_per_batch_size():
 
 def test_only_so_many_batch_sizes_are_kept():
     cuda = FakeCuda()
-    _, session = open_fake(cuda, leases=1, profile=(1, 4, 32))
-    for size in (*range(1, 21), *range(1, 21)):
+    _, session = open_fake(cuda, leases=1, profile=(1, 4, 512))
+    sizes = [1 << power for power in range(10)]
+    for size in (*sizes, *sizes):
         for _ in range(2):
             session.run(images_of(size))
-    assert len(cuda.graphs) <= MOST_SHAPES
+    assert len(cuda.graphs) == MOST_SHAPES < len(sizes)
     session.close()
     assert not cuda.graphs
+
+
+def test_whatever_batch_sizes_come_few_graphs_are_recorded():
+    cuda = FakeCuda()
+    _, session = open_fake(cuda, leases=1, profile=(1, 8, 64))
+    for size in np.random.default_rng(0).integers(1, 65, 200):
+        images = images_of(int(size))
+        assert np.allclose(session.run(images), expected_logits(PLAN, images), atol=1e-3)
+    assert len(cuda.graphs) <= 7
 
 
 def test_without_graphs_it_says_so_and_goes_on(caplog):

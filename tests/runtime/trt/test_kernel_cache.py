@@ -104,13 +104,6 @@ def test_few_batch_sizes_are_compiled(most, expected):
     assert read_kernels(path) == RuntimeCache.HEAD + bytes(expected)
 
 
-def test_tensorrt_which_compiles_none_runs_them_as_they_are():
-    engine = EngineOnGpu(PLAN, fake_library(), FakeCuda(), name="engine.plan", leases=1)
-    run(engine, 3)
-    (lease,) = engine._idle
-    assert list(lease._shapes) == [3]
-
-
 def test_what_one_engine_compiled_the_next_one_has():
     path = path_of()
     for expected in (2, 2):

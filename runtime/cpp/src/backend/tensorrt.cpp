@@ -150,11 +150,12 @@ class TensorRt final : public Backend {
     return kernel_cache_path({hash, version, cuda_.gpu(), cuda_.compute_capability(), cuda_.driver()}, log);
   }
 
-  // How many rows a batch is run as: a power of two where each size has to be compiled first.
+  // How many rows a batch is run as: powers of two, opt and max, since each size has a context, and in TensorRT-RTX
+  // kernels to be compiled first.
   std::size_t rows_for(std::size_t count) const {
-    if (!kIsRtx) return count;
     std::size_t rows = 1;
     while (rows < count) rows *= 2;
+    if (count <= batch_.opt) rows = std::min(rows, batch_.opt);
     return std::min(rows, batch_.max);
   }
 
