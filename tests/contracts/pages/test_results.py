@@ -61,4 +61,4 @@ def test_tables_hold_what_was_measured(title):
 
 def test_a_planted_figure_is_seen():
     section = sections(PAGE.read_text())["INT8 and FP8"]
-    assert strange_figures(section.replace("43.8 dB", "43.9 dB")) == ["43.9"]
+    assert strange_figures(section.replace("44.0 dB", "43.9 dB")) == ["43.9"]
