@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 
 from benchmarks.common.interleaved import machine, write_result
 from benchmarks.forms.kernels_page import PAGE, page_of
@@ -30,9 +29,9 @@ from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.float32 import fold_and_prove, graph_module, graph_preprocessing
+from deepvit.export.graph.float32 import float32_onnx
 from deepvit.export.graph.spec import GraphSpec
-from deepvit.export.graph.trace import count_gemms, finish, onnx_from_module, to_bytes
+from deepvit.export.graph.trace import count_gemms, finish, to_bytes
 from deepvit.export.options import GraphOptions, Target
 from deepvit.metrics.result import rounded
 from deepvit.model import VARIANTS
@@ -61,29 +60,19 @@ def forms_of(variant: str) -> dict[str, dict[str, Any]]:
     return PRECISIONS | before | ({} if VARIANTS[variant].is_published else SMALL)
 
 
-@functools.lru_cache(maxsize=1)
-def _loaded(variant: str) -> Any:
-    return load_model(variant)
-
-
 @functools.lru_cache(maxsize=4)
-def float32_onnx(variant: str, spec: GraphSpec) -> onnx.ModelProto:
+def float32_graph_of(variant: str, spec: GraphSpec) -> onnx.ModelProto:
     """Return the float32 graph that `export` writes its typed ones from; of one form it is the same for all types."""
-    loaded = _loaded(variant)
+    loaded = load_model(variant)
     side = loaded.module.img_size
-    floats = np.zeros((1, 3, side, side), np.float32)
-    folded, _, _ = fold_and_prove(loaded.module, spec, floats)
-    is_uint8 = spec.input_form is InputForm.UINT8
-    sample = torch.zeros((1, side, side, 3), dtype=torch.uint8) if is_uint8 else torch.from_numpy(floats)
-    module = graph_module(folded, spec, graph_preprocessing(loaded, spec.input_form))
-    return onnx_from_module(module, sample, spec.batch, spec.opset)
+    return onnx.load_from_string(float32_onnx(loaded, spec, np.zeros((1, side, side, 3), np.uint8)))
 
 
 def typed_onnx(variant: str, form: dict[str, Any]) -> onnx.ModelProto:
     """Return a variant's graph in one form."""
     graph = {name: value for name, value in form.items() if name not in QUANTIZATION}
     options = GraphOptions(target=Target.TENSORRT_RTX, **graph)
-    model = float32_onnx(variant, options.spec)
+    model = float32_graph_of(variant, options.spec)
     if options.grid is None:
         return cast_graph(model, options.precision)
     is_attention = bool(form.get("attention"))

@@ -69,6 +69,7 @@ class EngineOnGpu:
             _refit(self._engine, refit_from, library, self._log)
         self.bindings = _bindings_of(self._engine, library, name)
         self.batch = _profile_of(self._engine, self.bindings)
+        self._sizes = self.batch.steps
         is_rtx = library.backend is Backend.TENSORRT_RTX
         self._kernels = Kernels(self._engine, library, self._log, kernel_cache) if is_rtx else None
         self._leases = leases
@@ -97,7 +98,7 @@ class EngineOnGpu:
 
     def _rows_for(self, batch: int) -> int:
         """Return how many rows a batch is run as: each size has a context and a graph, and in TensorRT-RTX kernels."""
-        return next(size for size in self.batch.steps if size >= batch)
+        return next(size for size in self._sizes if size >= batch)
 
     def _keep_kernels(self, kernels: Kernels) -> None:
         """Write what was compiled, once nothing runs: a server is rather killed than closed."""
