@@ -15,8 +15,8 @@ from deepvit.model.variants import Variant
 from deepvit.runtime.artifact import MANIFEST, MAX_MANIFEST_BYTES, MODEL
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import require_room
+from deepvit.runtime.files.staging import require_output
 from deepvit.runtime.manifest import InputForm, Precision
-from deepvit.runtime.staging import require_output
 
 from . import stages
 from .options import QUANTIZED, ExportOptions

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from .errors import InputError
 from .files import open_bounded, read_bounded
+from .files.staging import staged_folder
 from .manifest import Engine, FileRecord, Manifest, parse_manifest
-from .staging import staged_folder
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"

@@ -14,12 +14,12 @@ from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, first_of
+from deepvit.runtime.files.staging import sole_work
 from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Manifest, ParityStage
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import proved_model
-from deepvit.runtime.staging import sole_work
 from deepvit.runtime.tensors import Images
 from deepvit.runtime.trt.machine import Machine, this_machine
 

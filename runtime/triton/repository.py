@@ -14,11 +14,11 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact, record_file
 from ..errors import InputError
 from ..files import require_room
+from ..files.staging import require_output, staged_folder
 from ..manifest import GOLDEN_SQNR_DB, BatchRange, Engine, Level
 from ..ort.arithmetic import Arithmetic
 from ..preprocess import Crop, crop_image
 from ..session import open_session
-from ..staging import require_output, staged_folder
 from . import configs, layout
 from .choice import choose_backends, engine_of
 from .guide import guide

@@ -10,8 +10,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 
-from .errors import InputError
-from .files import beside, held_lock, sync, write_error
+from ..errors import InputError
+from .lock import held_lock
+from .replacement import beside, sync
+from .room import write_error
 
 STAGING = ".staging"
 LOCK, CONTENT = "lock", "content"  # in a staging folder: what says that it is in use, and what becomes the output

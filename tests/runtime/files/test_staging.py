@@ -15,7 +15,7 @@ import pytest
 from deepvit.runtime.artifact import MANIFEST, MODEL, staged_artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import held_lock
-from deepvit.runtime.staging import LOCK
+from deepvit.runtime.files.staging import LOCK
 from tests.places import ROOT
 
 HOLDER = """
