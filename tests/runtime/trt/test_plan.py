@@ -10,7 +10,7 @@ import stat
 import numpy as np
 import pytest
 
-import deepvit.runtime.session
+import deepvit.runtime.session.opening
 import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
@@ -51,7 +51,7 @@ def gpu(monkeypatch):
         deepvit.runtime.trt.session, "load_library", lambda backend: loaded.append(backend) or fake_library()
     )
     monkeypatch.setattr(deepvit.runtime.trt.cuda, "Cuda", FakeCuda)
-    for module in (deepvit.runtime.trt.session, deepvit.runtime.session):
+    for module in (deepvit.runtime.trt.session, deepvit.runtime.session.opening):
         monkeypatch.setattr(module, "this_machine", lambda device: HERE)
     return loaded
 
@@ -213,7 +213,7 @@ def test_an_older_driver_is_a_warning(tiny_artifact, tmp_path, gpu, caplog):
 
 def test_a_plan_runs_on_the_device_that_is_named(tiny_artifact, tmp_path, gpu, monkeypatch):
     asked = []
-    for module in (deepvit.runtime.trt.session, deepvit.runtime.session):
+    for module in (deepvit.runtime.trt.session, deepvit.runtime.session.opening):
         monkeypatch.setattr(module, "this_machine", lambda device: asked.append(device) or HERE)
     folder = with_plan(tiny_artifact, tmp_path / "a")
     for path, times in ((folder, 2), (folder / "engine.plan", 1)):
