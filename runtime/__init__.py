@@ -4,7 +4,7 @@ from .artifact import Artifact, open_artifact
 from .manifest import Manifest
 from .ort.arithmetic import Arithmetic
 from .preprocess import Preprocessing, crop_image, model_input
-from .session import Session, open_session
+from .session import Session, begin, open_session, run_each
 
 __all__ = [
     "Arithmetic",
@@ -12,8 +12,10 @@ __all__ = [
     "Manifest",
     "Preprocessing",
     "Session",
+    "begin",
     "crop_image",
     "model_input",
     "open_artifact",
     "open_session",
+    "run_each",
 ]

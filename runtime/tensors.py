@@ -1,4 +1,7 @@
-"""What goes into a session and comes out of it: types, checks, batches."""
+"""What goes into a session and comes out of it: types, checks, batches, times."""
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +11,26 @@ from .manifest import Tensor
 
 Logits = npt.NDArray[np.float32]  # (B, classes)
 Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]  # (B, 3, H, W) normalised, or (B, H, W, 3) pixels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunTimes:
+    """How long the parts of a run on a GPU took, in milliseconds: staging by the host's clock, the others by events."""
+
+    staging_ms: float  # copying the images into pinned memory
+    copy_in_ms: float
+    compute_ms: float
+    copy_out_ms: float
+
+    @property
+    def device_ms(self) -> float:
+        return self.copy_in_ms + self.compute_ms + self.copy_out_ms
+
+
+def total_times(parts: Sequence[RunTimes]) -> RunTimes:
+    """Return the times of a run that was made in parts."""
+    names = [field.name for field in dataclasses.fields(RunTimes)]
+    return RunTimes(**{name: sum(getattr(part, name) for part in parts) for name in names})
 
 
 def check_images(images: Images, expected: Tensor) -> None:

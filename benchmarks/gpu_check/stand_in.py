@@ -68,6 +68,7 @@ class Counted:
         "free": "allocate",
         "free_pinned": "allocate_pinned",
         "destroy_stream": "create_stream",
+        "destroy_event": "create_event",
         "destroy_graph": "end_capture",
     }
 

@@ -1,13 +1,18 @@
 """One way to run a model, whatever runs it."""
 
+from .flow import Deferred, Overlapping, Pending, begin, run_each, runs_at_once, unchecked_result
 from .onnx import proved_graph, proved_model
 from .opening import PLAN_SUFFIXES, artifact_of, engine_here, identity_of, is_in_artifact, open_session
 from .protocol import Session, closed_on_failure
 
 __all__ = [
     "PLAN_SUFFIXES",
+    "Deferred",
+    "Overlapping",
+    "Pending",
     "Session",
     "artifact_of",
+    "begin",
     "closed_on_failure",
     "engine_here",
     "identity_of",
@@ -15,4 +20,7 @@ __all__ = [
     "open_session",
     "proved_graph",
     "proved_model",
+    "run_each",
+    "runs_at_once",
+    "unchecked_result",
 ]

@@ -1,6 +1,6 @@
-"""The CUDA runtime as a session needs it: memory, a stream, graphs. The only file that loads cuda-python.
+"""The CUDA runtime as a session needs it: memory, a stream, events, graphs. The only file that loads cuda-python.
 
-Addresses, streams and graphs are plain integers or the library's own handles; whoever gets one frees it.
+Addresses, streams, events and graphs are plain integers or the library's own handles; whoever gets one frees it.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from .driver import DRIVERS
 with needed_for("running an engine"):
     from cuda.bindings import runtime as cudart
 
-Handle = Any  # cudaStream_t or cudaGraphExec_t
+Handle = Any  # cudaStream_t, cudaEvent_t or cudaGraphExec_t
 
 
 class Cuda:
@@ -63,6 +63,20 @@ class Cuda:
 
     def destroy_stream(self, stream: Handle) -> None:
         _none(cudart.cudaStreamDestroy(stream), "destroy a stream")
+
+    def create_event(self) -> Handle:
+        return _first(cudart.cudaEventCreate(), "create an event")
+
+    def destroy_event(self, event: Handle) -> None:
+        _none(cudart.cudaEventDestroy(event), "destroy an event")
+
+    def record(self, event: Handle, stream: Handle) -> None:
+        """Note in `event` when everything on `stream` up to here is done."""
+        _none(cudart.cudaEventRecord(event, stream), "record an event")
+
+    def elapsed_ms(self, start: Handle, end: Handle) -> float:
+        """Return the milliseconds between two events, which have both happened."""
+        return float(_first(cudart.cudaEventElapsedTime(start, end), "tell the time between two events"))
 
     def copy_to_device(self, device: int, host: int, count: int, stream: Handle) -> None:
         kind = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice

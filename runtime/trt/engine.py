@@ -4,18 +4,16 @@ A plan is executable code, and TensorRT does not see that it was changed: whoeve
 the plan's bytes.
 """
 
-import contextlib
 import pathlib
-import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DeviceError, InputError
+from ..errors import InputError
 from ..manifest import Backend, BatchRange
 from .kernel_cache import Kernels
 from .lease import Array, Binding, Lease
+from .lease_pool import Flight, LeasePool
 from .library import Library, checked, constructed, logger_of
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from .cuda import Cuda
 
-LEASES = 2  # one computes while the other's thread prepares; each holds the engine's scratch memory once
+LEASES = 2  # one computes while the other's images are copied; each holds the engine's scratch memory once
 
 
 class EngineOnGpu:
@@ -72,11 +70,11 @@ class EngineOnGpu:
         self._sizes = self.batch.steps
         is_rtx = library.backend is Backend.TENSORRT_RTX
         self._kernels = Kernels(self._engine, library, self._log, kernel_cache) if is_rtx else None
-        self._leases = leases
-        self._idle: list[Lease] = []
-        self._made = 0
-        self._is_closed = False
-        self._changed = threading.Condition()
+        self.leases = LeasePool(self._new_lease, leases, name)
+
+    def _new_lease(self) -> Lease:
+        config = None if self._kernels is None else self._kernels.config
+        return Lease(self.library, self._engine, self.cuda, self.bindings, self.batch.max, self._log, config)
 
     def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
         """Return every output by name, arrays of as many rows as the inputs have.
@@ -87,71 +85,43 @@ class EngineOnGpu:
         Raises:
             DeviceError: TensorRT or CUDA failed.
         """
+        return self.submit(feeds).outputs()
+
+    def submit(self, feeds: dict[str, Array]) -> Flight:
+        """Begin a run, and wait for none but the oldest under way, and for that only where all leases are lent.
+
+        Args:
+            feeds: Every input by name, which can be changed as soon as this returns; as many rows as `batch` says.
+
+        Raises:
+            DeviceError: The engine is closed. What fails otherwise, `Flight.outputs` raises.
+        """
         batch = len(next(iter(feeds.values())))
         rows = self._rows_for(batch)
-        with self._lease() as lease:
-            outputs = lease.run(feeds, batch, rows)
-        if self._kernels is not None:
-            self._kernels.has_run(rows)
-            self._keep_kernels(self._kernels)
-        return outputs
+        return self.leases.begin(feeds, batch, rows, lambda: self._has_run(rows))
 
     def _rows_for(self, batch: int) -> int:
         """Return how many rows a batch is run as: each size has a context and a graph, and in TensorRT-RTX kernels."""
         return next(size for size in self._sizes if size >= batch)
 
+    def _has_run(self, rows: int) -> None:
+        if self._kernels is not None:
+            self._kernels.has_run(rows)
+            self._keep_kernels(self._kernels)
+
     def _keep_kernels(self, kernels: Kernels) -> None:
         """Write what was compiled, once nothing runs: a server is rather killed than closed."""
         if not kernels.is_changed:
             return
+        contents: list[bytes | None] = []
         with kernels.writing:
-            with self._changed:
-                is_quiet = kernels.is_changed and len(self._idle) == self._made
-                content = kernels.content() if is_quiet else None
-            if is_quiet:
-                kernels.write(content)
-
-    @contextlib.contextmanager
-    def _lease(self) -> Iterator[Lease]:
-        """Lend a lease; one that failed is closed instead of taken back."""
-        lease = self._take()
-        try:
-            if lease is None:
-                config = None if self._kernels is None else self._kernels.config
-                lease = Lease(self.library, self._engine, self.cuda, self.bindings, self.batch.max, self._log, config)
-            yield lease
-        except BaseException:
-            self._give_back(None)
-            if lease is not None:
-                with contextlib.suppress(DeviceError):  # what failed first is what the caller hears of
-                    lease.close()
-            raise
-        self._give_back(lease)
-
-    def _take(self) -> Lease | None:
-        """Wait for an idle lease, or for leave to make one, which is None."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._idle or self._made < self._leases or self._is_closed)
-            if self._is_closed:
-                raise DeviceError(f"{self.name} is closed")
-            if self._idle:
-                return self._idle.pop()
-            self._made += 1
-            return None
-
-    def _give_back(self, lease: Lease | None) -> None:
-        with self._changed:
-            if lease is None:
-                self._made -= 1
-            else:
-                self._idle.append(lease)
-            self._changed.notify_all()
+            if kernels.is_changed and self.leases.when_idle(lambda: contents.append(kernels.content())):
+                kernels.write(contents[0])
 
     @property
     def why_no_graphs(self) -> str | None:
         """Why CUDA graphs are not used, where they are not."""
-        with self._changed:
-            return next((lease.why_no_graphs for lease in self._idle if lease.why_no_graphs), None)
+        return self.leases.why_no_graphs
 
     def inspect(self) -> str:
         """Return the engine inspector's JSON: every layer with its tensors and their types, at the batch it is best at.
@@ -163,26 +133,19 @@ class EngineOnGpu:
             self._engine.create_engine_inspector(), "create an engine inspector", self._log
         )
         json = trt.LayerInformationFormat.JSON
-        with self._lease() as lease:
+        with self.leases.lease() as lease:
             inspector.execution_context = lease.context(self.batch.opt)
             return str(checked(inspector.get_engine_information(json), "inspect the engine", self._log))
 
     def close(self) -> None:
-        """Free the engine once the runs under way have ended; it cannot run afterwards."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: len(self._idle) == self._made)
+        """Free the engine once the runs under way have ended, whose outputs are kept; it cannot run afterwards."""
+        self.leases.land_all()
         if self._kernels is not None:
             self.cuda.use()
             self._keep_kernels(self._kernels)
-        with self._changed:
-            for lease in self._idle:
-                lease.close()
-            self._idle.clear()
-            self._made = 0
-            self._kernels = None  # with the contexts' configuration, which the engine outlives
-            self._engine = self._runtime = None
+        self.leases.close()
+        self._kernels = None  # with the contexts' configuration, which the engine outlives
+        self._engine = self._runtime = None
 
 
 def _refit(engine: "tensorrt.ICudaEngine", onnx: bytes, library: Library, log: Any) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import pathlib
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,7 +14,16 @@ from ..errors import InputError
 from ..files import read_bounded
 from ..manifest import Backend, BatchRange, Identity, Tensor, names_or_numbers
 from ..ort.self_contained import require_self_contained
-from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
+from ..tensors import (
+    Images,
+    Logits,
+    RunTimes,
+    check_images,
+    check_logits,
+    padded_batch,
+    split_batches,
+    total_times,
+)
 from .fit import require_fit
 from .kernel_cache import kernel_cache_path
 from .library import load_library
@@ -20,6 +31,7 @@ from .machine import this_machine
 
 if TYPE_CHECKING:
     from .engine import EngineOnGpu
+    from .lease_pool import Flight
 
 logger = logging.getLogger(__name__)
 MOST_PLAN_BYTES = 8 << 30
@@ -115,7 +127,7 @@ class TensorRtSession:
     """
 
     def __init__(self, engine: "EngineOnGpu", identity: Identity | None = None) -> None:
-        self._engine, self.identity, self.is_emulated = engine, identity, False
+        self.engine, self.identity, self.is_emulated = engine, identity, False
         self.batch: BatchRange = engine.batch
         inputs = [b for b in engine.bindings if b.is_input]
         outputs = [b for b in engine.bindings if not b.is_input]
@@ -128,6 +140,7 @@ class TensorRtSession:
         self.input = Tensor(name=inputs[0].name, shape=(batch, *inputs[0].shape), dtype=DTYPES[inputs[0].dtype.name])
         self.classes = outputs[0].shape[0]
         self._output = outputs[0].name
+        self.last_end = 0.0  # when the run ended that ended last, by time.perf_counter
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -135,26 +148,69 @@ class TensorRtSession:
 
     @property
     def description(self) -> str:
-        library = self._engine.library
-        graphs = "" if self._engine.why_no_graphs is None else ", without CUDA graphs"
-        capability = self._engine.cuda.compute_capability
+        library = self.engine.library
+        graphs = "" if self.engine.why_no_graphs is None else ", without CUDA graphs"
+        capability = self.engine.cuda.compute_capability
         return f"{library.backend.value} {library.version} on compute capability {capability}{graphs}"
+
+    @property
+    def at_once(self) -> int:
+        """See `runtime.session.Overlapping.at_once`."""
+        return self.engine.leases.most
 
     def run(self, images: Images) -> Logits:
         """See `runtime.session.Session.run`."""
-        check_images(images, self.input)
-        parts = [self._run_batch(part) for part in split_batches(images, self.batch.max)]
-        return check_logits(np.concatenate(parts), self._engine.name)
+        return self.submit(images).result()
 
-    def _run_batch(self, images: Images) -> Logits:
-        """Run one batch, padded where the profile does not reach so low."""
-        padded = padded_batch(images, self.batch.min)
-        return np.asarray(self._engine.run({self.input.name: padded})[self._output][: len(images)], np.float32)
+    def submit(self, images: Images) -> "EngineRun":
+        """See `runtime.session.Overlapping.submit`."""
+        check_images(images, self.input)
+        begun = time.perf_counter()
+        # Batches are padded where the profile does not reach so low.
+        batches = [padded_batch(part, self.batch.min) for part in split_batches(images, self.batch.max)]
+        flights = [self.engine.submit({self.input.name: batch}) for batch in batches]
+        return EngineRun(self, flights, len(images), begun)
+
+    def collect(self, flights: "Sequence[Flight]", count: int) -> Logits:
+        """Return the logits (count, classes) of the batches of a run, not finite ones included."""
+        logits = np.concatenate([flight.outputs()[self._output] for flight in flights])
+        return np.asarray(logits[:count], np.float32)
 
     def inspect(self) -> str:
         """See `runtime.trt.EngineOnGpu.inspect`."""
-        return self._engine.inspect()
+        return self.engine.inspect()
 
     def close(self) -> None:
         """Free the engine."""
-        self._engine.close()
+        self.engine.close()
+
+
+class EngineRun:
+    """A run that was begun; see `runtime.session.Pending`.
+
+    Args:
+        session: What runs it.
+        flights: Its batches, which are under way.
+        count: How many images it has.
+        begun: When it was begun, by time.perf_counter.
+    """
+
+    def __init__(self, session: TensorRtSession, flights: "Sequence[Flight]", count: int, begun: float) -> None:
+        self._session, self._flights, self._count, self._begun = session, flights, count, begun
+        self.seconds = 0.0
+        self.times: RunTimes | None = None
+
+    def result(self) -> Logits:
+        """See `runtime.session.Pending.result`."""
+        logits = self._session.collect(self._flights, self._count)
+        if self.times is None:
+            self._note_times()
+        return check_logits(logits, self._session.engine.name)
+
+    def _note_times(self) -> None:
+        """Take what it took by itself, or since the run before it ended where the two overlapped, whichever is less."""
+        end = time.perf_counter()
+        self.times = total_times([flight.times for flight in self._flights if flight.times is not None])
+        alone_s = (self.times.staging_ms + self.times.device_ms) / 1e3
+        self.seconds = min(alone_s, end - max(self._begun, self._session.last_end))
+        self._session.last_end = end

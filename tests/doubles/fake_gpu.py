@@ -33,14 +33,43 @@ class Stream(int):
     """A handle, as an integer."""
 
 
+class Clock:
+    """The time of a GPU with an engine for copying in, one for computing and one for copying out.
+
+    Each does one operation after another, in the order in which they were put on streams; what is on one stream is done
+    in its order. The host's own work takes no time; waiting does.
+
+    Args:
+        copy_in, compute, copy_out: Seconds of one operation.
+    """
+
+    def __init__(self, copy_in=0.0, compute=0.0, copy_out=0.0):
+        self.cost = {"copy_in": copy_in, "compute": compute, "copy_out": copy_out}
+        self.free = dict.fromkeys(self.cost, 0.0)  # when each engine has done what it was given
+        self.streams = {}  # and each stream
+        self.now = 0.0  # the host's
+
+    def put(self, stream, engine):
+        start = max(self.now, self.at(stream), self.free[engine])
+        self.streams[stream] = self.free[engine] = start + self.cost[engine]
+
+    def at(self, stream):
+        """When everything that is on `stream` will be done."""
+        return max(self.now, self.streams.get(stream, 0.0))
+
+    def wait(self, stream):
+        self.now = self.at(stream)
+
+
 class FakeCuda:
     """See `runtime.cuda.Cuda`."""
 
-    def __init__(self, device=0, *, fails_capture=False, memory=1 << 30):
+    def __init__(self, device=0, *, fails_capture=False, memory=1 << 30, clock=None):
         self.device, self.compute_capability = device, "8.9"
         self.gpu, self.driver = "NVIDIA Test", "13.0"
         self.fails_capture, self.memory = fails_capture, memory
-        self.live, self.pinned, self.streams, self.graphs = {}, {}, {}, {}
+        self.live, self.pinned, self.streams, self.graphs, self.events = {}, {}, {}, {}, {}
+        self.clock = clock or Clock()
         self.capturing = {}
         self.launched = self.enqueued = 0
         self._handles = itertools.count(1)
@@ -87,22 +116,47 @@ class FakeCuda:
         with self._lock:
             assert not self.streams.pop(stream), "a stream was destroyed with work on it"
 
-    def put(self, stream, operation):
+    def put(self, stream, operation, engine="compute"):
         self._check()
         if stream in self.capturing:
-            self.capturing[stream].append(operation)
-        else:
+            self.capturing[stream].append((operation, engine))
+            return
+        with self._lock:
             self.enqueued += 1
             self.streams[stream].append(operation)
+            if engine is not None:
+                self.clock.put(stream, engine)
 
-    def copy_to_device(self, device, host, count, stream):
+    def _check_addresses(self, device, host):
         assert device in self.live, "not a device address"
         assert host in self.pinned, "not a pinned address"
-        self.put(stream, lambda: ctypes.memmove(device, host, count))
+
+    def copy_to_device(self, device, host, count, stream):
+        self._check_addresses(device, host)
+        self.put(stream, lambda: ctypes.memmove(device, host, count), "copy_in")
 
     def copy_to_host(self, host, device, count, stream):
-        self.copy_to_device(device, host, 0, stream)
-        self.put(stream, lambda: ctypes.memmove(host, device, count))
+        self._check_addresses(device, host)
+        self.put(stream, lambda: ctypes.memmove(host, device, count), "copy_out")
+
+    def create_event(self):
+        with self._lock:
+            event = next(self._handles)
+            self.events[event] = None
+            return event
+
+    def destroy_event(self, event):
+        with self._lock:
+            del self.events[event]
+
+    def record(self, event, stream):
+        when = self.clock.at(stream)
+        self.put(stream, lambda: self.events.update({event: when}), None)
+
+    def elapsed_ms(self, start, end):
+        self._check()
+        assert None not in (self.events[start], self.events[end]), "an event was asked for that has not happened"
+        return 1e3 * (self.events[end] - self.events[start])
 
     def synchronize(self, stream):
         self._check()
@@ -110,6 +164,7 @@ class FakeCuda:
         work, self.streams[stream] = self.streams[stream], []
         for operation in work:
             operation()
+        self.clock.wait(stream)
 
     def begin_capture(self, stream):
         assert not self.streams[stream], "work before the capture was not waited for"
@@ -129,8 +184,8 @@ class FakeCuda:
 
     def launch(self, graph, stream):
         self.launched += 1
-        for operation in self.graphs[graph]:
-            self.put(stream, operation)
+        for operation, engine in self.graphs[graph]:
+            self.put(stream, operation, engine)
 
     def destroy_graph(self, graph):
         with self._lock:

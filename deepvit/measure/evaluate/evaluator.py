@@ -5,16 +5,16 @@ import concurrent.futures
 import contextlib
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.progress import Advance
-from deepvit.runtime.errors import InputError, NonFiniteError
+from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, model_input
-from deepvit.runtime.session import Session
+from deepvit.runtime.session import Deferred, Overlapping, Pending, Session, begin, runs_at_once, unchecked_result
 from deepvit.runtime.tensors import Images, Logits
 
 from ..models import Contestant
@@ -108,9 +108,8 @@ class Evaluator:
         """
         start, done = time.perf_counter(), self.images_done()
         with contextlib.closing(self._prepared(numbers)) as prepared:  # however it ends, its processes end with it
-            for block, inputs in prepared:
-                self._check_labels(block)
-                self._journal.write(block.number, block.sha256, self._score(block, inputs))
+            for block, records in self._scored(prepared):
+                self._journal.write(block.number, block.sha256, records)
                 self._sound.add(block.number)
                 images = len(block.labels) + len(block.errors)
                 self._run_here += images
@@ -168,19 +167,42 @@ class Evaluator:
             inputs.append(input_by_key[key])
         return inputs
 
-    def _score(self, block: Block, inputs: Sequence[Images]) -> dict[str, npt.NDArray[np.generic]]:
+    def _scored(
+        self, prepared: Iterable[tuple[Block, list[Images]]]
+    ) -> Generator[tuple[Block, dict[str, npt.NDArray[np.generic]]], None, None]:
+        """Yield each block, in order, with what the journal keeps of it, while the next one runs where that can be."""
+        at_once = self._blocks_at_once
+        run: Callable[[Session, Images], Pending] = begin if at_once > 1 else Deferred
+        under_way: collections.deque[tuple[Block, list[Images], list[Pending]]] = collections.deque()
+        for block, inputs in prepared:
+            self._check_labels(block)
+            models = zip(self.models, inputs, strict=False) if len(block.labels) else ()
+            runs = [run(model.session, images) for model, images in models]
+            under_way.append((block, inputs, runs))
+            if len(under_way) >= at_once:
+                yield under_way[0][0], self._records(*under_way.popleft())
+        while under_way:
+            yield under_way[0][0], self._records(*under_way.popleft())
+
+    @property
+    def _blocks_at_once(self) -> int:
+        """How many blocks are under way: one where several engines share a GPU, so that the time of each is its own."""
+        overlapping = [each for each in self._all if isinstance(each.session, Overlapping)]
+        is_alone = len(overlapping) == 1 and overlapping[0] is not self.reference
+        return runs_at_once(overlapping[0].session) if is_alone else 1
+
+    def _records(
+        self, block: Block, inputs: Sequence[Images], runs: Sequence[Pending]
+    ) -> dict[str, npt.NDArray[np.generic]]:
         """Return what the journal keeps of a block: its labels and faults, and each model's records and seconds."""
         records = block_head(block)
-        if not len(block.labels):
-            return records
         expected = None
-        if self.reference is not None:
+        if self.reference is not None and runs:
             expected = self._expected(block, self.reference, inputs[-1])
             records |= _prefixed(REFERENCE, image_records(expected, None))
-        for place, model in enumerate(self.models):
-            start = time.perf_counter()
-            logits = run_unchecked(model.session, inputs[place])
-            records[f"{place}.seconds"] = np.array(time.perf_counter() - start)
+        for place, run in enumerate(runs):
+            logits = unchecked_result(run)
+            records[f"{place}.seconds"] = np.array(run.seconds)
             records |= _prefixed(str(place), image_records(logits, expected))
         return records
 
@@ -229,10 +251,7 @@ class Evaluator:
 
 def run_unchecked(session: Session, images: Images) -> Logits:
     """Return logits (n, classes) float32, not finite ones included."""
-    try:
-        return session.run(images)
-    except NonFiniteError as error:
-        return error.logits
+    return unchecked_result(begin(session, images))
 
 
 def _check_classes(models: Sequence[Contestant]) -> None:

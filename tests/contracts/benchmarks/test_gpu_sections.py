@@ -62,7 +62,7 @@ def test_the_worst_of_errors_is_none_where_one_is():
 
 
 def test_a_graph_that_is_not_replayed_is_caught(monkeypatch):
-    monkeypatch.setattr(Lease, "_capture", lambda self, shape, batch: None)
+    monkeypatch.setattr(Lease, "_capture", lambda self, shape: None)
     assert failed(found_by(runtime._graphs, FakeGpu())) == ["of 10 runs, those that put work on the stream by hand"]
 
 
@@ -82,7 +82,7 @@ def test_memory_that_is_not_pinned_is_caught():
 @pytest.mark.parametrize(
     ("call", "lost"),
     [("free", "allocate"), ("free_pinned", "allocate_pinned"), ("destroy_graph", "end_capture"),
-     ("destroy_stream", "create_stream")],
+     ("destroy_stream", "create_stream"), ("destroy_event", "create_event")],
 )  # fmt: skip
 def test_a_leak_is_caught(monkeypatch, call, lost):
     """A lease that forgets one kind of what it was lent."""

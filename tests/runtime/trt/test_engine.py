@@ -105,12 +105,13 @@ def test_a_shared_lease_gives_wrong_answers(monkeypatch):
     engine, session = open_fake(cuda, leases=1)
     first, second = images_of(8, 1), images_of(8, 2)
     session.run(first)
-    (lease,) = engine._idle
+    (lease,) = engine.leases.idle
     waiting = cuda.synchronize
 
     def interleaved(stream):
         monkeypatch.setattr(cuda, "synchronize", waiting)
-        lease.run({"images": second}, 8, 8)
+        lease._batch = 0  # or it would say so
+        lease.submit({"images": second}, 8, 8)
         waiting(stream)
 
     monkeypatch.setattr(cuda, "synchronize", interleaved)

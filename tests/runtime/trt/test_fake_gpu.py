@@ -45,7 +45,7 @@ OWN = {  # what a fake has for the tests
     "ILogger": {"first", "say"},
 }
 OWN_OF_CUDA = {"put", "fails_capture", "memory", "live", "pinned", "streams", "graphs", "capturing", "launched",
-               "enqueued", "current"}  # fmt: skip
+               "enqueued", "current", "events", "clock"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

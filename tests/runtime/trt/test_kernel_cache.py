@@ -67,7 +67,7 @@ def test_a_graph_records_the_kernels_that_were_compiled_for_its_batch_size():
     for _ in range(3):
         run(engine, 8)
     assert (engine.cuda.launched, len(engine.cuda.graphs), engine.why_no_graphs) == (2, 1, None)
-    (lease,) = engine._idle
+    (lease,) = engine.leases.idle
     assert lease.context(8).specialization is DynamicShapesKernelSpecializationStrategy.EAGER
     engine.close()
     assert not (engine.cuda.live or engine.cuda.pinned or engine.cuda.streams or engine.cuda.graphs)
@@ -89,7 +89,7 @@ def test_left_alone_a_graph_records_generic_kernels(monkeypatch):
 def test_tensorrt_itself_is_not_configured_so():
     engine = EngineOnGpu(PLAN, fake_library(), FakeCuda(), name="engine.plan")
     run(engine, 8)
-    (lease,) = engine._idle
+    (lease,) = engine.leases.idle
     assert lease.context(8).specialization is None
 
 

@@ -219,7 +219,7 @@ def test_a_plan_runs_on_the_device_that_is_named(tiny_artifact, tmp_path, gpu, m
     for path, times in ((folder, 2), (folder / "engine.plan", 1)):
         asked.clear()
         session = open_session(path, device=3)
-        assert session._engine.cuda.device == 3
+        assert session.engine.cuda.device == 3
         assert asked == [3] * times
     lone = tmp_path / "lone.plan"
     lone.write_bytes(PLAN)
