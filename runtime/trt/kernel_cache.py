@@ -3,8 +3,8 @@
 A plan of TensorRT-RTX holds no kernels of the GPU that it runs on. Left alone, the library answers a batch size that it
 meets first with generic kernels, and compiles those made for it meanwhile: a CUDA graph of the second run records the
 generic ones for good. Here each batch size's first run waits for its own (EAGER), so that our graph holds them. The
-library's own graphs (WHOLE_GRAPH_CAPTURE) wait for them too, but have no copies to and from the GPU in them, and are
-younger than the oldest TensorRT-RTX that this runs on.
+library's own graphs (WHOLE_GRAPH_CAPTURE) wait for them too, but are younger than the oldest TensorRT-RTX that this
+runs on.
 
 Compiled kernels are code, kept where nobody else can write (`files.cache_folder`).
 """

@@ -158,7 +158,7 @@ class LeasePool:
 
     def _give_back(self, lease: Lease | None, flight: Flight | None = None) -> None:
         with self._changed:
-            if flight in self._flights:
+            if flight is not None and flight in self._flights:
                 self._flights.remove(flight)
             if lease is None:
                 self._made -= 1

@@ -33,7 +33,7 @@ def log(monkeypatch):
 
 def test_a_second_engine_runs_after_the_first_was_closed(log):
     first = open_fake()
-    kept = weakref.ref(first._engine._log)
+    kept = weakref.ref(first.engine._log)
     second = open_fake()
     first.close()
     del first

@@ -223,7 +223,7 @@ def test_a_plan_runs_on_the_device_that_is_named(tiny_artifact, tmp_path, gpu, m
         assert asked == [3] * times
     lone = tmp_path / "lone.plan"
     lone.write_bytes(PLAN)
-    assert open_session(lone, trust_unverified=True, device=2)._engine.cuda.device == 2
+    assert open_session(lone, trust_unverified=True, device=2).engine.cuda.device == 2
 
 
 def test_providers_are_not_for_plans(tiny_artifact, tmp_path, gpu):
