@@ -1,0 +1,114 @@
+"""Faults planted into the kernel's source, each of which the emulator or the comparison with float64 must tell."""
+
+import dataclasses
+import re
+
+import pytest
+
+from deepvit.runtime.kernels.table import Kernel, Number
+from tests.runtime.kernels.emulated import (
+    SOURCES,
+    Emulated,
+    FaultError,
+    compiled_code,
+    entries,
+    random_case,
+    reference,
+    relative_error,
+)
+
+BOUND = 5e-4  # as in test_accuracy.py
+# One pass of two parts, and three passes; three of the rows that are stored do not count as keys.
+KERNELS = (
+    Kernel(number=Number.FP16, heads=12, width=40, tokens=107, rows=16),
+    Kernel(number=Number.FP16, heads=12, width=40, tokens=45, rows=16, keys=16),
+)
+WRONG = "the result is wrong"
+UNORDERED = "no barrier between|read before it is written"
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """What stands in a file instead of `text`, and what is then said."""
+
+    file: str
+    text: str
+    instead: str
+    told: str = WRONG
+
+
+PLANTED = {
+    "missing barrier before the mix": Planted("reattention.cuh", "synchronize();\n  mix_heads", "mix_heads", UNORDERED),
+    "missing barrier after the mix": Planted("reattention.cuh", "synchronize();\n  add_values", "add_values", UNORDERED),
+    "a barrier for some": Planted(
+        "reattention.cuh", "synchronize();\n  mix", "if (thread() >= 32) synchronize();\n  mix", f"{UNORDERED}|do not reach"
+    ),
+    "Θ' transposed": Planted("mix.cuh", "all + to * S::HEADS + from", "all + from * S::HEADS + to"),
+    "b' forgotten": Planted("mix.cuh", "x[4] = {mix.bias[0], mix.bias[0], mix.bias[1], mix.bias[1]}", "x[4] = {}"),
+    "mask off by one": Planted("rows.cuh", "first + of_tile < S::TOKENS", "first + of_tile <= S::TOKENS"),
+    "scale missing": Planted("scores.cuh", "exp2_of(s[j][2 * r] * scale - shift)", "exp2_of(s[j][2 * r] - shift)"),
+    "wrong places": Planted("shape.cuh", "(first ^ exchange)", "(first + exchange)", f"{UNORDERED}|{WRONG}"),
+    "wrong row of a fragment": Planted(
+        "scores.cuh", "{q[0][i], q[1][i], q[0][i + 1], q[1][i + 1]}", "{q[0][i], q[0][i + 1], q[1][i], q[1][i + 1]}"
+    ),
+    "wrong matrix of v": Planted("values.cuh", "v[i][j] = transposed(v[i][j])", "v[i][j] += 0"),
+    "values of another head": Planted("values.cuh", "2 * S::HEADS + lane.head", "2 * S::HEADS + lane.head / 2"),
+    "last pass missing": Planted(
+        "reattention.cuh", "mix_and_add<S, false>", "if constexpr (S::PASSES == 1) mix_and_add<S, false>"
+    ),
+    "weights of the first keys": Planted("softmax.cuh", "first < rest;", "first < S::PART;"),
+    "weights without the last keys": Planted("softmax.cuh", "if constexpr (rest < S::TOKENS)", "if constexpr (false)"),
+    "one weight for both parts": Planted("softmax.cuh", "exp2_of(top[m][r][part] - most) / total", "1 / total"),
+    "largest of a lane": Planted("scores.cuh", "x = fmaxf(x, exchanged(x, 1));\n", ""),
+    "filling not cleared": Planted("reattention.cuh", "clear_filling<S>();\n", "", "read before it is written"),
+    "rows written that are not there": Planted("values.cuh", "if (row < rows) store_row", "store_row", "write out of bounds"),
+    "rows read that are not there": Planted("scores.cuh", "lane.head * S::WIDTH, row < rows)", "lane.head * S::WIDTH, true)", "read out"),
+    "misaligned": Planted("rows.cuh", "(middle + 2 * t)", "(middle + 2 * t + 1)", "misaligned"),
+    "lanes apart": Planted("mix.cuh", "if (j + 1 < S::TILES) mix", "if (j + 1 < S::TILES && lane.g > 0) mix", "not together"),
+}  # fmt: skip
+
+
+def source(planted=None):
+    """All that `reattention.cuh` includes but the instructions, as one text, with or without a fault in it."""
+
+    def included(file):
+        text = (SOURCES / file).read_text()
+        if planted and planted.file == file:
+            assert text.count(planted.text) == 1, planted
+            text = text.replace(planted.text, planted.instead)
+        return re.sub(r'^#include "(.*)"$', lambda found: once(found[1]), text.replace("#pragma once", ""), flags=re.M)
+
+    def once(file):
+        if file in seen:
+            return ""
+        seen.add(file)
+        return included(file)
+
+    seen = {"instructions.cuh"}
+    return once("reattention.cuh")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The kernels as they are and with every fault, each in a namespace of its own."""
+    planted = [None, *PLANTED.values()]
+    code = "".join(f"namespace n{i} {{\n{source(p)}{entries(KERNELS, i)}}}\n" for i, p in enumerate(planted))
+    return compiled_code(code, tmp_path_factory.mktemp("planted"), "-O0")
+
+
+def require_right(emulated):
+    """Raise what is wrong with it."""
+    for kernel in KERNELS:
+        case = random_case(kernel, 5, rows=kernel.tokens + 3)
+        if relative_error(emulated.run(kernel, case, seed=6), reference(case)) > BOUND:
+            raise FaultError(WRONG)
+
+
+def test_nothing_is_told_of_the_kernels_as_they_are(library):
+    require_right(Emulated(library, 0))
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_told(library, name):
+    with pytest.raises(FaultError, match=PLANTED[name].told):
+        require_right(Emulated(library, 1 + list(PLANTED).index(name)))
