@@ -99,6 +99,8 @@ lint: $(VENV)/installed
 	$(BIN)/mypy | awk -v typed="$$($(TYPED) | wc -l)" '{ print } END { if ($$0 !~ "^Success: .* in " typed " source files$$") \
 	  { print "expected: Success, in " typed " source files"; exit 1 } }'
 	find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp' | xargs $(BIN)/clang-format --dry-run --Werror
+	find runtime/kernels tests/runtime/kernels -name '*.cuh' -o -name '*.h' \
+	  | xargs $(BIN)/clang-format --style=file:runtime/cpp/.clang-format --dry-run --Werror
 
 # Every figure of the README, made again: writes benchmarks/results/. About an hour on two cores; use them for nothing else.
 bench: data/digits/done

@@ -42,18 +42,14 @@ class Kernel:
         if not self.keys:
             passes = 1 if self.tokens <= MOST_KEYS else math.ceil(self.tokens / MOST_KEYS_OF_SEVERAL)
             object.__setattr__(self, "keys", 16 * math.ceil(self.tokens / passes / 16))
-        faults = [
-            *([] if 0 < self.heads <= MOST_HEADS else [f"{self.heads} heads, expected 1 to {MOST_HEADS}"]),
-            *([] if self.width in range(8, 64, 8) else [f"head width {self.width}, expected 8, 16 … 56"]),
-            *([] if 0 < self.tokens <= MOST_TOKENS else [f"{self.tokens} tokens, expected 1 to {MOST_TOKENS}"]),
-            *([] if self.rows in (16, 32) else [f"{self.rows} rows, expected 16 or 32"]),
-            *(
-                []
-                if self.keys in range(16, MOST_KEYS + 1, 16)
-                else [f"{self.keys} keys, expected 16, 32 … {MOST_KEYS}"]
-            ),
-        ]
-        if faults:
+        expected = {
+            f"{self.heads} heads, expected 1 to {MOST_HEADS}": 0 < self.heads <= MOST_HEADS,
+            f"head width {self.width}, expected 8, 16 … 56": self.width in range(8, 64, 8),
+            f"{self.tokens} tokens, expected 1 to {MOST_TOKENS}": 0 < self.tokens <= MOST_TOKENS,
+            f"{self.rows} rows, expected 16 or 32": self.rows in (16, 32),
+            f"{self.keys} keys, expected 16 … {MOST_KEYS}": self.keys in range(16, MOST_KEYS + 1, 16),
+        }
+        if faults := [text for text, is_met in expected.items() if not is_met]:
             raise ValueError("; ".join(faults))
 
     @property
