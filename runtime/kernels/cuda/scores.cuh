@@ -32,7 +32,17 @@ DEVICE void multiply_rows(float (&c)[4], const u32 (&q)[2][S::WORDS], const u32 
   }
 }
 
-// Scores of the part that begins with key `first`; unless ALL of its keys count, -infinity for those that do not.
+// -infinity for keys that do not count.
+template <class S>
+DEVICE void mask_scores(Scores<S>& s, int first) {
+  const Lane lane;
+  UNROLL for (int j = 0; j < S::TILES; ++j) UNROLL for (int e = 0; e < 4; ++e) {
+    if (counts<S>(first + 8 * j, 2 * lane.t + e % 2)) continue;
+    UNROLL for (int m = 0; m < S::GROUPS; ++m) s[m][j][e] = -INFINITE;
+  }
+}
+
+// Scores of the part that begins with key `first`, ALL of whose keys count or not.
 template <class S, bool ALL>
 DEVICE void scores_of_part(Scores<S>& s, const Queries<S>& q, const u16* image, int first) {
   const Lane lane;
@@ -45,11 +55,7 @@ DEVICE void scores_of_part(Scores<S>& s, const Queries<S>& q, const u16* image, 
       if (ALL || first + 8 * j < S::TOKENS) multiply_rows<S>(s[m][j], q[m], k);
     }
   }
-  if (ALL || first + S::PART <= S::TOKENS) return;
-  UNROLL for (int j = 0; j < S::TILES; ++j) UNROLL for (int e = 0; e < 4; ++e) {
-    if (counts<S>(first + 8 * j, 2 * lane.t + e % 2)) continue;
-    UNROLL for (int m = 0; m < S::GROUPS; ++m) s[m][j][e] = -INFINITE;
-  }
+  if constexpr (!ALL) mask_scores<S>(s, first);
 }
 
 // Over a lane's own keys of row r of a group.
