@@ -81,6 +81,22 @@ def tiny_artifact(tiny_loaded, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def artifacts_by_precision(tiny_loaded, tmp_path_factory):
+    """Precision → an artifact of the tiny model; tests must not change them."""
+    from deepvit.export.options import ExportOptions, GraphOptions
+    from deepvit.export.pipeline import export_artifact
+    from deepvit.runtime.manifest import Precision
+
+    def export(folder):
+        for precision in Precision:
+            graph = GraphOptions(precision=precision)
+            export_artifact(tiny_loaded, ExportOptions(graph=graph, output=folder / precision.value, parity_images=2))
+
+    folder = made_once(tmp_path_factory, "precisions", export)
+    return {precision: folder / precision.value for precision in Precision}
+
+
+@pytest.fixture(scope="session")
 def grey_artifact(tmp_path_factory) -> pathlib.Path:
     """An FP16 artifact of a tiny model that takes one channel, its float32 twin beside it; tests must not change them."""
     from deepvit.export.options import ExportOptions, GraphOptions

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +14,10 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from benchmarks.common.c_runtime import LIBRARY, CModel
-from deepvit.measure.bench.openvino_session import OpenVinoSession
 from deepvit.runtime import Arithmetic, Manifest, open_session
 from deepvit.runtime.manifest import Level, Precision
+from deepvit.runtime.openvino.library import is_installed
+from deepvit.runtime.openvino.session import OpenVinoSession
 from deepvit.runtime.ort.plain import plain_answers
 from deepvit.runtime.tensors import Images, Logits
 
@@ -70,15 +70,17 @@ def _plain(level: Level) -> Engine:
 
 
 def _ours(subject: Subject) -> Logits:
-    with contextlib.closing(open_session(subject.folder)) as session:
+    with contextlib.closing(open_session(subject.folder, "cpu")) as session:
         return session.run(subject.images)
 
 
-def _openvino(arithmetic: Precision | None) -> Callable[[Subject], Logits]:
+def _openvino(arithmetic: Precision) -> Callable[[Subject], Logits]:
     def run(subject: Subject) -> Logits:
-        if importlib.util.find_spec("openvino") is None:
+        if not is_installed():
             raise NotRunError("it is not installed")
-        with contextlib.closing(OpenVinoSession(subject.content, arithmetic=arithmetic)) as session:
+        with contextlib.closing(
+            OpenVinoSession(subject.content, name=str(subject.folder), arithmetic=arithmetic)
+        ) as session:
             return session.run(subject.images)
 
     return run
@@ -122,8 +124,8 @@ ENGINES = {
     "ONNX Runtime, our session": Engine(run=_ours),
     "our C++ runtime": Engine(run=_cpp),
     "OpenVINO, f32": Engine(run=_openvino(Precision.FP32)),
-    # Its default is BF16 where the processor has it, and its answer no worse than that elsewhere.
-    "OpenVINO, as it comes": Engine(run=_openvino(None), arithmetic=Precision.BF16),
+    # BF16 where the processor has it, which is its default, and its answer no worse than that elsewhere.
+    "OpenVINO, as it comes": Engine(run=_openvino(Precision.BF16), arithmetic=Precision.BF16),
     "onnx.reference": Engine(run=_reference()),
     "onnx.reference, mended": Engine(run=_reference(LayerNormalization)),
 }

@@ -23,8 +23,8 @@ def bench(
     peers: Annotated[
         str | None,
         Help(
-            "What to time beside them, of pytorch, pytorch-fp16, compile, compile-fp16, plain-onnx, openvino; or none; "
-            "all that are here if not given.",
+            "What to time beside them, of pytorch, pytorch-fp16, compile, compile-fp16, plain-onnx, openvino, "
+            "openvino-bf16; or none; all that are here if not given.",
             heading="Peers",
         ),
     ] = None,

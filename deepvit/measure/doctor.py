@@ -10,6 +10,7 @@ from deepvit.export.engine.fast_types import fast_types
 from deepvit.runtime.errors import PACKAGES, PYTORCH_MODULES, DeviceError, InputError, MissingError
 from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed, version
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
 from deepvit.runtime.trt.driver import has_cuda_python
 from deepvit.runtime.trt.library import INSTALL, MODULES
@@ -43,6 +44,7 @@ def examine() -> list[Finding]:
     return [
         _libraries("export, and run variants in PyTorch", *PYTORCH_MODULES),
         *(_provider(provider, ability) for provider, ability in ABILITIES.items()),
+        _openvino(),
         _gpu(machine),
         _fast_types(machine),
         *(_build(backend, machine) for backend in Backend),
@@ -50,7 +52,6 @@ def examine() -> list[Finding]:
         _libraries("draw, and write reports", "matplotlib", "jinja2"),
         _libraries("package for Triton", "tritonclient"),
         _libraries("compare layers", "polygraphy"),
-        _libraries("time OpenVINO beside a model", "openvino"),
         _libraries("fetch published checkpoints", "gdown"),
         _libraries("read the ImageNet devkit's labels", "scipy"),
         _compiler(),
@@ -128,6 +129,18 @@ def _provider(provider: str, ability: str) -> Finding:
         return Finding(ability, True, probe(provider))
     except (MissingError, InputError, DeviceError) as error:
         return Finding(ability, False, str(error))
+
+
+def _openvino() -> Finding:
+    """Load it, and ask what the processor does in hardware."""
+    ability = "run ONNX models with ‹provider› openvino"
+    if not is_installed():
+        return _libraries(ability, OPENVINO)
+    try:
+        arithmetic = "in hardware" if has_bfloat16() else "not in hardware: it computes in FP32"
+    except MissingError as error:
+        return Finding(ability, False, str(error))
+    return Finding(ability, True, f"OpenVINO {version()}; BF16 {arithmetic}")
 
 
 def _gpu(machine: Machine) -> Finding:

@@ -102,7 +102,9 @@ class SessionOptions:
 
     threads: Annotated[int | None, Help("Threads on the CPU; as many as cores if not given.", min=1)] = None
     arithmetic: Arithmetic = Arithmetic.AS_DECLARED
-    provider: Annotated[str | None, Help("ONNX Runtime's provider: cpu, cuda, tensorrt or tensorrt-rtx.")] = None
+    provider: Annotated[
+        str | None, Help("ONNX Runtime's provider: cpu, cuda, tensorrt or tensorrt-rtx; or openvino.")
+    ] = None
     trust_unverified: Annotated[bool, Help("Load a plan that has no manifest.")] = False
     allow_host_code: Annotated[bool, Help("Let a version-compatible plan run its own code.")] = False
 

@@ -155,7 +155,8 @@ def _dimension(value: int | str | None) -> int | str:
 def _no_bfloat16(name: str) -> str:
     return (
         f"{name} computes in BF16, which ONNX Runtime's CPU provider does not: export with ‹fp16› or ‹fp32› for a CPU, "
-        "name a provider that computes in BF16, or open it with Arithmetic.AS_DECLARED, which rounds float32 to BF16"
+        "install OpenVINO for one that has BF16 (pip install openvino), name a provider that computes in BF16, or open "
+        "it with Arithmetic.AS_DECLARED, which rounds float32 to BF16"
     )
 
 

@@ -4,20 +4,22 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from ..artifact import MANIFEST, MAX_MODEL_BYTES, MODEL, Artifact
+from ..errors import InputError
 from ..files import read_bounded
-from ..manifest import ANY_BATCH, BatchRange, Identity
+from ..manifest import ANY_BATCH, BatchRange, Identity, Precision
+from ..openvino.library import OPENVINO, has_bfloat16
 from ..ort.arithmetic import Arithmetic
 from ..ort.metadata import identity_in, metadata_of
 from .options import Opening
 from .proof import prove, require_same_graph, require_same_signature
-from .protocol import closed_on_failure
+from .protocol import Session, closed_on_failure
 
 if TYPE_CHECKING:
     from ..ort.graph import OnnxGraph
     from ..ort.session import OnnxRuntimeSession
 
 
-def lone_session(path: pathlib.Path, opening: Opening) -> "OnnxRuntimeSession":
+def lone_session(path: pathlib.Path, opening: Opening) -> Session:
     """Open an ONNX file without a manifest, which may say itself what it is.
 
     Raises:
@@ -33,26 +35,49 @@ def lone_session(path: pathlib.Path, opening: Opening) -> "OnnxRuntimeSession":
     return session
 
 
-def proved_session(artifact: Artifact, name: str, content: bytes, opening: Opening) -> "OnnxRuntimeSession":
+def proved_session(artifact: Artifact, name: str, content: bytes, opening: Opening) -> Session:
     """Open an artifact's graph, `content` of its file `name`, held against its manifest and its golden answer.
 
     Raises:
         InputError: The graph is not what the manifest says.
         MissingError: This machine lacks ONNX Runtime or the provider.
     """
+    session = _session(content, str(artifact.folder / name), opening, artifact.manifest.batch, artifact.manifest)
+    _prove(session, artifact, name, content)
+    return session
+
+
+def _prove(session: Session, artifact: Artifact, name: str, content: bytes) -> None:
     place = str(artifact.folder / name)
-    session = _session(content, place, opening, artifact.manifest.batch, artifact.manifest)
     with closed_on_failure(session):
         require_same_graph(artifact, place, metadata_of(content, place))
         require_same_signature(session, artifact.manifest, f"{place} by its {MANIFEST}")
         prove(session, artifact, place)
-    return session
 
 
 def _session(
     content: bytes, name: str, opening: Opening, batch: BatchRange, identity: Identity | None = None
+) -> Session:
+    if _is_for_openvino(content, name, opening, identity):
+        from ..openvino.session import OpenVinoSession  # so that `import runtime` stays light
+
+        return OpenVinoSession(content, name=name, threads=opening.threads, batch=batch, identity=identity)
+    return _onnxruntime_session(content, name, opening, batch, identity)
+
+
+def _is_for_openvino(content: bytes, name: str, opening: Opening, identity: Identity | None) -> bool:
+    """Return whether OpenVINO is asked for; or nothing is, and it alone here computes the graph as it is: BF16."""
+    if opening.provider is not None:
+        return opening.provider.lower() == OPENVINO
+    identity = identity or identity_in(content, name)
+    is_bfloat16 = identity is not None and identity.precision is Precision.BF16
+    return is_bfloat16 and opening.arithmetic is Arithmetic.NATIVE and has_bfloat16()
+
+
+def _onnxruntime_session(
+    content: bytes, name: str, opening: Opening, batch: BatchRange, identity: Identity | None
 ) -> "OnnxRuntimeSession":
-    from ..ort.session import OnnxRuntimeSession  # so that `import runtime` stays light
+    from ..ort.session import OnnxRuntimeSession  # likewise
 
     return OnnxRuntimeSession(
         content,
@@ -85,5 +110,10 @@ def proved_graph(artifact: Artifact, provider: str) -> "OnnxGraph":
         InputError: The graph is not what the manifest says.
         MissingError: This machine lacks ONNX Runtime or the provider.
     """
-    opening = Opening(provider=provider, arithmetic=Arithmetic.AS_DECLARED)
-    return proved_session(artifact, MODEL, artifact.read(MODEL), opening).graph
+    opening, content = Opening(provider=provider, arithmetic=Arithmetic.AS_DECLARED), artifact.read(MODEL)
+    if provider.lower() == OPENVINO:
+        raise InputError(f"‹provider› {provider} gives logits alone; name one of ONNX Runtime's, such as cpu")
+    place = str(artifact.folder / MODEL)
+    session = _onnxruntime_session(content, place, opening, artifact.manifest.batch, artifact.manifest)
+    _prove(session, artifact, MODEL, content)
+    return session.graph

@@ -36,9 +36,11 @@ def open_session(
         path: The folder, its model.onnx, or a plan in it. Of a folder, the engine that fits this machine is taken, else
             model.onnx on the CPU. An ONNX file without a manifest opens too, unverified, and says itself what it is
             if an export wrote it.
-        provider: ONNX Runtime's execution provider for model.onnx: cpu, cuda, tensorrt, tensorrt-rtx, ….
+        provider: ONNX Runtime's execution provider for model.onnx: cpu, cuda, tensorrt, tensorrt-rtx, …; or openvino.
+            Where None, ONNX Runtime's on the CPU, but for BF16 natively: OpenVINO, where it and such a processor are.
         arithmetic: Of FP16 and BF16 graphs in ONNX Runtime on the CPU. Served graphs run as they are, whose FP16 is
-            float32 there; who measures asks for AS_DECLARED. A BF16 graph runs on a CPU with that alone.
+            float32 there; who measures asks for AS_DECLARED. ONNX Runtime runs a BF16 graph on a CPU with
+            that alone.
         trust_unverified: Load a plan that has no manifest beside it.
         allow_host_code: Let a version-compatible plan run the host code that it brings.
         threads: Threads of one run on the CPU; as many as there are cores where None.

@@ -35,7 +35,7 @@ def test_libraries_that_are_missing_are_named_with_their_packages(monkeypatch):
         "export, and run variants in PyTorch": "pip install torch torchvision timm onnxscript onnx-ir safetensors",
         "draw, and write reports": "pip install matplotlib jinja2",
         "package for Triton": "pip install tritonclient",
-        "time OpenVINO beside a model": "pip install openvino",
+        "run ONNX models with ‹provider› openvino": "pip install openvino",
         "compare layers": "pip install 'polygraphy>=0.53'",
         "build the C++ runtime": "missing a C++ compiler and cmake",
     }

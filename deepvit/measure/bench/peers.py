@@ -8,7 +8,8 @@ import warnings
 from typing import TYPE_CHECKING, Literal
 
 from deepvit.runtime.errors import PYTORCH, InputError, needed_for
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
+from deepvit.runtime.openvino.library import has_bfloat16, is_installed
 from deepvit.runtime.session import Session
 
 from ..options import WeightOptions
@@ -28,7 +29,8 @@ class Peer(enum.Enum):
     COMPILE = "compile"  # torch.compile
     COMPILE_FP16 = "compile-fp16"
     PLAIN_ONNX = "plain-onnx"  # torch.onnx.export of the original's order of operations, in ONNX Runtime
-    OPENVINO = "openvino"  # the same file
+    OPENVINO = "openvino"  # the same file, in FP32
+    OPENVINO_BF16 = "openvino-bf16"  # which is its default where the processor has it
 
 
 NAMES = {
@@ -37,8 +39,11 @@ NAMES = {
     Peer.COMPILE: "torch.compile",
     Peer.COMPILE_FP16: "torch.compile FP16",
     Peer.PLAIN_ONNX: "plain ONNX export",
-    Peer.OPENVINO: "OpenVINO, plain export",
+    Peer.OPENVINO: "OpenVINO FP32, plain export",
+    Peer.OPENVINO_BF16: "OpenVINO BF16, plain export",
 }
+
+ARITHMETIC = {Peer.OPENVINO: Precision.FP32, Peer.OPENVINO_BF16: Precision.BF16}
 
 
 def peers_here() -> tuple[Peer, ...]:
@@ -50,8 +55,10 @@ def peers_here() -> tuple[Peer, ...]:
 
     has_gpu = torch.cuda.is_available()
     on_device = (Peer.PYTORCH, Peer.PYTORCH_FP16, Peer.COMPILE_FP16) if has_gpu else (Peer.PYTORCH, Peer.COMPILE)
-    installed = (Peer.OPENVINO,) if importlib.util.find_spec("openvino") is not None and not has_gpu else ()
-    return (*on_device, Peer.PLAIN_ONNX, *installed)
+    if has_gpu or not is_installed():
+        return (*on_device, Peer.PLAIN_ONNX)
+    in_bfloat16 = (Peer.OPENVINO_BF16,) if has_bfloat16() else ()
+    return (*on_device, Peer.PLAIN_ONNX, Peer.OPENVINO, *in_bfloat16)
 
 
 def peers_from(text: str | None) -> tuple[Peer, ...]:
@@ -99,10 +106,16 @@ class PeerOpener:
                 threads=self.threads,
                 batch=self.batch,
             )
-        if self.peer is Peer.OPENVINO:
-            from .openvino_session import OpenVinoSession
+        if self.peer in ARITHMETIC:
+            from deepvit.runtime.openvino.session import OpenVinoSession
 
-            return OpenVinoSession(plain_export(loaded), self.threads)
+            return OpenVinoSession(
+                plain_export(loaded),
+                name=NAMES[self.peer],
+                arithmetic=ARITHMETIC[self.peer],
+                threads=self.threads,
+                batch=self.batch,
+            )
         return self._torch_session(loaded)
 
     def _torch_session(self, loaded: "LoadedModel") -> Session:

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 import deepvit.runtime.ort.graph as ort_graph
-from deepvit.export.options import ExportOptions, GraphOptions
-from deepvit.export.pipeline import export_artifact
 from deepvit.measure.models import SessionOptions
 from deepvit.runtime import Arithmetic
 from deepvit.runtime.artifact import MODEL, open_artifact
@@ -18,14 +16,9 @@ from tests.doubles.tiny_models import pixels
 BF16_REFUSED = r"model\.onnx computes in BF16, which ONNX Runtime's CPU provider does not: export with ‹fp16› or ‹fp32›"
 
 
-@pytest.fixture(scope="module")
-def folders(tiny_loaded, tmp_path_factory):
-    """Precision → an artifact of the tiny model."""
-    root = tmp_path_factory.mktemp("precisions")
-    for precision in Precision:
-        graph = GraphOptions(precision=precision)
-        export_artifact(tiny_loaded, ExportOptions(graph=graph, output=root / precision.value, parity_images=2))
-    return {precision: root / precision.value for precision in Precision}
+@pytest.fixture
+def folders(artifacts_by_precision):
+    return artifacts_by_precision
 
 
 @pytest.fixture
@@ -80,7 +73,7 @@ def test_nothing_is_rounded_unasked(folders, monkeypatch):
 
 def test_bf16_on_a_cpu_says_what_to_do(folders, images):
     with pytest.raises(MissingError, match=BF16_REFUSED) as caught:
-        open_session(folders[Precision.BF16])
+        open_session(folders[Precision.BF16], "cpu")
     assert "\n" not in str(caught.value)
     assert "Arithmetic.AS_DECLARED" in str(caught.value)
     assert open_session(folders[Precision.BF16], arithmetic=Arithmetic.AS_DECLARED).run(images).shape == (4, 5)

@@ -1,0 +1,223 @@
+"""OpenVINO computes in the numbers that a graph declares, gives its logits in order, and refuses what it cannot run."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from deepvit.metrics.distance import sqnr_of
+from deepvit.runtime import Arithmetic, open_session
+from deepvit.runtime.artifact import MODEL
+from deepvit.runtime.errors import InputError, MissingError, NonFiniteError
+from deepvit.runtime.manifest import GOLDEN_SQNR_DB, BatchRange, Precision
+from deepvit.runtime.openvino import library, run
+from deepvit.runtime.openvino.session import OpenVinoSession
+from deepvit.runtime.session import Overlapping, begin, proved_graph, run_each
+from tests.doubles.tiny_models import pixels
+
+AS_WE_LOAD_IT = "from deepvit.runtime.openvino.library import load_openvino\nload_openvino()\n"
+MESSENGER = "import pathlib\npathlib.Path({mark!r}).touch()\nraise ImportError\n"
+
+
+@pytest.fixture
+def images():
+    return (pixels((7, 3, 32, 32)) / 127.5 - 1).astype(np.float32)
+
+
+@pytest.fixture
+def content(tiny_artifact):
+    return (tiny_artifact / MODEL).read_bytes()
+
+
+@pytest.mark.parametrize("precision", list(Precision), ids=lambda precision: precision.value)
+def test_every_precision_gives_the_declared_logits(artifacts_by_precision, images, precision):
+    folder = artifacts_by_precision[precision]
+    session = open_session(folder, "openvino", threads=1)
+    declared = open_session(folder, "cpu", arithmetic=Arithmetic.AS_DECLARED).run(images)
+    assert sqnr_of(session.run(images), declared) >= GOLDEN_SQNR_DB[precision]
+    in_bfloat16 = precision is Precision.BF16 and library.has_bfloat16()
+    assert session.description.endswith(" in BF16" if in_bfloat16 else " in FP32")
+    if precision is Precision.FP32:
+        assert np.abs(session.run(images) - declared).max() <= 1e-4
+
+
+def test_its_own_choice_of_arithmetic_is_noticed(artifacts_by_precision, monkeypatch):
+    """BF16 for FP32, where the processor has it, is about 50 dB on trained models: the golden logits let that pass."""
+    if not library.has_bfloat16():
+        pytest.skip("this processor has no BF16, so that OpenVINO computes in FP32 whatever it is asked")
+    real = library.load_openvino
+
+    def without_hint():
+        core = real()
+
+        class Core:
+            read_model = staticmethod(core.read_model)
+
+            @staticmethod
+            def compile_model(model, device, settings):
+                return core.compile_model(model, device, {k: v for k, v in settings.items() if "PRECISION" not in k})
+
+        return Core()
+
+    monkeypatch.setattr("deepvit.runtime.openvino.session.load_openvino", without_hint)
+    with pytest.raises(MissingError, match="in bf16 here, where f32 was asked for"):
+        open_session(artifacts_by_precision[Precision.FP32], "openvino")
+
+
+def test_bf16_is_computed_where_the_processor_can(artifacts_by_precision, monkeypatch):
+    """Nothing named, it is taken where it alone runs the graph as it is; who measures as declared has that rounded."""
+    folder = artifacts_by_precision[Precision.BF16]
+    monkeypatch.setattr("deepvit.runtime.session.onnx.has_bfloat16", lambda: True)
+    assert open_session(folder).description.startswith("OpenVINO")
+    assert open_session(folder / MODEL).description.startswith("OpenVINO")
+    assert open_session(folder, arithmetic=Arithmetic.AS_DECLARED).description.startswith("ONNX Runtime")
+    assert open_session(artifacts_by_precision[Precision.FP16]).description.startswith("ONNX Runtime")
+    monkeypatch.setattr("deepvit.runtime.session.onnx.has_bfloat16", lambda: False)
+    with pytest.raises(MissingError, match="pip install openvino"):
+        open_session(folder)
+
+
+@pytest.mark.parametrize("batch", [BatchRange(min=1, opt=2, max=2), BatchRange(min=4, opt=4, max=4)], ids=str)
+def test_batches_are_split_and_padded(content, images, batch):
+    whole = OpenVinoSession(content, name="m").run(images)
+    assert np.abs(OpenVinoSession(content, name="m", batch=batch).run(images) - whole).max() < 1e-3
+
+
+def test_runs_that_overlap_give_the_same(content, images):
+    session = OpenVinoSession(content, name="m", threads=1)
+    assert isinstance(session, Overlapping)
+    batches = [images[:1], images[1:4], images[4:], images[:2], images]
+    assert all(
+        np.array_equal(one, other)
+        for one, other in zip(run_each(session, batches), map(session.run, batches), strict=True)
+    )
+    changed = images.copy()
+    pending = [begin(session, changed) for _ in range(5)]  # more than can be under way
+    changed[:] = 0
+    assert all(np.array_equal(each.result(), session.run(images)) for each in reversed(pending))
+    begin(session, images)
+    session.close()
+
+
+def test_a_run_that_fails_is_that_runs(content, images, monkeypatch):
+    session = OpenVinoSession(content, name="m", threads=1)
+    good = begin(session, images)
+    monkeypatch.setattr(run.Batch, "wait", refuse := _refusing(run.Batch.wait))
+    bad = begin(session, images)
+    with pytest.raises(InputError, match="m failed on 7 images: no memory"):
+        bad.result()
+    assert refuse.count == 1
+    assert np.isfinite(good.result()).all()
+    assert np.isfinite(session.run(images)).all()
+
+
+def _refusing(wait):
+    """Return `wait` that fails the second time, as where memory is short; the first run is waited for before."""
+
+    def refuse(batch, name, classes):
+        refuse.calls += 1
+        if refuse.calls == 1:
+            refuse.count += 1
+            batch.request.wait()
+            batch.request = _Failing(batch.request)
+        return wait(batch, name, classes)
+
+    refuse.calls = refuse.count = 0
+    return refuse
+
+
+class _Failing:
+    def __init__(self, request):
+        self._request = request
+
+    def wait(self):
+        raise RuntimeError("Exception from src/cpp/infer_request.cpp:224:\nno memory\n")
+
+
+def test_wrong_images_are_refused(content, images):
+    session = OpenVinoSession(content, name="m", threads=1)
+    for wrong in (images[:0], images[..., :31], images.astype(np.float64), images[0], (images * 9).astype(np.uint8)):
+        with pytest.raises(InputError, match="expected float32"):
+            session.run(wrong)
+
+
+def test_logits_that_are_not_finite_are_refused():
+    session = OpenVinoSession(_model("GlobalAveragePool", "Flatten", "Log", outputs=("batch", 3)), name="m")
+    images = np.ones((7, 3, 4, 4), np.float32)
+    assert np.array_equal(session.run(images), np.zeros((7, 3)))
+    images[2] = -1
+    with pytest.raises(NonFiniteError, match="the logits of 1 of 7 images"):
+        session.run(images)
+
+
+def _model(*operations, dtype=TensorProto.FLOAT, shape=("batch", 3, 4, 4), outputs=("batch", 3, 4, 4)):
+    names = ["x", *(f"y{number}" for number in range(1, len(operations))), "y"]
+    graph = helper.make_graph(
+        [helper.make_node(kind, [names[i]], [names[i + 1]]) for i, kind in enumerate(operations)],
+        "other",
+        [helper.make_tensor_value_info("x", dtype, shape)],
+        [helper.make_tensor_value_info("y", dtype, outputs)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (_model("Relu"), "gives f32 .*; expected float32 logits"),
+        (_model("Relu", shape=("batch", 3), outputs=("batch", 3)), "expected one input of 4-D float32"),
+        (_model("Abs", dtype=TensorProto.INT64), "takes x i64"),
+        (_model("GlobalAveragePool", "Flatten", shape=("batch", 3, "h", "w"), outputs=("batch", 3)), "of one size"),
+        (_model("Nonsense"), r"is not a model that OpenVINO can load: .*Nonsense"),
+        (b"", "is not a model that OpenVINO can load"),
+        (b"not a model", "damaged or not an ONNX file"),
+    ],
+    ids=["no logits", "no images", "integers", "any size", "unknown", "empty", "text"],
+)
+def test_what_is_no_classifier_is_refused_in_one_line(content, expected):
+    with pytest.raises(InputError, match=expected) as caught:
+        OpenVinoSession(content, name="m")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_needs_another_file_is_refused(content):
+    model = onnx.load_from_string(content)
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+    with pytest.raises(InputError, match="in another file"):
+        OpenVinoSession(model.SerializeToString(), name="m")
+
+
+def test_other_outputs_than_logits_are_of_onnx_runtime(tiny_artifact):
+    from deepvit.runtime.artifact import open_artifact
+
+    with pytest.raises(InputError, match="‹provider› openvino gives logits alone"):
+        proved_graph(open_artifact(tiny_artifact), "openvino")
+
+
+def test_it_is_not_installed(tiny_artifact, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert not library.is_installed()
+    assert not library.has_bfloat16()
+    assert open_session(tiny_artifact).description.startswith("ONNX Runtime")
+    with pytest.raises(MissingError, match="pip install openvino"):
+        open_session(tiny_artifact, "openvino")
+
+
+@pytest.mark.parametrize(
+    ("before", "is_asked"), [(AS_WE_LOAD_IT, False), ("", True)], ids=["as we load it", "as it is"]
+)
+def test_it_is_loaded_without_its_messenger(tmp_path, before, is_asked):
+    """The second is the negative control. The messenger of the test leaves a mark and is not to be had."""
+    mark, home = tmp_path / "mark", tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "openvino_telemetry.py").write_text(MESSENGER.format(mark=str(mark)))
+    program = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{before}import openvino\n"
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"HOME": str(home)})
+    assert mark.exists() == is_asked
+    assert list(home.iterdir()) == []
