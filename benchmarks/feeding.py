@@ -20,7 +20,7 @@ from deepvit.measure.evaluate.options import EvaluationOptions
 from deepvit.measure.models import Contestant
 from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 PREPROCESSING = Preprocessing(
     resize=248, crop=224, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW"

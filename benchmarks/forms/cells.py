@@ -10,7 +10,7 @@ from deepvit.metrics.bounds import ENGINE_BOUNDS, FLOAT32_BOUND, Bound, breaches
 from deepvit.metrics.distance import compare_logits
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.ort.demands import contents_of
-from deepvit.runtime.tensors import Logits
+from deepvit.runtime.session.tensors import Logits
 
 # An engine against the graph that it was given; of two precisions the looser holds.
 BOUNDS = ENGINE_BOUNDS | {Precision.FP32: FLOAT32_BOUND}

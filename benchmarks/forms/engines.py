@@ -19,7 +19,7 @@ from deepvit.runtime.manifest import Level, Precision
 from deepvit.runtime.openvino.library import is_installed
 from deepvit.runtime.openvino.session import OpenVinoSession
 from deepvit.runtime.ort.plain import plain_answers
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 Array = npt.NDArray[Any]
 # What engines raise on graphs that they do not take; they have no base in common but Exception.

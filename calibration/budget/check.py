@@ -12,7 +12,7 @@ from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, model_input
 from deepvit.runtime.session import Session
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.session.tensors import Images
 
 BATCH = 16
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deepvit.runtime.manifest import Grid
 from deepvit.runtime.ort.graph import OnnxGraph
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from ..grid import DTYPES
 from ..policy import Product, find_products, units_of

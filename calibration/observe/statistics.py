@@ -20,7 +20,7 @@ from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.preprocess import Preprocessing, model_input
-from deepvit.runtime.tensors import Images, padded_batch, split_batches
+from deepvit.runtime.session.tensors import Images, padded_batch, split_batches
 
 from ..padded_tokens import real_tokens
 from .histogram import Histogram

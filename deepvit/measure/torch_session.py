@@ -9,7 +9,7 @@ import torch
 
 from deepvit.runtime.errors import MissingError
 from deepvit.runtime.manifest import BatchRange, Identity, Tensor, names_or_numbers
-from deepvit.runtime.tensors import Images, Logits, check_images, check_logits, split_batches
+from deepvit.runtime.session.tensors import Images, Logits, check_images, check_logits, split_batches
 
 
 class TorchSession:

@@ -20,7 +20,7 @@ from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import proved_model
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.session.tensors import Images
 from deepvit.runtime.trt.machine import Machine, this_machine
 
 from .census import Layer, census_of, dequantized_products, require_engine, require_network

@@ -18,7 +18,7 @@ import numpy as np
 import deepvit
 from deepvit.progress import Share
 from deepvit.runtime.errors import DeviceError, MissingError
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from .census import Layer
 from .listing.layers import EngineLayer, layers_from_inspector, layers_from_listing

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from deepvit.calibration.padded_tokens import KEY_MASK
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import MOVES_DATA
-from deepvit.runtime.tensors import padded_batch
+from deepvit.runtime.session.tensors import padded_batch
 
 from .trace import INPUT
 

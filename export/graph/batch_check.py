@@ -6,7 +6,7 @@ import onnx
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort.graph import Array, OnnxGraph
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.session.tensors import Images
 
 from .trace import BATCH, INPUT, OUTPUT, to_bytes
 

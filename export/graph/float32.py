@@ -13,7 +13,7 @@ from deepvit.model.rewrites.fold import FoldReport
 from deepvit.progress import Progress
 from deepvit.runtime.manifest import InputForm, ParityStage
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from .. import stages
 from . import trace as onnx_graph

@@ -13,7 +13,7 @@ from deepvit.model.network import DeepViT
 from deepvit.runtime.manifest import BatchRange, ParityStage
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from .trace import to_bytes
 

@@ -17,7 +17,7 @@ from deepvit.metrics.paired import PairedCounts, count_pairs
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import AccuracyCheck, BudgetProof
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from .. import stages
 from ..graph.float32 import Float32Graph

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from ..tensors import Images, Logits, RunTimes, check_logits
+from ..session.tensors import Images, Logits, RunTimes, check_logits
 
 if TYPE_CHECKING:
     import openvino

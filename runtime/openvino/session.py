@@ -18,7 +18,7 @@ from ..errors import InputError, MissingError
 from ..manifest import ANY_BATCH, BatchRange, Identity, Precision, Tensor, names_or_numbers
 from ..ort.rounding import BFLOAT16, load_model, types_in
 from ..ort.self_contained import require_self_contained
-from ..tensors import Images, Logits, check_images, padded_batch, split_batches
+from ..session.tensors import Images, Logits, check_images, padded_batch, split_batches
 from .library import ARITHMETIC, CPU, load_openvino, version
 from .run import Batch, OpenVinoRun, reason_of
 

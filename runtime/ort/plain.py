@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..manifest import Level, PlainSessions
-from ..tensors import Images, padded_batch, sqnr_db
+from ..session.tensors import Images, padded_batch, sqnr_db
 from .graph import ORT_ERRORS, has_level, plain_session, reason, version
 
 

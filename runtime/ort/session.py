@@ -7,7 +7,7 @@ import pydantic
 
 from ..errors import InputError, validation_faults
 from ..manifest import ANY_BATCH, BatchRange, Identity, Tensor, names_or_numbers
-from ..tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
+from ..session.tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .arithmetic import Arithmetic
 from .graph import OnnxGraph
 

@@ -11,8 +11,8 @@ from collections.abc import Generator, Iterable
 from typing import Protocol, runtime_checkable
 
 from ..errors import NonFiniteError
-from ..tensors import Images, Logits, RunTimes
 from .protocol import Session
+from .tensors import Images, Logits, RunTimes
 
 
 class Pending(Protocol):

@@ -7,8 +7,8 @@ import numpy as np
 from ..artifact import MANIFEST, Artifact
 from ..errors import InputError, first_of
 from ..manifest import IDENTITY, Identity
-from ..tensors import sqnr_db
 from .protocol import Session
+from .tensors import sqnr_db
 
 DIFFERENCES_SHOWN = 3
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ..manifest import BatchRange, Identity, Tensor
-from ..tensors import Images, Logits
+from .tensors import Images, Logits
 
 
 class Session(Protocol):

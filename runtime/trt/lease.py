@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DeviceError
-from ..tensors import RunTimes
+from ..session.tensors import RunTimes
 from .library import Library, checked
 
 if TYPE_CHECKING:

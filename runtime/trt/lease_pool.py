@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from ..errors import DeviceError
-from ..tensors import RunTimes
+from ..session.tensors import RunTimes
 from .lease import Array, Lease
 
 

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..files import read_bounded
 from ..manifest import Backend, BatchRange, Identity, Tensor, names_or_numbers
 from ..ort.self_contained import require_self_contained
-from ..tensors import (
+from ..session.tensors import (
     Images,
     Logits,
     RunTimes,

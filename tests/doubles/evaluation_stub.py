@@ -42,7 +42,7 @@ class RedSession:
         self.input = Tensor(name="images", shape=("batch", 3, side, side), dtype="float32")
 
     def run(self, images):
-        from deepvit.runtime.tensors import check_logits
+        from deepvit.runtime.session.tensors import check_logits
 
         self.runs += 1
         time.sleep(self.pause)

@@ -22,7 +22,7 @@ from deepvit.measure.evaluate.run_files import options_with_files
 from deepvit.measure.evaluate.shards import run_shards
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import BatchRange
-from deepvit.runtime.tensors import check_logits
+from deepvit.runtime.session.tensors import check_logits
 from tests.doubles.evaluation_stub import (
     CLASSES,
     SMALLER,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepvit.runtime.tensors import padded_batch
+from deepvit.runtime.session.tensors import padded_batch
 
 
 def test_a_batch_is_padded_with_its_first_image():

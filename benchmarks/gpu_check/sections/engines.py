@@ -16,7 +16,7 @@ from .sessions import images_per_second
 
 if TYPE_CHECKING:
     from deepvit.runtime.artifact import Artifact
-    from deepvit.runtime.tensors import Images, Logits
+    from deepvit.runtime.session.tensors import Images, Logits
 
 BATCHES = (1, 8, 32, 64)
 IMAGES = 8

@@ -12,7 +12,7 @@ from deepvit.metrics.bounds import FLOAT32_BOUND, PRECISION_BOUNDS
 from deepvit.metrics.distance import sqnr_of
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.session import Session
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from ..findings import Findings, SkippedError, require_modules
 from ..places import Place

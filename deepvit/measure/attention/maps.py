@@ -8,7 +8,7 @@ from deepvit.export.graph.spec import AFTER, BEFORE, FEATURES
 from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.session import proved_graph
-from deepvit.runtime.tensors import Images, padded_batch
+from deepvit.runtime.session.tensors import Images, padded_batch
 
 from .analysis import AttentionMaps
 

@@ -5,7 +5,7 @@ import torch
 
 from deepvit.model.attention import ReAttention
 from deepvit.model.network import Block, DeepViT
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.session.tensors import Images
 
 from .analysis import AttentionMaps
 

@@ -13,7 +13,7 @@ from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import Session, open_session
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from .conditions import peak_host_bytes
 

@@ -12,7 +12,7 @@ from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import artifact_of, engine_here, proved_model
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.session.tensors import Images
 
 from ..models import load_weights_of
 from ..options import WeightOptions

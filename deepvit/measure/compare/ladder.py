@@ -23,7 +23,7 @@ from deepvit.runtime.errors import PYTORCH, InputError, MissingError
 from deepvit.runtime.manifest import Interval, ParityStage
 from deepvit.runtime.preprocess import FILES, Crop, DecodePolicy, model_input
 from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, identity_of
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from ..evaluate.evaluator import run_unchecked
 from ..evaluate.result import Corrupt

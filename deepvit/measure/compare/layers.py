@@ -20,7 +20,7 @@ from deepvit.runtime.manifest import Backend, BatchRange, Engine
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.session.tensors import Images
 from deepvit.runtime.trt.library import load_library
 
 from .result import LayerDistance

@@ -13,7 +13,7 @@ from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.metrics.result import Fraction, Record, Result
 from deepvit.runtime.manifest import Interval, ParityStage, Precision
 from deepvit.runtime.preprocess import Crop
-from deepvit.runtime.tensors import Logits
+from deepvit.runtime.session.tensors import Logits
 
 from ..evaluate.result import Corrupt
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from deepvit.runtime.tensors import Images
+from deepvit.runtime.session.tensors import Images
 
 if TYPE_CHECKING:
     from deepvit.model.load import LoadedModel

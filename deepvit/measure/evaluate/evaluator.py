@@ -15,7 +15,7 @@ from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, model_input
 from deepvit.runtime.session import Deferred, Overlapping, Pending, Session, begin, runs_at_once, unchecked_result
-from deepvit.runtime.tensors import Images, Logits
+from deepvit.runtime.session.tensors import Images, Logits
 
 from ..models import Contestant
 from .block_store import BlockStore

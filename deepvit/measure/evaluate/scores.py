@@ -15,7 +15,7 @@ from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.metrics.paired import PairedCounts, drop_fraction_interval, mcnemar_p, proportion_interval
 from deepvit.metrics.result import Fraction, Record
 from deepvit.runtime.manifest import Interval
-from deepvit.runtime.tensors import Logits
+from deepvit.runtime.session.tensors import Logits
 
 TOP = 5
 BINS = 15  # of the calibration error, as in its source

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from ...tensors import Images, Logits, sqnr_db
+from ...session.tensors import Images, Logits, sqnr_db
 
 
 @dataclasses.dataclass(frozen=True)

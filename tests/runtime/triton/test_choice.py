@@ -11,7 +11,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Level
 from deepvit.runtime.ort.plain import plain_answers, probe_plain
 from deepvit.runtime.session import open_session
-from deepvit.runtime.tensors import sqnr_db
+from deepvit.runtime.session.tensors import sqnr_db
 from deepvit.runtime.triton import choice, layout
 from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.schema import parse_config
