@@ -24,7 +24,7 @@ def bench(
         str | None,
         Help(
             "What to time beside them, of pytorch, pytorch-fp16, compile, compile-fp16, plain-onnx, openvino, "
-            "openvino-bf16; or none; all that are here if not given.",
+            "openvino-bf16; or none; all that are here if not given; and fused-fp16, on a GPU and only by name.",
             heading="Peers",
         ),
     ] = None,

@@ -34,8 +34,22 @@ def test_peers_give_the_models_logits(peer):
     assert np.abs(session.run(images) - expected).max() <= 1e-4
 
 
+@pytest.mark.gpu
+def test_fused_attention_gives_the_models_logits():
+    images = np.random.default_rng(0).standard_normal((3, 3, 40, 40), np.float32)
+    expected = torch_logits(WeightOptions(pretrained=True).load("digits_cnn").module, images)
+    assert sqnr_of(PeerOpener(peer=Peer.FUSED_FP16, **PRETRAINED)().run(images), expected) > 40
+
+
+def test_fused_attention_needs_a_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(MissingError, match="‹peers› fused-fp16 needs a CUDA GPU, and PyTorch .* sees none"):
+        PeerOpener(peer=Peer.FUSED_FP16, **PRETRAINED)()
+
+
 def test_which_peers_there_are():
     assert Peer.PLAIN_ONNX in peers_here()
+    assert Peer.FUSED_FP16 not in peers_here()
     assert peers_from("plain-onnx,pytorch,plain-onnx") == (Peer.PLAIN_ONNX, Peer.PYTORCH)
     assert peers_from("none") == ()
 

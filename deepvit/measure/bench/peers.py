@@ -7,7 +7,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Literal
 
-from deepvit.runtime.errors import PYTORCH, InputError, needed_for
+from deepvit.runtime.errors import PYTORCH, InputError, MissingError, needed_for
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
 from deepvit.runtime.openvino.library import has_bfloat16, is_installed
 from deepvit.runtime.session import Session
@@ -15,7 +15,10 @@ from deepvit.runtime.session import Session
 from ..options import WeightOptions
 
 if TYPE_CHECKING:
+    import torch
+
     from deepvit.model.load import LoadedModel
+    from deepvit.model.network import DeepViT
 
 logger = logging.getLogger(__name__)
 PLAIN_OPSET = 20
@@ -28,6 +31,7 @@ class Peer(enum.Enum):
     PYTORCH_FP16 = "pytorch-fp16"
     COMPILE = "compile"  # torch.compile
     COMPILE_FP16 = "compile-fp16"
+    FUSED_FP16 = "fused-fp16"  # that with re-attention as one kernel; on a GPU, and only where asked for
     PLAIN_ONNX = "plain-onnx"  # torch.onnx.export of the original's order of operations, in ONNX Runtime
     OPENVINO = "openvino"  # the same file, in FP32
     OPENVINO_BF16 = "openvino-bf16"  # which is its default where the processor has it
@@ -38,6 +42,7 @@ NAMES = {
     Peer.PYTORCH_FP16: "PyTorch eager FP16",
     Peer.COMPILE: "torch.compile",
     Peer.COMPILE_FP16: "torch.compile FP16",
+    Peer.FUSED_FP16: "torch.compile FP16, fused re-attention",
     Peer.PLAIN_ONNX: "plain ONNX export",
     Peer.OPENVINO: "OpenVINO FP32, plain export",
     Peer.OPENVINO_BF16: "OpenVINO BF16, plain export",
@@ -121,21 +126,32 @@ class PeerOpener:
     def _torch_session(self, loaded: "LoadedModel") -> Session:
         import torch
 
-        from deepvit.model.rewrites.original_order import original_style
-
         from ..torch_session import TorchSession
 
         module = loaded.module
         shape, classes = (module.in_chans, module.img_size, module.img_size), module.num_classes
-        runnable: torch.nn.Module = original_style(module).eval()
-        if self.peer in (Peer.COMPILE, Peer.COMPILE_FP16):
+        runnable = self._runnable(module)
+        if self.peer in (Peer.COMPILE, Peer.COMPILE_FP16, Peer.FUSED_FP16):
             logging.getLogger("torch").setLevel(logging.ERROR)
             runnable = torch.compile(runnable)  # type: ignore[assignment]
         dtype: Literal["float32", "float16"] = (
-            "float16" if self.peer in (Peer.PYTORCH_FP16, Peer.COMPILE_FP16) else "float32"
+            "float16" if self.peer in (Peer.PYTORCH_FP16, Peer.COMPILE_FP16, Peer.FUSED_FP16) else "float32"
         )
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return TorchSession(runnable, shape, device, self.batch.max, classes=classes, dtype=dtype)
+
+    def _runnable(self, module: "DeepViT") -> "torch.nn.Module":
+        import torch
+
+        if self.peer is not Peer.FUSED_FP16:
+            from deepvit.model.rewrites.original_order import original_style
+
+            return original_style(module).eval()
+        if not torch.cuda.is_available():
+            raise MissingError(f"‹peers› {self.peer.value} needs a CUDA GPU, and PyTorch {torch.__version__} sees none")
+        from deepvit.model.fused.module import fuse_reattention
+
+        return fuse_reattention(module)
 
 
 def plain_export(loaded: "LoadedModel") -> bytes:

@@ -17,7 +17,8 @@ with needed_for("fused re-attention"):
     import triton
     import triton.language as tl
 
-ROWS, WARPS = 16, 8  # query rows and warps of a program
+ROWS = tl.constexpr(16)  # of queries in a program
+WARPS = 8
 LOG2E = 1.4426950408889634
 
 
@@ -38,10 +39,12 @@ def _scores(q, k, keys, tokens, scale_log2):
 
 @triton.jit
 def reattention_kernel(
-    qkv, out, theta, bias, scale_log2, tokens, heads: tl.constexpr, width: tl.constexpr, D: tl.constexpr,
-    R: tl.constexpr, K: tl.constexpr,
+    qkv, out, theta, bias, scale_log2, tokens, heads: tl.constexpr, width: tl.constexpr
 ):  # fmt: skip
-    """One program: R query rows of an image, all heads. Grid (⌈N / R⌉, B)."""
+    """One program: ROWS query rows of an image, all heads. Grid (⌈N / ROWS⌉, B)."""
+    R: tl.constexpr = ROWS
+    D: tl.constexpr = triton.next_power_of_2(width) if width > 16 else 16
+    K: tl.constexpr = 32 if D <= 32 else 16  # keys of a step: with more, shared memory would exceed 99 KB
     stride: tl.constexpr = 3 * heads * width
     number = qkv.dtype.element_ty
     image = tl.program_id(1).to(tl.int64) * tokens
@@ -78,12 +81,6 @@ def reattention_kernel(
     tl.store(out + place, summed.to(number), mask=is_there)
 
 
-def columns_and_keys(width: int) -> tuple[int, int]:
-    """Return the filled-up head width, and the keys of a step, with which a program's shared memory is below 99 KB."""
-    columns = max(16, triton.next_power_of_2(width))
-    return columns, 32 if columns <= 32 else 16
-
-
 def reattention_by_triton(qkv: torch.Tensor, theta: torch.Tensor, bias: torch.Tensor, scale: float) -> torch.Tensor:
     """See `operator.reattention`; on a GPU, or on a CPU in Triton's interpreter (TRITON_INTERPRET=1).
 
@@ -93,9 +90,6 @@ def reattention_by_triton(qkv: torch.Tensor, theta: torch.Tensor, bias: torch.Te
     assert heads <= MOST_HEADS
     qkv, theta, bias = qkv.contiguous(), theta.float().contiguous(), bias.float().contiguous()
     out = qkv.new_empty(batch, tokens, heads * width)
-    columns, keys = columns_and_keys(width)
-    grid = (triton.cdiv(tokens, ROWS), batch)
-    reattention_kernel[grid](
-        qkv, out, theta, bias, scale * LOG2E, tokens, heads, width, columns, ROWS, keys, num_warps=WARPS
-    )
+    grid = (triton.cdiv(tokens, ROWS.value), batch)
+    reattention_kernel[grid](qkv, out, theta, bias, scale * LOG2E, tokens, heads, width, num_warps=WARPS)
     return out

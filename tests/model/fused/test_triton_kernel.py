@@ -57,11 +57,26 @@ def test_compiled(tmp_path, monkeypatch, number, width):
 
     from deepvit.model.fused import triton_kernel as of
 
-    columns, keys = of.columns_and_keys(width)
-    constants = {"heads": 12, "width": width, "D": columns, "R": of.ROWS, "K": keys}
+    constants = {"heads": 12, "width": width}
     pointers = {"qkv": f"*{number}", "out": f"*{number}", "theta": "*fp32", "bias": "*fp32"}
     signature = pointers | {"scale_log2": "fp32", "tokens": "i32"} | dict.fromkeys(constants, "constexpr")
     source = triton.compiler.ASTSource(fn=of.reattention_kernel, signature=signature, constexprs=constants)
     compiled = triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": of.WARPS})
     assert compiled.metadata.shared <= 101376
     assert compiled.asm["cubin"].startswith(b"\x7fELF")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "bound"), [("float16", 5e-4), ("bfloat16", 8 * 5e-4)])
+@pytest.mark.parametrize(("tokens", "width"), [(197, 32), (577, 35)])
+def test_on_a_gpu(dtype, bound, tokens, width):
+    import torch
+
+    from deepvit.model.fused.operator import formula, reattention
+
+    torch.manual_seed(0)
+    qkv = torch.randn(2, tokens, 3, 12, width, device="cuda").to(getattr(torch, dtype))
+    theta, bias = 30 * torch.randn(12, 12, device="cuda"), 0.05 * torch.randn(12, device="cuda")
+    found = reattention(qkv, theta, bias, width**-0.5).double()
+    expected = formula(qkv.double(), theta.double(), bias.double(), width**-0.5)
+    assert (found - expected).norm() / expected.norm() <= bound
