@@ -4,21 +4,29 @@ import contextlib
 import json
 import multiprocessing
 import re
+from types import SimpleNamespace
 
 import pytest
 
 import deepvit.commands.app
+from deepvit.measure.bench import turns, worker
 from deepvit.measure.bench.conditions import Clocks, conditions_here, device_bytes, seen_clocks
 from deepvit.measure.bench.options import BenchmarkOptions
 from deepvit.measure.bench.pictures import draw_benchmark
 from deepvit.measure.bench.result import Benchmark
 from deepvit.measure.bench.turns import Subject, run_benchmark
-from deepvit.measure.bench.words import describe_benchmark
+from deepvit.measure.bench.words import describe_benchmark, describe_copies
 from deepvit.measure.bench.worker import BenchmarkWorker, FileOpener
+from deepvit.measure.report.collect import collect
+from deepvit.measure.report.page import render_report
 from deepvit.measure.results.names import short_names
 from deepvit.measure.results.table import table_of
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.session.tensors import RunTimes
+from deepvit.runtime.trt.engine import EngineOnGpu
+from deepvit.runtime.trt.session import TensorRtSession
 from tests.doubles.benchmark_stub import StubOpener
+from tests.doubles.fake_gpu import PLAN, Clock, FakeCuda, fake_library
 from tests.doubles.terminal_page import rendered, tables
 
 QUICK = BenchmarkOptions(batches=(1, 4), rounds=5, turn_s=0.02, turn_runs=3, warm_up_s=0.3)
@@ -106,6 +114,77 @@ def test_the_machine_is_described():
     assert seen.cpu_mhz[0] == 100.0
     assert seen.cpu_mhz[1] >= 100.0
     assert device_bytes(1) is None or host.gpu
+
+
+class InThisProcess:
+    """See `BenchmarkWorker`; it takes a second less."""
+
+    pid, first_answer_s = 0, 0.1
+
+    def __init__(self, name, opener):
+        self.session = opener()
+        logits = self.session.run(worker.noise_images(self.session, 1))
+        self.opening = worker.OpeningReply(
+            runs_on="", is_emulated=False, open_s=0.1, dtype=self.session.input.dtype, logits=logits
+        )
+
+    def turn(self, *asked):
+        return worker._run_turn(self.session, *asked)
+
+    def close(self):
+        pass
+
+
+COPYING = RunTimes(staging_ms=2, copy_in_ms=0.5, compute_ms=2.4, copy_out_ms=0.1)
+COMPUTING = RunTimes(staging_ms=2, copy_in_ms=0.5, compute_ms=2.6, copy_out_ms=0.1)
+
+
+def test_parts_on_a_gpu_are_told_and_smaller_images_advised_where_copying_takes_longest(monkeypatch, tmp_path):
+    monkeypatch.setattr(turns, "BenchmarkWorker", InThisProcess)
+    models = {
+        "a/plain": StubOpener(),
+        "a/copying": StubOpener(times=COPYING),
+        "a/pixels": StubOpener(times=COPYING, dtype="uint8"),
+        "a/computing": StubOpener(times=COMPUTING),
+    }
+    found, _ = _run(models, QUICKER)
+    plain, copying, *_ = (model.timings[0] for model in found.models)
+    assert (plain.device, plain.overlapped_images_per_second) == (None, None)
+    assert plain.throughput == plain.images_per_second
+    assert copying.device.total_ms == pytest.approx(3.0)
+    assert copying.overlapped_images_per_second > 0
+    assert [model.input_dtype for model in found.models] == ["float32", "float32", "uint8", "float32"]
+    lines = list(describe_benchmark(found))
+    said = [line for line in lines if isinstance(line, str) and "‹input› uint8" in line]
+    assert said == [
+        "copying: copying takes longer than computing, 2.50 of 2.40 ms at batch 1; export with ‹input› uint8, a quarter "
+        "of the bytes"
+    ]
+    (row,) = re.findall(r"^copying +2.00 .*", tables(lines), re.MULTILINE)
+    assert row.split()[1:6] == ["2.00", "0.50", "2.40", "0.10", "3.00"]
+    assert max(map(len, tables(lines).splitlines())) <= 80
+    (tmp_path / "bench.json").write_text(found.to_json())
+    page = render_report(collect(tmp_path), "title", "now")
+    assert page.count("copied in") == 1
+    assert "export with ‹input› uint8, a quarter of the bytes" in page
+    older = json.loads(found.to_json())
+    for model in older["models"]:
+        del model["input_dtype"]
+        for timing in model["timings"]:
+            del timing["device"], timing["overlapped_images_per_second"]
+    assert list(describe_copies(Benchmark.model_validate(older))) == []
+
+
+def test_throughput_is_that_of_runs_that_overlap(monkeypatch):
+    cuda = FakeCuda(clock=Clock(copy_in=2.0, compute=3.0, copy_out=0.2))
+    session = TensorRtSession(EngineOnGpu(PLAN, fake_library(), cuda, name="engine.plan"))
+    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: cuda.clock.now))
+    reply = worker._run_turn(session, 8, 100.0, 2)
+    assert reply.seconds == pytest.approx([5.2] * 20)
+    runs, seconds = reply.overlapped
+    assert 3.0 <= seconds / runs <= 3.3
+    assert [each.copy_in_ms for each in reply.times] == pytest.approx([2000] * 20)
+    assert [each.compute_ms for each in reply.times] == pytest.approx([3000] * 20)
 
 
 def test_emulated_speeds_are_marked_and_have_no_ratio(tmp_path):

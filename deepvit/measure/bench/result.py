@@ -22,6 +22,21 @@ class Ratio(Record):
     high: float
 
 
+class DeviceTime(Record):
+    """The parts of a run on a GPU, in milliseconds: medians of all runs, by CUDA's events, but for staging."""
+
+    staging_ms: float  # copying the images into pinned memory, by the host's clock
+    copy_in_ms: float
+    compute_ms: float
+    copy_out_ms: float
+    total_ms: float  # from before copying in to after copying out
+
+    @property
+    def is_bound_by_copies(self) -> bool:
+        """Whether getting images to the GPU takes longer than computing, behind which it then cannot hide."""
+        return self.staging_ms + self.copy_in_ms > self.compute_ms
+
+
 class Timing(Record):
     """One model at one batch size; latencies in milliseconds per run, throughput in images per second."""
 
@@ -30,12 +45,19 @@ class Timing(Record):
     p50_ms: Positive
     p90_ms: float
     p99_ms: float
-    images_per_second: Positive  # of all turns
+    images_per_second: Positive  # of all turns, one run after another
     ratio: Ratio | None  # None where its arithmetic or the baseline's is emulated
     warm_up_runs: int
     is_stable: bool  # whether the warm-up ended because the latency no longer changed
     peak_host_bytes: int | None  # of its process so far
     peak_device_bytes: int | None
+    overlapped_images_per_second: Positive | None = None  # one run copied while another is computed; None: it cannot be
+    device: DeviceTime | None = None  # of an engine; None where anything else runs it
+
+    @property
+    def throughput(self) -> float:
+        """Images per second, however many runs are under way."""
+        return max(self.images_per_second, self.overlapped_images_per_second or 0.0)
 
 
 class Timed(Record):
@@ -51,6 +73,7 @@ class Timed(Record):
     sqnr_db: float | None  # of its answer to one image of noise against the baseline's; None: equal, or not compared
     not_compared: NotCompared | None  # why there is no SQNR where the answers are not equal
     timings: Annotated[list[Timing], pydantic.Field(min_length=1)]
+    input_dtype: str | None = None  # of the images that it takes
 
 
 class Skipped(Record):

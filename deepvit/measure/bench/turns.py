@@ -12,13 +12,15 @@ import numpy as np
 from deepvit.metrics.distance import sqnr_of
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.session.tensors import RunTimes
 
 from .conditions import Clocks, conditions_here, device_bytes, seen_clocks
 from .options import BenchmarkOptions
-from .result import Benchmark, NotCompared, Ratio, Skipped, Timed, Timing
-from .worker import BenchmarkWorker, Opener
+from .result import Benchmark, DeviceTime, NotCompared, Ratio, Skipped, Timed, Timing
+from .worker import BenchmarkWorker, Opener, TurnReply
 
 logger = logging.getLogger(__name__)
+PARTS = ("staging", "copy_in", "compute", "copy_out")
 STABLE = 0.05  # two halves of the warm-up whose medians differ by less are stable
 
 
@@ -38,10 +40,33 @@ class _Measured:
     """What was seen of one model at one batch size: a list of runs' seconds for every round."""
 
     turns: list[list[float]] = dataclasses.field(default_factory=list)
+    times: list[RunTimes] = dataclasses.field(default_factory=list)
+    overlapped: list[tuple[int, float]] = dataclasses.field(default_factory=list)  # of each turn: runs and seconds
     warm_up_runs: int = 0
     is_stable: bool = False
     host_bytes: int | None = None
     device_bytes: int | None = None
+
+    def add(self, reply: TurnReply) -> None:
+        self.turns.append(reply.seconds)
+        self.times += reply.times
+        self.overlapped += [] if reply.overlapped is None else [reply.overlapped]
+        self.host_bytes = reply.peak_host_bytes
+
+    @property
+    def overlapped_runs_per_second(self) -> float | None:
+        if not self.overlapped:
+            return None
+        runs, seconds = map(sum, zip(*self.overlapped, strict=True))
+        return runs / seconds
+
+    @property
+    def device(self) -> DeviceTime | None:
+        if not self.times:
+            return None
+        parts = {f"{name}_ms": [getattr(each, f"{name}_ms") for each in self.times] for name in PARTS}
+        total = [each.device_ms for each in self.times]
+        return DeviceTime(**{name: statistics.median(each) for name, each in (parts | {"total_ms": total}).items()})
 
     def throughputs(self, batch: int) -> list[float]:
         return [batch * len(turn) / sum(turn) for turn in self.turns]
@@ -143,8 +168,7 @@ def _measure(
             for name, worker in _rotated(list(active.items()), index):
                 reply = worker.turn(batch, options.turn_s, options.turn_runs)
                 measurement = measured[name, batch]
-                measurement.turns.append(reply.seconds)
-                measurement.host_bytes = reply.peak_host_bytes
+                measurement.add(reply)
                 done += 1
                 progress(done, total)
             clocks = seen_clocks(clocks)
@@ -203,11 +227,13 @@ def _timed(
             for batch in options.batches
             if (subject.name, batch) in measured
         ],
+        input_dtype=reply.dtype,
     )
 
 
 def _timing(batch: int, measurement: _Measured, base: _Measured | None) -> Timing:
     runs = 1e3 * np.array([seconds for turn in measurement.turns for seconds in turn])
+    overlapped = measurement.overlapped_runs_per_second
     p50, p90, p99 = (float(value) for value in np.percentile(runs, (50, 90, 99)))
     return Timing(
         batch=batch,
@@ -221,6 +247,8 @@ def _timing(batch: int, measurement: _Measured, base: _Measured | None) -> Timin
         is_stable=measurement.is_stable,
         peak_host_bytes=measurement.host_bytes,
         peak_device_bytes=measurement.device_bytes,
+        overlapped_images_per_second=None if overlapped is None else batch * overlapped,
+        device=measurement.device,
     )
 
 

@@ -8,7 +8,7 @@ from deepvit.metrics.distance import db_text
 
 from ..results.names import EMULATED, EMULATION, short_engine, short_names
 from ..results.table import table_of
-from .result import Benchmark, Timed
+from .result import Benchmark, DeviceTime, Timed
 
 
 def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]:
@@ -27,6 +27,10 @@ def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]
         yield ""
         yield f"batch {batch}, {benchmark.rounds} rounds{random}; latency in ms per run; × against {baseline}"
         yield _table(benchmark, batch, names)
+        if rows := _rows_on_gpu(benchmark, batch, names):
+            yield "on the GPU, by its events: ms per run; images/s where one run is copied while another is computed"
+            yield table_of(("model", "staged", "copied in", "computed", "copied out", "in all", "images/s"), rows)
+    yield from describe_copies(benchmark)
     if any(model.emulated for model in benchmark.models):
         yield f"{EMULATED}: {EMULATION}"
     for skipped in benchmark.skipped:
@@ -92,6 +96,33 @@ def _table(benchmark: Benchmark, batch: int, names: dict[str, str]) -> rich.tabl
             )
         )
     return table_of(("model", "p50", "p90", "p99", "images/s", "×", "quartiles", "memory", "on the GPU"), rows)
+
+
+def _rows_on_gpu(benchmark: Benchmark, batch: int, names: dict[str, str]) -> list[tuple[str, ...]]:
+    return [
+        (names[model.model], *(f"{part:.2f}" for part in parts_of(timing.device)), f"{timing.throughput:.1f}")
+        for model in benchmark.models
+        for timing in model.timings
+        if timing.batch == batch and timing.device is not None
+    ]
+
+
+def parts_of(device: DeviceTime) -> tuple[float, ...]:
+    """Return the milliseconds of a run's parts, in their order, and of all on the GPU."""
+    return device.staging_ms, device.copy_in_ms, device.compute_ms, device.copy_out_ms, device.total_ms
+
+
+def describe_copies(benchmark: Benchmark) -> Iterator[str]:
+    """Yield a line for each model that would gain from smaller images: its largest batch is bound by their copies."""
+    for model, name in zip(benchmark.models, labels_of(benchmark), strict=True):
+        largest = max(model.timings, key=lambda timing: timing.batch)
+        device = largest.device
+        if device is None or model.input_dtype != "float32" or not device.is_bound_by_copies:
+            continue
+        yield (
+            f"{name}: copying takes longer than computing, {device.staging_ms + device.copy_in_ms:.2f} of "
+            f"{device.compute_ms:.2f} ms at batch {largest.batch}; export with ‹input› uint8, a quarter of the bytes"
+        )
 
 
 def _megabytes(peak_bytes: int | None) -> str:

@@ -1,6 +1,7 @@
 """One benchmarked model in a process of its own, which opens it, runs it when asked, and tells what it took."""
 
 import dataclasses
+import itertools
 import multiprocessing
 import pathlib
 import time
@@ -12,8 +13,8 @@ import numpy as np
 from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.session import Session, open_session
-from deepvit.runtime.session.tensors import Images, Logits
+from deepvit.runtime.session import Session, begin, open_session, run_each, runs_at_once
+from deepvit.runtime.session.tensors import Images, Logits, RunTimes
 
 from .conditions import peak_host_bytes
 
@@ -65,10 +66,12 @@ class OpeningReply:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TurnReply:
-    """One turn: seconds of each run, and the most host memory so far."""
+    """One turn: seconds of each run by itself, and the most host memory so far."""
 
     seconds: list[float]
     peak_host_bytes: int | None
+    times: list[RunTimes]  # of each run on a GPU; empty where there is none
+    overlapped: tuple[int, float] | None  # then as many runs at once as can be: how many, and seconds of all together
 
 
 class BenchmarkWorker:
@@ -106,7 +109,10 @@ class BenchmarkWorker:
         return self._process.pid
 
     def turn(self, batch: int, seconds: float, least_runs: int) -> TurnReply:
-        """Run batches for so long, and at least so often; the first run, which finds caches cold, does not count."""
+        """Run batches for so long, and at least so often, and where runs overlap as long again with some at once.
+
+        The first run, which finds caches cold, does not count.
+        """
         reply = self._reply(START_S, (batch, seconds, least_runs))
         assert isinstance(reply, TurnReply)
         return reply
@@ -175,11 +181,28 @@ def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> 
     images = noise_images(session, batch)
     session.run(images)
     durations: list[float] = []
+    times: list[RunTimes] = []
     while len(durations) < least_runs or sum(durations) < seconds:
         start = time.perf_counter()
-        session.run(images)
+        run = begin(session, images)
+        run.result()
         durations.append(time.perf_counter() - start)
-    return TurnReply(seconds=durations, peak_host_bytes=peak_host_bytes())
+        if run.times is not None:
+            times.append(run.times)
+    overlapped = None if runs_at_once(session) == 1 else _run_overlapped(session, images, seconds, least_runs)
+    return TurnReply(seconds=durations, peak_host_bytes=peak_host_bytes(), times=times, overlapped=overlapped)
+
+
+def _run_overlapped(session: Session, images: Images, seconds: float, least_runs: int) -> tuple[int, float]:
+    """Return how many runs there were, and how long all took, the first's copy in and the last's copy out included."""
+    start = time.perf_counter()
+
+    def goes_on(begun: int) -> bool:
+        return begun < least_runs or time.perf_counter() - start < seconds
+
+    batches = (images for _ in itertools.takewhile(goes_on, itertools.count()))
+    runs = sum(1 for _ in run_each(session, batches))
+    return runs, time.perf_counter() - start
 
 
 def noise_images(session: Session, batch: int) -> Images:

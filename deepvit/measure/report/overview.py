@@ -174,10 +174,10 @@ def _speeds(benchmark: Benchmark, timed: Timed) -> Iterator[tuple[str, Cell]]:
     """Yield the latency of the smallest batch, and the throughput of the one that has most."""
     group = None if timed.emulated else benchmark.host.model_dump_json() + benchmark.baseline
     first = min(timed.timings, key=lambda timing: timing.batch)
-    most = max(timed.timings, key=lambda timing: timing.images_per_second)
+    most = max(timed.timings, key=lambda timing: timing.throughput)
     tone, note = ("soft", ", emulated") if timed.emulated else ("", "")
     yield "latency", Cell(f"{first.p50_ms:.2f} ms", f"batch {first.batch}{note}", first.p50_ms, group, tone)
-    speed = most.images_per_second
+    speed = most.throughput
     yield "throughput", Cell(f"{speed:.1f}/s", f"batch {most.batch}{note}", speed, group, tone)
 
 

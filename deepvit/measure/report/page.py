@@ -12,7 +12,7 @@ from deepvit.runtime.files import replaced, write_error
 from deepvit.runtime.manifest import AccuracyCheck, Precision
 
 from ..bench.result import Benchmark, Timed, Timing
-from ..bench.words import describe_clocks
+from ..bench.words import describe_clocks, describe_copies, parts_of
 from ..compare.words import verdict_of
 from ..evaluate.result import EvaluatedModel
 from ..results.names import class_name
@@ -31,6 +31,11 @@ class BatchTable:
 
     size: int
     rows: list[tuple[Timed, Timing]]
+
+    @property
+    def on_gpu(self) -> list[tuple[Timed, Timing, tuple[float, ...]]]:
+        """Those whose parts were timed on a GPU, with them."""
+        return [(model, each, parts_of(each.device)) for model, each in self.rows if each.device is not None]
 
 
 def render_report(collected: Collected, title: str, written: str) -> str:
@@ -95,6 +100,7 @@ def _drawn(collected: Collected) -> dict[str, object]:
                 "svg": safe(speed_chart(each, i)),
                 "batches": _batches(each),
                 "clocks": describe_clocks(each),
+                "advice": list(describe_copies(each)),
             }
             for i, each in enumerate(collected.benchmarks())
         ],
