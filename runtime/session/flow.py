@@ -47,26 +47,31 @@ class Overlapping(Protocol):
         """
 
 
-class Deferred:
-    """A run of a session that can do one at a time: it is made when its result is asked for."""
+class Ended:
+    """A run of a session that does one at a time: it is made here and now, and `result` gives what came of it."""
 
     def __init__(self, session: Session, images: Images) -> None:
-        self._session, self._images = session, images
-        self.seconds = 0.0
+        self._logits: Logits | None = None
+        self._error: Exception | None = None
         self.times: RunTimes | None = None
+        start = time.perf_counter()
+        try:
+            self._logits = session.run(images)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `result` raises it
+            self._error = error
+        self.seconds = time.perf_counter() - start
 
     def result(self) -> Logits:
         """See `Pending.result`."""
-        start = time.perf_counter()
-        try:
-            return self._session.run(self._images)
-        finally:
-            self.seconds = time.perf_counter() - start
+        if self._error is not None:
+            raise self._error
+        assert self._logits is not None
+        return self._logits
 
 
 def begin(session: Session, images: Images) -> Pending:
-    """Begin a run of any session; see `Overlapping.submit`. One that cannot do so runs when its result is asked for."""
-    return session.submit(images) if isinstance(session, Overlapping) else Deferred(session, images)
+    """Begin a run of any session; see `Overlapping.submit`. One that does one at a time has run when this returns."""
+    return session.submit(images) if isinstance(session, Overlapping) else Ended(session, images)
 
 
 def runs_at_once(session: Session) -> int:
@@ -79,7 +84,7 @@ def run_each(session: Session, batches: Iterable[Images]) -> Generator[Logits, N
 
     Raises:
         OutOfBoundsError, DeviceError: A run failed; the logits of all batches before it were yielded.
-        InputError: Wrong shape or dtype, which is noticed when a run is begun.
+        InputError: Wrong shape or dtype, which an engine notices when a run is begun.
     """
     under_way: collections.deque[Pending] = collections.deque()
     for images in batches:

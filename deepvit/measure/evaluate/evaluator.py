@@ -14,7 +14,7 @@ from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing, model_input
-from deepvit.runtime.session import Deferred, Overlapping, Pending, Session, begin, runs_at_once, unchecked_result
+from deepvit.runtime.session import Ended, Overlapping, Pending, Session, begin, runs_at_once, unchecked_result
 from deepvit.runtime.session.tensors import Images, Logits
 
 from ..models import Contestant
@@ -172,7 +172,7 @@ class Evaluator:
     ) -> Generator[tuple[Block, dict[str, npt.NDArray[np.generic]]], None, None]:
         """Yield each block, in order, with what the journal keeps of it, while the next one runs where that can be."""
         at_once = self._blocks_at_once
-        run: Callable[[Session, Images], Pending] = begin if at_once > 1 else Deferred
+        run: Callable[[Session, Images], Pending] = begin if at_once > 1 else Ended
         under_way: collections.deque[tuple[Block, list[Images], list[Pending]]] = collections.deque()
         for block, inputs in prepared:
             self._check_labels(block)

@@ -230,14 +230,18 @@ def test_wrong_images_and_logits():
         run.result()
 
 
-def test_a_session_of_another_kind_runs_when_its_result_is_asked_for():
+def test_a_session_of_another_kind_runs_when_it_is_begun():
     session = StubOpener(seconds=0.0001)()
     assert not isinstance(session, Overlapping)
     assert runs_at_once(session) == 1
     batches = [np.full((2, 3, 4, 4), value, np.float32) for value in range(4)]
     assert [logits[0, 0] for logits in run_each(session, batches)] == [0, 1, 2, 3]
     run = begin(session, batches[1])
-    assert run.seconds == 0
+    batches[1][:] = 9
     assert run.result()[0, 0] == 1
     assert run.seconds > 0
     assert run.times is None
+    failed = begin(StubOpener(refused_at=2)(), batches[2])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            failed.result()
