@@ -37,6 +37,9 @@ class BatchRange(Record):
     def steps(self) -> list[int]:
         """The few sizes that stand for all, each for those down to the one before: powers of two, `opt` and `max`.
 
+        The C++ runtime has the same rule (cpp/src/artifact/manifest.cpp); cpp/tests/data/batch_rows_cases.json holds
+        both to it.
+
         What is made for a size, a CUDA graph or kernels, is so made a handful of times, whatever sizes come.
         """
         powers = (1 << power for power in range(self.max.bit_length()))

@@ -1,6 +1,8 @@
 // Every fault of a manifest is told by its path.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "artifact/manifest.h"
 #include "error.h"
 #include "support.h"
@@ -130,6 +132,19 @@ TEST_CASE("missing fields are named, text that is not JSON is refused") {
   CHECK_THROWS_AS(deepvit::parse_manifest("{", "m"), deepvit::Failure);
   CHECK_THROWS_AS(deepvit::parse_manifest(std::string(500'000, '['), "m"), deepvit::Failure);
   CHECK_THROWS_AS(deepvit::parse_manifest("null", "m"), deepvit::Failure);
+}
+
+TEST_CASE("a batch runs as the least size of the table that holds it") {
+  const auto table = nlohmann::json::parse(support::contents(BATCH_ROWS_CASES));
+  CHECK(table["cases"].size() > 8);
+  for (const auto& row : table["cases"]) {
+    INFO(row["name"].get<std::string>());
+    const deepvit::BatchRange batch{row["batch"][0], row["batch"][1], row["batch"][2]};
+    const std::vector<std::size_t> steps = row["steps"];
+    for (std::size_t count = batch.min; count <= batch.max; ++count) {
+      CHECK(batch.rows_for(count) == *std::lower_bound(steps.begin(), steps.end(), count));
+    }
+  }
 }
 
 TEST_SUITE_END();

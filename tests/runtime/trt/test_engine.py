@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from deepvit.runtime.errors import DeviceError, InputError, OutOfBoundsError
+from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.lease import MOST_SHAPES
 from deepvit.runtime.trt.session import TensorRtSession
 from tests.doubles.fake_gpu import PLAN, FakeCuda, expected_logits, fake_library
+from tests.places import ROOT
+
+BATCH_ROWS = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "batch_rows_cases.json").read_text())["cases"]
 
 
 def open_fake(cuda=None, plan=PLAN, leases=2, **engine_options):
@@ -69,6 +73,16 @@ def test_whatever_batch_sizes_come_few_graphs_are_recorded():
         images = images_of(int(size))
         assert np.allclose(session.run(images), expected_logits(PLAN, images), atol=1e-3)
     assert len(cuda.graphs) <= 7
+
+
+@pytest.mark.parametrize("case", BATCH_ROWS, ids=lambda case: case["name"])
+def test_a_batch_runs_as_the_least_size_of_the_table_that_holds_it(case):
+    """The C++ runtime is held to the same table."""
+    least, opt, most = case["batch"]
+    assert BatchRange(min=least, opt=opt, max=most).steps == case["steps"]
+    engine, _ = open_fake(profile=(least, opt, most))
+    for count in range(least, most + 1):
+        assert engine._rows_for(count) == min(step for step in case["steps"] if step >= count)
 
 
 def test_without_graphs_it_says_so_and_goes_on(caplog):

@@ -157,6 +157,13 @@ Manifest manifest_from(const JsonNode& root) {
 
 }  // namespace
 
+std::size_t BatchRange::rows_for(std::size_t count) const {
+  std::size_t rows = 1;
+  while (rows < count) rows *= 2;
+  if (count <= opt) rows = std::min(rows, opt);
+  return std::min(rows, max);
+}
+
 Manifest parse_manifest(const std::string& text, const std::string& name) {
   try {
     const nlohmann::json parsed = parse_strictly(text);

@@ -34,6 +34,11 @@ struct BatchRange {
   std::size_t min = 1;
   std::size_t opt = 1;
   std::size_t max = 1;
+
+  // How many rows `count` images, min to max, are run as: powers of two, opt and max, since each size has a context and
+  // a CUDA graph, and in TensorRT-RTX kernels to be compiled first. The rule is BatchRange.steps of the Python runtime
+  // too, and tests/data/batch_rows_cases.json holds both to it.
+  std::size_t rows_for(std::size_t count) const;
 };
 
 enum class HardwareCompatibility { none, same_compute_capability, ampere_plus };
