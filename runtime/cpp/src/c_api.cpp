@@ -14,6 +14,10 @@ struct deepvit_model {
   deepvit::Model model;
 };
 
+struct deepvit_run_pending {
+  deepvit::PendingRun run;
+};
+
 namespace {
 
 constexpr std::size_t kMostImages = 1 << 20;  // of one call; bounds every product of sizes below
@@ -149,6 +153,26 @@ deepvit_status deepvit_run(deepvit_model* model, const void* input, size_t count
     model->model.run(input, count, logits);
   });
 }
+
+deepvit_status deepvit_begin(deepvit_model* model, const void* input, size_t count, deepvit_run_pending** run) {
+  return guarded([&] {
+    require(run != nullptr, "run is null, expected where to put it");
+    *run = nullptr;
+    require(model != nullptr && input != nullptr, "model or input is null");
+    require_count(count);
+    *run = new deepvit_run_pending{model->model.begin(input, count)};
+  });
+}
+
+deepvit_status deepvit_wait(deepvit_run_pending* run, float* logits, size_t capacity) {
+  return guarded([&] {
+    require(run != nullptr && logits != nullptr, "run or logits is null");
+    require_room(capacity, run->run.floats(), "logits");
+    run->run.result(logits);
+  });
+}
+
+void deepvit_free_run(deepvit_run_pending* run) { delete run; }
 
 deepvit_status deepvit_classify_encoded(deepvit_model* model, const deepvit_bytes* images, size_t count, float* logits,
                                         size_t capacity, deepvit_status* statuses) {

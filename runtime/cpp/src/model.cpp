@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <limits>
 
 #include "artifact/sha256.h"
@@ -63,6 +64,14 @@ bool is_finite(const float* values, std::size_t count) {
   return std::all_of(values, values + count, [](float value) { return std::isfinite(value); });
 }
 
+// Throws DEEPVIT_NOT_FINITE where the logits of an image are not.
+void require_finite(const float* logits, std::size_t count, std::size_t classes) {
+  std::size_t failed = 0;
+  for (std::size_t i = 0; i < count; ++i) failed += is_finite(logits + i * classes, classes) ? 0 : 1;
+  if (failed > 0)
+    throw not_finite("the logits of " + std::to_string(failed) + " of " + std::to_string(count) + " images");
+}
+
 }  // namespace
 
 Model::Model(const std::string& folder, const Options& options)
@@ -100,36 +109,68 @@ void Model::prove() {
                          " dB: it is another model, or computes otherwise here; export or build again");
 }
 
-void Model::run(const void* input, std::size_t count, float* logits) {
-  run_all(static_cast<const std::uint8_t*>(input), count, logits);
-  const std::size_t classes = manifest().classes;
-  std::size_t failed = 0;
-  for (std::size_t i = 0; i < count; ++i) failed += is_finite(logits + i * classes, classes) ? 0 : 1;
-  if (failed > 0)
-    throw not_finite("the logits of " + std::to_string(failed) + " of " + std::to_string(count) + " images");
+std::size_t PendingRun::floats() const {
+  std::size_t count = 0;
+  for (const Batch& batch : batches_) count += batch.count;
+  return count * classes_;
 }
 
-void Model::run_all(const std::uint8_t* input, std::size_t count, float* logits) {
+void PendingRun::collect(float* logits) {
+  for (const Batch& batch : batches_) {
+    if (batch.rows == batch.count) {
+      batch.run->result(logits);
+    } else {
+      std::vector<float> padded(batch.rows * classes_);
+      batch.run->result(padded.data());
+      std::copy_n(padded.data(), batch.count * classes_, logits);
+    }
+    logits += batch.count * classes_;
+  }
+}
+
+void PendingRun::result(float* logits) {
+  collect(logits);
+  require_finite(logits, floats() / classes_, classes_);
+}
+
+void Model::run(const void* input, std::size_t count, float* logits) {
+  const std::size_t bytes = input_bytes(manifest().preprocess), classes = manifest().classes;
+  const std::size_t most = backend_->batch().max;
+  const auto* images = static_cast<const std::uint8_t*>(input);
+  std::deque<PendingRun> under_way;
+  float* next = logits;
+  const auto collect_oldest = [&] {
+    under_way.front().collect(next);
+    next += under_way.front().floats();
+    under_way.pop_front();
+  };
+  for (std::size_t done = 0; done < count; done += most) {
+    under_way.push_back(begin(images + done * bytes, std::min(most, count - done)));
+    if (under_way.size() >= backend_->at_once()) collect_oldest();
+  }
+  while (!under_way.empty()) collect_oldest();
+  require_finite(logits, count, classes);
+}
+
+PendingRun Model::begin(const void* input, std::size_t count) {
   const std::size_t bytes = input_bytes(manifest().preprocess);
   const std::size_t most = backend_->batch().max;
+  const auto* images = static_cast<const std::uint8_t*>(input);
+  std::vector<PendingRun::Batch> batches;
   for (std::size_t done = 0; done < count; done += most) {
-    run_padded(input + done * bytes, std::min(most, count - done), logits + done * manifest().classes);
+    batches.push_back(begin_batch(images + done * bytes, std::min(most, count - done)));
   }
+  return {std::move(batches), manifest().classes};
 }
 
-void Model::run_padded(const std::uint8_t* input, std::size_t count, float* logits) {
+PendingRun::Batch Model::begin_batch(const std::uint8_t* input, std::size_t count) {
   const std::size_t least = backend_->batch().min;
-  if (count >= least) {
-    backend_->run(input, count, logits);
-    return;
-  }
+  if (count >= least) return {backend_->begin(input, count), count, count};
   const std::size_t bytes = input_bytes(manifest().preprocess);
   std::vector<std::uint8_t> padded(least * bytes);
   std::memcpy(padded.data(), input, count * bytes);
   for (std::size_t i = count; i < least; ++i) std::memcpy(padded.data() + i * bytes, input, bytes);
-  std::vector<float> answer(least * manifest().classes);
-  backend_->run(padded.data(), least, answer.data());
-  std::copy_n(answer.data(), count * manifest().classes, logits);
+  return {backend_->begin(padded.data(), least), count, least};
 }
 
 std::vector<std::string> Model::classify(const deepvit_bytes* images, std::size_t count, float* logits,
@@ -137,18 +178,25 @@ std::vector<std::string> Model::classify(const deepvit_bytes* images, std::size_
   Failures failures(statuses, count);
   std::fill_n(logits, count * manifest().classes, 0.0f);
   const std::size_t most = backend_->batch().max;
+  std::deque<Decoded> under_way;  // while they are computed, others are decoded
+  const auto finish_oldest = [&] {
+    finish(under_way.front(), logits, failures);
+    under_way.pop_front();
+  };
   for (std::size_t done = 0; done < count; done += most) {
-    classify_part(images, done, std::min(done + most, count), logits, failures);
+    std::optional<Decoded> decoded = begin_decoded(images, done, std::min(done + most, count), failures);
+    if (decoded) under_way.push_back(std::move(*decoded));
+    if (under_way.size() >= backend_->at_once()) finish_oldest();
   }
-  return failures.messages;
+  while (!under_way.empty()) finish_oldest();
+  return failures.messages();
 }
 
-void Model::classify_part(const deepvit_bytes* images, std::size_t first, std::size_t end, float* logits,
-                          Failures& failures) {
+std::optional<Model::Decoded> Model::begin_decoded(const deepvit_bytes* images, std::size_t first, std::size_t end,
+                                                   Failures& failures) {
   const Preprocessing& preprocessing = manifest().preprocess;
-  const std::size_t classes = manifest().classes;
   const std::size_t bytes = input_bytes(preprocessing);
-  std::vector<std::size_t> decoded;  // which image each row of the input is
+  std::vector<std::size_t> decoded;
   std::vector<std::uint8_t> crop(crop_bytes(preprocessing));
   std::vector<std::uint8_t> input((end - first) * bytes);
   for (std::size_t i = first; i < end; ++i) {
@@ -161,15 +209,21 @@ void Model::classify_part(const deepvit_bytes* images, std::size_t first, std::s
       failures.add(i, failure);
     }
   }
-  if (decoded.empty()) return;
-  std::vector<float> answers(decoded.size() * classes);
-  run_all(input.data(), decoded.size(), answers.data());
-  for (std::size_t row = 0; row < decoded.size(); ++row) {
+  if (decoded.empty()) return std::nullopt;
+  PendingRun run = begin(input.data(), decoded.size());
+  return Decoded{std::move(decoded), std::move(run)};
+}
+
+void Model::finish(Decoded& decoded, float* logits, Failures& failures) const {
+  const std::size_t classes = manifest().classes;
+  std::vector<float> answers(decoded.images.size() * classes);
+  decoded.run.collect(answers.data());
+  for (std::size_t row = 0; row < decoded.images.size(); ++row) {
     const float* answer = answers.data() + row * classes;
     if (is_finite(answer, classes)) {
-      std::copy_n(answer, classes, logits + decoded[row] * classes);
+      std::copy_n(answer, classes, logits + decoded.images[row] * classes);
     } else {
-      failures.add(decoded[row], not_finite("the logits"));
+      failures.add(decoded.images[row], not_finite("the logits"));
     }
   }
 }

@@ -23,6 +23,11 @@ TEST_CASE("null pointers are refused, closing null is not") {
   CHECK(deepvit_open(nullptr, nullptr, &model) == DEEPVIT_INVALID_ARGUMENT);
   CHECK(deepvit_open("x", nullptr, nullptr) == DEEPVIT_INVALID_ARGUMENT);
   CHECK(deepvit_run(nullptr, nullptr, 1, nullptr, 0) == DEEPVIT_INVALID_ARGUMENT);
+  deepvit_run_pending* run = nullptr;
+  CHECK(deepvit_begin(nullptr, nullptr, 1, &run) == DEEPVIT_INVALID_ARGUMENT);
+  CHECK(deepvit_begin(nullptr, nullptr, 1, nullptr) == DEEPVIT_INVALID_ARGUMENT);
+  CHECK(deepvit_wait(nullptr, nullptr, 0) == DEEPVIT_INVALID_ARGUMENT);
+  deepvit_free_run(nullptr);
   CHECK(deepvit_classify_encoded(nullptr, nullptr, 1, nullptr, 0, nullptr) == DEEPVIT_INVALID_ARGUMENT);
   CHECK(deepvit_crop_encoded(nullptr, nullptr, 0, nullptr, 0) == DEEPVIT_INVALID_ARGUMENT);
   CHECK(deepvit_input_from_crops(nullptr, nullptr, 1, nullptr, 0) == DEEPVIT_INVALID_ARGUMENT);
@@ -74,12 +79,19 @@ TEST_CASE("buffers that are too small are refused before anything is written") {
   CHECK(deepvit_run(raw, input.data(), 1, logits.data(), logits.size() - 1) == DEEPVIT_INVALID_ARGUMENT);
   CHECK(deepvit_run(raw, input.data(), 0, logits.data(), logits.size()) == DEEPVIT_INVALID_ARGUMENT);
   CHECK(deepvit_run(raw, input.data(), SIZE_MAX, logits.data(), SIZE_MAX) == DEEPVIT_INVALID_ARGUMENT);
+  deepvit_run_pending* run = nullptr;
+  CHECK(deepvit_begin(raw, input.data(), 0, &run) == DEEPVIT_INVALID_ARGUMENT);
+  REQUIRE(deepvit_begin(raw, input.data(), 1, &run) == DEEPVIT_OK);
+  CHECK(deepvit_wait(run, logits.data(), logits.size() - 1) == DEEPVIT_INVALID_ARGUMENT);
   std::uint8_t crop[1] = {7};
   const std::string image = support::image(support::expected()["small"][0]["image"]);
   CHECK(deepvit_crop_encoded(raw, image.data(), image.size(), crop, 1) == DEEPVIT_INVALID_ARGUMENT);
   CHECK(crop[0] == 7);
   CHECK(logits[0] == 7.0f);
   deepvit_close(raw);
+  CHECK(deepvit_wait(run, logits.data(), logits.size()) == DEEPVIT_OK);  // of the closed model
+  CHECK(logits == model.run(input.data(), 1));
+  deepvit_free_run(run);
 }
 
 TEST_CASE("options of an older caller are shorter, those of a newer one are refused if set") {

@@ -2,8 +2,10 @@
 #include <NvInferRuntime.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
+#include <utility>
 
 #include "artifact/sha256.h"
 #include "fake_tensorrt/fake_cuda.h"
@@ -113,11 +115,86 @@ TEST_CASE("8 threads share 2 leases") {
   CHECK(fake_cuda_misordered() == 0);
 }
 
+TEST_CASE("copying hides behind computing, in one call of many images, and in runs that are begun and waited for") {
+  const Fitting artifact;
+  constexpr double kCopyIn = 2, kCompute = 3, kCopyOut = 0.2;
+  constexpr std::size_t kBatches = 20;
+  deepvit_options options = fake_options();
+  const auto batch_of = [](std::size_t number) { return Batch(8, static_cast<float>(10 * number)); };
+  for (int contexts : {2, 1}) {
+    options.contexts = contexts;
+    const deepvit::Model model(artifact.path().string(), options);
+    for (int i = 0; i < 3; ++i) model.run(Batch(8).input.data(), 8);
+    const double serial = kCopyIn + kCompute + kCopyOut;
+    const double most = contexts == 2 ? 1.1 * kCompute : serial + 0.01;
+
+    fake_cuda_costs(kCopyIn, kCompute, kCopyOut);
+    double start = fake_cuda_now();
+    const auto seconds_a_batch = [&] { return (fake_cuda_now() - std::exchange(start, fake_cuda_now())) / kBatches; };
+    CHECK(is_right(model.run(Batch(8 * kBatches).input.data(), 8 * kBatches)));
+    const double whole = seconds_a_batch();
+    CHECK(whole <= most);
+    CHECK(whole >= (contexts == 2 ? kCompute : serial - 0.01));  // the negative control
+
+    std::vector<deepvit::PendingRun> runs;
+    for (std::size_t i = 0; i < kBatches; ++i) {
+      Batch batch = batch_of(i);
+      runs.push_back(model.begin(batch.input.data(), 8));
+      std::fill(batch.input.begin(), batch.input.end(), 0.0f);  // as the caller may
+    }
+    for (std::size_t i = 0; i < kBatches; ++i) CHECK(is_right(runs[i].wait(), static_cast<float>(10 * i)));
+    CHECK(seconds_a_batch() <= most);
+
+    for (std::size_t i = 0; i < kBatches; ++i) CHECK(is_right(model.run(batch_of(i).input.data(), 8), 10.0f * i));
+    CHECK(seconds_a_batch() >= serial - 0.01);  // another: one after the other is seen
+    fake_cuda_costs(0, 0, 0);
+  }
+  CHECK(fake_cuda_live() == 0);
+}
+
+TEST_CASE("a model can be closed with runs under way, whose logits are there still; nothing stays") {
+  const Fitting artifact;
+  std::vector<deepvit::PendingRun> runs;
+  {
+    const deepvit::Model model(artifact.path().string(), fake_options());
+    for (std::size_t count : {1, 8, 3, 17, 5}) runs.push_back(model.begin(Batch(count).input.data(), count));
+    for (int i = 0; i < 3; ++i) model.begin(Batch(4).input.data(), 4);  // nobody waits for them
+    CHECK(is_right(model.run(Batch(2).input.data(), 2)));
+  }
+  CHECK(fake_cuda_live() == 0);
+  CHECK(fake_cuda_misordered() == 0);
+  for (const auto& run : runs) {
+    CHECK(is_right(run.wait()));
+    CHECK(run.wait() == run.wait());
+  }
+}
+
+TEST_CASE("what a run fails with is told to whoever waits for it") {
+  const Fitting artifact;
+  {
+    const deepvit::Model model(artifact.path().string(), fake_options());
+    for (int i = 0; i < 3; ++i) model.run(Batch(4).input.data(), 4);
+    for (const char* function : {"cudaStreamSynchronize", "cudaMemcpyAsync"}) {
+      const auto sound = model.begin(Batch(4).input.data(), 4);
+      CHECK(is_right(sound.wait()));
+      fake_cuda_fail(function);
+      const auto failed = model.begin(Batch(4).input.data(), 4);
+      for (int i = 0; i < 2; ++i) {
+        CHECK_THROWS_AS(failed.wait(), deepvit::Error);
+        fake_cuda_fail("");
+      }
+      CHECK(is_right(model.begin(Batch(4).input.data(), 4).wait()));
+    }
+  }
+  CHECK(fake_cuda_live() == 0);
+  CHECK(fake_cuda_misordered() == 0);
+}
+
 TEST_CASE("a recording that fails is ended, and the run is made without") {
   const Fitting artifact;
   {
     const deepvit::Model model(artifact.path().string(), fake_options());
-    fake_cuda_fail("cudaMemcpyAsync while recording");
+    fake_cuda_fail("enqueueV3 while recording");
     const int launches = fake_cuda_launches();
     for (int i = 0; i < 4; ++i)
       CHECK(

@@ -81,6 +81,9 @@ typedef struct deepvit_info {
 
 typedef struct deepvit_model deepvit_model;
 
+/* A run that was begun. */
+typedef struct deepvit_run_pending deepvit_run_pending;
+
 /* One encoded image. */
 typedef struct deepvit_bytes {
   const void* data;
@@ -119,6 +122,20 @@ DEEPVIT_API deepvit_status deepvit_input_from_crops(const deepvit_model* model, 
  * `capacity`: floats at `logits`, at least count · classes. DEEPVIT_NOT_FINITE leaves the logits as they came. */
 DEEPVIT_API deepvit_status deepvit_run(deepvit_model* model, const void* input, size_t count, float* logits,
                                        size_t capacity);
+
+/* Begins what deepvit_run does, and does not wait for an engine: it copies the images of one run while it computes
+ * another, `options.contexts` at once; where all are under way the oldest is waited for, and its logits kept. ONNX
+ * Runtime runs before this returns. `input` can be changed afterwards. On failure `*run` is null; what the run itself
+ * fails with deepvit_wait gives. */
+DEEPVIT_API deepvit_status deepvit_begin(deepvit_model* model, const void* input, size_t count,
+                                         deepvit_run_pending** run);
+
+/* Waits for a run, of one thread at a time, and gives what deepvit_run would; again, it gives the same again. Nobody
+ * has to wait: a model can be closed with runs under way, and what they computed is there still. */
+DEEPVIT_API deepvit_status deepvit_wait(deepvit_run_pending* run, float* logits, size_t capacity);
+
+/* Frees a run, waited for or not; null is allowed. */
+DEEPVIT_API void deepvit_free_run(deepvit_run_pending* run);
 
 /* From encoded images to logits. `statuses`, one per image, may be null where count is 1. An image that cannot be
  * decoded, or whose logits are not finite, gets its status and logits of zero, and the others their answers; the call

@@ -33,6 +33,26 @@ struct Answer {
   std::vector<float> logits;
 };
 
+// A run that was begun. Nobody has to wait for it, and it may outlive its model.
+class PendingRun {
+ public:
+  PendingRun(deepvit_run_pending* run, std::size_t floats) : run_(run), floats_(floats) {}
+
+  // Waits, and returns (count, classes) logits.
+  std::vector<float> wait() const {
+    std::vector<float> logits(floats_);
+    check(deepvit_wait(run_.get(), logits.data(), logits.size()));
+    return logits;
+  }
+
+ private:
+  struct Free {
+    void operator()(deepvit_run_pending* run) const noexcept { deepvit_free_run(run); }
+  };
+  std::unique_ptr<deepvit_run_pending, Free> run_;
+  std::size_t floats_;
+};
+
 // An opened artifact. Threads may share it.
 class Model {
  public:
@@ -75,6 +95,13 @@ class Model {
     std::vector<float> logits(count * info_.classes);
     check(deepvit_run(model_.get(), input, count, logits.data(), logits.size()));
     return logits;
+  }
+
+  // Begins such a run: an engine copies the images of one while it computes another. They can be changed afterwards.
+  PendingRun begin(const void* input, std::size_t count) const {
+    deepvit_run_pending* run = nullptr;
+    check(deepvit_begin(model_.get(), input, count, &run));
+    return {run, count * info_.classes};
   }
 
   // Encoded images → an answer each, or the status of an image that has none; throws where no image is to blame.

@@ -1,14 +1,50 @@
 // What runs a model. One file per backend beside this one.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "artifact/artifact.h"
 #include "options.h"
 
 namespace deepvit {
+
+// A run that was begun. Nobody has to wait for it, and it may outlive its backend.
+class Run {
+ public:
+  Run() = default;
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  virtual ~Run() = default;
+
+  // Waits, and writes (count, classes) float32. Throws DEEPVIT_DEVICE_FAILED.
+  virtual void result(float* logits) = 0;
+};
+
+// A run that was made when it was begun, by call(float* logits).
+class EndedRun final : public Run {
+ public:
+  template <typename Call>
+  EndedRun(std::size_t floats, const Call& call) : logits_(floats) {
+    try {
+      call(logits_.data());
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  }
+  void result(float* logits) override {
+    if (error_) std::rethrow_exception(error_);
+    std::copy(logits_.begin(), logits_.end(), logits);
+  }
+
+ private:
+  std::vector<float> logits_;
+  std::exception_ptr error_;
+};
 
 // Safe to use from several threads at once.
 class Backend {
@@ -23,8 +59,11 @@ class Backend {
   // The batch sizes that one run takes.
   virtual BatchRange batch() const = 0;
 
-  // Runs `count` images, within `batch()`: as the manifest's input says → (count, classes) float32.
-  virtual void run(const void* input, std::size_t count, float* logits) = 0;
+  // How many runs can be under way: while one is computed, the images of another are copied.
+  virtual std::size_t at_once() const = 0;
+
+  // Begins a run of `count` images, within `batch()`, as the manifest's input says; they can be changed afterwards.
+  virtual std::unique_ptr<Run> begin(const void* input, std::size_t count) = 0;
 };
 
 // Throw DEEPVIT_MISSING, DEEPVIT_INVALID_ARTIFACT or DEEPVIT_DEVICE_FAILED.

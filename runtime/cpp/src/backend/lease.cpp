@@ -23,24 +23,49 @@ TensorRtLease::TensorRtLease(const EngineParts& parts) : parts_(parts) {
   stream_ = parts_.cuda->create_stream();
 }
 
-void TensorRtLease::run(const void* input, std::size_t batch, std::size_t rows, float* output) {
+TensorRtLease::~TensorRtLease() {
+  if (under_way_ == 0) return;
+  try {
+    parts_.cuda->use();
+    parts_.cuda->synchronize(stream_.get());
+  } catch (const Failure& failure) {
+    // The run failed, which is why the lease goes.
+  }
+}
+
+void TensorRtLease::submit(const void* input, std::size_t batch, std::size_t rows) {
   const TensorRtLog::Listener listener(parts_.log);
   parts_.cuda->use();
   Shape& shape = shape_of(rows);
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    if (parts_.bindings[i].is_input) std::memcpy(buffers_[i].pinned.get(), input, parts_.bindings[i].bytes * batch);
-  }
   if (!shape.graph && has_graphs_ && shape.runs >= kRunsBeforeCapture) capture(shape);
+  under_way_ = batch;
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    const std::size_t bytes = parts_.bindings[i].bytes * batch;
+    if (!parts_.bindings[i].is_input) continue;
+    std::memcpy(buffers_[i].pinned.get(), input, bytes);
+    parts_.cuda->copy_to_device(buffers_[i].device.get(), buffers_[i].pinned.get(), bytes, stream_.get());
+  }
   if (shape.graph) {
     parts_.cuda->launch(shape.graph.get(), stream_.get());
   } else {
-    enqueue(shape);
+    execute(shape);
+  }
+  for (std::size_t i = 0; i < buffers_.size(); ++i) {
+    const std::size_t bytes = parts_.bindings[i].bytes * batch;
+    if (parts_.bindings[i].is_input) continue;
+    parts_.cuda->copy_to_host(buffers_[i].pinned.get(), buffers_[i].device.get(), bytes, stream_.get());
   }
   ++shape.runs;
+}
+
+void TensorRtLease::collect(float* output) {
+  parts_.cuda->use();
   parts_.cuda->synchronize(stream_.get());
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    if (!parts_.bindings[i].is_input) std::memcpy(output, buffers_[i].pinned.get(), parts_.bindings[i].bytes * batch);
+    const std::size_t bytes = parts_.bindings[i].bytes * under_way_;
+    if (!parts_.bindings[i].is_input) std::memcpy(output, buffers_[i].pinned.get(), bytes);
   }
+  under_way_ = 0;
 }
 
 TensorRtLease::Shape& TensorRtLease::shape_of(std::size_t batch) {
@@ -76,27 +101,15 @@ TensorRtLease::Shape TensorRtLease::make_shape(std::size_t batch) {
   return shape;
 }
 
-void TensorRtLease::enqueue(Shape& shape) {
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    const Binding& binding = parts_.bindings[i];
-    if (!binding.is_input) continue;
-    parts_.cuda->copy_to_device(buffers_[i].device.get(), buffers_[i].pinned.get(), binding.bytes * shape.batch,
-                                stream_.get());
-  }
+void TensorRtLease::execute(Shape& shape) {
   TensorRtLog::require(shape.context->enqueueV3(stream_.get()), "run the engine");
-  for (std::size_t i = 0; i < buffers_.size(); ++i) {
-    const Binding& binding = parts_.bindings[i];
-    if (binding.is_input) continue;
-    parts_.cuda->copy_to_host(buffers_[i].pinned.get(), buffers_[i].device.get(), binding.bytes * shape.batch,
-                              stream_.get());
-  }
 }
 
-// Records the run as a CUDA graph; where that cannot be, says so once and goes on without.
+// Records the inference as a CUDA graph; where that cannot be, says so once and goes on without.
 void TensorRtLease::capture(Shape& shape) {
   try {
     Capture recording = parts_.cuda->begin_capture(stream_.get());
-    enqueue(shape);
+    execute(shape);
     shape.graph = parts_.cuda->end_capture(std::move(recording));
   } catch (const Failure& failure) {
     has_graphs_ = false;

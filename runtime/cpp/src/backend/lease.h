@@ -1,7 +1,8 @@
 // What one thread at a time runs an engine with: a stream, pinned buffers, and an execution context per batch size.
 //
 // A CUDA graph records one state of an execution context, which must then stay as it is; hence a context per batch
-// size, all of them on the same scratch memory, which is safe because they share the stream.
+// size, all of them on the same scratch memory, which is safe because they share the stream. Copies are not in the
+// graph: so only the images that there are are copied, not those that fill up a batch size.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -43,10 +44,15 @@ class TensorRtLease {
   explicit TensorRtLease(const EngineParts& parts);
   TensorRtLease(const TensorRtLease&) = delete;
   TensorRtLease& operator=(const TensorRtLease&) = delete;
+  ~TensorRtLease();
 
-  // One input, one output, `batch` images, run as `rows`, which may be more: what the others hold is left over and
-  // answered to nobody. Throws DEEPVIT_DEVICE_FAILED; the lease must then be destroyed.
-  void run(const void* input, std::size_t batch, std::size_t rows, float* output);
+  // Begins a run of `batch` images, which can be changed afterwards, and does not wait for it. They are run as `rows`,
+  // which may be more: what the others hold is left over and answered to nobody. Throws DEEPVIT_DEVICE_FAILED; the
+  // lease must then be destroyed.
+  void submit(const void* input, std::size_t batch, std::size_t rows);
+
+  // Waits for the run that was begun, and writes its output. Throws likewise.
+  void collect(float* output);
 
  private:
   struct Shape {
@@ -63,7 +69,7 @@ class TensorRtLease {
 
   Shape& shape_of(std::size_t batch);
   Shape make_shape(std::size_t batch);
-  void enqueue(Shape& shape);
+  void execute(Shape& shape);
   void capture(Shape& shape);
 
   const EngineParts parts_;
@@ -74,6 +80,7 @@ class TensorRtLease {
   Stream stream_;
   std::list<Shape> shapes_;  // the one used last comes first
   bool has_graphs_ = true;
+  std::size_t under_way_ = 0;  // images of the run that was begun
 };
 
 }  // namespace deepvit

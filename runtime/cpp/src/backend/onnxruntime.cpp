@@ -110,7 +110,14 @@ class OnnxRuntime final : public Backend {
 
   BatchRange batch() const override { return batch_; }
 
-  void run(const void* input, std::size_t count, float* logits) override {
+  std::size_t at_once() const override { return 1; }
+
+  std::unique_ptr<Run> begin(const void* input, std::size_t count) override {
+    return std::make_unique<EndedRun>(count * manifest_.classes, [&](float* logits) { run(input, count, logits); });
+  }
+
+ private:
+  void run(const void* input, std::size_t count, float* logits) {
     auto shape = manifest_.input.shape;
     shape[0] = static_cast<std::int64_t>(count);
     const std::size_t bytes = count * input_bytes_of_one();
@@ -129,7 +136,6 @@ class OnnxRuntime final : public Backend {
     }
   }
 
- private:
   std::size_t input_bytes_of_one() const {
     std::size_t bytes = manifest_.input.is_uint8 ? 1 : sizeof(float);
     for (std::size_t i = 1; i < manifest_.input.shape.size(); ++i) {

@@ -87,6 +87,22 @@ void require_fit(const Engine& engine, const Version& version, const std::string
   }
 }
 
+// A run on a lease, and where its logits come to be.
+class LeasedRun final : public Run {
+ public:
+  using Flight = LeasePool<TensorRtLease>::Flight;
+  LeasedRun(std::shared_ptr<Flight> flight, std::shared_ptr<const std::vector<float>> logits)
+      : flight_(std::move(flight)), logits_(std::move(logits)) {}
+  void result(float* logits) override {
+    flight_->require();
+    std::copy(logits_->begin(), logits_->end(), logits);
+  }
+
+ private:
+  const std::shared_ptr<Flight> flight_;
+  const std::shared_ptr<const std::vector<float>> logits_;
+};
+
 class TensorRt final : public Backend {
  public:
   TensorRt(const Artifact& artifact, const Engine& record, const Options& options)
@@ -112,6 +128,7 @@ class TensorRt final : public Backend {
     TensorRtLog::require(engine_ != nullptr, "load " + name_);
     kernels_ = std::make_unique<Kernels>(*engine_, kernel_cache(artifact, record, options.log), options.log);
     EngineParts parts{engine_.get(), kernels_.get(), &cuda_, bindings_of(artifact.manifest()), 0, options.log};
+    classes_ = artifact.manifest().classes;
     batch_ = profile_of(parts.bindings);
     parts.largest_batch = batch_.max;
     leases_ = std::make_unique<LeasePool<TensorRtLease>>(static_cast<std::size_t>(options.contexts),
@@ -119,6 +136,7 @@ class TensorRt final : public Backend {
   }
 
   ~TensorRt() override {
+    leases_->land_all();
     try {
       cuda_.use();
       keep_kernels();
@@ -134,11 +152,18 @@ class TensorRt final : public Backend {
 
   BatchRange batch() const override { return batch_; }
 
-  void run(const void* input, std::size_t count, float* logits) override {
-    const std::size_t rows = rows_for(count);
-    leases_->with([&](TensorRtLease& lease) { lease.run(input, count, rows, logits); });
-    kernels_->has_run(rows);
-    keep_kernels();
+  std::size_t at_once() const override { return leases_->most(); }
+
+  std::unique_ptr<Run> begin(const void* input, std::size_t count) override {
+    const std::size_t rows = batch_.rows_for(count);
+    auto logits = std::make_shared<std::vector<float>>(count * classes_);
+    auto flight = leases_->begin([&](TensorRtLease& lease) { lease.submit(input, count, rows); },
+                                 [logits](TensorRtLease& lease) { lease.collect(logits->data()); },
+                                 [this, rows] {
+                                   kernels_->has_run(rows);
+                                   keep_kernels();
+                                 });
+    return std::make_unique<LeasedRun>(std::move(flight), std::move(logits));
   }
 
  private:
@@ -148,15 +173,6 @@ class TensorRt final : public Backend {
     const std::string& hash = artifact.manifest().files.at(record.file).sha256;
     const std::string version = text_of(library_.version_and_build());
     return kernel_cache_path({hash, version, cuda_.gpu(), cuda_.compute_capability(), cuda_.driver()}, log);
-  }
-
-  // How many rows a batch is run as: powers of two, opt and max, since each size has a context, and in TensorRT-RTX
-  // kernels to be compiled first.
-  std::size_t rows_for(std::size_t count) const {
-    std::size_t rows = 1;
-    while (rows < count) rows *= 2;
-    if (count <= batch_.opt) rows = std::min(rows, batch_.opt);
-    return std::min(rows, batch_.max);
   }
 
   void keep_kernels() {
@@ -206,6 +222,7 @@ class TensorRt final : public Backend {
   std::unique_ptr<nvinfer1::ICudaEngine> engine_;
   std::unique_ptr<Kernels> kernels_;
   BatchRange batch_;
+  std::size_t classes_ = 0;
   std::unique_ptr<LeasePool<TensorRtLease>> leases_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -12,12 +13,26 @@
 
 namespace {
 
-using Work = std::vector<std::function<void()>>;
+enum Engine { kCopyIn, kCompute, kCopyOut };
+
+struct Operation {
+  Engine engine;
+  std::function<void()> run;
+};
+using Work = std::vector<Operation>;
 
 struct Stream {
   bool is_recording = false;
   Work recorded;
+  Work waiting;                   // runs when somebody waits for it, so that reading too early shows
+  double free_at = 0;             // when all of it is done, by the clock
   std::set<const void*> touched;  // memory that it copies from and to
+};
+
+struct Clock {
+  double cost[3] = {};
+  double free_at[3] = {};
+  double now = 0;
 };
 
 std::atomic<int> live{0};
@@ -26,6 +41,7 @@ std::atomic<int> misordered{0};
 std::mutex mutex;
 std::string failing;
 std::set<const void*> memory;
+Clock gpu;
 
 cudaError_t outcome(const char* function) {
   const std::lock_guard<std::mutex> lock(mutex);
@@ -60,14 +76,21 @@ cudaError_t release_as(void* handle) {
 
 }  // namespace
 
-void fake_cuda_enqueue(void* handle, std::function<void()> work) {
+static void put(void* handle, Operation operation) {
   auto* stream = static_cast<Stream*>(handle);
   if (stream->is_recording) {
-    stream->recorded.push_back(std::move(work));
-  } else {
-    work();
+    stream->recorded.push_back(std::move(operation));
+    return;
   }
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    double& engine = gpu.free_at[operation.engine];
+    engine = stream->free_at = std::max({gpu.now, engine, stream->free_at}) + gpu.cost[operation.engine];
+  }
+  stream->waiting.push_back(std::move(operation));
 }
+
+void fake_cuda_enqueue(void* stream, std::function<void()> work) { put(stream, {kCompute, std::move(work)}); }
 
 extern "C" {
 
@@ -80,10 +103,22 @@ void fake_cuda_require_memory(const void* address) {
   const std::lock_guard<std::mutex> lock(mutex);
   fake_cuda_require(memory.count(address) == 1);
 }
+void fake_cuda_costs(double copy_in, double compute, double copy_out) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  gpu.cost[kCopyIn] = copy_in;
+  gpu.cost[kCompute] = compute;
+  gpu.cost[kCopyOut] = copy_out;
+}
+double fake_cuda_now(void) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return gpu.now;
+}
 void fake_cuda_fail(const char* function) {
   const std::lock_guard<std::mutex> lock(mutex);
   failing = function;
 }
+
+bool fake_cuda_fails(const char* function) { return outcome(function) != cudaSuccess; }
 
 #define FAKE __attribute__((visibility("default")))
 
@@ -118,15 +153,25 @@ FAKE cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return cudaSuccess;
 }
 FAKE cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  fake_cuda_require(reinterpret_cast<Stream*>(stream)->waiting.empty());
   for (const void* address : reinterpret_cast<Stream*>(stream)->touched) fake_cuda_require_memory(address);
   return release_as<Stream>(stream);
 }
-FAKE cudaError_t cudaStreamSynchronize(cudaStream_t) { return outcome("cudaStreamSynchronize"); }
-FAKE cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  fake_cuda_enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+FAKE cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
+  auto* stream = reinterpret_cast<Stream*>(handle);
+  Work waiting;
+  waiting.swap(stream->waiting);
+  for (const Operation& each : waiting) each.run();
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    gpu.now = std::max(gpu.now, stream->free_at);
+  }
+  return outcome("cudaStreamSynchronize");
+}
+FAKE cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  put(stream, {kind == cudaMemcpyHostToDevice ? kCopyIn : kCopyOut, [=] { std::memcpy(to, from, bytes); }});
   reinterpret_cast<Stream*>(stream)->touched.insert({to, from});
-  const bool is_recording = reinterpret_cast<Stream*>(stream)->is_recording;
-  return outcome(is_recording ? "cudaMemcpyAsync while recording" : "cudaMemcpyAsync");
+  return outcome("cudaMemcpyAsync");
 }
 FAKE cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   reinterpret_cast<Stream*>(stream)->is_recording = true;
@@ -146,8 +191,8 @@ FAKE cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* exec, cudaGraph_
   ++live;
   return cudaSuccess;
 }
-FAKE cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
-  for (const auto& work : *reinterpret_cast<Work*>(exec)) work();
+FAKE cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  for (const Operation& each : *reinterpret_cast<Work*>(exec)) put(stream, each);
   ++launches;
   return cudaSuccess;
 }

@@ -169,6 +169,7 @@ class Context final : public IExecutionContext {
     }
     bool enqueueV3(cudaStream_t stream) noexcept override {
       if (refuses) return false;
+      if (fake_cuda_is_recording(stream) && fake_cuda_fails("enqueueV3 while recording")) return false;
       say(ILogger::Severity::kWARNING, "a run");
       if (*complaint != '\0') say(ILogger::Severity::kERROR, complaint);
       compile(fake_cuda_is_recording(stream));
