@@ -1,13 +1,17 @@
 """Engines of TensorRT and TensorRT-RTX where they are installed: built, past the gate, proved, timed, their layers kept."""
 
 import contextlib
+import dataclasses
 import pathlib
 import tempfile
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FLOAT32_BOUND
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.session import begin
 from deepvit.runtime.trt.driver import has_cuda_python
 
 from ..findings import Findings, SkippedError, require_modules
@@ -16,6 +20,7 @@ from .sessions import images_per_second
 
 if TYPE_CHECKING:
     from deepvit.runtime.artifact import Artifact
+    from deepvit.runtime.session import Session
     from deepvit.runtime.session.tensors import Images, Logits
 
 BATCHES = (1, 8, 32, 64)
@@ -118,4 +123,14 @@ def _engine(
         for batch in BATCHES:
             speed = images_per_second(place, session, images, batch)
             findings.figure(f"{label}, batch {batch}", speed, "images/s, copies included")
+            _parts(findings, f"{label}, batch {batch}", session, np.resize(images, (batch, *images.shape[1:])))
         findings.layers(label, session.inspect())
+
+
+def _parts(findings: Findings, label: str, session: "Session", images: "Images") -> None:
+    """Say what the GPU's events say of a run; nothing on fakes."""
+    run = begin(session, images)
+    run.result()
+    if run.times is not None:
+        for part, took_ms in dataclasses.asdict(run.times).items():
+            findings.figure(f"{label}: {part.removesuffix('_ms')}", took_ms, "ms")

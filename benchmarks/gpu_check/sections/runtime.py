@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from deepvit.runtime.errors import DeviceError, NonFiniteError
+from deepvit.runtime.session import run_each
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.lease import MOST_SHAPES, RUNS_BEFORE_CAPTURE
 from deepvit.runtime.trt.session import TensorRtSession
@@ -22,6 +23,7 @@ SIZES = (1, 3, 8, 64)
 ROUNDS = 3  # plain, recorded, replayed
 MORE_SIZES = MOST_SHAPES + 3  # than there are places
 THREADS, REQUESTS = 8, 400
+OVERLAPPING = 40  # runs
 CYCLES, WARM_UP = 30, 5  # of opening and closing
 LOST_BYTES = (
     8 << 20
@@ -36,6 +38,7 @@ def run(findings: Findings, place: Place) -> None:
     _graphs(findings, place)
     _pinned(findings, place)
     _threads(findings, place)
+    _overlap(findings, place)
     for fault in Fault:
         _failing_capture(findings, place, fault)
     _open_and_close(findings, place)
@@ -108,6 +111,23 @@ def _threads(findings: Findings, place: Place) -> None:
         answers = pool.map(lambda seed: _error_of(_logits(engine), 1 + seed % MORE_SIZES, seed), range(REQUESTS))
         worst = _worst(answers)
     findings.at_most(f"{REQUESTS} runs from {THREADS} threads", worst, EXACT, "largest difference")
+
+
+def _overlap(findings: Findings, place: Place) -> None:
+    """Runs of one thread that begin before others are waited for, and some that nobody waits for."""
+    batches = [images_of(1 + seed % SIZES[-1], seed) for seed in range(OVERLAPPING)]
+    with opened(place) as engine:
+        session = TensorRtSession(engine)
+        pairs = zip(run_each(session, batches), batches, strict=True)
+        try:
+            worst = _worst(float(np.abs(logits - expected(images)).max()) for logits, images in pairs)
+        except NonFiniteError:
+            worst = math.nan
+        findings.at_most(f"{OVERLAPPING} runs that overlap", worst, EXACT, "largest difference")
+        for images in batches[:5]:
+            session.submit(images)
+        worst = _error_of(session.run, 8, 1)
+        findings.at_most("a run after five that nobody waits for", worst, EXACT, "largest difference")
 
 
 def _failing_capture(findings: Findings, place: Place, fault: Fault) -> None:

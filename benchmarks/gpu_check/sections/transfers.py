@@ -1,11 +1,16 @@
 """How fast images come to the GPU and answers back: copies by themselves, and images a second by leases and threads."""
 
 import concurrent.futures
+import dataclasses
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from deepvit.runtime.session import run_each
+from deepvit.runtime.trt.session import TensorRtSession
 
 from ..findings import Findings, require_modules
 from ..places import Place
@@ -26,6 +31,29 @@ def run(findings: Findings, place: Place) -> None:
             if findings.has_time(name, 5):
                 speed = _images_per_second(place, kernel_ms, leases, threads)
                 findings.figure(name, speed, "images/s, copies included")
+        name = f"batch {BATCH}, a kernel of {kernel_ms:g} ms, 2 leases, one thread that begins before it waits"
+        if findings.has_time(name, 5):
+            _overlap(findings, place, kernel_ms, name)
+
+
+def _overlap(findings: Findings, place: Place, kernel_ms: float, name: str) -> None:
+    images = images_of(BATCH, 0, place.side)
+    with opened(place, nanoseconds=int(kernel_ms * 1e6), side=place.side, classes=1000) as engine:
+        session = TensorRtSession(engine)
+
+        def seconds(runs: int) -> float:
+            start = time.perf_counter()
+            for _ in run_each(session, itertools.repeat(images, runs)):
+                pass
+            return time.perf_counter() - start
+
+        seconds(4)  # every lease is made, and its graph recorded
+        findings.figure(name, BATCH * place.runs / seconds(place.runs), "images/s, copies included")
+        run = session.submit(images)
+        run.result()
+        assert run.times is not None
+        for part, took_ms in dataclasses.asdict(run.times).items():
+            findings.figure(f"batch {BATCH}, a kernel of {kernel_ms:g} ms: {part.removesuffix('_ms')}", took_ms, "ms")
 
 
 def _copies(findings: Findings, place: Place) -> None:
