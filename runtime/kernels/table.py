@@ -6,8 +6,9 @@ import math
 
 MOST_HEADS = 16  # the summed index of one product
 MOST_KEYS = 208  # of a pass: their scores fit into registers, their maps into shared memory
-MOST_KEYS_OF_SEVERAL = 160  # of each of several passes: the outputs are in registers meanwhile
+MOST_KEYS_OF_SEVERAL = 112  # of each of several passes: the outputs are in registers meanwhile
 KEYS_OF_A_PART = 104
+BANKS = 128  # bytes of shared memory that are read at once
 MOST_TOKENS = 584  # what was tried; nothing in the kernel depends on it
 
 
@@ -79,7 +80,10 @@ class Kernel:
         """Dynamic shared memory of a block: maps, weights of rows and parts, zeros."""
         parts = 2 if self.keys > KEYS_OF_A_PART else 1
         row = self.keys if self.keys % 32 == 16 else self.keys + 8
-        return 2 * self.heads * (self.rows * row + 8) + 4 * self.rows * parts * 16 + 16
+        maps = 2 * self.heads * (self.rows * row + 8)
+        weights = 4 * self.rows * parts * 16
+        zeros = 2 * (self.keys // parts + BANKS // 2)
+        return math.ceil((maps + weights) / BANKS) * BANKS + zeros
 
     def grid(self, rows: int, batch: int) -> tuple[int, int, int]:
         """Blocks of a launch on `rows` stored tokens an image."""

@@ -19,7 +19,7 @@ using i64 = long long;
 #define ROLLED _Pragma("unroll 1")
 #define INFINITE __int_as_float(0x7f800000)
 
-extern __shared__ __align__(16) unsigned char dynamic_shared[];
+extern __shared__ __align__(128) unsigned char dynamic_shared[];  // 128 bytes are all banks
 
 DEVICE unsigned char* shared_memory() { return dynamic_shared; }
 DEVICE int thread() { return int(threadIdx.x); }

@@ -42,25 +42,30 @@ DEVICE void mix_tile(const Mix<S>& mix, const u32 (&a)[4], u32 b0, u32 b1, int r
   UNROLL for (int r = 0; r < 2; ++r) {
     const int head = lane.g + 8 * r;
     const u32 both = S::Number::pack(x[2 * r], x[2 * r + 1]);
-    if (head < S::HEADS) store_words<1>(S::place(head, row, first, even) + 2 * lane.t, &both);
+    if (head < S::HEADS) store_words<1>(S::maps() + S::place(head, row, first) + 8 * even + 2 * lane.t, &both);
   }
 }
 
-template <class S>
+// Of a pass ALL of whose keys count, or of the last.
+template <class S, bool ALL>
 DEVICE void mix_heads(const float* theta, const float* bias) {
   const Lane lane;
   const Mix<S> mix(theta, bias);  // read again in every pass: kept, it would cost registers
-  ROLLED for (int unit = lane.head; unit < S::ROWS * S::PARTS; unit += S::HEADS) {
-    const int row = unit / S::PARTS, part = unit % S::PARTS;
+  constexpr int parts = ALL ? S::PARTS : S::LAST_PARTS;
+  ROLLED for (int unit = lane.head; unit < S::ROWS * parts; unit += S::HEADS) {
+    const int row = unit / parts, part = unit % parts;
     u32 a[4];
     mix.weighed(a, row, part);
     const int first = part * S::TILES, head = lane.index % 16, second = lane.index / 16;
+    const int place = S::place(head, row, first + second);
+    const u16* zeros = S::zeros() + place % S::BANKS;  // in the banks that a map's row would be in
+    const u16* from = head < S::HEADS ? S::maps() + place : zeros;
     UNROLL for (int j = 0; j < S::TILES; j += 2) {  // two tiles of 16 heads × 8 keys
-      const bool is_there = head < S::HEADS && j + second < S::TILES;
+      const bool is_one = j + 1 == S::TILES;
       u32 b[4];
-      load_transposed_matrices(b, is_there ? S::place(head, row, first + second, j) : S::zeros());
+      load_transposed_matrices(b, (is_one && second ? zeros : from) + 8 * j);
       mix_tile<S>(mix, a, b[0], b[1], row, first, j);
-      if (j + 1 < S::TILES) mix_tile<S>(mix, a, b[2], b[3], row, first + 1, j);
+      if (!is_one) mix_tile<S>(mix, a, b[2], b[3], row, first + 1, j);
     }
   }
 }

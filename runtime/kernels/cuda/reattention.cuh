@@ -13,7 +13,7 @@
 template <class S, bool ALL>
 DEVICE void mix_and_add(Outputs<S>& o, const u16* image, const float* theta, const float* bias, int first) {
   synchronize();
-  mix_heads<S>(theta, bias);
+  mix_heads<S, ALL>(theta, bias);
   synchronize();
   add_values<S, ALL>(o, image, first);  // of the warp's own map, which none but itself writes next
 }
@@ -26,19 +26,18 @@ DEVICE void reattend(const u16* qkv, u16* out, const float* theta, const float* 
   load_queries<S>(q, image, row0, rows);
   clear_filling<S>();
   Outputs<S> o = {};
-  constexpr int last = (S::PASSES - 1) * S::KEYS;
   if constexpr (S::PASSES == 1) {
     softmax_of_all<S>(q, image, scale_log2);
   } else {
     PerRow<S> shift;
     weigh_all<S>(shift, q, image, scale_log2);
-    ROLLED for (int first = 0; first < last; first += S::KEYS) {
+    ROLLED for (int first = 0; first < S::LAST; first += S::KEYS) {
       exponentials_of_pass<S, true>(shift, q, image, first, scale_log2);
       mix_and_add<S, true>(o, image, theta, bias, first);
     }
-    exponentials_of_pass<S, false>(shift, q, image, last, scale_log2);
+    exponentials_of_pass<S, false>(shift, q, image, S::LAST, scale_log2);
   }
-  mix_and_add<S, false>(o, image, theta, bias, last);
+  mix_and_add<S, false>(o, image, theta, bias, S::LAST);
   store_outputs<S>(out + i64(block_y()) * rows * S::HEADS * S::WIDTH, o, row0, rows);
 }
 

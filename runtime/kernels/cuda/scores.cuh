@@ -88,7 +88,7 @@ DEVICE float store_exponentials(const float (&s)[S::TILES][4], int r, int row, i
     const float low = exp2_of(s[j][2 * r] * scale - shift), high = exp2_of(s[j][2 * r + 1] * scale - shift);
     const u32 both = S::Number::pack(low, high);
     const int place = first_place + j;
-    store_words<1>(S::place(lane.head, row, place % 2, place - place % 2) + 2 * lane.t, &both);
+    store_words<1>(S::maps() + S::place(lane.head, row, place % 2) + 8 * (place - place % 2) + 2 * lane.t, &both);
     sum += low + high;
   }
   return sum;

@@ -15,7 +15,7 @@ DEVICE void clear_filling() {
     for (int head = S::HEADS; head < 16; ++head) store_float(weight_of<S>(i / S::PARTS, i % S::PARTS, head), 0);
   }
   const u32 zeros[4] = {0, 0, 0, 0};
-  if (thread() == 0) store_words<4>(S::zeros(), zeros);
+  for (int i = thread(); i < S::ZEROS / 8; i += S::THREADS) store_words<4>(S::zeros() + 8 * i, zeros);
 }
 
 // All keys in one pass: every score is computed once; every part has a shift of its own.
@@ -81,7 +81,7 @@ template <class S, bool ALL>
 DEVICE void exponentials_of_pass(const PerRow<S>& shift, const Queries<S>& q, const u16* image, int first,
                                  float scale) {
   const Lane lane;
-  UNROLL for (int part = 0; part < S::PARTS; ++part) {
+  UNROLL for (int part = 0; part < (ALL ? S::PARTS : S::LAST_PARTS); ++part) {
     Scores<S> s;
     scores_of_part<S, ALL>(s, q, image, first + part * S::PART);
     UNROLL for (int m = 0; m < S::GROUPS; ++m) UNROLL for (int r = 0; r < 2; ++r) {

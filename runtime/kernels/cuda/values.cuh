@@ -21,7 +21,7 @@ DEVICE void add_values(Outputs<S>& o, const u16* image, int first) {
     }
     UNROLL for (int m = 0; m < S::GROUPS; ++m) {
       u32 a[4];
-      load_matrices(a, S::place(lane.head, 16 * m + lane.index % 16, lane.index / 16, 2 * step));
+      load_matrices(a, S::maps() + S::place(lane.head, 16 * m + lane.index % 16, lane.index / 16) + 16 * step);
       UNROLL for (int j = 0; j < S::WORDS; ++j) S::Number::multiply(o[m][j], a, v[0][j], v[1][j]);
     }
   }

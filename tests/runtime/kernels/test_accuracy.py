@@ -68,6 +68,7 @@ def test_against_float64(emulated, kernel, padding, seed):
     print(f"relative error {error:.2e}, of the unfused graph {plain:.2e}")
     assert error <= BOUND[kernel.number]
     assert error < plain
+    assert emulated.conflicts == 0
 
 
 @pytest.mark.parametrize("kernel", HARD, ids=named)

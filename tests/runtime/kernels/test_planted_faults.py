@@ -21,9 +21,10 @@ BOUND = 5e-4  # as in test_accuracy.py
 # One pass of two parts, and three passes; three of the rows that are stored do not count as keys.
 KERNELS = (
     Kernel(number=Number.FP16, heads=12, width=40, tokens=107, rows=16),
-    Kernel(number=Number.FP16, heads=12, width=40, tokens=45, rows=16, keys=16),
+    Kernel(number=Number.FP16, heads=12, width=40, tokens=77, rows=16, keys=32),
 )
 WRONG = "the result is wrong"
+SLOW = "accesses meet in a bank"
 UNORDERED = "no barrier between|read before it is written"
 
 
@@ -64,7 +65,11 @@ PLANTED = {
     "rows written that are not there": Planted("values.cuh", "if (row < rows) store_row", "store_row", "write out of bounds"),
     "rows read that are not there": Planted("scores.cuh", "lane.head * S::WIDTH, row < rows)", "lane.head * S::WIDTH, true)", "read out"),
     "misaligned": Planted("rows.cuh", "(middle + 2 * t)", "(middle + 2 * t + 1)", "misaligned"),
-    "lanes apart": Planted("mix.cuh", "if (j + 1 < S::TILES) mix", "if (j + 1 < S::TILES && lane.g > 0) mix", "not together"),
+    "lanes apart": Planted("mix.cuh", "if (!is_one) mix", "if (!is_one && lane.g > 0) mix", "not together"),
+    "zeros in one bank": Planted("mix.cuh", "S::zeros() + place % S::BANKS", "S::zeros()", SLOW),
+    "places not exchanged": Planted("shape.cuh", "EXCHANGED ? row / 4 % 2 : 0", "0", SLOW),
+    "rows not apart": Planted("shape.cuh", "EXCHANGED ? KEYS : KEYS + 8", "KEYS", SLOW),
+    "heads not apart": Planted("shape.cuh", "HEAD = ROWS * ROW + 8", "HEAD = ROWS * ROW", SLOW),
 }  # fmt: skip
 
 
@@ -102,6 +107,8 @@ def require_right(emulated):
         case = random_case(kernel, 5, rows=kernel.tokens + 3)
         if relative_error(emulated.run(kernel, case, seed=6), reference(case)) > BOUND:
             raise FaultError(WRONG)
+        if emulated.conflicts:
+            raise FaultError(SLOW)
 
 
 def test_nothing_is_told_of_the_kernels_as_they_are(library):

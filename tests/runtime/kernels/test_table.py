@@ -30,7 +30,7 @@ def test_a_launch():
     assert (kernel.threads, kernel.grid(200, 64)) == (384, (13, 64, 1))
 
 
-@pytest.mark.parametrize(("tokens", "keys"), [(26, 32), (197, 208), (208, 208), (209, 112), (577, 160), (584, 160)])
+@pytest.mark.parametrize(("tokens", "keys"), [(26, 32), (197, 208), (208, 208), (209, 112), (577, 112), (584, 112)])
 def test_keys_of_a_pass(tokens, keys):
     assert Kernel(**GOOD | {"tokens": tokens}).keys == keys
 

@@ -24,7 +24,8 @@ struct Warp {
   float sums[32][4];
   const u16* address[32];
   int mask[32];
-  Instruction instruction[32];  // that a lane has arrived at; none where it has ended
+  Instruction instruction[32];        // that a lane has arrived at; none where it has ended
+  std::vector<uintptr_t> stores[32];  // words of shared memory, since the last instruction
   bool is_waiting = false, has_ended = false;
 };
 
@@ -39,7 +40,8 @@ constexpr size_t kStackBytes = 1 << 16;
 
 struct Block {
   int x = 0, y = 0, thread = 0;
-  long barrier = 0;  // how many have been passed
+  long barrier = 0;    // how many have been passed
+  long conflicts = 0;  // accesses of a warp to shared memory that take more than one turn
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
   unsigned char* shared = nullptr;
@@ -86,6 +88,23 @@ inline void resume(int thread) {
 
 inline void barrier(Warp& warp) { warp.is_waiting = true; }
 
+// Shared memory has 32 banks of 4 bytes. The n-th stores of all lanes are one access: no bank has two of its words.
+inline void count_conflicts(Warp& warp) {
+  for (size_t n = 0;; ++n) {
+    uintptr_t word_of[32] = {};
+    bool is_access = false, is_conflict = false;
+    for (const std::vector<uintptr_t>& stores : warp.stores) {
+      if (n >= stores.size()) continue;
+      uintptr_t& word = word_of[stores[n] / 4 % 32];
+      is_conflict |= word != 0 && word != stores[n];
+      is_access = true, word = stores[n];
+    }
+    if (!is_access) break;
+    block->conflicts += is_conflict;
+  }
+  for (std::vector<uintptr_t>& stores : warp.stores) stores.clear();
+}
+
 // Every lane to its next instruction, in an order of its own; then the instruction.
 inline void step(int index) {
   Warp& warp = block->warps[index];
@@ -93,6 +112,7 @@ inline void step(int index) {
   for (int i = 0; i < 32; ++i) resume(32 * index + (turn + sense * i) % 32);
   for (int lane = 1; lane < 32; ++lane)
     if (warp.instruction[lane] != warp.instruction[0]) fail("lanes 0 and %d of warp %d are not together", lane, index);
+  count_conflicts(warp);
   if (warp.instruction[0])
     warp.instruction[0](warp);
   else

@@ -93,8 +93,20 @@ inline void transpose(Warp& warp) {
   }
 }
 
+// The 8 rows of a matrix are one access, each row in 4 banks.
+inline bool has_conflict(const u16* const* rows) {
+  const u16* row_of[8] = {};
+  for (int i = 0; i < 8; ++i) {
+    const u16*& row = row_of[reinterpret_cast<uintptr_t>(rows[i]) / 16 % 8];
+    if (row && row != rows[i]) return true;
+    row = rows[i];
+  }
+  return false;
+}
+
 template <bool TRANSPOSED>
 void load_matrices(Warp& warp) {
+  for (int i = 0; i < 4; ++i) block->conflicts += has_conflict(warp.address + 8 * i);
   for (int lane = 0; lane < 32; ++lane)
     for (int i = 0; i < 4; ++i) {
       u32 word = 0;
@@ -113,10 +125,18 @@ inline void check(const void* pointer, size_t bytes, bool is_write) {
   check(pointer, bytes, is_write, block->thread / 32, block->barrier);
 }
 
+inline bool is_shared(const void* pointer) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(pointer);
+  return shared_begin <= address && address < shared_end;
+}
+
+inline void note_store(const void* pointer) {
+  if (is_shared(pointer)) block->warp().stores[lane()].push_back(reinterpret_cast<uintptr_t>(pointer));
+}
+
 inline void load_matrices(u32 (&x)[4], const u16* row, Instruction instruction) {
   check(row, 16, false);
-  const uintptr_t address = reinterpret_cast<uintptr_t>(row);
-  if (address < shared_begin || shared_end <= address) fail("ldmatrix from outside of shared memory");
+  if (!is_shared(row)) fail("ldmatrix from outside of shared memory");
   block->warp().address[lane()] = row;
   wait(instruction);
   std::memcpy(x, block->warp().out[lane()], 16);
@@ -158,6 +178,7 @@ void load_words(u32* x, const u16* from) {
 template <int COUNT>
 void store_words(u16* to, const u32* x) {
   emulator::check(to, 4 * COUNT, true);
+  if (COUNT == 1) emulator::note_store(to);
   std::memcpy(to, x, 4 * COUNT);
 }
 

@@ -16,6 +16,9 @@ struct Launch {
 
 namespace emulator {
 
+inline long conflicts;  // of the last launch
+
+constexpr size_t kBanks = 128;    // bytes
 constexpr size_t kGap = 1 << 20;  // around shared memory, so that what misses it does not meet other memory
 
 inline void add_region(const char* name, const void* begin, size_t bytes, bool may_write) {
@@ -40,19 +43,22 @@ int launch(const Launch& of, void (*kernel)(const u16*, u16*, const float*, cons
   running.random.seed(of.seed);
   running.body = [&] { kernel(of.qkv, of.out, of.theta, of.bias, of.scale_log2, of.rows); };
   const std::unique_ptr<unsigned char[]> memory(new unsigned char[2 * kGap + S::SHARED_BYTES]);
-  running.shared = memory.get() + kGap;
+  running.shared = memory.get() + kGap - reinterpret_cast<uintptr_t>(memory.get()) % kBanks;
   running.shared_bytes = S::SHARED_BYTES;
   shared_begin = reinterpret_cast<uintptr_t>(running.shared);
   shared_end = shared_begin + S::SHARED_BYTES;
   if (setjmp(running.launch)) return -1;
   for (int y = 0; y < of.batch; ++y)
     for (int i = 0; i < of.tile_count; ++i) run_block(of.tiles[i], y);
+  conflicts = running.conflicts;
   return of.batch * of.tile_count;
 }
 
 }  // namespace emulator
 
 extern "C" inline __attribute__((used)) const char* emulator_fault() { return emulator::fault.c_str(); }
+
+extern "C" inline __attribute__((used)) long emulator_conflicts() { return emulator::conflicts; }
 
 #define EMULATED(NAME, ...)                                                                                    \
   REATTENTION(NAME, __VA_ARGS__)                                                                               \
