@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
@@ -62,7 +62,7 @@ class FakeGpu:
         sums = np.stack([rows[:, label::classes].sum(1) for label in range(classes)], 1)
         ctypes.memmove(logits, np.ascontiguousarray(sums).ctypes.data, sums.nbytes)
 
-    def build(self, folder: pathlib.Path, backend: Backend) -> None:
+    def build(self, folder: pathlib.Path, backend: Backend, batch: BatchRange | None = None) -> None:
         """Nothing is built: the session is ONNX Runtime's."""
 
     def open_engine(self, folder: pathlib.Path, backend: Backend) -> Any:  # noqa: ARG002

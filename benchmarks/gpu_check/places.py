@@ -4,7 +4,7 @@ import pathlib
 import threading
 from typing import Any, Protocol
 
-from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.trt.machine import Machine, this_machine
 
 Addresses = tuple[int, int, int]  # of images, logits and scratch memory on the device
@@ -54,8 +54,8 @@ class Place(Protocol):
     def launch(self, stream: int, batch: int, addresses: Addresses, sizes: Sizes, nanoseconds: int) -> None:
         """Put the stand-in's kernel on a stream."""
 
-    def build(self, folder: pathlib.Path, backend: Backend) -> None:
-        """Build an engine for an artifact; `deepvit.export.engine.add` proves it."""
+    def build(self, folder: pathlib.Path, backend: Backend, batch: BatchRange | None = None) -> None:
+        """Build an engine for an artifact, of its own batch sizes or others; `deepvit.export.engine.add` proves it."""
 
     def open_engine(self, folder: pathlib.Path, backend: Backend) -> Any:
         """Return a session of it that has `inspect` too."""
@@ -116,11 +116,11 @@ class Gpu:
                 self._kernel = Kernel(self.cuda().compute_capability)
         self._kernel.launch(stream, batch, *addresses, sizes, nanoseconds)
 
-    def build(self, folder: pathlib.Path, backend: Backend) -> None:
+    def build(self, folder: pathlib.Path, backend: Backend, batch: BatchRange | None = None) -> None:
         from deepvit.export.engine.add import add_engine
         from deepvit.export.engine.options import EngineOptions
 
-        add_engine(folder, EngineOptions(backend=backend), lambda phase, share: None)  # noqa: ARG005
+        add_engine(folder, EngineOptions(backend=backend, batch=batch), lambda phase, share: None)  # noqa: ARG005
 
     def open_engine(self, folder: pathlib.Path, backend: Backend) -> Any:
         from deepvit.runtime.session import open_session

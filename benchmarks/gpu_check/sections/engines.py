@@ -3,14 +3,16 @@
 import contextlib
 import dataclasses
 import pathlib
+import statistics
 import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepvit.measure.bench.worker import noise_images
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FLOAT32_BOUND
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.session import begin
 from deepvit.runtime.trt.driver import has_cuda_python
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 8, 32, 64)
 IMAGES = 8
+TUNED_FOR = (8, 64)
 BUILD_SECONDS = 60  # about; none begins that could not end
 REFUSALS = (DeviceError, InputError, MissingError, OutOfBoundsError)
 
@@ -38,6 +41,8 @@ def run(findings: Findings, place: Place) -> None:
                 name = f"{variant}, random weights, {precision.value}"
                 if findings.has_time(name, 0 if place.is_fake else BUILD_SECONDS):
                     _precision(findings, place, name, variant, precision, backends, pathlib.Path(folder))
+        if Backend.TENSORRT in backends:
+            _tuned(findings, place, pathlib.Path(folder))
 
 
 def _backends(findings: Findings, place: Place) -> list[Backend]:
@@ -125,6 +130,38 @@ def _engine(
             findings.figure(f"{label}, batch {batch}", speed, "images/s, copies included")
             _parts(findings, f"{label}, batch {batch}", session, np.resize(images, (batch, *images.shape[1:])))
         findings.layers(label, session.inspect())
+
+
+def _tuned(findings: Findings, place: Place, root: pathlib.Path) -> None:
+    """Time engines tuned for a small batch and for a large one at both: what an engine of two profiles would gain.
+
+    TensorRT-RTX compiles for each batch size when it runs.
+    """
+    variant, precision = place.engine_variants[-1], place.engine_precisions[0]
+    folder, most = root / f"{variant}-{precision.value}", max(TUNED_FOR)
+    for opt in TUNED_FOR:
+        label = f"{variant}, {precision.value}, {Backend.TENSORRT.value} tuned for {opt}"
+        if not folder.is_dir() or not findings.has_time(label, 0 if place.is_fake else BUILD_SECONDS):
+            continue
+        try:
+            place.build(folder, Backend.TENSORRT, BatchRange(min=1, opt=opt, max=most))
+        except REFUSALS as error:
+            findings.check(f"{label}: built", False, str(error), "an engine")
+            continue
+        with contextlib.closing(place.open_engine(folder, Backend.TENSORRT)) as session:
+            for batch in TUNED_FOR:
+                images = noise_images(session, batch)
+                findings.figure(f"{label}, batch {batch}: compute", _compute_ms(session, images, place.runs), "ms")
+
+
+def _compute_ms(session: "Session", images: "Images", count: int) -> float | None:
+    """Return the median by the GPU's events; None where there is none."""
+    times = []
+    for _ in range(count):
+        run = begin(session, images)
+        run.result()
+        times.append(run.times)
+    return statistics.median(each.compute_ms for each in times if each is not None) if all(times) else None
 
 
 def _parts(findings: Findings, label: str, session: "Session", images: "Images") -> None:

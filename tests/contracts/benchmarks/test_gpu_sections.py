@@ -248,7 +248,7 @@ def test_an_engine_that_is_refused_or_answers_wrongly_is_caught(monkeypatch, tin
     monkeypatch.setattr("deepvit.export.pipeline.export_artifact", lambda *arguments: open_artifact(tiny_artifact))
 
     class Refused(FakeGpu):
-        def build(self, folder, backend):
+        def build(self, folder, backend, batch=None):
             raise OutOfBoundsError("24 breaches of 24")
 
     class Wrong(FakeGpu):
