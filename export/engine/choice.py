@@ -35,8 +35,8 @@ class EngineChoice:
         reasons = "; ".join(self.skipped)
         if self.build:
             return f"no other engine was built here: {reasons}"
-        command = f"‹deepvit› build {shlex.quote(str(folder))}"
-        return f"no TensorRT engine was built here: {reasons}; on the machine with the GPU: {command}"
+        elsewhere = f"on the machine with the GPU: ‹deepvit› build {shlex.quote(str(folder))}"
+        return f"no TensorRT engine was built here: {reasons}; for a CPU, ‹target› cpu is faster; {elsewhere}"
 
 
 def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machine: Machine) -> EngineChoice:

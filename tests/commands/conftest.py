@@ -19,6 +19,7 @@ def exported(tmp_path_factory, digits):
     assert f"next: {ELSEWHERE} eval artifacts/digits_cnn-fp16/model.onnx" in result.stdout
     (line,) = [line for line in result.stdout.splitlines() if "no TensorRT engine" in line]
     assert "tensorrt is not installed" in line
+    assert "for a CPU, --target cpu is faster" in line
     assert line.endswith(f"on the machine with the GPU: {ELSEWHERE} build artifacts/digits_cnn-fp16")
     assert "random" not in result.stdout
     assert valid_result(folder / "export.json")["manifest"]["precision"] == "fp16"
