@@ -68,11 +68,12 @@ def test_only_so_many_batch_sizes_are_kept():
 
 def test_whatever_batch_sizes_come_few_graphs_are_recorded():
     cuda = FakeCuda()
-    _, session = open_fake(cuda, leases=1, profile=(1, 8, 64))
+    engine, session = open_fake(cuda, leases=1, profile=(1, 8, 64))
     for size in np.random.default_rng(0).integers(1, 65, 200):
         images = images_of(int(size))
         assert np.allclose(session.run(images), expected_logits(PLAN, images), atol=1e-3)
     assert len(cuda.graphs) <= 7
+    assert engine._engine.contexts <= 7
 
 
 @pytest.mark.parametrize("case", BATCH_ROWS, ids=lambda case: case["name"])
