@@ -57,6 +57,14 @@ DEVICE void store_words(u16* to, const u32* x) {
 
 DEVICE float exchanged(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 
+// x itself, by an instruction that the compiler does not see through. A product wants its A in neighbouring registers,
+// and a load of several words leaves them in others: moved so, they are moved once, not before every product.
+DEVICE u32 moved(u32 x) {
+  u32 y;
+  asm("prmt.b32 %0, %1, 0, 0x3210;" : "=r"(y) : "r"(x));
+  return y;
+}
+
 // 2^x, to two parts in 2^23; of -infinity 0.
 DEVICE float exp2_of(float x) {
   float y;

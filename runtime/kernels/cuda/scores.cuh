@@ -17,6 +17,7 @@ DEVICE void load_queries(Queries<S>& q, const u16* image, int row0, int rows) {
   UNROLL for (int m = 0; m < S::GROUPS; ++m) UNROLL for (int r = 0; r < 2; ++r) {
     const int row = row0 + 16 * m + 8 * r + lane.g;
     load_row<S>(q[m][r], image + i64(row) * S::TOKEN + lane.head * S::WIDTH, row < rows);
+    UNROLL for (int i = 0; i < S::WORDS; ++i) q[m][r][i] = moved(q[m][r][i]);
   }
 }
 

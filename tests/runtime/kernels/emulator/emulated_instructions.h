@@ -191,6 +191,8 @@ inline float exchanged(float x, int mask) {
   return x;
 }
 
+inline u32 moved(u32 x) { return x; }
+
 inline float exp2_of(float x) { return std::exp2(x); }
 
 inline void load_matrices(u32 (&x)[4], const u16* row) {
