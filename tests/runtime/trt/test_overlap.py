@@ -1,10 +1,12 @@
 """Runs that overlap on a GPU that exists in memory only, whose copies and kernels take time by a clock of its own."""
 
 import concurrent.futures
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import deepvit.runtime.trt.session
 from deepvit.runtime.errors import DeviceError, InputError, OutOfBoundsError
 from deepvit.runtime.session import Overlapping, begin, run_each, runs_at_once
 from deepvit.runtime.trt.engine import EngineOnGpu
@@ -92,6 +94,24 @@ def test_the_parts_of_a_run_are_told_by_events():
     split.result()
     assert split.times.compute_ms == pytest.approx(9000, rel=0.5)
     assert split.times.copy_out_ms == pytest.approx(600)
+
+
+def test_the_time_of_a_run_is_its_own_or_since_the_one_before(monkeypatch):
+    """What `eval` calls the model alone: time that runs share counts once, waiting for images not at all."""
+    cuda, session = open_fake()
+    monkeypatch.setattr(deepvit.runtime.trt.session, "time", SimpleNamespace(perf_counter=lambda: cuda.clock.now))
+    session.run(images_of(8))
+    start, runs = cuda.clock.now, []
+    for seed in range(BATCHES):
+        runs.append(session.submit(images_of(8, seed)))
+        if seed:
+            runs[-2].result()
+    runs[-1].result()
+    assert sum(run.seconds for run in runs) == pytest.approx(cuda.clock.now - start, rel=0.01)
+    run = session.submit(images_of(8))
+    cuda.clock.now += 100
+    run.result()
+    assert run.seconds == pytest.approx(COPY_IN + COMPUTE + COPY_OUT, rel=0.01)
 
 
 @pytest.mark.parametrize("call", ["copy_to_device", "launch", "copy_to_host", "synchronize", "elapsed_ms"])
