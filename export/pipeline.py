@@ -36,12 +36,12 @@ from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from . import stages
 from .graph import trace as onnx_graph
-from .graph.activation_range import largest_activations
+from .graph.activation_range import largest_activations, probed_answers
 from .graph.batch_check import check_batches
 from .graph.cast import cast_graph
 from .graph.float32 import Float32Graph, float32_graph, graph_preprocessing
 from .graph.maps import expose_maps
-from .graph.proof import graph_session
+from .graph.proof import graph_session, plain_answers
 from .graph.spec import Outputs
 from .graph.typed import TypedGraph
 from .options import ExportOptions, GraphOptions
@@ -51,6 +51,7 @@ from .quantized.images import CalibrationInput
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
+REDUCED = frozenset({Precision.FP16, Precision.BF16})
 ACTIVATIONS_KEPT = 3  # the largest, in the manifest
 
 
@@ -81,7 +82,8 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         quantization = plan.quantization
         inputs = None if quantization is None else quantization.inputs(loaded.preprocessing(), progress)
         crops = crops_of(plan.parity, loaded.preprocessing())
-        source = float32_graph(loaded, options.graph.spec, crops, progress)
+        answers = probed_answers if options.graph.precision in REDUCED else plain_answers
+        source = float32_graph(loaded, options.graph.spec, crops, progress, answers)
         progress(stages.BATCHES)
         check_batches(source.model, source.images, options.graph.batch)
         graph = _typed(source, options, inputs, progress)
@@ -127,7 +129,7 @@ def _prove(
     """
     activations: dict[str, float] = {}
     if options.rest is not Precision.FP32:
-        activations = largest_activations(graph.float32, source.images)
+        activations = dict(source.activations) or largest_activations(graph.float32, source.images)
         for name, extreme in graph.extremes.items():
             activations[name] = max(extreme, activations.get(name, 0.0))
         _check_activations(activations, options.rest)

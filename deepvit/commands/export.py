@@ -46,10 +46,11 @@ def export(
         from deepvit.runtime.trt.machine import this_machine
 
         engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
-        loaded = weights.load(variant)
         with needed_for("export"):
+            from deepvit.export.graph.apart import one_core
             from deepvit.export.pipeline import export_artifact
-        artifact = export_artifact(loaded, options, step)
+        with one_core():
+            artifact = export_artifact(weights.load(variant), options, step)
     for line in describe_export(artifact.manifest):
         out.print(line)
     if artifact.manifest.has_random_weights:

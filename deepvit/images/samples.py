@@ -58,6 +58,7 @@ def crops_of(source: ImageSource, preprocessing: Preprocessing) -> Crop:
 
 # On 2 cores a 384-pixel image costs about six times a 224-pixel one, so that there are fewer of them.
 LARGE_IMAGE = 256
+SMALL_IMAGE = 64  # of so few tokens that two cost nothing
 
 
 def default_images(img_size: int) -> int:
@@ -66,5 +67,5 @@ def default_images(img_size: int) -> int:
 
 
 def float64_images(img_size: int) -> int:
-    """Return how many images prove the folds: they are algebra, few images show it, and float64 is slow."""
-    return 2 if img_size <= LARGE_IMAGE else 1
+    """Return how many images prove the folds: algebra is right or wrong for each token of one, and float64 is slow."""
+    return 2 if img_size <= SMALL_IMAGE else 1

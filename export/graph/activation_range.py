@@ -1,26 +1,55 @@
 """The largest activations of a graph, tensor by tensor: what tells how far FP16 is from overflowing."""
 
+import functools
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from deepvit.calibration.padded_tokens import KEY_MASK
-from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.ort.graph import Array, OnnxGraph
 from deepvit.runtime.ort.rounding import MOVES_DATA
-from deepvit.runtime.session.tensors import padded_batch
+from deepvit.runtime.session.tensors import Images, Logits, padded_batch, split_batches
 
-from .trace import INPUT
+from .apart import run_apart
+from .trace import INPUT, OUTPUT
 
 REDUCTIONS = ("ReduceMax", "ReduceMin")
 
 
-def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: int = 2) -> dict[str, float]:
+def largest_activations(model: onnx.ModelProto, images: Images) -> dict[str, float]:
     """Return max |x| over `images` of every float32 tensor that a node computes, by the tensor's name.
 
     What a node only moves is named after the node that computed it. Scores are measured before padding is masked, which
     no value of theirs survives.
+    """
+    return probed_answers(model, images)[1]
 
-    The maxima are taken inside the graph, so that memory does not grow with the number of tensors.
+
+def probed_answers(model: onnx.ModelProto, images: Images) -> tuple[Logits, dict[str, float]]:
+    """Return a graph's logits and its largest activations, from one pass; see `largest_activations`."""
+    graph = OnnxGraph(_probed(model).SerializeToString(), name="the ONNX graph in float32, with its ranges", threads=1)
+    fixed = graph.inputs[INPUT][1][0]
+    parts = split_batches(images, fixed if isinstance(fixed, int) else 1)
+
+    def run(part: Images) -> dict[str, Array]:
+        answers = graph.run({INPUT: padded_batch(part, fixed) if isinstance(fixed, int) else part})
+        return answers | {OUTPUT: answers[OUTPUT][: len(part)]}
+
+    found = run_apart(functools.partial(run, part) for part in parts)
+    extremes: dict[str, float] = {}
+    for answers in found:
+        for name, value in answers.items():
+            reduce, _, tensor = name.partition(":")
+            if reduce in REDUCTIONS:
+                extremes[tensor] = max(extremes.get(tensor, 0.0), abs(float(value)))
+    return np.concatenate([np.asarray(answers[OUTPUT], np.float32) for answers in found]), extremes
+
+
+def _probed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a graph that gives the extremes of its tensors too.
+
+    They are taken inside the graph, so that memory does not grow with the number of tensors.
     """
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
@@ -37,15 +66,4 @@ def largest_activations(model: onnx.ModelProto, images: np.ndarray, batch_size: 
                 graph.output.append(helper.make_tensor_value_info(f"{reduce}:{name}", TensorProto.FLOAT, []))
     del graph.node[:]
     graph.node.extend(nodes)
-    session = OnnxGraph(probed.SerializeToString(), name="the graph with its ranges")
-    fixed = session.inputs[INPUT][1][0]
-    size = fixed if isinstance(fixed, int) else batch_size
-    found: dict[str, float] = {}
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        padded = padded_batch(part, fixed) if isinstance(fixed, int) else part
-        for name, value in session.run({INPUT: padded}).items():
-            reduce, _, tensor = name.partition(":")
-            if reduce in REDUCTIONS:
-                found[tensor] = max(found.get(tensor, 0.0), abs(float(value)))
-    return found
+    return probed

@@ -19,7 +19,7 @@ from .. import stages
 from . import trace as onnx_graph
 from .module import GraphModule, tokens_in
 from .padding import Tokens
-from .proof import graph_logits, prove_rewrite, torch_logits
+from .proof import Answers, plain_answers, prove_rewrite, torch_logits
 from .spec import GraphSpec
 
 
@@ -38,6 +38,7 @@ class Float32Graph:
         logits: (N, classes), what the graph gives for them.
         folds: What each fold did.
         stages: The rungs of the parity ladder so far.
+        activations: Tensor → largest magnitude, where they were measured on the way to the logits.
     """
 
     loaded: LoadedModel
@@ -50,6 +51,7 @@ class Float32Graph:
     logits: Logits
     folds: tuple[FoldReport, ...]
     stages: tuple[ParityStage, ...]
+    activations: dict[str, float]
 
     @property
     def is_random(self) -> bool:
@@ -60,8 +62,17 @@ class Float32Graph:
         return tokens_in(self.folded, self.spec.token_padding)
 
 
-def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: Progress) -> Float32Graph:
+def float32_graph(
+    loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: Progress, answers: Answers = plain_answers
+) -> Float32Graph:
     """Fold and export `loaded`, each held against the original on `crops` (N, H, W, 3) uint8.
+
+    Args:
+        loaded: The model.
+        spec: How its graph is written.
+        crops: Images.
+        progress: Called with each step as it begins.
+        answers: Runs the graph, and may measure its activations.
 
     Raises:
         OutOfBoundsError: A rung of the parity ladder is outside its bound.
@@ -77,7 +88,7 @@ def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: P
     model = _traced(folded, spec, preprocessing, images[:1])
     progress(stages.comparing(len(crops)))
     expected = torch_logits(loaded.module, float_images)
-    logits = graph_logits(model, images, "the ONNX graph in float32")
+    logits, activations = answers(model, images)
     stage = prove("onnx-fp32", "original", logits, expected, FP32_BOUND)
     return Float32Graph(
         loaded=loaded,
@@ -90,6 +101,7 @@ def float32_graph(loaded: LoadedModel, spec: GraphSpec, crops: Crop, progress: P
         logits=logits,
         folds=tuple(reports),
         stages=(folding_stage, stage),
+        activations=activations,
     )
 
 
@@ -122,14 +134,19 @@ def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:
 
 def fold_and_prove(original: DeepViT, spec: GraphSpec, images: Images) -> tuple[DeepViT, list[FoldReport], ParityStage]:
     """Fold `original` as `spec` wants it and compare both in float64 on a few of `images`."""
+    folded, reports = folding.fold(original, folds_of(spec))
+    exact = folding.float64_copy(original)
+    return folded, reports, prove_rewrite("folded-float64", "original-float64", folded, exact, images)
+
+
+def folds_of(spec: GraphSpec) -> list[folding.Fold]:
+    """Return the folds, in order, that a graph is written after."""
     folds = list(folding.ALWAYS)
     if spec.folds_biases:
         folds += [folding.fold_key_bias, folding.fold_value_bias]
     if spec.pads_head_dim:
         folds.append(folding.pad_head_dim)
-    folded, reports = folding.fold(original, folds)
-    exact = folding.float64_copy(original)
-    return folded, reports, prove_rewrite("folded-float64", "original-float64", folded, exact, images)
+    return folds
 
 
 def graph_preprocessing(loaded: LoadedModel, form: InputForm) -> Preprocessing:

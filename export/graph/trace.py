@@ -18,12 +18,15 @@ from deepvit.calibration.quantize import PRODUCT, count_quantized
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import IDENTITY, VERSION, BatchRange, Identity
 
+from .repeated import copy_blocks, only_traced, runs_of
+
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 ROOT = "model"  # where a node's name has the path of its module: that of the whole, whose own path is empty
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter says which module a node comes from
 IR_VERSION = 10
 TRACE_BATCH = 2  # 1 would be taken for a constant
 PRODUCER = "deepvit"
+SHAPE_BYTES = 1024  # constants up to this size may be shapes, which inference reads
 
 
 def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: BatchRange, opset: int) -> onnx.ModelProto:
@@ -42,6 +45,15 @@ def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: BatchR
     Raises:
         InputError: The exporter cannot write this opset.
     """
+    runs = runs_of(module.get_submodule("blocks").children())
+    with only_traced(module, runs):
+        traced = ir.to_proto(_traced(module, image, batch, opset))
+    copy_blocks(traced.graph, runs)
+    set_weights(traced.graph, module)
+    return finish(traced)
+
+
+def _traced(module: torch.nn.Module, image: torch.Tensor, batch: BatchRange, opset: int) -> ir.Model:
     sample = image.expand(TRACE_BATCH, *image.shape[1:]).contiguous()
     # With one batch size only, the dimension is a constant.
     dynamic = None if batch.min == batch.max else ({0: torch.export.Dim(BATCH, min=1, max=max(batch.max, 2))},)
@@ -62,7 +74,7 @@ def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: BatchR
         raise InputError(f"‹opset› {opset}: PyTorch {torch.__version__} exports opset {model.opset_imports.get('')}")
     name_by_module(model)
     strip_metadata(model)
-    return finish(ir.to_proto(model))
+    return model
 
 
 def finish(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -73,27 +85,49 @@ def finish(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     model.ir_version, model.producer_name, model.producer_version = IR_VERSION, PRODUCER, ""
     del model.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    light = _without_weights(model)
+    inferred = onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True)
     onnx.checker.check_model(inferred, full_check=True)
-    return inferred
+    model.graph.value_info.extend(inferred.graph.value_info)
+    return model
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with its weights as inputs: inference and the checker ask for no more than their types.
+
+    They would copy all of them several times, which takes longer than what they do.
+    """
+    whole = model.graph
+    graph = onnx.GraphProto(name=whole.name, node=whole.node, input=whole.input, output=whole.output)
+    for constant in whole.initializer:
+        if len(constant.raw_data) <= SHAPE_BYTES:
+            graph.initializer.append(constant)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims))
+    return onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
 
 
 def with_weights(model: onnx.ModelProto, module: torch.nn.Module) -> onnx.ModelProto:
-    """Return `model` with the weights of `module`, which has the structure that the graph was traced from.
+    """Return `model` with the weights of `module`, which has the structure that the graph was traced from."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    set_weights(changed.graph, module)
+    return changed
+
+
+def set_weights(graph: onnx.GraphProto, module: torch.nn.Module) -> None:
+    """Replace the weights of a graph by those of `module`, in place.
 
     Weights are found by the names that `name_by_module` gave them, linears' being transposed.
     """
     state = module.state_dict()
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    for initializer in changed.graph.initializer:
+    for initializer in graph.initializer:
         name = initializer.name
         plain = name.removesuffix("_transposed")
         if plain in state and initializer.data_type == onnx.TensorProto.FLOAT:
             weight = state[plain] if plain == name else state[plain].T
             array = weight.float().numpy().reshape(tuple(initializer.dims))
             initializer.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
-    return changed
 
 
 def identify(model: onnx.ModelProto, identity: Identity, version: str = "") -> None:

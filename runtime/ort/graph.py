@@ -97,6 +97,7 @@ class OnnxGraph:
         options.log_severity_level = 4  # fatal: errors come as exceptions, and a warning per node would bury ours
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # the graph's own order: tensors are freed sooner
         options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.enable_mem_reuse = not self.is_rounded  # to plan it takes seconds where casts follow every node
         for key, value in contents.demands.entries:
             options.add_session_config_entry(key, value)
         try:
@@ -259,6 +260,7 @@ def plain_session(content: bytes, level: Level) -> ort.InferenceSession:
     """
     options = ort.SessionOptions()
     options.log_severity_level = 4  # fatal: what it refuses it says in the error too
+    options.intra_op_num_threads = 1  # who opens several at once has no more cores for them
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _name_of(level))
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 

@@ -34,7 +34,7 @@ class _Log:
 
 
 def log_as_json() -> None:
-    """Write stderr as JSON lines from here on: events step, progress, note, warning and error."""
+    """Write stderr as JSON lines from here on: events step, done, progress, note, warning and error."""
     _Log.form = Form.JSON
 
 
@@ -131,16 +131,42 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+class _Stages:
+    """Steps of which each ends when the next begins, as JSON lines."""
+
+    def __init__(self) -> None:
+        self._running: tuple[str, float, float] | None = None
+
+    def begin(self, text: str) -> Advance:
+        self.end()
+        event("step", what=text)
+        self._running = (text, time.monotonic(), time.process_time())
+        return _reporter(text)
+
+    def end(self) -> None:
+        if self._running is None:
+            return
+        text, start, cpu_start = self._running
+        seconds, cpu_seconds = time.monotonic() - start, time.process_time() - cpu_start
+        event("done", what=text, seconds=round(seconds, 3), cpu_seconds=round(cpu_seconds, 3))
+        self._running = None
+
+
 @contextlib.contextmanager
 def steps() -> Iterator[Progress]:
-    """Show the step that runs: a spinner on a terminal, with what of it is done; a line each elsewhere."""
-    if _Log.form is not Form.TERMINAL:
+    """Show the step that runs: a spinner on a terminal, with what of it is done; a line each elsewhere.
+
+    As JSON, a step that is over says how long it took: an event `done`, with seconds of all cores together beside it.
+    """
+    if is_json():
+        stages = _Stages()
+        yield stages.begin
+        stages.end()
+        return
+    if _Log.form is Form.LINES:
 
         def line(text: str) -> Advance:
-            if is_json():
-                event("step", what=text)
-            else:
-                err.print(f"· {text}")
+            err.print(f"· {text}")
             return _reporter(text)
 
         yield line

@@ -32,7 +32,7 @@ def randomize(model: DeepViT, seed: int = SEED) -> DeepViT:
 
 def _values(name: str, shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
     """Draw one entry, float64: attention picks some tokens over others, activations stay far below FP16's limit."""
-    noise = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
+    noise = torch.rand(shape, generator=generator, dtype=torch.float64).mul_(2).sub_(1)
     is_mix = "var_norm" in name or "reatten_matrix" in name
     if name.endswith("running_var"):
         return (0.05 + 0.02 * noise) if is_mix else (1.0 + 0.3 * noise)

@@ -68,9 +68,35 @@ def test_steps_and_builds(form, clock, capsys):
     progress.note("random weights")
     said = capsys.readouterr().err.splitlines()
     if form is progress.Form.JSON:
-        assert [json.loads(line)["event"] for line in said] == ["step", "step", "note"]
+        assert [json.loads(line)["event"] for line in said] == ["step", "done", "step", "note"]
     else:
         assert said == ["· folding", "· building", "random weights"]
+
+
+def test_every_step_says_how_long_it_took(clock, capsys, monkeypatch):
+    monkeypatch.setattr(progress._Log, "form", progress.Form.JSON)
+    with progress.steps() as step:
+        step("folding")
+        clock[0] += 2
+        step("tracing")
+        clock[0] += 3
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    done = {event["what"]: event for event in events if event["event"] == "done"}
+    assert {what: event["seconds"] for what, event in done.items()} == {"folding": 2, "tracing": 3}
+    assert all(event["cpu_seconds"] >= 0 for event in done.values())
+
+
+def test_a_step_that_failed_is_not_done(capsys, monkeypatch):
+    monkeypatch.setattr(progress._Log, "form", progress.Form.JSON)
+
+    def fail():
+        with progress.steps() as step:
+            step("folding")
+            raise ValueError
+
+    with pytest.raises(ValueError, match=""):
+        fail()
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["step"]
 
 
 def test_hours_are_shown():
