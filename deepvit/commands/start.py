@@ -1,5 +1,8 @@
 """The first thing that runs: hears Ctrl-C and SIGTERM while the rest is still being loaded."""
 
+import atexit
+import contextlib
+import os
 import sys
 
 from .terminal.signals import deafen, listen
@@ -11,11 +14,16 @@ UNTOLD = "ignore::UserWarning:multiprocessing.resource_tracker"
 def main() -> None:
     """Run the command line; loading it is part of it."""
     listen()
+    codes: list[int] = []
+    atexit.register(_leave, codes)  # before all others, and so called after them
     sys.warnoptions.append(UNTOLD)  # handed on to every Python that this one starts
     try:
         from .app import main as run
 
         run()
+    except SystemExit as end:
+        codes += [end.code or 0] if end.code is None or isinstance(end.code, int) else []
+        raise
     except (Exception, KeyboardInterrupt) as error:  # what loading raises: `run` says its own errors, and exits
         from .terminal.last_line import fail_if_incomplete
 
@@ -28,3 +36,12 @@ def main() -> None:
         raise
     finally:
         deafen()
+
+
+def _leave(codes: list[int]) -> None:
+    """Exit at once where PyTorch is loaded: the interpreter takes two seconds to take that apart, object by object."""
+    if codes and "torch" in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # who read it is gone, or it was closed
+                stream.flush()
+        os._exit(codes[0])
