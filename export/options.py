@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from deepvit.calibration.options import DEFAULT_SEED, QuantizationOptions
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Grid, InputForm, MixForm, Precision, QkvForm
+from deepvit.runtime.manifest import ANY_BATCH, BatchRange, ChooseForm, Grid, InputForm, MixForm, Precision, QkvForm
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
@@ -80,12 +80,19 @@ class GraphOptions:
         InputForm, Help("What the graph takes: float32 (preprocessed) or uint8 (crops).", name="input")
     ] = InputForm.FLOAT32
     mix: Annotated[MixForm | None, Help("How heads are mixed: conv, matmul or matmul-value.")] = None
+    qkv: Annotated[
+        QkvForm | None, Help("How q, k and v are computed: fused or split; split for int8 and on a CPU if not given.")
+    ] = None
     pad_head_dim: Annotated[
         bool | None, Help("Pad heads to a multiple of 8 channels; done for TensorRT if not given.")
     ] = None
     pad_tokens: Annotated[
         bool | None, Help("Pad tokens to a multiple of 8; done for TensorRT where it saves copies if not given.")
     ] = None
+    choose_form: Annotated[
+        ChooseForm,
+        Help("Who chooses the form that is not given: rules, listing (compiles, for an engine) or timing (on a CPU)."),
+    ] = ChooseForm.RULES
     outputs: Annotated[
         Outputs,
         Help(
@@ -104,6 +111,7 @@ class GraphOptions:
             raise InputError("‹mix› matmul-value never has whole maps; with ‹attention_maps› give conv, matmul or none")
         if self.outputs is Outputs.MAPS and self.pad_tokens:
             raise InputError("‹pad_tokens› would pad the maps too; leave it out, or ‹attention_maps›")
+        self._require_form_chooser()
         if self.opset is not None and self.opset not in OPSETS:
             raise InputError(f"‹opset› {self.opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
         if self.precision is Precision.BF16 and self.opset is not None and self.opset < BF16_OPSET:
@@ -113,6 +121,15 @@ class GraphOptions:
             raise InputError(f"‹opset› {self.opset}: INT8 and FP8 need at least {QUANTIZED_OPSET}, for scales in FP16")
         if self.precision is Precision.FP8 and self.target is Target.CPU:
             raise InputError("‹fp8› ‹target› cpu: no CPU computes in FP8; give ‹int8›, or another target")
+
+    def _require_form_chooser(self) -> None:
+        """Refuse to try forms where what is tried is not what will run."""
+        if self.choose_form is ChooseForm.LISTING and self.target not in FOR_TENSORRT:
+            raise InputError(f"‹choose_form› listing compiles for engines; ‹target› {self.target.value} has none")
+        if self.choose_form is ChooseForm.TIMING and self.target is not Target.CPU:
+            raise InputError("‹choose_form› timing times ONNX Runtime on a CPU; give ‹target› cpu too")
+        if self.choose_form is not ChooseForm.RULES and self.outputs is Outputs.MAPS:
+            raise InputError("‹choose_form› is for graphs that are served; leave it out, or ‹attention_maps›")
 
     @property
     def rest(self) -> Precision:
@@ -152,6 +169,8 @@ class GraphOptions:
     @property
     def _qkv(self) -> QkvForm:
         """In INT8, whose weights have a scale a channel, TensorRT-RTX splits a fused product again, and widens it."""
+        if self.qkv is not None:
+            return self.qkv
         is_split = self.target is Target.CPU or self.precision is Precision.INT8
         return QkvForm.SPLIT if is_split else QkvForm.FUSED
 

@@ -30,11 +30,13 @@ from deepvit.runtime.manifest import (
     ParityStage,
     Precision,
     Tensor,
+    TriedForms,
 )
 from deepvit.runtime.ort.plain import probe_plain
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from . import stages
+from .forms.choose import choose_form
 from .graph import trace as onnx_graph
 from .graph.activation_range import largest_activations, probed_answers
 from .graph.batch_check import check_batches
@@ -82,6 +84,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         quantization = plan.quantization
         inputs = None if quantization is None else quantization.inputs(loaded.preprocessing(), progress)
         crops = crops_of(plan.parity, loaded.preprocessing())
+        options, tried = choose_form(loaded, options, crops, progress)
         answers = probed_answers if options.graph.precision in REDUCED else plain_answers
         source = float32_graph(loaded, options.graph.spec, crops, progress, answers)
         progress(stages.BATCHES)
@@ -100,7 +103,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         progress(stages.TRYING)
         plain = probe_plain(content, identity.golden_input, np.asarray(golden.logits), golden.sqnr_db)
         files = artifacts.record_files(staging)
-        manifest = _manifest(source, options.graph, identity, graph, proof, files)
+        manifest = _manifest(source, options.graph, identity, graph, proof, files, tried)
         manifest = manifest.model_copy(update={"golden": golden, "plain": plain})
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(plan.folder)
@@ -206,6 +209,7 @@ def _manifest(
     graph: TypedGraph,
     proof: _Proof,
     files: dict[str, FileRecord],
+    tried: TriedForms | None,
 ) -> Manifest:
     spec, tokens, counts = source.spec, source.tokens, onnx_graph.count_gemms(graph.model)
     return Manifest(
@@ -221,6 +225,7 @@ def _manifest(
             gemms=counts.gemms,
             convolutions=counts.convolutions,
             quantized_gemms=counts.quantized_gemms or None,
+            tried=tried,
         ),
         calibration=graph.calibration,
         parity=proof.stages,

@@ -13,10 +13,11 @@ from deepvit.images.samples import default_images, parity_images
 from deepvit.images.sources import ImageSource
 from deepvit.model.variants import Variant
 from deepvit.runtime.artifact import MANIFEST, MAX_MANIFEST_BYTES, MODEL
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.files.staging import require_output
-from deepvit.runtime.manifest import InputForm, Precision
+from deepvit.runtime.manifest import Backend, ChooseForm, InputForm, Precision
+from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from . import stages
 from .options import QUANTIZED, ExportOptions
@@ -98,8 +99,10 @@ class ExportPlan:
         graph, plan = self.options.graph, self.quantization
         chosen = () if plan is None or plan.chosen is None else (calibration_stages.choosing(plan.chosen.choice.count),)
         typing = () if graph.precision is Precision.FP32 else (stages.casting(graph.precision),)
+        forms = () if graph.choose_form is ChooseForm.RULES else (stages.choosing_form(graph.choose_form),)
         return (
             *chosen,
+            *forms,
             stages.FOLDING,
             stages.tracing(graph.spec.opset),
             stages.comparing(len(self.parity)),
@@ -144,10 +147,14 @@ def plan_export(shape: ModelShape, options: ExportOptions) -> ExportPlan:
 
     Raises:
         InputError: An output, dataset or option that cannot be used.
-        MissingError: The disk has no room.
+        MissingError: The disk has no room, or the compiler that chooses a form is not installed.
     """
     if options.graph.input_form is InputForm.UINT8 and shape.channels != 3:
         raise InputError(f"‹input› uint8 takes RGB pixels, the model has {shape.channels} channels")
+    if options.graph.choose_form is ChooseForm.LISTING and installed_version(Backend.TENSORRT_RTX) is None:
+        raise MissingError(
+            f"‹choose_form› listing asks TensorRT-RTX's compiler, which needs no GPU; {INSTALL[Backend.TENSORRT_RTX]}"
+        )
     folder = options.artifact_folder(shape.variant.name)
     expected = int(shape.parameters * WEIGHT_BYTES[options.graph.precision] * BESIDE_WEIGHTS)
     require_output(folder, marker=MANIFEST, option="‹output›")

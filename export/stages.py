@@ -1,6 +1,6 @@
 """What an export does, stage by stage, in the words that it reports and that a plan lists."""
 
-from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.manifest import Backend, ChooseForm, Precision
 
 FOLDING = "folding in float64"
 BATCHES = "checking batch sizes"
@@ -10,6 +10,10 @@ TRYING = "trying plain sessions of ONNX Runtime"
 
 def loading(variant: str) -> str:
     return f"loading {variant}"
+
+
+def choosing_form(by: ChooseForm) -> str:
+    return f"choosing the graph's form by {by.value}"
 
 
 def tracing(opset: int) -> str:

@@ -8,7 +8,17 @@ from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, unshown
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.errors import first_of
-from deepvit.runtime.manifest import Calibration, Engine, Identity, Level, Manifest, PlainSessions
+from deepvit.runtime.manifest import (
+    Calibration,
+    ChooseForm,
+    Engine,
+    Identity,
+    Level,
+    Manifest,
+    PlainSessions,
+    TriedForm,
+    TriedForms,
+)
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
 
@@ -41,6 +51,8 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
             yield f"folded {record.name} in {record.applied} modules: {weight}{bias}"
     if manifest.graph.padded_tokens is not None:
         yield _padding(manifest.graph.padded_tokens)
+    if manifest.graph.tried is not None:
+        yield from describe_tried(manifest.graph.tried)
     if manifest.calibration is not None:
         yield from describe_calibration(manifest.calibration)
     if manifest.largest_activation:
@@ -48,6 +60,29 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
         yield f"largest activation: {value:.4g} in {name} (FP16 ends at 65504)"
     if manifest.plain is not None:
         yield from describe_plain(manifest.plain)
+
+
+def describe_tried(tried: TriedForms) -> Iterator[str]:
+    """Yield the forms that the graph's was chosen from, each as options of an export, and what it would cost."""
+    how = "estimated, not run" if tried.by is ChooseForm.LISTING else "measured"
+    yield f"form chosen by {tried.by.value} at batch {tried.batch}, {how}: {tried.tool}, {tried.where}"
+    for index, form in enumerate(tried.forms):
+        mark = "chosen" if index == tried.chosen else "rules" if index == 0 else "tried"
+        yield f"  {mark}: {_form_options(form)}: {_form_cost(form)}"
+
+
+def _form_options(form: TriedForm) -> str:
+    padded = " ".join(
+        f"‹{name}›" if is_padded else f"‹no_{name}›"
+        for name, is_padded in (("pad_tokens", form.pad_tokens), ("pad_head_dim", form.pad_head_dim))
+    )
+    return f"‹mix› {form.mix.value} ‹qkv› {form.qkv.value} {padded}"
+
+
+def _form_cost(form: TriedForm) -> str:
+    if form.milliseconds is not None:
+        return f"{form.milliseconds:.1f} ms"
+    return f"{form.mb_per_image:.1f} MB an image, {form.kernels} kernels"
 
 
 def _padding(rows: int) -> str:
@@ -137,6 +172,8 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
     yield f"folded: {', '.join(applied) or 'nothing'}"
     if manifest.graph.padded_tokens is not None:
         yield _padding(manifest.graph.padded_tokens)
+    if manifest.graph.tried is not None:
+        yield from describe_tried(manifest.graph.tried)
     for stage in manifest.parity:
         sqnr = db_text(stage.sqnr_db)
         yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"

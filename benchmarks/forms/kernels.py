@@ -14,29 +14,24 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import onnx
 
 from benchmarks.common.interleaved import machine, write_result
 from benchmarks.forms.kernels_page import PAGE, page_of
-from deepvit.calibration.policy import activations_of, find_products
-from deepvit.calibration.quantize import quantize_graph
-from deepvit.calibration.ranges import Ranges, TensorRange
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.engine.census import census_of, dequantized_products, engine_breaches, network_breaches
 from deepvit.export.engine.listing.listed import LISTED, Listed
 from deepvit.export.engine.listing.traffic import kernels_of
 from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
-from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.float32 import float32_onnx
-from deepvit.export.graph.spec import GraphSpec
-from deepvit.export.graph.trace import count_gemms, finish, to_bytes
-from deepvit.export.options import GraphOptions, Target
+from deepvit.export.forms.typed import unproved_typed_graph
+from deepvit.export.graph.trace import count_gemms, to_bytes
+from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.metrics.result import rounded
 from deepvit.model import VARIANTS
 from deepvit.model.load import load_model
-from deepvit.runtime.manifest import Backend, BatchRange, GraphForm, Grid, InputForm, Manifest, Precision, Split
+from deepvit.runtime.manifest import Backend, BatchRange, GraphForm, InputForm, Manifest, Precision
 
 BATCH, CAPABILITY = 32, "8.9"
 PRECISIONS = {f"--{precision.value}": {"precision": precision} for precision in Precision}
@@ -60,35 +55,17 @@ def forms_of(variant: str) -> dict[str, dict[str, Any]]:
     return PRECISIONS | before | ({} if VARIANTS[variant].is_published else SMALL)
 
 
-@functools.lru_cache(maxsize=4)
-def float32_graph_of(variant: str, spec: GraphSpec) -> onnx.ModelProto:
-    """Return the float32 graph that `export` writes its typed ones from; of one form it is the same for all types."""
-    loaded = load_model(variant)
-    side = loaded.module.img_size
-    return onnx.load_from_string(float32_onnx(loaded, spec, np.zeros((1, side, side, 3), np.uint8)))
-
-
 def typed_onnx(variant: str, form: dict[str, Any]) -> onnx.ModelProto:
     """Return a variant's graph in one form."""
     graph = {name: value for name, value in form.items() if name not in QUANTIZATION}
-    options = GraphOptions(target=Target.TENSORRT_RTX, **graph)
-    model = float32_graph_of(variant, options.spec)
-    if options.grid is None:
-        return cast_graph(model, options.precision)
-    is_attention = bool(form.get("attention"))
-    ranges = options.grid if form.get("weight_only") else _stand_in(model, options.grid, is_attention)
-    return cast_graph(finish(quantize_graph(model, ranges)), Precision.FP16)
+    quantization = {name: value for name, value in form.items() if name in QUANTIZATION}
+    options = ExportOptions(
+        graph=GraphOptions(target=Target.TENSORRT_RTX, **graph), quantization=QuantizationOptions(**quantization)
+    )
+    return unproved_typed_graph(load_once(variant), options)
 
 
-def _stand_in(model: onnx.ModelProto, grid: Grid, attention: bool) -> Ranges:
-    tensors = activations_of(find_products(model, attention=attention))
-    one = TensorRange(low=-1, high=1, minimum=-1, maximum=1, quantiles={})
-    channels = {v.name: v.type.tensor_type.shape.dim[-1].dim_value for v in model.graph.value_info}
-    return Ranges(
-        graph_sha256="0" * 64, grid=grid, method="max", images=1, list_sha256="0" * 64, split=Split.BUNDLED, seed=0,
-        attention=attention, rescalings={}, tensors=dict.fromkeys(tensors, one),
-        means={name: (0.0,) * channels[name] for name in tensors},
-    )  # fmt: skip
+load_once = functools.lru_cache(maxsize=1)(load_model)
 
 
 def row_of(variant: str, form: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import onnx
 import torch
 
@@ -113,6 +114,15 @@ def graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing)
 def _traced(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
     module = graph_module(folded, spec, preprocessing)
     return onnx_graph.onnx_from_module(module, torch.from_numpy(example), spec.batch, spec.opset)
+
+
+def unproved_graph(loaded: LoadedModel, spec: GraphSpec) -> onnx.ModelProto:
+    """Return the graph that `float32_graph` writes, to be looked at and not kept: nothing is proved."""
+    folded, _ = folding.fold(loaded.module, folds_of(spec))
+    form = graph_preprocessing(loaded, spec.input_form)
+    side, channels = loaded.module.img_size, loaded.module.in_chans
+    crop, floats = np.zeros((1, side, side, 3), np.uint8), np.zeros((1, channels, side, side), np.float32)
+    return _traced(folded, spec, form, crop if spec.input_form is InputForm.UINT8 else floats)
 
 
 def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:

@@ -1,7 +1,18 @@
 """manifest.json: what an artifact is, as one validated record that Python, C++ and Triton read."""
 
 from .fields import Sha256
-from .forms import Backend, Grid, HardwareCompatibility, InputForm, Level, MixForm, Precision, QkvForm, Split
+from .forms import (
+    Backend,
+    ChooseForm,
+    Grid,
+    HardwareCompatibility,
+    InputForm,
+    Level,
+    MixForm,
+    Precision,
+    QkvForm,
+    Split,
+)
 from .golden import GOLDEN_LOGITS, GOLDEN_SQNR_DB, GoldenAnswer
 from .identity import IDENTITY, VERSION, Identity, Tensor, Weights, name_fault, names_or_numbers, parse_identity
 from .records import (
@@ -19,6 +30,8 @@ from .records import (
     Interval,
     ParityStage,
     PlainSessions,
+    TriedForm,
+    TriedForms,
 )
 from .schema import Manifest, parse_manifest
 
@@ -35,6 +48,7 @@ __all__ = [
     "BuildLimits",
     "Calibration",
     "Census",
+    "ChooseForm",
     "Engine",
     "FileRecord",
     "FoldRecord",
@@ -55,6 +69,8 @@ __all__ = [
     "Sha256",
     "Split",
     "Tensor",
+    "TriedForm",
+    "TriedForms",
     "Weights",
     "name_fault",
     "names_or_numbers",

@@ -57,6 +57,14 @@ class QkvForm(enum.Enum):
     SPLIT = "split"  # three GEMMs, which spares the copies that split the fused one
 
 
+class ChooseForm(enum.Enum):
+    """Who chooses the form that a graph is written in, where several give the same answers."""
+
+    RULES = "rules"  # fixed ones, for each target
+    LISTING = "listing"  # the fewest bytes through memory, by the kernels that TensorRT-RTX compiles
+    TIMING = "timing"  # the fastest in ONNX Runtime on this machine's CPU
+
+
 class InputForm(enum.Enum):
     """What the graph takes."""
 

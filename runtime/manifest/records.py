@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from .fields import LARGEST_INT, BatchSize, Count, FileName, Partial, PositiveInt, Record, Sha256
-from .forms import Backend, Grid, HardwareCompatibility, Level, MixForm, QkvForm, Split
+from .forms import Backend, ChooseForm, Grid, HardwareCompatibility, Level, MixForm, QkvForm, Split
 
 
 class Interval(pydantic.BaseModel):
@@ -58,6 +58,35 @@ class FoldRecord(Record):
     max_abs_bias: float
 
 
+class TriedForm(Partial):
+    """A form that the graph could have been written in, and what it would have cost."""
+
+    mix: MixForm
+    qkv: QkvForm
+    pad_tokens: bool
+    pad_head_dim: bool
+    mb_per_image: float | None = None  # through memory, estimated: a bound from above
+    kernels: Count | None = None
+    milliseconds: float | None = None  # of a batch, measured: the median
+
+
+class TriedForms(Record):
+    """The forms among which this one was chosen, the rules' first."""
+
+    by: ChooseForm
+    tool: str  # and its version
+    where: str  # the GPU that was compiled for, or the machine that it was timed on
+    batch: BatchSize
+    forms: Annotated[tuple[TriedForm, ...], pydantic.Field(min_length=1)]
+    chosen: Count  # which of them it is
+
+    @pydantic.model_validator(mode="after")
+    def _is_one_of_them(self) -> "TriedForms":
+        if self.chosen >= len(self.forms):
+            raise ValueError(f"expected chosen below {len(self.forms)}, got {self.chosen}")
+        return self
+
+
 class GraphForm(Partial):
     """The form that the graph was written in, and what it is made of; None where the manifest does not say."""
 
@@ -69,6 +98,7 @@ class GraphForm(Partial):
     gemms: Count | None = None
     convolutions: Count | None = None
     quantized_gemms: Count | None = None  # None: there are none
+    tried: TriedForms | None = None  # None: the rules chose the form, or whoever exported
 
 
 class PlainSessions(Record):

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 
 from deepvit.metrics.result import Record
+from deepvit.processor import CPUINFO, processor_name
 from deepvit.runtime.trt.machine import this_machine
 
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "numpy")
-CPUINFO = pathlib.Path("/proc/cpuinfo")
 
 
 class Conditions(Record):
@@ -38,12 +38,10 @@ class Clocks(Record):
 
 def conditions_here() -> Conditions:
     """Describe this machine."""
-    lines = CPUINFO.read_text().splitlines() if CPUINFO.is_file() else []
-    processors = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    flags = next((line.split() for line in _cpuinfo().splitlines() if line.startswith("flags")), [])
     machine = this_machine()
     return Conditions(
-        cpu=next(processors, platform.processor() or platform.machine()),
+        cpu=processor_name(),
         cores=os.cpu_count() or 1,
         avx512="avx512f" in flags,
         avx512_vnni="avx512_vnni" in flags,

@@ -150,15 +150,40 @@ Rule preprocess() {
                  {"color", one_of({"RGB"}), false}});
 }
 
+Rule mix() { return one_of({"conv", "matmul", "matmul-value"}); }
+Rule qkv() { return one_of({"fused", "split"}); }
+
+Rule tried_form() {
+  return record({{"mix", mix()},
+                 {"qkv", qkv()},
+                 {"pad_tokens", truth},
+                 {"pad_head_dim", truth},
+                 {"mb_per_image", nullable(number), false},
+                 {"kernels", nullable(count), false},
+                 {"milliseconds", nullable(number), false}});
+}
+
+void tried_forms(const JsonNode& node) {
+  record({{"by", one_of({"rules", "listing", "timing"})},
+          {"tool", text},
+          {"where", text},
+          {"batch", integer(1, kLargestBatch)},
+          {"forms", list_of(tried_form(), 1)},
+          {"chosen", count}})(node);
+  const auto size = static_cast<std::int64_t>(node["forms"].json().size());
+  node["chosen"].require(node["chosen"].integer(0, kLargestInt) < size, "is none of the forms");
+}
+
 Rule graph() {
   return record({{"opset", nullable(positive), false},
-                 {"mix", nullable(one_of({"conv", "matmul", "matmul-value"})), false},
-                 {"qkv", nullable(one_of({"fused", "split"})), false},
+                 {"mix", nullable(mix()), false},
+                 {"qkv", nullable(qkv()), false},
                  {"attention_maps", nullable(positive), false},
                  {"padded_tokens", nullable(positive), false},
                  {"gemms", nullable(count), false},
                  {"convolutions", nullable(count), false},
-                 {"quantized_gemms", nullable(count), false}});
+                 {"quantized_gemms", nullable(count), false},
+                 {"tried", nullable(tried_forms), false}});
 }
 
 Rule plain_sessions() {

@@ -1,0 +1,49 @@
+"""A model's graph in any form, in its types, neither proved nor calibrated: to be compiled or timed, not kept."""
+
+import onnx
+
+from deepvit.calibration.policy import activations_of, find_products
+from deepvit.calibration.ranges import Ranges, TensorRange
+from deepvit.model.load import LoadedModel
+from deepvit.runtime.manifest import Grid, Split
+
+from ..graph.cast import cast_graph
+from ..graph.float32 import unproved_graph
+from ..options import ExportOptions
+from ..quantized.calibrated import CalibratedGraph, typed_graph
+
+NO_SHA256 = "0" * 64
+
+
+def unproved_typed_graph(loaded: LoadedModel, options: ExportOptions) -> onnx.ModelProto:
+    """Return the graph that an export with these options writes, but for its ranges: 1 stands for all of them.
+
+    Neither ranges nor weights have a say in what a compiler makes of a graph, or in how long it runs.
+    """
+    graph, model = options.graph, unproved_graph(loaded, options.graph.spec)
+    if graph.grid is None:
+        return cast_graph(model, graph.precision)
+    quantization = options.quantization
+    ranges = graph.grid if quantization.weight_only else stand_in_ranges(model, graph.grid, quantization.attention)
+    calibrated = CalibratedGraph(ranges=ranges, model=model, stages=(), images=None)
+    return typed_graph(calibrated, options, ())
+
+
+def stand_in_ranges(model: onnx.ModelProto, grid: Grid, attention: bool) -> Ranges:
+    """Return ranges from −1 to 1 for everything that is quantised."""
+    tensors = activations_of(find_products(model, attention=attention))
+    one = TensorRange(low=-1, high=1, minimum=-1, maximum=1, quantiles={})
+    channels = {v.name: v.type.tensor_type.shape.dim[-1].dim_value for v in model.graph.value_info}
+    return Ranges(
+        graph_sha256=NO_SHA256,
+        grid=grid,
+        method="max",
+        images=1,
+        list_sha256=NO_SHA256,
+        split=Split.BUNDLED,
+        seed=0,
+        attention=attention,
+        rescalings={},
+        tensors=dict.fromkeys(tensors, one),
+        means={name: (0.0,) * channels[name] for name in tensors},
+    )
