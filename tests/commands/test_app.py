@@ -98,7 +98,7 @@ def test_the_installed_program_completes(tmp_path):
     program.write_text(f"#!{sys.executable}\nfrom deepvit.commands.start import main\nmain()\n")
     program.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "COMP_CWORD": "2", "COMP_WORDS": "deepvit export --ch"}
+    env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "COMP_CWORD": "2", "COMP_WORDS": "deepvit export --che"}
     said = subprocess.run(
         [program], env=env | {"_DEEPVIT_COMPLETE": "complete_bash"}, capture_output=True, text=True, check=True
     )
