@@ -57,7 +57,7 @@ class Listing:
         return TriedForms(
             by=ChooseForm.LISTING,
             tool=f"TensorRT-RTX {version}",
-            where=f"compute capability {COMPUTE_CAPABILITY}, compiled and not run",
+            where=f"compute capability {COMPUTE_CAPABILITY}",
             batch=self._batch,
             forms=tuple(forms),
             chosen=list(self._compiled).index(chosen),
