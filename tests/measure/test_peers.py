@@ -47,6 +47,11 @@ def test_fused_attention_needs_a_gpu(monkeypatch):
         PeerOpener(peer=Peer.FUSED_FP16, **PRETRAINED)()
 
 
+def test_the_plain_export_is_timed_in_onnx_runtime_beside_a_model_in_openvino():
+    session = PeerOpener(peer=Peer.PLAIN_ONNX, **PRETRAINED, provider="openvino")()
+    assert session.description.startswith("ONNX Runtime")
+
+
 def test_which_peers_there_are():
     assert Peer.PLAIN_ONNX in peers_here()
     assert Peer.FUSED_FP16 not in peers_here()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from deepvit.runtime.errors import PYTORCH, InputError, MissingError, needed_for
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
-from deepvit.runtime.openvino.library import has_bfloat16, is_installed
+from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed
+from deepvit.runtime.ort.providers import CPU
 from deepvit.runtime.session import Session
 
 from ..options import WeightOptions
@@ -107,7 +108,7 @@ class PeerOpener:
             return OnnxRuntimeSession(
                 plain_export(loaded),
                 name=NAMES[self.peer],
-                provider=self.provider,
+                provider=CPU if self.provider.lower() == OPENVINO else self.provider,  # OpenVINO is a peer itself
                 threads=self.threads,
                 batch=self.batch,
             )
