@@ -1,7 +1,6 @@
 """The first thing that runs: hears Ctrl-C and SIGTERM while the rest is still being loaded."""
 
 import atexit
-import contextlib
 import os
 import sys
 
@@ -41,6 +40,8 @@ def main() -> None:
 def _leave(codes: list[int]) -> None:
     """Exit at once where PyTorch is loaded: the interpreter takes two seconds to take that apart, object by object."""
     if codes and "torch" in sys.modules:
+        import contextlib  # only here: nobody hears Ctrl-C before this module is loaded
+
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):  # who read it is gone, or it was closed
                 stream.flush()
