@@ -1,4 +1,4 @@
-"""deepvit_32 on a CPU: PyTorch, torch.compile, the plain ONNX export, ours in FP32 and INT8, by `cli.py bench`, in one run.
+"""deepvit_32 on a CPU by `cli.py bench`, in one run: PyTorch, the plain export in ONNX Runtime and OpenVINO, and ours.
 
 Weights are random; accuracy is another script's. Usage: python benchmarks/deepvit_cpu.py [VARIANT] [--rounds N]; writes
 benchmarks/results/bench-VARIANT-cpu.json and .png.
@@ -16,8 +16,10 @@ from benchmarks.common.interleaved import write_result
 EXPORTS = {
     "fp32-onnx": ("--fp32", "--target", "onnx"),
     "fp32-cpu": ("--fp32", "--target", "cpu"),
+    "bf16-cpu": ("--bf16", "--target", "cpu"),
     "int8-cpu": ("--int8", "--target", "cpu"),
 }
+PEERS = "pytorch,compile,plain-onnx,openvino,openvino-bf16,plain-int8,openvino-int8"
 
 
 def main() -> None:
@@ -30,7 +32,7 @@ def main() -> None:
         for output, options in EXPORTS.items():
             run_command("export", arguments.variant, *options, "--output", output, folder=folder)
         run_command(
-            "bench", *EXPORTS, "--rounds", arguments.rounds, "--baseline", "plain ONNX export",
+            "bench", *EXPORTS, "--rounds", arguments.rounds, "--peers", PEERS, "--baseline", "plain ONNX export",
             "--json", "bench.json", "--plot", "bench.png", folder=folder,
         )  # fmt: skip
         kept = f"bench-{arguments.variant}-cpu"

@@ -15,7 +15,7 @@ from benchmarks.common.interleaved import interleave, machine, print_rows, write
 from deepvit.export.graph.float32 import fold_and_prove, graph_module
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import GraphOptions, Target
-from deepvit.measure.bench.peers import plain_export
+from deepvit.measure.bench.plain import plain_export
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.runtime.manifest import MixForm, Precision
 from deepvit.runtime.ort.graph import OnnxGraph

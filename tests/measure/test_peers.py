@@ -7,7 +7,8 @@ import pytest
 
 from deepvit.export.graph.proof import torch_logits
 from deepvit.measure.bench import peers
-from deepvit.measure.bench.peers import Peer, PeerOpener, peers_from, peers_here, plain_export
+from deepvit.measure.bench.peers import Peer, PeerOpener, peers_from, peers_here
+from deepvit.measure.bench.plain import plain_export
 from deepvit.measure.options import WeightOptions
 from deepvit.metrics.distance import sqnr_of
 from deepvit.runtime.errors import MissingError
@@ -50,6 +51,14 @@ def test_fused_attention_needs_a_gpu(monkeypatch):
 def test_the_plain_export_is_timed_in_onnx_runtime_beside_a_model_in_openvino():
     session = PeerOpener(peer=Peer.PLAIN_ONNX, **PRETRAINED, provider="openvino")()
     assert session.description.startswith("ONNX Runtime")
+
+
+@pytest.mark.parametrize("peer", [Peer.PLAIN_INT8, Peer.OPENVINO_INT8], ids=lambda peer: peer.value)
+def test_int8_by_onnx_runtimes_own_tool(peer):
+    images = np.random.default_rng(0).standard_normal((3, 3, 40, 40), np.float32)
+    session = PeerOpener(peer=peer, **PRETRAINED, threads=2)()
+    expected = torch_logits(WeightOptions(pretrained=True).load("digits_cnn").module, images)
+    assert 15 < sqnr_of(session.run(images), expected) < 60  # its ranges are those of noise, as these images are
 
 
 def test_which_peers_there_are():

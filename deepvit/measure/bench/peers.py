@@ -4,16 +4,16 @@ import dataclasses
 import enum
 import importlib.util
 import logging
-import warnings
 from typing import TYPE_CHECKING, Literal
 
-from deepvit.runtime.errors import PYTORCH, InputError, MissingError, needed_for
+from deepvit.runtime.errors import PYTORCH, InputError, MissingError
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
 from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed
 from deepvit.runtime.ort.providers import CPU
 from deepvit.runtime.session import Session
 
 from ..options import WeightOptions
+from .plain import plain_export, plain_int8
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from deepvit.model.network import DeepViT
 
 logger = logging.getLogger(__name__)
-PLAIN_OPSET = 20
 
 
 class Peer(enum.Enum):
@@ -36,6 +35,8 @@ class Peer(enum.Enum):
     PLAIN_ONNX = "plain-onnx"  # torch.onnx.export of the original's order of operations, in ONNX Runtime
     OPENVINO = "openvino"  # the same file, in FP32
     OPENVINO_BF16 = "openvino-bf16"  # which is its default where the processor has it
+    PLAIN_INT8 = "plain-int8"  # the same file quantised by ONNX Runtime's own tool; where asked for
+    OPENVINO_INT8 = "openvino-int8"  # that one; likewise
 
 
 NAMES = {
@@ -47,9 +48,17 @@ NAMES = {
     Peer.PLAIN_ONNX: "plain ONNX export",
     Peer.OPENVINO: "OpenVINO FP32, plain export",
     Peer.OPENVINO_BF16: "OpenVINO BF16, plain export",
+    Peer.PLAIN_INT8: "plain ONNX export, INT8",
+    Peer.OPENVINO_INT8: "OpenVINO INT8, plain export",
 }
 
-ARITHMETIC = {Peer.OPENVINO: Precision.FP32, Peer.OPENVINO_BF16: Precision.BF16}
+# Of what OpenVINO runs: what floats are computed in.
+ARITHMETIC = {
+    Peer.OPENVINO: Precision.FP32,
+    Peer.OPENVINO_BF16: Precision.BF16,
+    Peer.OPENVINO_INT8: Precision.FP32,
+}
+IN_INT8 = (Peer.PLAIN_INT8, Peer.OPENVINO_INT8)
 
 
 def peers_here() -> tuple[Peer, ...]:
@@ -102,27 +111,23 @@ class PeerOpener:
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        if self.peer is Peer.PLAIN_ONNX:
-            from deepvit.runtime.ort.session import OnnxRuntimeSession
+        if self.peer in ARITHMETIC or self.peer in (Peer.PLAIN_ONNX, Peer.PLAIN_INT8):
+            return self._onnx_session(loaded)
+        return self._torch_session(loaded)
 
-            return OnnxRuntimeSession(
-                plain_export(loaded),
-                name=NAMES[self.peer],
-                provider=CPU if self.provider.lower() == OPENVINO else self.provider,  # OpenVINO is a peer itself
-                threads=self.threads,
-                batch=self.batch,
-            )
+    def _onnx_session(self, loaded: "LoadedModel") -> Session:
+        content, name = plain_export(loaded), NAMES[self.peer]
+        if self.peer in IN_INT8:
+            content = plain_int8(content)
         if self.peer in ARITHMETIC:
             from deepvit.runtime.openvino.session import OpenVinoSession
 
-            return OpenVinoSession(
-                plain_export(loaded),
-                name=NAMES[self.peer],
-                arithmetic=ARITHMETIC[self.peer],
-                threads=self.threads,
-                batch=self.batch,
-            )
-        return self._torch_session(loaded)
+            arithmetic = ARITHMETIC[self.peer]
+            return OpenVinoSession(content, name=name, arithmetic=arithmetic, threads=self.threads, batch=self.batch)
+        from deepvit.runtime.ort.session import OnnxRuntimeSession
+
+        provider = CPU if self.provider.lower() == OPENVINO else self.provider  # OpenVINO is a peer itself
+        return OnnxRuntimeSession(content, name=name, provider=provider, threads=self.threads, batch=self.batch)
 
     def _torch_session(self, loaded: "LoadedModel") -> Session:
         import torch
@@ -153,32 +158,3 @@ class PeerOpener:
         from deepvit.model.fused.module import fuse_reattention
 
         return fuse_reattention(module)
-
-
-def plain_export(loaded: "LoadedModel") -> bytes:
-    """Return what torch.onnx.export alone makes of the model, its operations in the original's order.
-
-    Raises:
-        MissingError: onnxscript is not installed, which it needs.
-    """
-    with needed_for("a plain ONNX export"):
-        import onnxscript  # noqa: F401 - PyTorch loads it in the middle of the export
-        import torch
-
-    from deepvit.model.rewrites.original_order import original_style
-
-    size, channels = loaded.module.img_size, loaded.module.in_chans
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            original_style(loaded.module).eval(),
-            (torch.zeros(2, channels, size, size),),
-            dynamo=True,
-            opset_version=PLAIN_OPSET,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-            input_names=["images"],
-            output_names=["logits"],
-            verbose=False,
-        )
-    assert program is not None
-    return bytes(program.model_proto.SerializeToString())

@@ -1,0 +1,81 @@
+"""The model as PyTorch alone exports it, and as ONNX Runtime's own tool quantises that: what ours is measured against."""
+
+import pathlib
+import tempfile
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepvit.runtime.errors import needed_for
+from deepvit.runtime.ort.rounding import load_model
+
+if TYPE_CHECKING:
+    from deepvit.model.load import LoadedModel
+
+PLAIN_OPSET = 20
+CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 2  # of noise: how fast INT8 is does not depend on its ranges
+
+
+def plain_export(loaded: "LoadedModel") -> bytes:
+    """Return what torch.onnx.export alone makes of the model, its operations in the original's order.
+
+    Raises:
+        MissingError: onnxscript is not installed, which it needs.
+    """
+    with needed_for("a plain ONNX export"):
+        import onnxscript  # noqa: F401 - PyTorch loads it in the middle of the export
+        import torch
+
+    from deepvit.model.rewrites.original_order import original_style
+
+    size, channels = loaded.module.img_size, loaded.module.in_chans
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            original_style(loaded.module).eval(),
+            (torch.zeros(2, channels, size, size),),
+            dynamo=True,
+            opset_version=PLAIN_OPSET,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    assert program is not None
+    return bytes(program.model_proto.SerializeToString())
+
+
+def plain_int8(content: bytes) -> bytes:
+    """Return a plain export with its products in INT8 as ONNX Runtime's own tool writes them: unsigned activations.
+
+    Ranges are those of noise, so that its answers mean nothing; it is as fast as it would be with others.
+    """
+    from onnxruntime import quantization
+
+    class Noise(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+            generator = np.random.default_rng(0)
+            self._batches = iter([generator.standard_normal(shape, np.float32) for _ in range(CALIBRATION_BATCHES)])
+            self._name = name
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {self._name: batch}
+
+    images = load_model(content).graph.input[0]
+    sides = [dimension.dim_value for dimension in images.type.tensor_type.shape.dim][1:]
+    with tempfile.TemporaryDirectory() as name:
+        source, target = pathlib.Path(name) / "plain.onnx", pathlib.Path(name) / "int8.onnx"
+        source.write_bytes(content)
+        quantization.quantize_static(
+            source,
+            target,
+            Noise(images.name, (CALIBRATION_BATCH, *sides)),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
+        )
+        return target.read_bytes()
