@@ -24,8 +24,8 @@ def bench(
         str | None,
         Help(
             "What to time beside them, of pytorch, pytorch-fp16, compile, compile-fp16, plain-onnx, openvino, "
-            "openvino-bf16; or none; all that are here if not given; and, only by name, plain-int8, openvino-int8, and on "
-            "a GPU fused-fp16.",
+            "openvino-bf16; or none; all that are here if not given; and, only by name, plain-int8, openvino-int8, "
+            "and on a GPU fused-fp16.",
             heading="Peers",
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""The model as PyTorch alone exports it, and as ONNX Runtime's own tool quantises that: what ours is measured against."""
+"""The model as PyTorch alone exports it, and as ONNX Runtime's own tool quantises that: to measure ours against."""
 
 import pathlib
 import tempfile
