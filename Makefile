@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test cpp cpp-test lint kernels bench torture gpu-check guards clean FORCE
+.PHONY: demo test cpp cpp-test lint kernels plugin bench torture gpu-check guards clean FORCE
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -104,9 +104,18 @@ lint: $(VENV)/installed
 
 # Fused re-attention as machine code of six kinds of GPU, in half a minute and without any of them (docs/reattention.md).
 # Kept is what they are, not the code: the same sources and compiler make the same bytes.
-kernels: $(VENV)/installed
-	$(BIN)/python -m deepvit.runtime.kernels build/kernels
-	cp build/kernels/kernels.json benchmarks/results/reattention-cubins.json
+kernels: build/kernels/kernels.json
+	cp $< benchmarks/results/reattention-cubins.json
+
+build/kernels/kernels.json: $(VENV)/installed $(shell find runtime/kernels -name '*.cuh' -o -name '*.py')
+	$(BIN)/python -m deepvit.runtime.kernels $(@D)
+
+# TensorRT's plugin with these kernels (runtime/cpp/plugin): make plugin TENSORRT_INCLUDE=/path/to/TensorRT/include
+plugin: build/kernels/kernels.json $(VENV)/cuda-headers/done
+	$(BIN)/cmake -S runtime/cpp/plugin -B build/plugin -G Ninja -DCMAKE_MAKE_PROGRAM="$$(realpath $(BIN)/ninja)" \
+	  --log-level=WARNING -DDEEPVIT_KERNELS="$$PWD/build/kernels" \
+	  -DDEEPVIT_TENSORRT_INCLUDE="$(TENSORRT_INCLUDE)" -DDEEPVIT_CUDA_INCLUDE="$(CUDA_INCLUDE)"
+	$(BIN)/cmake --build build/plugin
 
 # Every figure of the README, made again: writes benchmarks/results/. About an hour on two cores; use them for nothing else.
 bench: data/digits/done
