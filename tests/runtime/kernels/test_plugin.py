@@ -1,0 +1,129 @@
+"""The plugin's library is held against its record, and nothing is loaded that is not what that says."""
+
+import hashlib
+import json
+import pathlib
+import types
+
+import pytest
+
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.kernels import plugin
+from deepvit.runtime.manifest import Backend
+from deepvit.runtime.trt.library import Library
+
+CONTENT = b"\x7fELF of a plugin"
+RECORD = {
+    "schema": 1,
+    "file": "libplugin.so",
+    "bytes": len(CONTENT),
+    "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    "layer": "deepvit::ReAttention/1",
+    "backend": "tensorrt",
+    "backend_major": 11,
+    "kernels_sha256": "0" * 64,
+    "compute_capabilities": ["8.0", "8.6", "9.0"],
+}
+
+
+class Registry:
+    """Keeps what is loaded."""
+
+    def __init__(self):
+        self.loaded = []
+        self.handle = object()
+
+    def load_library(self, path):
+        self.loaded.append(pathlib.Path(path).read_bytes())
+        return self.handle
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_loaded(monkeypatch):
+    monkeypatch.setattr(plugin, "_loaded", {})
+
+
+@pytest.fixture
+def registry():
+    return Registry()
+
+
+@pytest.fixture
+def library(registry):
+    trt = types.SimpleNamespace(get_plugin_registry=lambda: registry)
+    return Library(backend=Backend.TENSORRT, trt=trt, version="11.4.0.106")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "libplugin.so"
+    path.write_bytes(CONTENT)
+    write(path)
+    return path
+
+
+def write(path, **changes):
+    path.with_suffix(".json").write_text(json.dumps(RECORD | changes))
+
+
+def test_what_was_hashed_is_loaded_once(library, registry, path):
+    for _ in range(2):
+        record = plugin.load_plugin(library, path, sha256=RECORD["sha256"], compute_capability="8.9")
+        assert record.kernels_sha256 == "0" * 64
+    assert registry.loaded == [CONTENT]
+
+
+@pytest.mark.parametrize("capability", ["8.0", "8.6", "8.7", "8.9", "9.0", None])
+def test_gpus_that_it_has_kernels_for(library, registry, path, capability):
+    plugin.load_plugin(library, path, compute_capability=capability)
+    assert registry.loaded == [CONTENT]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"sha256": "1" * 64}, InputError, r"libplugin.so has SHA-256 \w+, .*libplugin.json says 1{64}; build it again"),
+        ({"layer": "deepvit::ReAttention/2"}, InputError, "the layer deepvit::ReAttention/2, expected deepvit::ReAttention/1"),
+        ({"backend": "tensorrt-rtx"}, MissingError, "is for tensorrt-rtx 11, here is tensorrt 11; build it with the headers"),
+        ({"backend_major": 10}, MissingError, "is for tensorrt 10, here is tensorrt 11"),
+        ({"compute_capabilities": ["8.9", "10.0"]}, MissingError, "compute capability 8.9, 10.0, this one is 8.6"),
+        ({"schema": 2}, InputError, "libplugin.json is no record of a plugin; build it again: make plugin"),
+        ({"more": 1}, InputError, "is no record of a plugin"),
+    ],
+    ids=["hash", "layer", "backend", "version", "capability", "schema", "unknown"],
+)  # fmt: skip
+def test_what_is_not_as_it_should_be_is_refused_and_not_loaded(library, registry, path, changes, kind, told):
+    write(path, **changes)
+    with pytest.raises(kind, match=told) as refusal:
+        plugin.load_plugin(library, path, compute_capability="8.6")
+    assert "\n" not in str(refusal.value)
+    assert registry.loaded == []
+
+
+def test_a_changed_library_is_not_loaded(library, registry, path):
+    path.write_bytes(CONTENT + b"\0")
+    with pytest.raises(InputError, match="has SHA-256"):
+        plugin.load_plugin(library, path)
+    assert registry.loaded == []
+
+
+def test_another_than_the_manifest_says_is_not_loaded(library, registry, path):
+    with pytest.raises(InputError, match="expected 2{64}; build it again"):
+        plugin.load_plugin(library, path, sha256="2" * 64)
+    assert registry.loaded == []
+
+
+@pytest.mark.parametrize("gone", [".so", ".json"])
+def test_what_is_missing_is_told(library, registry, path, gone):
+    path.with_suffix(gone).unlink()
+    with pytest.raises(InputError, match=f"libplugin{gone} cannot be read: No such file"):
+        plugin.load_plugin(library, path)
+    assert registry.loaded == []
+
+
+def test_what_tensorrt_does_not_take_is_told_and_tried_again(library, registry, path):
+    registry.handle = None
+    for _ in range(2):
+        with pytest.raises(MissingError, match="tensorrt 11.4.0.106 cannot load"):
+            plugin.load_plugin(library, path)
+    assert registry.loaded == [CONTENT] * 2
