@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar
 
 from deepvit.calibration.options import DEFAULT_SEED, QuantizationOptions
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, ChooseForm, Grid, InputForm, MixForm, Precision, QkvForm
+from deepvit.runtime.manifest import (
+    ANY_BATCH,
+    BatchRange,
+    ChooseForm,
+    Grid,
+    InputForm,
+    MixForm,
+    Precision,
+    QkvForm,
+    ReattentionForm,
+)
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
@@ -83,6 +93,12 @@ class GraphOptions:
     qkv: Annotated[
         QkvForm | None, Help("How q, k and v are computed: fused or split; split for int8 and on a CPU if not given.")
     ] = None
+    # Which of both is faster depends on whether the plugin is at hand where the engine is built: an `auto`, which asks
+    # for it there, would be decided in `spec`.
+    reattention: Annotated[
+        ReattentionForm,
+        Help("Re-attention: unfused, or fused into one operator that the plugin for TensorRT has a kernel for."),
+    ] = ReattentionForm.UNFUSED
     pad_head_dim: Annotated[
         bool | None, Help("Pad heads to a multiple of 8 channels; done for TensorRT if not given.")
     ] = None
@@ -121,6 +137,31 @@ class GraphOptions:
             raise InputError(f"‹opset› {self.opset}: INT8 and FP8 need at least {QUANTIZED_OPSET}, for scales in FP16")
         if self.precision is Precision.FP8 and self.target is Target.CPU:
             raise InputError("‹fp8› ‹target› cpu: no CPU computes in FP8; give ‹int8›, or another target")
+        if self.is_fused:
+            self._require_fusible()
+
+    def _require_fusible(self) -> None:
+        """Refuse what fused re-attention is not for.
+
+        Raises:
+            InputError: Such an option, by its name.
+        """
+        if self.precision is Precision.FP32:
+            raise InputError("‹reattention› fused: the kernel takes FP16 and BF16; leave out ‹fp32›, or fused")
+        if self.target is Target.CPU:
+            raise InputError("‹reattention› fused is for NVIDIA GPUs; with ‹target› cpu leave it out")
+        if self.mix is not None or self.qkv is QkvForm.SPLIT:
+            raise InputError(
+                "‹mix› and ‹qkv› split are for unfused re-attention; leave them or ‹reattention› fused out"
+            )
+        if self.choose_form is not ChooseForm.RULES:
+            raise InputError("‹choose_form› has nothing to choose where ‹reattention› is fused; leave out one of both")
+        if self.outputs is Outputs.MAPS:
+            raise InputError("‹reattention› fused never has whole maps; with ‹attention_maps› leave it out")
+
+    @property
+    def is_fused(self) -> bool:
+        return self.reattention is ReattentionForm.FUSED
 
     def _require_form_chooser(self) -> None:
         """Refuse to try forms where what is tried is not what will run."""
@@ -153,14 +194,16 @@ class GraphOptions:
 
         That of the mix measured fastest in ONNX Runtime on a CPU (benchmarks/); on GPUs it has not been measured.
         """
-        mix = MixForm.MATMUL_VALUE if self.outputs is Outputs.LOGITS else MixForm.MATMUL
+        has_whole_maps = self.outputs is Outputs.MAPS or self.is_fused
+        mix = MixForm.MATMUL if has_whole_maps else MixForm.MATMUL_VALUE
+        is_for_gpu = self.target in FOR_TENSORRT or self.is_fused
         return GraphSpec(
             mix=self.mix or mix,
             qkv=self._qkv,
             input_form=self.input_form,
             opset=self.opset or DEFAULT_OPSETS.get(self.precision, DEFAULT_OPSET),
             folds_biases=self.target is Target.CPU,  # there k and v are products of their own, which then need none
-            pads_head_dim=self.target in FOR_TENSORRT if self.pad_head_dim is None else self.pad_head_dim,
+            pads_head_dim=is_for_gpu if self.pad_head_dim is None else self.pad_head_dim,
             token_padding=self._token_padding,
             outputs=self.outputs,
             batch=self.batch,
@@ -168,10 +211,14 @@ class GraphOptions:
 
     @property
     def _qkv(self) -> QkvForm:
-        """In INT8, whose weights have a scale a channel, TensorRT-RTX splits a fused product again, and widens it."""
+        """In INT8, whose weights have a scale a channel, TensorRT-RTX splits a fused product again, and widens it.
+
+        Not where fused re-attention reads it whole: there is nothing to split for, and three products would have to be
+        copied together.
+        """
         if self.qkv is not None:
             return self.qkv
-        is_split = self.target is Target.CPU or self.precision is Precision.INT8
+        is_split = self.target is Target.CPU or (self.precision is Precision.INT8 and not self.is_fused)
         return QkvForm.SPLIT if is_split else QkvForm.FUSED
 
     @property
@@ -241,7 +288,9 @@ def require_attention(graph: GraphOptions, quantization: QuantizationOptions) ->
     """Refuse to quantise attention where the graph's precision is not for it.
 
     Raises:
-        InputError: Attention is to be quantised, and the graph is not FP8.
+        InputError: Attention is to be quantised, and the graph is not FP8, or has it fused.
     """
+    if quantization.attention and graph.is_fused:
+        raise InputError("‹quantize_attention›: fused re-attention has no products to quantise; leave out one of both")
     if quantization.attention and graph.precision is not Precision.FP8:
         raise InputError("‹quantize_attention› is for ‹fp8›: in INT8 the maps of attention lose too much")

@@ -41,7 +41,7 @@ from .graph import trace as onnx_graph
 from .graph.activation_range import largest_activations, probed_answers
 from .graph.batch_check import check_batches
 from .graph.cast import cast_graph
-from .graph.float32 import Float32Graph, float32_graph, graph_preprocessing
+from .graph.float32 import Float32Graph, float32_graph, graph_preprocessing, prove_fused
 from .graph.maps import expose_maps
 from .graph.proof import graph_session, plain_answers
 from .graph.spec import Outputs
@@ -50,6 +50,7 @@ from .options import ExportOptions, GraphOptions
 from .plan import plan_export, shape_of
 from .quantized.graph import quantize
 from .quantized.images import CalibrationInput
+from .reattention.fuse import written
 
 logger = logging.getLogger(__name__)
 TOOLS = ("deepvit", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -89,6 +90,9 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         source = float32_graph(loaded, options.graph.spec, crops, progress, answers)
         progress(stages.BATCHES)
         check_batches(source.model, source.images, options.graph.batch)
+        if options.graph.is_fused:
+            progress(stages.FUSING)
+            source = prove_fused(source)
         graph = _typed(source, options, inputs, progress)
         model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
         onnx_graph.identify(model, identity, __version__)
@@ -119,7 +123,8 @@ def _typed(
     if precision is Precision.FP32:
         return TypedGraph(model=source.model, float32=source.model)
     progress(stages.casting(precision))
-    return TypedGraph(model=cast_graph(source.model, precision), float32=source.model)
+    model = written(source.model, options.graph.reattention)
+    return TypedGraph(model=cast_graph(model, precision), float32=source.model)
 
 
 def _prove(
@@ -222,6 +227,7 @@ def _manifest(
             qkv=spec.qkv,
             attention_maps=len(source.folded.blocks) if spec.outputs is Outputs.MAPS else None,
             padded_tokens=tokens.rows if tokens.padding else None,
+            reattention=options.reattention if options.is_fused else None,
             gemms=counts.gemms,
             convolutions=counts.convolutions,
             quantized_gemms=counts.quantized_gemms or None,

@@ -4,6 +4,7 @@ from deepvit.runtime.manifest import Backend, ChooseForm, Precision
 
 FOLDING = "folding in float64"
 BATCHES = "checking batch sizes"
+FUSING = "comparing fused re-attention with separate operators"
 WRITING = "writing the artifact"
 TRYING = "trying plain sessions of ONNX Runtime"
 

@@ -16,6 +16,7 @@ from deepvit.runtime.manifest import (
     Level,
     Manifest,
     PlainSessions,
+    ReattentionForm,
     TriedForm,
     TriedForms,
 )
@@ -53,6 +54,8 @@ def describe_export(manifest: Manifest) -> Iterator[str | rich.table.Table]:
         yield _padding(manifest.graph.padded_tokens)
     if manifest.graph.tried is not None:
         yield from describe_tried(manifest.graph.tried)
+    if manifest.graph.reattention is ReattentionForm.FUSED:
+        yield FUSED
     if manifest.calibration is not None:
         yield from describe_calibration(manifest.calibration)
     if manifest.largest_activation:
@@ -83,6 +86,11 @@ def _form_cost(form: TriedForm) -> str:
     if form.milliseconds is not None:
         return f"{form.milliseconds:.1f} ms"
     return f"{form.mb_per_image:.1f} MB an image, {form.kernels} kernels"
+
+
+FUSED = (
+    "re-attention fused into one operator a block: a kernel where the plugin is loaded, elsewhere its body in the file"
+)
 
 
 def _padding(rows: int) -> str:
@@ -149,7 +157,7 @@ def _engine_line(engine: Engine) -> str:
 
 
 def _gemm_types(census: dict[str, int]) -> str:
-    kinds = ("MATRIX_MULTIPLY", "CONVOLUTION", "SOFTMAX")
+    kinds = ("MATRIX_MULTIPLY", "CONVOLUTION", "SOFTMAX", "PLUGIN")
     return ", ".join(f"{count} {name}" for name, count in census.items() if name.startswith(kinds))
 
 
@@ -174,6 +182,8 @@ def describe_artifact(artifact: Artifact, machine: Machine) -> Iterator[str | ri
         yield _padding(manifest.graph.padded_tokens)
     if manifest.graph.tried is not None:
         yield from describe_tried(manifest.graph.tried)
+    if manifest.graph.reattention is ReattentionForm.FUSED:
+        yield FUSED
     for stage in manifest.parity:
         sqnr = db_text(stage.sqnr_db)
         yield f"parity {stage.stage} against {stage.against}: max abs {stage.max_abs:.2e}, SQNR {sqnr}"

@@ -45,7 +45,7 @@ def export(
         from deepvit.measure.results.artifact import Export
         from deepvit.runtime.trt.machine import this_machine
 
-        engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
+        engines = choose_engines(options.graph.target, compute_capabilities, this_machine(), options.graph.reattention)
         with needed_for("export"):
             from deepvit.export.graph.apart import one_core
             from deepvit.export.pipeline import export_artifact
@@ -95,7 +95,7 @@ def _plan(
 
     from .terminal.plan import planned_files, show_plan
 
-    engines = choose_engines(options.graph.target, compute_capabilities, this_machine())
+    engines = choose_engines(options.graph.target, compute_capabilities, this_machine(), options.graph.reattention)
     shape = weights.shape(variant)
     require_installed("export", "onnxscript", "onnx_ir", "onnxruntime")
     if options.imagenet is not None:

@@ -20,6 +20,7 @@ class Bound:
 
 FOLD_BOUND = Bound(max_abs=1e-9, top1_agreement=1.0)  # float64 rounding over 32 blocks leaves about 1e-14
 FP32_BOUND = Bound(max_abs=1e-4, top1_agreement=1.0)  # two float32 implementations that sum in different order
+FUSED_BOUND = Bound(max_abs=1e-5, top1_agreement=1.0)  # the same sums in the same order, on the same runtime
 PRECISION_BOUNDS = {
     Precision.FP16: Bound(sqnr_db=40.0, top1_agreement=0.999),  # 11 significant bits
     Precision.BF16: Bound(sqnr_db=22.0, top1_agreement=0.98),  # 8 significant bits: three fewer, some 18 dB

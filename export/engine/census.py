@@ -9,8 +9,8 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 
-from deepvit.runtime.errors import InputError, OutOfBoundsError, first_of
-from deepvit.runtime.manifest import Census, Manifest, Precision
+from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError, first_of
+from deepvit.runtime.manifest import Census, Manifest, Precision, ReattentionForm
 
 from .listing.layers import EngineLayer
 
@@ -27,7 +27,8 @@ COMPUTES_IN = {
 QUANTIZED = {Precision.INT8: "INT8", Precision.FP8: "FP8"}
 FLOATS = frozenset({"FLOAT", "HALF", "BF16", "FP8", "FP4"})
 # Layers that do arithmetic on images; others move data, or compute shapes.
-COMPUTING = frozenset({GEMMS, CONVOLUTIONS, "ACTIVATION", "ELEMENTWISE", "NORMALIZATION"})
+PLUGINS = frozenset({"PLUGIN", "PLUGIN_V2", "PLUGIN_V3"})  # what they multiply is no product of the network
+COMPUTING = frozenset({GEMMS, CONVOLUTIONS, "ACTIVATION", "ELEMENTWISE", "NORMALIZATION"}) | PLUGINS
 SUMMING = frozenset({"SOFTMAX", "REDUCE"})  # accumulate in float32 whatever the graph's precision
 # Types of engine layers that multiply: gemm, correlation, runtime_fusion, CaskConvolution, CaskGemmMatrixMultiply, …
 MULTIPLIES = re.compile("gemm|correlation|runtime_fusion|convolution", re.IGNORECASE)
@@ -80,8 +81,14 @@ def require_network(layers: list[Layer], manifest: Manifest) -> None:
 
     Raises:
         InputError: The manifest promises nothing.
+        MissingError: It promises fused re-attention, and no plugin was there to take it.
         OutOfBoundsError: Layers of other types than the manifest promises; they are named.
     """
+    if manifest.graph.reattention is ReattentionForm.FUSED and not any(layer.kind in PLUGINS for layer in layers):
+        raise MissingError(
+            "fused re-attention: no plugin is loaded that takes deepvit::ReAttention, and an engine without it would "
+            "compute the body in separate kernels; load the plugin, or export without ‹reattention› fused"
+        )
     faults = network_breaches(layers, manifest)
     if faults:
         shown = first_of(faults, SHOWN, "; ")

@@ -5,7 +5,7 @@ import pathlib
 import shlex
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Backend
+from deepvit.runtime.manifest import Backend, ReattentionForm
 from deepvit.runtime.trt.machine import Machine
 
 from ..options import Target
@@ -17,6 +17,7 @@ BACKENDS = {
     Target.TENSORRT_RTX: (Backend.TENSORRT_RTX,),
     Target.AUTO: tuple(Backend),
 }
+FUSED_NEEDS = "fused re-attention needs its plugin where the engine is built"
 # What TensorRT-RTX 1.7 lists as its ComputeCapability; data-centre cards from 9.0 on are not among them.
 RTX_CAPABILITIES = frozenset({"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"})
 
@@ -39,8 +40,13 @@ class EngineChoice:
         return f"no TensorRT engine was built here: {reasons}; for a CPU, ‹target› cpu is faster; {elsewhere}"
 
 
-def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machine: Machine) -> EngineChoice:
-    """Return what `target` builds on `machine`.
+def choose_engines(
+    target: Target,
+    compute_capabilities: tuple[str, ...],
+    machine: Machine,
+    reattention: ReattentionForm = ReattentionForm.UNFUSED,
+) -> EngineChoice:
+    """Return what `target` builds on `machine` of a graph with its re-attention in this form.
 
     Raises:
         MissingError: A target that was named cannot be built here.
@@ -48,6 +54,8 @@ def choose_engines(target: Target, compute_capabilities: tuple[str, ...], machin
     """
     if compute_capabilities and target not in BACKENDS:
         raise InputError(f"‹compute_capability› is for engines, of which ‹target› {target.value} builds none")
+    if target is Target.AUTO and reattention is ReattentionForm.FUSED:
+        return EngineChoice(build=(), skipped=(FUSED_NEEDS,))
     build, skipped = [], []
     for backend in BACKENDS.get(target, ()):
         requested = compute_capabilities if backend is Backend.TENSORRT_RTX or target is Target.TENSORRT else ()

@@ -96,15 +96,15 @@ class EngineBuilder:
 
     def _add_profile(self, config: "tensorrt.IBuilderConfig", batch: BatchRange) -> None:
         """Give the dynamic batch its least, best and largest size; a graph of one size needs no profile."""
-        image = self._network.get_input(0)
-        shape = tuple(image.shape)
-        if shape[0] != -1:
+        inputs = [self._network.get_input(index) for index in range(self._network.num_inputs)]
+        if inputs[0].shape[0] != -1:
             return
         profile: tensorrt.IOptimizationProfile = checked(
             self._builder.create_optimization_profile(), "create an optimisation profile", self._log
         )
-        sizes = [(size, *shape[1:]) for size in (batch.min, batch.opt, batch.max)]
-        profile.set_shape(image.name, sizes[0], sizes[1], sizes[2])
+        for each in inputs:
+            sizes = [(size, *tuple(each.shape)[1:]) for size in (batch.min, batch.opt, batch.max)]
+            profile.set_shape(each.name, sizes[0], sizes[1], sizes[2])
         if config.add_optimization_profile(profile) < 0:
             raise DeviceError(f"TensorRT does not take the batch sizes {batch}")
 

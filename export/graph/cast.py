@@ -2,7 +2,7 @@
 
 Everything between `images` and `logits` becomes the reduced type but for two kinds of nodes: Softmax and means over
 tokens are wrapped in casts to float32. LayerNormalization keeps reduced inputs and outputs and accumulates in float32
-by its `stash_type` (ONNX specification of LayerNormalization-17).
+by its `stash_type` (ONNX specification of LayerNormalization-17). `ReAttention` takes Θ' and b' in float32.
 """
 
 import numpy as np
@@ -13,6 +13,7 @@ from deepvit.metrics.bounds import FP16_MAX
 from deepvit.runtime.errors import OutOfBoundsError, first_of
 from deepvit.runtime.manifest import Precision
 
+from ..reattention.operator import DOMAIN
 from .trace import INPUT, OUTPUT, finish
 
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}
@@ -36,7 +37,7 @@ def cast_graph(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     graph_model = ir.from_proto(model)
     graph = graph_model.graph
     for value in graph.initializers.values():
-        if value.dtype is ir.DataType.FLOAT and value.const_value is not None:
+        if value.dtype is ir.DataType.FLOAT and value.const_value is not None and not _is_kept(value):
             _set_constant(value, kind)
     for node in list(graph):
         _cast_node(graph, node, kind)
@@ -78,6 +79,11 @@ def _set_constant(value: ir.Value, kind: ir.DataType) -> None:
     array = value.const_value.numpy().astype(kind.numpy())
     value.const_value = ir.Tensor(array, dtype=kind, name=value.name)
     value.dtype = kind
+
+
+def _is_kept(value: ir.Value) -> bool:
+    """Whether a constant is Θ' or b' of `ReAttention`, which takes them in float32."""
+    return any(user.domain == DOMAIN for user, _ in value.uses())
 
 
 def _is_float(value: ir.Value | None) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import torch
 
-from deepvit.metrics.bounds import FP32_BOUND, prove
+from deepvit.metrics.bounds import FP32_BOUND, FUSED_BOUND, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
@@ -17,10 +17,11 @@ from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session.tensors import Images, Logits
 
 from .. import stages
+from ..reattention.fuse import fuse_reattention
 from . import trace as onnx_graph
 from .module import GraphModule, tokens_in
 from .padding import Tokens
-from .proof import Answers, plain_answers, prove_rewrite, torch_logits
+from .proof import Answers, graph_logits, plain_answers, prove_rewrite, torch_logits
 from .spec import GraphSpec
 
 
@@ -104,6 +105,17 @@ def float32_graph(
         stages=(folding_stage, stage),
         activations=activations,
     )
+
+
+def prove_fused(source: Float32Graph) -> Float32Graph:
+    """Return `source` with a further rung: its graph with fused re-attention, run by the operator's body.
+
+    Raises:
+        OutOfBoundsError: The body gives other logits.
+    """
+    logits = graph_logits(fuse_reattention(source.model), source.images, "the ONNX graph with fused re-attention")
+    stage = prove("onnx-fp32-fused", "onnx-fp32", logits, source.logits, FUSED_BOUND)
+    return dataclasses.replace(source, stages=(*source.stages, stage))
 
 
 def graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> GraphModule:

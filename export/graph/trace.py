@@ -84,27 +84,35 @@ def finish(model: onnx.ModelProto) -> onnx.ModelProto:
         onnx.checker.ValidationError, onnx.shape_inference.InferenceError: The graph is wrong, which is our mistake.
     """
     model.ir_version, model.producer_name, model.producer_version = IR_VERSION, PRODUCER, ""
+    # What an operator with a body gives is declared where it is written: no shape is inferred through its body.
+    defined = {(function.domain, function.name) for function in model.functions}
+    outputs = {name for node in model.graph.node if (node.domain, node.op_type) in defined for name in node.output}
+    declared = [value for value in model.graph.value_info if value.name in outputs]
     del model.graph.value_info[:]
-    light = _without_weights(model)
+    light = _without_weights(model, declared)
     inferred = onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True)
     onnx.checker.check_model(inferred, full_check=True)
     model.graph.value_info.extend(inferred.graph.value_info)
     return model
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def _without_weights(model: onnx.ModelProto, declared: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
     """Return the model with its weights as inputs: inference and the checker ask for no more than their types.
 
     They would copy all of them several times, which takes longer than what they do.
     """
     whole = model.graph
-    graph = onnx.GraphProto(name=whole.name, node=whole.node, input=whole.input, output=whole.output)
+    graph = onnx.GraphProto(
+        name=whole.name, node=whole.node, input=whole.input, output=whole.output, value_info=declared
+    )
     for constant in whole.initializer:
         if len(constant.raw_data) <= SHAPE_BYTES:
             graph.initializer.append(constant)
         else:
             graph.input.append(onnx.helper.make_tensor_value_info(constant.name, constant.data_type, constant.dims))
-    return onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
+    return onnx.ModelProto(
+        ir_version=model.ir_version, opset_import=model.opset_import, graph=graph, functions=model.functions
+    )
 
 
 def with_weights(model: onnx.ModelProto, module: torch.nn.Module) -> onnx.ModelProto:

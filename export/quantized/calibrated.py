@@ -23,6 +23,7 @@ from ..graph.float32 import Float32Graph, graph_module
 from ..graph.proof import prove_rewrite
 from ..graph.trace import finish, with_weights
 from ..options import ExportOptions, GraphOptions
+from ..reattention.fuse import written
 from .images import CalibrationInput
 
 
@@ -101,6 +102,6 @@ def _rescaled(
 def typed_graph(calibrated: CalibratedGraph, options: ExportOptions, float_units: tuple[str, ...]) -> onnx.ModelProto:
     """Return the graph with all linears but `float_units` quantised, in its types."""
     model = quantize_graph(calibrated.model, calibrated.ranges, frozenset(float_units))
-    typed = cast_graph(finish(model), options.graph.rest)
+    typed = cast_graph(written(finish(model), options.graph.reattention), options.graph.rest)
     is_for_cpu = isinstance(calibrated.ranges, Ranges) and calibrated.ranges.grid is Grid.UINT8
     return fuse_products(typed) if is_for_cpu else typed

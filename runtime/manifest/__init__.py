@@ -11,6 +11,7 @@ from .forms import (
     MixForm,
     Precision,
     QkvForm,
+    ReattentionForm,
     Split,
 )
 from .golden import GOLDEN_LOGITS, GOLDEN_SQNR_DB, GoldenAnswer
@@ -66,6 +67,7 @@ __all__ = [
     "PlainSessions",
     "Precision",
     "QkvForm",
+    "ReattentionForm",
     "Sha256",
     "Split",
     "Tensor",

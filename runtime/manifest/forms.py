@@ -65,6 +65,13 @@ class ChooseForm(enum.Enum):
     TIMING = "timing"  # the fastest in ONNX Runtime on this machine's CPU
 
 
+class ReattentionForm(enum.Enum):
+    """How re-attention, all between qkv and the projection, is written in the graph."""
+
+    UNFUSED = "unfused"  # as separate operators, of which every runtime has its own
+    FUSED = "fused"  # as one operator of ours, for a plugin with a kernel of its own; others run its body
+
+
 class InputForm(enum.Enum):
     """What the graph takes."""
 

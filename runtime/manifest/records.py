@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from .fields import LARGEST_INT, BatchSize, Count, FileName, Partial, PositiveInt, Record, Sha256
-from .forms import Backend, ChooseForm, Grid, HardwareCompatibility, Level, MixForm, QkvForm, Split
+from .forms import Backend, ChooseForm, Grid, HardwareCompatibility, Level, MixForm, QkvForm, ReattentionForm, Split
 
 
 class Interval(pydantic.BaseModel):
@@ -95,6 +95,7 @@ class GraphForm(Partial):
     qkv: QkvForm | None = None
     attention_maps: PositiveInt | None = None  # how many blocks give their maps beside the logits; None: none does
     padded_tokens: PositiveInt | None = None  # how many rows the graph keeps for its tokens; None: no more than tokens
+    reattention: ReattentionForm | None = None  # None: as separate operators
     gemms: Count | None = None
     convolutions: Count | None = None
     quantized_gemms: Count | None = None  # None: there are none

@@ -11,12 +11,14 @@ from deepvit.runtime.files import read_bounded
 from deepvit.runtime.manifest import Backend, BatchRange
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
+from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.session import proved_model
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from ..options import EngineOptions
 from ..process import build_engine
 from ..worker import Job
+from .around import cut_out
 from .traffic import Compiled, kernels_of
 
 
@@ -79,6 +81,8 @@ def lone_graph(path: pathlib.Path) -> Graph:
 def compile_kernels(graph: Graph, batch: int | None, compute_capability: str, bar: Share) -> Compiled:
     """Compile a graph for one batch size and return its kernels; nothing is written.
 
+    Of fused re-attention, for which TensorRT-RTX has no kernel, one is counted for each node, behind all others.
+
     Args:
         graph: Of any precision.
         batch: The number of images; None where the graph takes one number alone.
@@ -97,13 +101,15 @@ def compile_kernels(graph: Graph, batch: int | None, compute_capability: str, ba
         )
     options = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=(compute_capability,))
     job = Job(options=options, batch=BatchRange(min=size, opt=size, max=size), timing_cache=None, is_run=False)
-    build = build_engine(graph.content, job, None, bar, lambda _: None)
+    model = load_model(graph.content)
+    fused = cut_out(model, size)
+    content = model.SerializeToString() if fused else graph.content
+    build = build_engine(content, job, None, bar, lambda _: None)
     layers = build.layers()
     if layers is None:
         raise DeviceError(
             f"TensorRT-RTX {build.version} does not list the layers of what it builds; "
             f"{INSTALL[Backend.TENSORRT_RTX]} gives one that does"
         )
-    return Compiled(
-        version=build.version, compute_capability=compute_capability, batch=size, kernels=kernels_of(layers, size)
-    )
+    kernels = kernels_of(layers, size) + [node.kernel for node in fused]
+    return Compiled(version=build.version, compute_capability=compute_capability, batch=size, kernels=kernels)

@@ -11,6 +11,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.ort.rounding import load_model
 
 from ..census import MULTIPLIES
+from .around import cut_out
 from .traffic import Kernel
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")
@@ -20,14 +21,14 @@ TYPES = {"INT8": "int8", "FP8": "fp8", "HALF": "fp16", "BF16": "bf16", "FLOAT": 
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """A MatMul, Gemm or Conv of a graph."""
+    """A MatMul, Gemm or Conv of a graph, or all three products of fused re-attention."""
 
     name: str
     flops: int  # 2·M·N·K: a multiplication and an addition each, of a whole batch
 
 
 def products_of(content: bytes, batch: int) -> list[Product]:
-    """Return the products of a graph at one batch size, in its order.
+    """Return the products of a graph at one batch size, in its order, those of fused re-attention behind all others.
 
     Args:
         content: An ONNX file's bytes; its one input has its batch first.
@@ -37,15 +38,17 @@ def products_of(content: bytes, batch: int) -> list[Product]:
         InputError: The shapes at a product do not follow from the input's.
     """
     model = load_model(content)
+    fused = [Product(node.name, node.flops) for node in cut_out(model, batch)]
     del model.graph.value_info[:]  # they have the name of the batch where its number is wanted
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    for each in model.graph.input:
+        each.type.tensor_type.shape.dim[0].dim_value = batch
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {each.name: tuple(each.dims) for each in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
-    return [Product(node.name, _flops(node, shapes)) for node in graph.node if node.op_type in PRODUCTS]
+    return [Product(node.name, _flops(node, shapes)) for node in graph.node if node.op_type in PRODUCTS] + fused
 
 
 def _flops(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:

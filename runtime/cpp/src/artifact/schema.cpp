@@ -180,6 +180,7 @@ Rule graph() {
                  {"qkv", nullable(qkv()), false},
                  {"attention_maps", nullable(positive), false},
                  {"padded_tokens", nullable(positive), false},
+                 {"reattention", nullable(one_of({"unfused", "fused"})), false},
                  {"gemms", nullable(count), false},
                  {"convolutions", nullable(count), false},
                  {"quantized_gemms", nullable(count), false},

@@ -1,0 +1,1 @@
+"""Fused re-attention: one operator of ours in place of all between qkv and projection."""
