@@ -94,7 +94,7 @@ class GraphOptions:
         QkvForm | None, Help("How q, k and v are computed: fused or split; split for int8 and on a CPU if not given.")
     ] = None
     # Which of both is faster depends on whether the plugin is at hand where the engine is built: an `auto`, which asks
-    # for it there, would be decided in `spec`.
+    # for it there, would be decided where forms are chosen, in `export/forms/choose.py`.
     reattention: Annotated[
         ReattentionForm,
         Help("Re-attention: unfused, or fused into one operator that the plugin for TensorRT has a kernel for."),

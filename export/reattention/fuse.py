@@ -15,6 +15,7 @@ from ..graph.trace import finish
 from .operator import add_operator, reattention_node
 
 MIX, MIX_BIAS = "mix_weight", "mix_bias"  # how GraphAttention's names of Θ' and b' end
+MEAN = "ReduceMean"  # of the values, in `MixForm.MATMUL_VALUE`
 LINEAR = r"blocks\.(\d+)\.attn\.qkv/(Add|MatMul)(_\d+)?"
 
 
@@ -67,6 +68,8 @@ def fuse_reattention(model: onnx.ModelProto) -> onnx.ModelProto:
     if not mixing:
         raise ValueError("no block mixes its maps in one product with all of them")
     replaced = {name: each for each in mixing for name in each.between}
+    if means := [node.name for node in graph.node if node.op_type == MEAN and node.name in replaced]:
+        raise ValueError(f"{means[0]}: b' is added behind the values, a multiple of it; expected Θ'·A + b'")
     made, nodes = set(), []
     for node in graph.node:
         attention = replaced.get(node.name)

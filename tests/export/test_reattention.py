@@ -102,6 +102,8 @@ def test_each_block_that_mixes_has_one_node(source):
     before = {value.name for value in source.model.graph.value_info}
     assert {node.input[0] for node in fused.graph.node if node.op_type == "MatMul"} <= before  # ranges fit
     assert real_tokens(fused.graph) == real_tokens(source.model.graph) == 17
+    del fused.graph.initializer[:]  # and with them the mask of the block that does not mix
+    assert real_tokens(fused.graph) == 17
 
 
 def _renamed(model, old, new):
@@ -117,6 +119,10 @@ def test_graphs_of_other_forms_are_refused(source):
         fuse_reattention(_renamed(source.model, "mix_bias", "mix_rest"))
     with pytest.raises(ValueError, match=r"blocks.0.attn.proj/MatMul: .* one qkv linear alone"):
         fuse_reattention(_renamed(source.model, "attn.qkv/", "attn.all/"))
+    averaged = onnx.load_from_string(source.model.SerializeToString())
+    next(node for node in averaged.graph.node if node.name == "blocks.2.attn/Softmax").op_type = "ReduceMean"
+    with pytest.raises(ValueError, match=r"blocks.2.attn/Softmax: b' is added behind the values"):
+        fuse_reattention(averaged)
     read_elsewhere = onnx.load_from_string(source.model.SerializeToString())
     read_elsewhere.graph.node.append(helper.make_node("Identity", ["blocks.1.attn/Softmax.out"], ["maps"]))
     with pytest.raises(ValueError, match=r"blocks.1.attn.proj/MatMul: .* one qkv linear alone"):
