@@ -5,12 +5,11 @@ the constants that all of it share, so that the second refers to its own weights
 else that those behind it would not refer to. What comes out is, byte for byte, what tracing all blocks gives.
 """
 
-import contextlib
 import copy
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import onnx
 import torch
@@ -40,7 +39,7 @@ def runs_of(blocks: Iterable[nn.Module]) -> list[Run]:
     runs: list[Run] = []
     previous = None
     for index, block in enumerate(blocks):
-        kind = _kind(block)
+        kind = kind_of(block)
         if kind == previous:
             runs[-1] = dataclasses.replace(runs[-1], last=index)
         else:
@@ -49,35 +48,46 @@ def runs_of(blocks: Iterable[nn.Module]) -> list[Run]:
     return runs
 
 
-def _kind(block: nn.Module) -> tuple[object, ...]:
-    """Return what a block's graph depends on: its modules, their settings, and the shapes of their weights."""
+def kind_of(module: nn.Module) -> tuple[str, ...]:
+    """Return what a module's graph depends on: its modules, their settings, the shapes of its weights, its masks."""
     settings = [
-        {name: value for name, value in vars(module).items() if not name.startswith("_")} for module in block.modules()
+        {name: value for name, value in vars(each).items() if not name.startswith("_")} for each in module.modules()
     ]
-    shapes = [(name, value.shape) for name, value in block.state_dict().items()]
-    return repr(block), repr(settings), shapes
+    shapes = [(name, tuple(value.shape), value.dtype) for name, value in module.state_dict().items()]
+    masks = [(name, mask.tolist()) for name, mask in module.named_parameters() if not mask.requires_grad]
+    return repr(module), repr(settings), repr(shapes), repr(masks)
 
 
-@contextlib.contextmanager
-def only_traced(module: nn.Module, runs: Iterable[Run]) -> Iterator[None]:
-    """Leave in `module.blocks` stand-ins for the blocks that are traced, for as long as this is entered.
+def stand_in(module: nn.Module, runs: Iterable[Run]) -> nn.Module:
+    """Return a copy of `module` with the blocks that are traced alone, its weights replaced by `stand_in_value`s.
 
-    No two of their weights are equal, since the exporter makes equal ones one constant.
+    No two of them are equal, since the exporter makes one constant of equal ones.
     """
-    blocks = module.blocks
+    blocks = module.get_submodule("blocks")
     assert isinstance(blocks, nn.ModuleList)
-    module.blocks = nn.ModuleList(copy.deepcopy(blocks[index]) for run in runs for index in run.traced)
-    _set_apart(module.blocks)
+    module.blocks = nn.ModuleList(blocks[index] for run in runs for index in run.traced)
     try:
-        yield
+        copied = copy.deepcopy(module)
     finally:
         module.blocks = blocks
+    _set_apart(copied)
+    return copied
 
 
 @torch.no_grad()
-def _set_apart(blocks: nn.Module) -> None:
-    for number, weight in enumerate(each for each in blocks.parameters() if each.requires_grad):
-        weight.fill_(2 + number)
+def _set_apart(module: nn.Module) -> None:
+    for number, (_, weight) in enumerate(weights_of(module)):
+        weight.fill_(stand_in_value(number))
+
+
+def weights_of(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters whose values are the model's, not the form's as those of masks are."""
+    return [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+
+
+def stand_in_value(number: int) -> float:
+    """Return what stands for every entry of weight `number`: no value that a graph has otherwise."""
+    return 10_000.0 + number
 
 
 def copy_blocks(graph: onnx.GraphProto, runs: Iterable[Run]) -> None:

@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import io
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from deepvit.calibration.quantize import PRODUCT, count_quantized
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import IDENTITY, VERSION, BatchRange, Identity
 
-from .repeated import copy_blocks, only_traced, runs_of
+from .repeated import copy_blocks, kind_of, runs_of, stand_in, stand_in_value, weights_of
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 ROOT = "model"  # where a node's name has the path of its module: that of the whole, whose own path is empty
@@ -26,6 +27,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter says which module a 
 IR_VERSION = 10
 TRACE_BATCH = 2  # 1 would be taken for a constant
 PRODUCER = "deepvit"
+TRANSPOSED = "_transposed"  # how the names of linears' weights end: ONNX multiplies from the other side
 SHAPE_BYTES = 1024  # constants up to this size may be shapes, which inference reads
 
 
@@ -45,12 +47,48 @@ def onnx_from_module(module: torch.nn.Module, image: torch.Tensor, batch: BatchR
     Raises:
         InputError: The exporter cannot write this opset.
     """
+    key = (kind_of(module), tuple(image.shape), image.dtype, str(batch), opset)
+    if key not in _KNOWN:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = _structure(module, image, batch, opset)
+    known, model = _KNOWN[key], onnx.ModelProto()
+    model.CopyFrom(known.model)
+    set_weights(model.graph, module, known.parameters)
+    return finish(model)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Structure:
+    """A graph without the values of its weights, and the parameters of those that are not named after theirs."""
+
+    model: onnx.ModelProto
+    parameters: dict[str, str]
+
+
+# What was traced in this process: a structure does not depend on weights, and tracing is what an export takes longest
+# for where models are small.
+_KNOWN: dict[tuple[object, ...], _Structure] = {}
+MOST_KNOWN = 32
+
+
+def _structure(module: torch.nn.Module, image: torch.Tensor, batch: BatchRange, opset: int) -> _Structure:
     runs = runs_of(module.get_submodule("blocks").children())
-    with only_traced(module, runs):
-        traced = ir.to_proto(_traced(module, image, batch, opset))
-    copy_blocks(traced.graph, runs)
-    set_weights(traced.graph, module)
-    return finish(traced)
+    copied = stand_in(module, runs)
+    model = ir.to_proto(_traced(copied, image, batch, opset))
+    names = {stand_in_value(number): name for number, (name, _) in enumerate(weights_of(copied))}
+    parameters = {}
+    for constant in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(constant)
+        name = (
+            names.get(float(values.flat[0])) if constant.data_type == onnx.TensorProto.FLOAT and values.size else None
+        )
+        if name is not None:
+            constant.ClearField("raw_data")
+            parameters[constant.name] = name
+    copy_blocks(model.graph, runs)
+    elsewhere = {constant: name for constant, name in parameters.items() if not constant.startswith("blocks.")}
+    return _Structure(model, elsewhere)
 
 
 def _traced(module: torch.nn.Module, image: torch.Tensor, batch: BatchRange, opset: int) -> ir.Model:
@@ -123,18 +161,24 @@ def with_weights(model: onnx.ModelProto, module: torch.nn.Module) -> onnx.ModelP
     return changed
 
 
-def set_weights(graph: onnx.GraphProto, module: torch.nn.Module) -> None:
+def set_weights(graph: onnx.GraphProto, module: torch.nn.Module, parameters: Mapping[str, str] | None = None) -> None:
     """Replace the weights of a graph by those of `module`, in place.
 
-    Weights are found by the names that `name_by_module` gave them, linears' being transposed.
+    Args:
+        graph: Its weights have the names that `name_by_module` gave them, linears' being transposed.
+        module: Of the structure that the graph was traced from.
+        parameters: Constant → its parameter, for those that are not named after it.
     """
     state = module.state_dict()
     for initializer in graph.initializer:
         name = initializer.name
-        plain = name.removesuffix("_transposed")
-        if plain in state and initializer.data_type == onnx.TensorProto.FLOAT:
-            weight = state[plain] if plain == name else state[plain].T
-            array = weight.float().numpy().reshape(tuple(initializer.dims))
+        plain = name.removesuffix(TRANSPOSED)
+        parameter = plain if plain in state else (parameters or {}).get(name)
+        if parameter is not None and initializer.data_type == onnx.TensorProto.FLOAT:
+            weight = state[parameter] if plain == name else state[parameter].T
+            array, shape = weight.float().numpy(), tuple(initializer.dims)
+            # At a fixed batch size the class token stands there once for each image.
+            array = array.reshape(shape) if array.size == math.prod(shape) else np.broadcast_to(array, shape)
             initializer.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
 
 
@@ -214,7 +258,7 @@ def _weight_name(value: ir.Value, path: str, node: ir.Node) -> str:
     if value.const_value is not None and value.const_value.dtype.is_integer():
         return f"{node.name}.shape"
     if node.op_type == "MatMul":
-        return f"{path}.weight_transposed" if value is node.inputs[1] else f"{path}.mix_weight"
+        return f"{path}.weight{TRANSPOSED}" if value is node.inputs[1] else f"{path}.mix_weight"
     return f"{path}.{value.name}" if path and value.name in ("position", "class_token") else f"{node.name}.constant"
 
 

@@ -64,6 +64,7 @@ def test_the_graph_is_that_of_tracing_every_block(module, monkeypatch):
     blocks = module.blocks
     few = to_bytes(_export(module))
     assert module.blocks is blocks
+    trace._KNOWN.clear()
     monkeypatch.setattr(trace, "runs_of", lambda blocks: [Run(index, index) for index, _ in enumerate(blocks)])
     assert to_bytes(_export(module)) == few
 
@@ -77,6 +78,7 @@ def test_weights_that_are_equal_in_what_is_traced_alone_stay_apart(monkeypatch):
     state = {name: value.numpy() for name, value in module.state_dict().items()}
 
     def wrong():
+        trace._KNOWN.clear()
         constants = {each.name: onnx.numpy_helper.to_array(each) for each in _export(module).graph.initializer}
         names = [f"blocks.{index}.norm1.bias" for index in range(len(module.blocks))]
         return [name for name in names if name not in constants or not np.array_equal(constants[name], state[name])]
@@ -84,3 +86,17 @@ def test_weights_that_are_equal_in_what_is_traced_alone_stay_apart(monkeypatch):
     assert wrong() == []
     monkeypatch.setattr(repeated, "_set_apart", lambda blocks: None)
     assert wrong()
+
+
+def test_a_structure_is_traced_once_and_takes_any_weights(module, monkeypatch):
+    """The class token and the positions too, whose constants are not named after them."""
+    _export(module)
+    other = GraphModule(
+        fold(randomize(deepvit.model.create_deepvit(DEEP), seed=1), ALWAYS)[0], GraphOptions().spec, None
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(trace, "_traced", None)
+        known = to_bytes(_export(other.float()))
+    trace._KNOWN.clear()
+    assert known == to_bytes(_export(other))
+    assert known != to_bytes(_export(module))
