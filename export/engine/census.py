@@ -87,7 +87,8 @@ def require_network(layers: list[Layer], manifest: Manifest) -> None:
     if manifest.graph.reattention is ReattentionForm.FUSED and not any(layer.kind in PLUGINS for layer in layers):
         raise MissingError(
             "fused re-attention: no plugin is loaded that takes deepvit::ReAttention, and an engine without it would "
-            "compute the body in separate kernels; load the plugin, or export without ‹reattention› fused"
+            "compute the body in separate kernels; load the plugin, whose library DEEPVIT_PLUGIN names, or export "
+            "without ‹reattention› fused"
         )
     faults = network_breaches(layers, manifest)
     if faults:

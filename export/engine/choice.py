@@ -1,10 +1,12 @@
 """Which engines an export builds here, and why not the others."""
 
 import dataclasses
+import os
 import pathlib
 import shlex
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.kernels.plugin import VARIABLE
 from deepvit.runtime.manifest import Backend, ReattentionForm
 from deepvit.runtime.trt.machine import Machine
 
@@ -17,7 +19,7 @@ BACKENDS = {
     Target.TENSORRT_RTX: (Backend.TENSORRT_RTX,),
     Target.AUTO: tuple(Backend),
 }
-FUSED_NEEDS = "fused re-attention needs its plugin where the engine is built"
+FUSED_NEEDS = f"fused re-attention needs its plugin where the engine is built: let {VARIABLE} name its library"
 # What TensorRT-RTX 1.7 lists as its ComputeCapability; data-centre cards from 9.0 on are not among them.
 RTX_CAPABILITIES = frozenset({"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"})
 
@@ -54,7 +56,7 @@ def choose_engines(
     """
     if compute_capabilities and target not in BACKENDS:
         raise InputError(f"‹compute_capability› is for engines, of which ‹target› {target.value} builds none")
-    if target is Target.AUTO and reattention is ReattentionForm.FUSED:
+    if target is Target.AUTO and reattention is ReattentionForm.FUSED and not os.environ.get(VARIABLE):
         return EngineChoice(build=(), skipped=(FUSED_NEEDS,))
     build, skipped = [], []
     for backend in BACKENDS.get(target, ()):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
+from deepvit.runtime.kernels.plugin import load_named_plugin
 from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import Library, load_library, logger_of
 
@@ -73,6 +74,7 @@ def work(folder: pathlib.Path) -> None:
     job = job_from_json((folder / JOB).read_text(encoding="utf-8"))
     onnx = (folder / ONNX).read_bytes()
     library = load_library(job.options.backend)
+    load_named_plugin(library)
     log = logger_of(library)
     listings: list[str] = []  # TensorRT-RTX says what layers an engine has once it is built
     log.listen = lambda message: listings.append(message) if message.startswith(LISTING) else None

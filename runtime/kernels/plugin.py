@@ -1,13 +1,14 @@
 """TensorRT's plugin of fused re-attention: held against its record, and loaded only where it is what that says.
 
 A library is code: opening it runs it. What is hashed here is what is opened, whatever becomes of the file meanwhile.
+$DEEPVIT_PLUGIN names the library with which engines are built and run.
 """
 
 import hashlib
 import json
 import os
 import pathlib
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 
@@ -16,7 +17,12 @@ from ..files.bounded import read_bounded
 from ..trt.library import Library
 from ..trt.versions import numbers_of
 
+if TYPE_CHECKING:
+    import tensorrt
+
 LAYER = "deepvit::ReAttention/1"  # namespace, name and version of what graphs ask for
+NAME, VERSION, NAMESPACE = "ReAttention", "1", "deepvit"
+VARIABLE = "DEEPVIT_PLUGIN"
 MOST_BYTES = 256 << 20
 MOST_BYTES_OF_RECORD = 1 << 20
 Sha256 = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
@@ -55,6 +61,31 @@ def record_of(path: pathlib.Path) -> PluginRecord:
         return PluginRecord.model_validate(json.loads(content))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{beside} is no record of a plugin; build it again: make plugin") from error
+
+
+def load_named_plugin(library: Library, compute_capability: str | None = None) -> None:
+    """Load the plugin that $DEEPVIT_PLUGIN names; where it names none, or one for the other TensorRT, do nothing.
+
+    Raises:
+        InputError, MissingError: As `load_plugin`.
+    """
+    if name := os.environ.get(VARIABLE):
+        path = pathlib.Path(name)
+        if record_of(path).backend == library.backend.value:
+            load_plugin(library, path, compute_capability=compute_capability)
+
+
+def require_layer(library: Library, name: str) -> None:
+    """Refuse the engine `name`, which needs the layer, where TensorRT does not have it.
+
+    Raises:
+        MissingError: It has not.
+    """
+    if _registry(library.trt).get_creator(NAME, VERSION, NAMESPACE) is None:
+        raise MissingError(
+            f"{name} needs the plugin of fused re-attention, and {library.backend.value} has none that takes "
+            f"{NAMESPACE}::{NAME}; let {VARIABLE} name its library: make plugin"
+        )
 
 
 def load_plugin(
@@ -104,8 +135,13 @@ def _opened(library: Library, path: pathlib.Path, content: bytes) -> Any:
     descriptor = os.memfd_create(path.name)
     with open(descriptor, "wb", closefd=False) as stream:
         stream.write(content)
-    handle = library.trt.get_plugin_registry().load_library(f"/proc/self/fd/{descriptor}")
+    handle = _registry(library.trt).load_library(f"/proc/self/fd/{descriptor}")
     if handle is None:
         os.close(descriptor)
         raise MissingError(f"{library.backend.value} {library.version} cannot load {path}")
     return handle
+
+
+def _registry(trt: Any) -> "tensorrt.IPluginRegistry":
+    registry: tensorrt.IPluginRegistry = trt.get_plugin_registry()
+    return registry

@@ -12,7 +12,8 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact
 from ..errors import InputError
 from ..files import read_bounded
-from ..manifest import Backend, BatchRange, Identity, Tensor, names_or_numbers
+from ..kernels.plugin import load_named_plugin, require_layer
+from ..manifest import Backend, BatchRange, Identity, ReattentionForm, Tensor, names_or_numbers
 from ..ort.self_contained import require_self_contained
 from ..session.tensors import (
     Images,
@@ -74,7 +75,8 @@ def open_plan(
     if weights is not None:
         require_self_contained(weights, str(artifact.folder / MODEL))
     sha256 = artifact.manifest.files[path.name].sha256
-    engine = _load(plan, sha256, record.backend, path, allow_host_code, weights, device)
+    needs_plugin = artifact.manifest.graph.reattention is ReattentionForm.FUSED
+    engine = _load(plan, sha256, record.backend, path, allow_host_code, weights, device, needs_plugin=needs_plugin)
     return TensorRtSession(engine, artifact.manifest)
 
 
@@ -101,6 +103,8 @@ def _load(
     allow_host_code: bool,
     weights: bytes | None,
     device: int,
+    *,
+    needs_plugin: bool = False,
 ) -> "EngineOnGpu":
     library = load_library(backend)
     from .cuda import Cuda  # a library of its own
@@ -108,6 +112,9 @@ def _load(
 
     cuda = Cuda(device)
     is_rtx = backend is Backend.TENSORRT_RTX
+    load_named_plugin(library, cuda.compute_capability)
+    if needs_plugin:
+        require_layer(library, str(path))
     return EngineOnGpu(
         plan,
         library,

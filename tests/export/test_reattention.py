@@ -365,10 +365,13 @@ def test_with_the_plugin_the_gate_holds_what_is_left(artifact, built):
     )
 
 
-def test_an_export_for_any_engine_says_that_it_needs_the_plugin():
+def test_an_export_for_any_engine_says_that_it_needs_the_plugin(monkeypatch):
+    monkeypatch.delenv("DEEPVIT_PLUGIN", raising=False)
     choice = choose_engines(Target.AUTO, (), this_machine(), FUSED)
     assert choice.build == ()
     assert "fused re-attention needs its plugin where the engine is built" in choice.describe(open_artifact)
+    monkeypatch.setenv("DEEPVIT_PLUGIN", "plugin.so")
+    assert "plugin" not in choose_engines(Target.AUTO, (), this_machine(), FUSED).describe(open_artifact)
 
 
 def test_a_listing_counts_the_node_by_its_definition(artifact):

@@ -9,7 +9,6 @@ became of it as JSON: layers, the plan's bytes, calls of the class, and the erro
 import ctypes
 import json
 import os
-import pathlib
 import sys
 
 import numpy as np
@@ -17,7 +16,7 @@ import onnx
 import tensorrt as trt
 from onnx import TensorProto, helper
 
-from deepvit.runtime.kernels.plugin import load_plugin
+from deepvit.runtime.kernels import plugin
 from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.library import load_library
 
@@ -169,7 +168,10 @@ def main(who, width=WIDTH):
     elif who.startswith("opened:"):
         ctypes.CDLL(who.partition(":")[2])  # as Triton's backend does
     elif who != "body":
-        load_plugin(load_library(Backend.TENSORRT), pathlib.Path(who), compute_capability="8.9")
+        os.environ[plugin.VARIABLE] = who
+        library = load_library(Backend.TENSORRT)
+        plugin.load_named_plugin(library, "8.9")
+        plugin.require_layer(library, "the engine")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if parser.parse(graph(width).SerializeToString()):

@@ -32,6 +32,10 @@ class Registry:
     def __init__(self):
         self.loaded = []
         self.handle = object()
+        self.layers = {("ReAttention", "1", "deepvit")}
+
+    def get_creator(self, name, version, namespace):
+        return object() if (name, version, namespace) in self.layers else None
 
     def load_library(self, path):
         self.loaded.append(pathlib.Path(path).read_bytes())
@@ -127,3 +131,26 @@ def test_what_tensorrt_does_not_take_is_told_and_tried_again(library, registry, 
         with pytest.raises(MissingError, match="tensorrt 11.4.0.106 cannot load"):
             plugin.load_plugin(library, path)
     assert registry.loaded == [CONTENT] * 2
+
+
+def test_the_environment_names_the_library(library, registry, path, monkeypatch):
+    monkeypatch.delenv(plugin.VARIABLE, raising=False)
+    plugin.load_named_plugin(library, "8.6")
+    assert registry.loaded == []
+    monkeypatch.setenv(plugin.VARIABLE, str(path))
+    write(path, backend="tensorrt-rtx")  # of the other one, which builds too
+    plugin.load_named_plugin(library, "8.6")
+    assert registry.loaded == []
+    write(path)
+    with pytest.raises(MissingError, match="this one is 7.5"):
+        plugin.load_named_plugin(library, "7.5")
+    assert registry.loaded == []
+    plugin.load_named_plugin(library, "8.6")
+    assert registry.loaded == [CONTENT]
+
+
+def test_an_engine_of_the_fused_layer_asks_for_it(library, registry):
+    plugin.require_layer(library, "engine.plan")
+    registry.layers.clear()
+    with pytest.raises(MissingError, match="engine.plan needs the plugin .* let DEEPVIT_PLUGIN name its library: make"):
+        plugin.require_layer(library, "engine.plan")

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import stat
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import Backend, BatchRange, Census, Engine, HardwareCompatibility
+from deepvit.runtime.manifest import Backend, BatchRange, Census, Engine, HardwareCompatibility, ReattentionForm
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import this_machine
@@ -79,6 +80,23 @@ def test_a_plan_must_give_the_golden_logits(tiny_artifact, tmp_path, gpu):
     with pytest.raises(InputError, match="preprocess makes another input of the golden image than at export"):
         open_session(tmp_path / "right")
     assert not any((FakeCuda.current.live, FakeCuda.current.pinned, FakeCuda.current.streams))
+
+
+def test_a_plan_of_fused_reattention_is_not_loaded_without_its_plugin(tiny_artifact, tmp_path, gpu, monkeypatch):
+    folder = with_plan(tiny_artifact, tmp_path / "a")
+    manifest = open_artifact(folder).manifest
+    graph = manifest.graph.model_copy(update={"reattention": ReattentionForm.FUSED})
+    (folder / MANIFEST).write_text(manifest.model_copy(update={"graph": graph}).to_json())
+    creators = []
+    library = fake_library()
+    library.trt.get_plugin_registry = lambda: SimpleNamespace(get_creator=lambda *names: next(iter(creators), None))
+    monkeypatch.setattr(deepvit.runtime.trt.session, "load_library", lambda backend: library)
+    Runtime.latest = None
+    with pytest.raises(MissingError, match="engine.plan needs the plugin of fused re-attention"):
+        open_session(folder / "engine.plan")
+    assert Runtime.latest is None
+    creators.append(object())
+    open_session(folder / "engine.plan")
 
 
 def test_a_thousand_mutants_never_reach_tensorrt(tiny_artifact, tmp_path, gpu):
