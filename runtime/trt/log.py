@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import tensorrt
 
 logger = logging.getLogger(__name__)
+OUR_LAYERS = "deepvit::"  # how their own lines begin (cpp/plugin/log.cpp)
 
 
 class _ThreadErrors(threading.local):
@@ -24,6 +25,8 @@ class Errors:
         self.newest_anywhere = ""
 
     def add(self, message: str) -> None:
+        if (self._here.newest or "").startswith(OUR_LAYERS):
+            return  # TensorRT goes on to say that a layer failed, which has said why
         self._here.newest = self.newest_anywhere = message
 
     def take(self) -> str | None:

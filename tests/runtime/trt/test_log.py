@@ -13,6 +13,7 @@ import pytest
 from deepvit.runtime.errors import DeviceError
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.library import checked, logger_of
+from deepvit.runtime.trt.log import refusal
 from deepvit.runtime.trt.session import TensorRtSession
 from tests.doubles import fake_gpu
 from tests.doubles.fake_gpu import PLAN, FakeCuda, ILogger, fake_library
@@ -88,6 +89,15 @@ def test_an_error_is_told_to_the_thread_and_the_call_that_it_is_of(log):
         checked(None, "do it", log)
     with pytest.raises(DeviceError, match="does not say why"):
         checked(None, "do it again", log)
+
+
+def test_what_a_layer_of_ours_says_is_the_reason(log):
+    log.errors.add("an earlier one")
+    for line in ("deepvit::ReAttention: no kernel for 2 heads", "Plugin node a reported a non-zero return code: 1"):
+        log.errors.add(line)
+    assert refusal("build", log) == "TensorRT could not build: deepvit::ReAttention: no kernel for 2 heads"
+    log.errors.add("of a later call")
+    assert refusal("build", log) == "TensorRT could not build: of a later call"
 
 
 def test_what_is_kept_does_not_grow(log):
