@@ -82,6 +82,7 @@ build/cpp build/cpp-address build/cpp-thread: build/dependencies/done build/cpp-
 	$(BIN)/cmake -S runtime/cpp -B $@ -G Ninja -DCMAKE_MAKE_PROGRAM="$$(realpath $(BIN)/ninja)" --log-level=WARNING \
 	  -DDEEPVIT_SANITIZE=$(SANITIZE) -DDEEPVIT_BUILD_TESTS=ON -DDEEPVIT_TEST_DATA="$$PWD/build/cpp-test-data" \
 	  -DDEEPVIT_TEST_ONNXRUNTIME="$$(realpath $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.1*)" \
+	  -DDEEPVIT_TEST_OPENVINO="$$(realpath $(VENV)/lib/python3*/site-packages/openvino/libs/libopenvino_c.so.*)" \
 	  -DDEEPVIT_TENSORRT_INCLUDE="$(TENSORRT_INCLUDE)" -DDEEPVIT_CUDA_INCLUDE="$(CUDA_INCLUDE)" \
 	  -DCMAKE_PREFIX_PATH="$$PWD/build/dependencies/usr" -DCMAKE_INSTALL_RPATH_USE_LINK_PATH=ON
 	$(BIN)/cmake --build $@

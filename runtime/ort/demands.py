@@ -1,6 +1,6 @@
 """What a graph asks of whoever opens it in ONNX Runtime on a CPU, by the form that it was written in: the one table.
 
-The C++ runtime reads the form from the manifest and has the same table (cpp/src/backend/onnxruntime.cpp). Triton's
+The C++ runtime reads the form from the manifest and has the same table (cpp/src/backend/cpu/onnxruntime.cpp). Triton's
 ONNX Runtime backend takes no session entries, only how far to optimise, so `Demands.without_entries` is for it.
 """
 

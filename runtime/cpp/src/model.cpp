@@ -25,7 +25,19 @@ std::unique_ptr<Backend> open_engine(const Artifact& artifact, const Options& op
                          "; build it: python cli.py build ARTIFACT --target " + wanted);
 }
 
-// The first engine that can run here; why another cannot is logged.
+// Whether OpenVINO alone here computes the graph as it is: BF16; why it cannot is logged.
+bool is_for_openvino(const Artifact& artifact, const Options& options) {
+  if (artifact.manifest().precision != "bf16") return false;
+  try {
+    if (has_bfloat16(options)) return true;
+    options.log(DEEPVIT_LOG_WARNING, "not using OpenVINO: this processor has no BF16");
+  } catch (const Failure& failure) {
+    options.log(DEEPVIT_LOG_WARNING, std::string("not using OpenVINO: ") + failure.what());
+  }
+  return false;
+}
+
+// The first engine that can run here, else the graph; why another cannot is logged.
 std::unique_ptr<Backend> open_best(const Artifact& artifact, const Options& options) {
   for (const Engine& engine : artifact.manifest().engines) {
     try {
@@ -35,12 +47,13 @@ std::unique_ptr<Backend> open_best(const Artifact& artifact, const Options& opti
       options.log(DEEPVIT_LOG_WARNING, "not using " + artifact.path(engine.file) + ": " + failure.what());
     }
   }
-  return open_onnxruntime(artifact, options);
+  return is_for_openvino(artifact, options) ? open_openvino(artifact, options) : open_onnxruntime(artifact, options);
 }
 
 std::unique_ptr<Backend> open_backend(const Artifact& artifact, const Options& options) {
   if (options.backend == DEEPVIT_BACKEND_AUTO) return open_best(artifact, options);
   if (options.backend == DEEPVIT_BACKEND_ONNXRUNTIME) return open_onnxruntime(artifact, options);
+  if (options.backend == DEEPVIT_BACKEND_OPENVINO) return open_openvino(artifact, options);
   return open_engine(artifact, options);
 }
 

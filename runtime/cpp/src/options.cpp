@@ -42,7 +42,7 @@ Options options_from(const deepvit_options* given) {
   Options options;
   if (given == nullptr) return options;
   const deepvit_options known = copied(*given);
-  options.backend = within("options.backend", known.backend, DEEPVIT_BACKEND_TENSORRT_RTX);
+  options.backend = within("options.backend", known.backend, DEEPVIT_BACKEND_OPENVINO);
   options.threads = within("options.threads", known.threads, kMostThreads);
   options.device = within("options.device", known.device, kMostThreads);
   if (within("options.contexts", known.contexts, kMostContexts) != 0) options.contexts = known.contexts;
@@ -53,6 +53,7 @@ Options options_from(const deepvit_options* given) {
   options.onnxruntime_library = text_from(known.onnxruntime_library);
   options.tensorrt_library = text_from(known.tensorrt_library);
   options.cuda_library = text_from(known.cuda_library);
+  options.openvino_library = text_from(known.openvino_library);
   if (known.log != nullptr) {
     options.log = [log = known.log, user_data = known.log_user_data](deepvit_log_level level, const std::string& text) {
       log(user_data, level, text.c_str());

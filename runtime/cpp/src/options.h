@@ -21,6 +21,7 @@ struct Options {
   std::string onnxruntime_library;  // empty: by the loader's search path
   std::string tensorrt_library;
   std::string cuda_library;
+  std::string openvino_library;
   Log log = [](deepvit_log_level, const std::string&) {};
 };
 

@@ -108,13 +108,17 @@ TEST_CASE("options of an older caller are shorter, those of a newer one are refu
   deepvit_options older = support::options();
   older.struct_size = offsetof(deepvit_options, log);
   CHECK(support::open_status(support::artifact("small"), older).status == DEEPVIT_OK);
+  older.openvino_library = "/beyond/the/end";
+  older.struct_size = offsetof(deepvit_options, openvino_library);
+  older.backend = DEEPVIT_BACKEND_OPENVINO;
+  CHECK(support::open_status(support::artifact("small"), older).message.find("/beyond") == std::string::npos);
   older.struct_size = 0;
   CHECK(support::open_status(support::artifact("small"), older).status == DEEPVIT_INVALID_ARGUMENT);
 }
 
 TEST_CASE("options out of range are refused") {
   for (auto change : std::vector<void (*)(deepvit_options&)>{
-           [](deepvit_options& o) { o.backend = 9; }, [](deepvit_options& o) { o.backend = -1; },
+           [](deepvit_options& o) { o.backend = 5; }, [](deepvit_options& o) { o.backend = -1; },
            [](deepvit_options& o) { o.threads = -1; }, [](deepvit_options& o) { o.contexts = 1 << 30; },
            [](deepvit_options& o) { o.max_megapixels = 179; }}) {
     deepvit_options options = support::options();

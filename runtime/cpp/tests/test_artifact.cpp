@@ -183,6 +183,20 @@ TEST_CASE("a model with its weights elsewhere does not open, its hash being righ
   CHECK(has(opened.message, "keeps the values of a tensor in another file"));
 }
 
+TEST_CASE("a graph that says twice what it is is refused: who reads it may take either") {
+  const support::Copy copy("small");
+  std::string model = support::contents(copy.path() / "model.onnx");
+  model += std::string("\x72\x0c\x0a\x07") + "deepvit" + "\x12\x01{";  // metadata_props: key, value
+  support::write(copy.path() / "model.onnx", model);
+  auto manifest = copy.manifest();
+  manifest["files"]["model.onnx"] = {{"bytes", model.size()},
+                                     {"sha256", deepvit::sha256_of(model.data(), model.size())}};
+  copy.set_manifest(manifest);
+  const auto opened = support::open_status(copy.path());
+  CHECK(opened.status == DEEPVIT_INVALID_ARTIFACT);
+  CHECK(opened.message.find("says twice in its metadata what it is") != std::string::npos);
+}
+
 TEST_CASE("a pipe in the place of a file is refused at once") {
   for (const char* name : {"model.onnx", "manifest.json"}) {
     const support::Copy copy("small");

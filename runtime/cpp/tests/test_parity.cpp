@@ -43,8 +43,10 @@ TEST_CASE("crops are Python's to the byte, logits within the tolerance") {
   }
 }
 
-TEST_CASE("BF16 is refused on a CPU, with what to do") {
-  const auto opened = support::open_status(support::artifact("bf16"));
+TEST_CASE("BF16 is refused in ONNX Runtime on a CPU, with what to do") {
+  deepvit_options options = support::options();
+  options.backend = DEEPVIT_BACKEND_ONNXRUNTIME;
+  const auto opened = support::open_status(support::artifact("bf16"), options);
   CHECK(opened.status == DEEPVIT_MISSING);
   CHECK(opened.message.find("computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16") !=
         std::string::npos);

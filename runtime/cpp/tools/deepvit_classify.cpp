@@ -29,10 +29,11 @@ constexpr char kUsage[] =
     "  --top N              how many classes to show; 5\n"
     "  --labels FILE        a name per class, one per line; the artifact's own if not given\n"
     "  --json               an object per line: classes, logits, and the SHA-256 of the crop\n"
-    "  --backend NAME       auto, onnxruntime, tensorrt or tensorrt-rtx\n"
+    "  --backend NAME       auto, onnxruntime, openvino, tensorrt or tensorrt-rtx\n"
     "  --max-megapixels N   larger images are refused; 50, at most 178\n"
-    "  --threads N          of ONNX Runtime; as many as there are cores\n"
+    "  --threads N          on the CPU; as many as there are cores\n"
     "  --onnxruntime FILE   libonnxruntime.so.1, where the loader does not find it\n"
+    "  --openvino FILE      libopenvino_c.so, likewise\n"
     "  --tensorrt FILE      libnvinfer.so or libtensorrt_rtx.so, likewise\n"
     "  --cuda FILE          libcudart.so, likewise\n"
     "  --allow-host-code    let a version-compatible plan run its own code\n"
@@ -65,11 +66,11 @@ int number_from(const std::string& option, const std::string& text, int least) {
 }
 
 deepvit_backend backend_from(const std::string& text) {
-  const char* names[] = {"auto", "onnxruntime", "tensorrt", "tensorrt-rtx"};
-  for (int i = 0; i < 4; ++i) {
+  const char* names[] = {"auto", "onnxruntime", "tensorrt", "tensorrt-rtx", "openvino"};  // by their numbers
+  for (int i = 0; i < 5; ++i) {
     if (text == names[i]) return i;
   }
-  throw UsageError("--backend " + text + ": expected auto, onnxruntime, tensorrt or tensorrt-rtx");
+  throw UsageError("--backend " + text + ": expected auto, onnxruntime, openvino, tensorrt or tensorrt-rtx");
 }
 
 void print_log(void*, deepvit_log_level, const char* message) { std::fprintf(stderr, "%s\n", message); }
@@ -91,6 +92,8 @@ void set_option(Arguments& parsed, const std::string& option, const Value& value
     parsed.options.threads = number_from(option, value(), 1);
   else if (option == "--onnxruntime")
     parsed.options.onnxruntime_library = value();
+  else if (option == "--openvino")
+    parsed.options.openvino_library = value();
   else if (option == "--tensorrt")
     parsed.options.tensorrt_library = value();
   else if (option == "--cuda")

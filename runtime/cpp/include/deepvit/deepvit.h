@@ -30,15 +30,16 @@ typedef int32_t deepvit_status;
 #define DEEPVIT_INVALID_ARTIFACT 3 /* no artifact, or not what was exported: manifest, hash, model */
 #define DEEPVIT_INVALID_IMAGE 4    /* neither a JPEG nor a PNG, truncated, damaged, or too large */
 #define DEEPVIT_MISSING 5          /* this machine lacks a library, a GPU, or what the engine was built for */
-#define DEEPVIT_DEVICE_FAILED 6    /* ONNX Runtime, TensorRT or CUDA refused */
+#define DEEPVIT_DEVICE_FAILED 6    /* ONNX Runtime, OpenVINO, TensorRT or CUDA refused */
 #define DEEPVIT_OUT_OF_MEMORY 7
 #define DEEPVIT_INTERNAL 8 /* an error of this library */
 
 typedef int32_t deepvit_backend;
-#define DEEPVIT_BACKEND_AUTO 0         /* the first engine that fits this machine, else ONNX Runtime */
+#define DEEPVIT_BACKEND_AUTO 0         /* the first engine that fits this machine, else the graph on the CPU */
 #define DEEPVIT_BACKEND_ONNXRUNTIME 1  /* model.onnx on the CPU */
 #define DEEPVIT_BACKEND_TENSORRT 2     /* engine.plan */
 #define DEEPVIT_BACKEND_TENSORRT_RTX 3 /* engine.rtx.plan */
+#define DEEPVIT_BACKEND_OPENVINO 4     /* model.onnx on the CPU; AUTO chooses it for BF16 where the CPU has that */
 
 typedef int32_t deepvit_log_level;
 #define DEEPVIT_LOG_INFO 0
@@ -62,8 +63,9 @@ typedef struct deepvit_options {
   const char* cuda_library;        /* path; libcudart.so likewise */
   deepvit_log_callback log;        /* nobody hears */
   void* log_user_data;
+  const char* openvino_library; /* path; libopenvino_c.so by the loader's search path */
 } deepvit_options;
-#define DEEPVIT_OPTIONS_INIT {sizeof(deepvit_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL}
+#define DEEPVIT_OPTIONS_INIT {sizeof(deepvit_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
 
 /* What a model takes and gives; the strings live as long as the model. */
 typedef struct deepvit_info {
@@ -124,9 +126,9 @@ DEEPVIT_API deepvit_status deepvit_run(deepvit_model* model, const void* input, 
                                        size_t capacity);
 
 /* Begins what deepvit_run does, and does not wait for an engine: it copies the images of one run while it computes
- * another, `options.contexts` at once; where all are under way the oldest is waited for, and its logits kept. ONNX
- * Runtime runs before this returns. `input` can be changed afterwards. On failure `*run` is null; what the run itself
- * fails with deepvit_wait gives. */
+ * another, `options.contexts` at once; where all are under way the oldest is waited for, and its logits kept. A graph
+ * on the CPU runs before this returns. `input` can be changed afterwards. On failure `*run` is null; what the run
+ * itself fails with deepvit_wait gives. */
 DEEPVIT_API deepvit_status deepvit_begin(deepvit_model* model, const void* input, size_t count,
                                          deepvit_run_pending** run);
 

@@ -1,4 +1,4 @@
-// What runs a model. One file per backend beside this one.
+// What runs a model. One file per backend beside this one, or in cpu/.
 #pragma once
 
 #include <algorithm>
@@ -68,6 +68,10 @@ class Backend {
 
 // Throw DEEPVIT_MISSING, DEEPVIT_INVALID_ARTIFACT or DEEPVIT_DEVICE_FAILED.
 std::unique_ptr<Backend> open_onnxruntime(const Artifact& artifact, const Options& options);
+std::unique_ptr<Backend> open_openvino(const Artifact& artifact, const Options& options);
 std::unique_ptr<Backend> open_tensorrt(const Artifact& artifact, const Engine& engine, const Options& options);
+
+// Whether OpenVINO multiplies BF16 in hardware on this processor. Throws DEEPVIT_MISSING: it is not here.
+bool has_bfloat16(const Options& options);
 
 }  // namespace deepvit

@@ -6,7 +6,7 @@
 
 namespace deepvit {
 
-// Never unloaded: ONNX Runtime, TensorRT and CUDA keep threads and exit handlers.
+// Never unloaded: ONNX Runtime, OpenVINO, TensorRT and CUDA keep threads and exit handlers.
 class SharedLibrary {
  public:
   // Loads `path`, or where that is empty the first of `names` that the loader finds. Throws DEEPVIT_MISSING with

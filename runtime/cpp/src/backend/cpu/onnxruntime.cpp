@@ -9,13 +9,14 @@
 
 #include "artifact/self_contained.h"
 #include "backend/backend.h"
+#include "backend/cpu/same_graph.h"
 #include "backend/shared_library.h"
 #include "error.h"
+#include "image/preprocess.h"
 
 namespace deepvit {
 namespace {
 
-constexpr char kIdentity[] = "deepvit";  // the key of runtime/manifest/identity.py
 constexpr char kRemedy[] =
     "ONNX Runtime 1.21 or newer is needed: put libonnxruntime.so.1 on the loader's path or name it in "
     "options.onnxruntime_library; pip's onnxruntime carries it in onnxruntime/capi";
@@ -90,11 +91,11 @@ class OnnxRuntime final : public Backend {
       if (error.GetOrtErrorCode() == ORT_NOT_IMPLEMENTED && manifest_.precision == "bf16") {
         throw missing(name_ +
                       " computes in BF16, which ONNX Runtime's CPU provider does not: export with --fp16 or "
-                      "--fp32 for a CPU, or build an engine");
+                      "--fp32 for a CPU, name OpenVINO's library where the processor has BF16, or build an engine");
       }
       throw invalid_artifact(name_ + " is not a model that ONNX Runtime can load: " + first_line(error.what()));
     }
-    require_same_graph(artifact.path("manifest.json"));
+    require_same_graph(artifact, model);
     require(session_.GetInputCount() == 1 && session_.GetOutputCount() >= 1, "its number of inputs and outputs");
     require_tensor(session_.GetInputTypeInfo(0), manifest_.input, "input");
     require_tensor(session_.GetOutputTypeInfo(0), manifest_.output, "output");
@@ -120,7 +121,7 @@ class OnnxRuntime final : public Backend {
   void run(const void* input, std::size_t count, float* logits) {
     auto shape = manifest_.input.shape;
     shape[0] = static_cast<std::int64_t>(count);
-    const std::size_t bytes = count * input_bytes_of_one();
+    const std::size_t bytes = count * input_bytes(manifest_.preprocess);
     const std::array<std::int64_t, 2> output_shape{shape[0], static_cast<std::int64_t>(manifest_.classes)};
     const char* input_names[] = {input_name_.c_str()};
     const char* output_names[] = {output_name_.c_str()};
@@ -134,27 +135,6 @@ class OnnxRuntime final : public Backend {
     } catch (const Ort::Exception& error) {
       throw device_failed(name_ + " failed on " + std::to_string(count) + " images: " + first_line(error.what()));
     }
-  }
-
-  std::size_t input_bytes_of_one() const {
-    std::size_t bytes = manifest_.input.is_uint8 ? 1 : sizeof(float);
-    for (std::size_t i = 1; i < manifest_.input.shape.size(); ++i) {
-      bytes *= static_cast<std::size_t>(manifest_.input.shape[i]);
-    }
-    return bytes;
-  }
-
-  // Holds what the manifest says of the graph against what the graph does; neither may say nothing where one speaks.
-  void require_same_graph(const std::string& manifest) const {
-    Ort::AllocatorWithDefaultOptions allocator;
-    const auto said = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(kIdentity, allocator);
-    if (!said && !manifest_.golden) return;  // of an earlier version
-    if (!said || !manifest_.golden) {
-      throw invalid_artifact((said ? manifest + " has no golden" : name_ + " does not say what it is") +
-                             ", the other of both does: they are not of one export; export again");
-    }
-    const std::string fault = difference(manifest_, said.get());
-    if (!fault.empty()) throw invalid_artifact(name_ + " is not what manifest.json says: " + fault + "; export again");
   }
 
   void require(bool is_met, const std::string& what) const {
