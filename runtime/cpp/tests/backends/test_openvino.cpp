@@ -10,6 +10,11 @@
 
 namespace {
 
+#ifdef DEEPVIT_SANITIZED
+constexpr std::size_t kStep = 10;  // slow: a sample will do
+#else
+constexpr std::size_t kStep = 1;
+#endif
 constexpr float kLogitTolerance = 1e-4f;  // the same graph in FP32, summed in another order
 constexpr char kIsNotBf16[] = "this processor has no BF16, so that OpenVINO computes in FP32 whatever it is asked";
 
@@ -56,7 +61,8 @@ TEST_CASE("FP32 gives the logits and the classes of ONNX Runtime in Python") {
   CHECK(ends_with(model.info().backend, " on the CPU in FP32"));
   const auto rows = support::expected()["small"];
   REQUIRE(rows.size() == 300);
-  for (const auto& row : rows) {
+  for (std::size_t i = 0; i < rows.size(); i += kStep) {
+    const auto& row = rows[i];
     const auto logits = logits_of(model, row);
     const auto wanted = row["logits"].get<std::vector<float>>();
     CHECK(distance(logits, wanted) <= kLogitTolerance);
