@@ -73,7 +73,8 @@ def _doubt(artifact: Artifact, options: ExportOptions) -> str | None:
     from deepvit.model.variants import find_variant
 
     manifest = artifact.manifest
-    is_listed = manifest.preprocess.crop == find_variant(manifest.variant).img_size
+    is_own_size = manifest.preprocess.crop == find_variant(manifest.variant).img_size
+    is_listed = is_own_size and not options.graph.is_fused  # what is listed is unfused
     is_for_engine = options.graph.target in FOR_TENSORRT and not options.quantization.weight_only
     return no_gain(manifest.variant, manifest.precision) if is_listed and is_for_engine else None
 

@@ -22,6 +22,7 @@ from deepvit.runtime.session.tensors import Images, Logits
 
 from .census import Layer
 from .listing.layers import EngineLayer, layers_from_inspector, layers_from_listing
+from .stand_in import search_path
 from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LISTED, LOGITS, NETWORK, ONNX, PLAN, Job
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def _build_in(
     (folder / JOB).write_text(job.to_json(), encoding="utf-8")
     if images is not None:
         np.save(folder / IMAGES, images)
-    version = _run_worker(folder, bar, on_parsed)
+    version = _run_worker(folder, search_path(folder) if job.has_stand_in else {}, bar, on_parsed)
     return Build(
         plan=(folder / PLAN).read_bytes(),
         version=version,
@@ -104,8 +105,10 @@ def _text(path: pathlib.Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _run_worker(folder: pathlib.Path, bar: Share, on_parsed: Callable[[list[Layer]], None]) -> str:
-    """Run the worker to its end and return TensorRT's version."""
+def _run_worker(
+    folder: pathlib.Path, variables: dict[str, str], bar: Share, on_parsed: Callable[[list[Layer]], None]
+) -> str:
+    """Run the worker to its end, with further variables of its environment, and return TensorRT's version."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
@@ -115,7 +118,7 @@ def _run_worker(folder: pathlib.Path, bar: Share, on_parsed: Callable[[list[Laye
             stderr=stderr,
             text=True,
             encoding="utf-8",
-            env=os.environ | {"PYTHONPATH": paths},
+            env=os.environ | {"PYTHONPATH": paths} | variables,
         ) as process,
     ):
         version, failed = "", None

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import sys
 from typing import Any
@@ -26,6 +27,7 @@ from deepvit.runtime.trt.library import Library, load_library, logger_of
 from .listing.layers import LISTING
 from .network import EngineBuilder
 from .options import EngineOptions
+from .stand_in import register_stand_in
 
 ERRORS = {kind.__name__: kind for kind in (DeviceError, InputError, MissingError)}
 ONNX, PLAN, NETWORK, INSPECTOR = "model.onnx", "engine.plan", "network.json", "inspector.json"
@@ -34,12 +36,17 @@ JOB, IMAGES, LOGITS, LISTED = "job.json", "images.npy", "logits.npy", "listing.t
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to build. `is_run` asks for the finished engine's layers, and for its logits of `images.npy`."""
+    """What to build.
+
+    `is_run` asks for the finished engine's layers, and for its logits of `images.npy`; `has_stand_in` for an engine
+    that cannot run, with a layer that computes nothing for fused re-attention.
+    """
 
     options: EngineOptions
     batch: BatchRange
     timing_cache: pathlib.Path | None
     is_run: bool
+    has_stand_in: bool = False
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), default=_plain)
@@ -66,6 +73,7 @@ def job_from_json(text: str) -> Job:
         batch=BatchRange(**fields["batch"]),
         timing_cache=None if cache is None else pathlib.Path(cache),
         is_run=fields["is_run"],
+        has_stand_in=fields["has_stand_in"],
     )
 
 
@@ -74,7 +82,10 @@ def work(folder: pathlib.Path) -> None:
     job = job_from_json((folder / JOB).read_text(encoding="utf-8"))
     onnx = (folder / ONNX).read_bytes()
     library = load_library(job.options.backend)
-    load_named_plugin(library)
+    if job.has_stand_in:
+        register_stand_in(library.trt)
+    else:
+        load_named_plugin(library)
     log = logger_of(library)
     listings: list[str] = []  # TensorRT-RTX says what layers an engine has once it is built
     log.listen = lambda message: listings.append(message) if message.startswith(LISTING) else None
@@ -90,6 +101,8 @@ def work(folder: pathlib.Path) -> None:
     if job.is_run:
         _say(phase="running the engine", share=1.0)
         _run(plan, onnx if job.options.weight_stripped else None, job, library, folder)
+    if job.has_stand_in:
+        os._exit(0)  # TensorRT would use layers of ours that Python has taken down
 
 
 def _run(plan: bytes, weights: bytes | None, job: Job, library: Library, folder: pathlib.Path) -> None:

@@ -30,6 +30,11 @@ def nodes_of(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [node for node in graph.node if is_reattention(node)]
 
 
+def tokens_of(node: onnx.NodeProto) -> int:
+    """Return how many of the tokens stored a node takes for keys."""
+    return next(int(attribute.i) for attribute in node.attribute if attribute.name == "tokens")
+
+
 def reattention_node(name: str, inputs: Iterable[str], output: str, *, scale: float, tokens: int) -> onnx.NodeProto:
     """Return the operator on qkv, Θ' and b'."""
     ends = (list(inputs), [output])

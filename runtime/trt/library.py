@@ -74,17 +74,27 @@ def _missing(backend: Backend, error: BaseException) -> str:
 
 def _rtx_from_pypi() -> Any:
     """Load the bindings on the libraries that ONNX Runtime's plugin carries, of the same version."""
+    for name in RTX_LIBRARIES:
+        path = rtx_library(name)
+        _require_same_version(path)
+        ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)  # the bindings then find it by its soname
+    return importlib.import_module(RTX_BINDINGS)
+
+
+def rtx_library(name: str = RTX_LIBRARIES[0]) -> pathlib.Path:
+    """Return where ONNX Runtime's plugin keeps a library of TensorRT-RTX.
+
+    Raises:
+        MissingError: It is not installed, or holds no such library.
+    """
     spec = importlib.util.find_spec(RTX_LIBRARIES_IN)
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     if not folders:
         raise MissingError(f"the libraries of tensorrt_rtx are not installed; {INSTALL[Backend.TENSORRT_RTX]}")
-    for name in RTX_LIBRARIES:
-        paths = sorted(pathlib.Path(folders[0]).glob(f"{name}.so.*.*.*"))
-        if not paths:
-            raise MissingError(f"{folders[0]} holds no {name}; {INSTALL[Backend.TENSORRT_RTX]}")
-        _require_same_version(paths[-1])
-        ctypes.CDLL(str(paths[-1]), ctypes.RTLD_GLOBAL)  # the bindings then find it by its soname
-    return importlib.import_module(RTX_BINDINGS)
+    paths = sorted(pathlib.Path(folders[0]).glob(f"{name}.so.*.*.*"))
+    if not paths:
+        raise MissingError(f"{folders[0]} holds no {name}; {INSTALL[Backend.TENSORRT_RTX]}")
+    return paths[-1]
 
 
 def _require_same_version(library: pathlib.Path) -> None:

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import rich.table
 
-from deepvit.export.engine.listing.around import COUNTED
-from deepvit.export.engine.listing.traffic import Compiled, Group, Kernel, grouped
+from deepvit.export.engine.listing.traffic import PLUGIN_LAYER, Compiled, Group, Kernel, grouped
 from deepvit.metrics.result import Record
 
 from .table import table_of
@@ -43,7 +42,7 @@ class Kernels(Record):
     aligning_copies: KernelGroup  # that only pad or cut rows
     types: list[KernelGroup]
     patterns: list[KernelGroup]  # type and name without what tells the blocks apart, those that move most first
-    kernels: list[OneKernel]  # in the order in which they run; fused re-attention, which is counted, behind all others
+    kernels: list[OneKernel]  # in the order in which they run
 
 
 def kernels_from(compiled: Compiled) -> Kernels:
@@ -86,9 +85,9 @@ def describe_kernels(found: Kernels) -> Iterator[str | rich.table.Table]:
     yield f"{found.count} kernels, {found.mb_per_image:.1f} MB an image through memory (a bound: caches hold some)"
     yield f"of them copies that only align: {copies.count}, {copies.mb_per_image:.1f} MB an image"
     for group in found.types:
-        if group.name == COUNTED:
+        if group.name == PLUGIN_LAYER:
             share = f"{group.count}, {group.mb_per_image:.1f} MB an image"
-            yield f"of them fused re-attention, counted by its definition, not seen: {share}"
+            yield f"of them fused re-attention, with a layer in the plugin's place that cannot run: {share}"
     yield ""
     yield _table("type", found.types)
     yield ""

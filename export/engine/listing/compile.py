@@ -15,10 +15,10 @@ from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.session import proved_model
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
+from ...reattention.operator import nodes_of
 from ..options import EngineOptions
 from ..process import build_engine
 from ..worker import Job
-from .around import cut_out
 from .traffic import Compiled, kernels_of
 
 
@@ -81,7 +81,8 @@ def lone_graph(path: pathlib.Path) -> Graph:
 def compile_kernels(graph: Graph, batch: int | None, compute_capability: str, bar: Share) -> Compiled:
     """Compile a graph for one batch size and return its kernels; nothing is written.
 
-    Of fused re-attention, for which TensorRT-RTX has no kernel, one is counted for each node, behind all others.
+    Where the graph has fused re-attention, a layer stands in for the plugin's: what the compiler says that it reads and
+    writes is as seen as all else, and its kernel is not there.
 
     Args:
         graph: Of any precision.
@@ -100,16 +101,20 @@ def compile_kernels(graph: Graph, batch: int | None, compute_capability: str, ba
             f"kernels are what TensorRT-RTX compiles, which needs no GPU; {INSTALL[Backend.TENSORRT_RTX]}"
         )
     options = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=(compute_capability,))
-    job = Job(options=options, batch=BatchRange(min=size, opt=size, max=size), timing_cache=None, is_run=False)
-    model = load_model(graph.content)
-    fused = cut_out(model, size)
-    content = model.SerializeToString() if fused else graph.content
-    build = build_engine(content, job, None, bar, lambda _: None)
+    job = Job(
+        options=options,
+        batch=BatchRange(min=size, opt=size, max=size),
+        timing_cache=None,
+        is_run=False,
+        has_stand_in=bool(nodes_of(load_model(graph.content).graph)),
+    )
+    build = build_engine(graph.content, job, None, bar, lambda _: None)
     layers = build.layers()
     if layers is None:
         raise DeviceError(
             f"TensorRT-RTX {build.version} does not list the layers of what it builds; "
             f"{INSTALL[Backend.TENSORRT_RTX]} gives one that does"
         )
-    kernels = kernels_of(layers, size) + [node.kernel for node in fused]
-    return Compiled(version=build.version, compute_capability=compute_capability, batch=size, kernels=kernels)
+    return Compiled(
+        version=build.version, compute_capability=compute_capability, batch=size, kernels=kernels_of(layers, size)
+    )

@@ -10,8 +10,8 @@ import onnx
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.ort.rounding import load_model
 
+from ...reattention.operator import flops, is_reattention, nodes_of, tokens_of
 from ..census import MULTIPLIES
-from .around import cut_out
 from .traffic import Kernel
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")
@@ -28,7 +28,7 @@ class Product:
 
 
 def products_of(content: bytes, batch: int) -> list[Product]:
-    """Return the products of a graph at one batch size, in its order, those of fused re-attention behind all others.
+    """Return the products of a graph at one batch size, in its order.
 
     Args:
         content: An ONNX file's bytes; its one input has its batch first.
@@ -38,9 +38,12 @@ def products_of(content: bytes, batch: int) -> list[Product]:
         InputError: The shapes at a product do not follow from the input's.
     """
     model = load_model(content)
-    fused = [Product(node.name, node.flops) for node in cut_out(model, batch)]
+    fused = nodes_of(model.graph)
+    given = {node.output[0] for node in fused}  # through a body nothing is inferred
+    declared = [value for value in model.graph.value_info if value.name in given]
     del model.graph.value_info[:]  # they have the name of the batch where its number is wanted
-    for each in model.graph.input:
+    model.graph.value_info.extend(declared)
+    for each in (model.graph.input[0], *model.graph.value_info):
         each.type.tensor_type.shape.dim[0].dim_value = batch
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
@@ -48,14 +51,20 @@ def products_of(content: bytes, batch: int) -> list[Product]:
     shapes = {each.name: tuple(each.dims) for each in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = tuple(side.dim_value for side in value.type.tensor_type.shape.dim)
-    return [Product(node.name, _flops(node, shapes)) for node in graph.node if node.op_type in PRODUCTS] + fused
+    return [
+        Product(node.name, _flops(node, shapes))
+        for node in graph.node
+        if node.op_type in PRODUCTS or is_reattention(node)
+    ]
 
 
 def _flops(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
-    """Return 2 × the elements of a product's output × how many products each of them sums."""
+    """Return 2 × the elements of a product's output × how many products each of them sums; see `operator.flops`."""
     left, right, output = (shapes.get(name, ()) for name in (*node.input[:2], node.output[0]))
     if not (left and right and output and all((*left, *right, *output))):
         raise InputError(f"{node.name or node.op_type}: its shapes do not follow from the graph's input")
+    if is_reattention(node):
+        return flops(left, tokens_of(node))
     if node.op_type == "Conv":
         return 2 * math.prod(output) * math.prod(right[1:])  # (out, in/groups, height, width)
     is_transposed = any(each.name == "transA" and each.i for each in node.attribute)

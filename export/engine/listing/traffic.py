@@ -12,6 +12,7 @@ BYTES = {"FLOAT": 4, "INT32": 4, "INT64": 8, "HALF": 2, "BF16": 2, "INT4": 0.5, 
 NO_KERNELS = frozenset({"shape_call", "reshape", "cast", "signal", "wait"})  # layers that launch nothing
 # What the compiler calls the parts of a kernel that it wrote: one of these alone computes nothing.
 MOVES = frozenset({"Move", "Slic", "Conc", "Repl", "Resh"})
+PLUGIN_LAYER = "custom_layer"  # the kind of a plugin's
 GENERATED = "__myl_"
 
 
