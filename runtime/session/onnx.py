@@ -10,6 +10,7 @@ from ..manifest import ANY_BATCH, BatchRange, Identity, Precision
 from ..openvino.library import OPENVINO, has_bfloat16
 from ..ort.arithmetic import Arithmetic
 from ..ort.metadata import identity_in, metadata_of
+from ..ort.self_contained import require_self_contained
 from .options import Opening
 from .proof import prove, require_same_graph, require_same_signature
 from .protocol import Session, closed_on_failure
@@ -69,7 +70,9 @@ def _is_for_openvino(content: bytes, name: str, opening: Opening, identity: Iden
     """Return whether OpenVINO is asked for; or nothing is, and it alone here computes the graph as it is: BF16."""
     if opening.provider is not None:
         return opening.provider.lower() == OPENVINO
-    identity = identity or identity_in(content, name)
+    if identity is None:
+        require_self_contained(content, name)  # it says why what is no ONNX file cannot be run
+        identity = identity_in(content, name)
     is_bfloat16 = identity is not None and identity.precision is Precision.BF16
     return is_bfloat16 and opening.arithmetic is Arithmetic.NATIVE and has_bfloat16()
 
