@@ -37,7 +37,9 @@ def main() -> None:
         )  # fmt: skip
         kept = f"bench-{arguments.variant}-cpu"
         found = json.loads((folder / "bench.json").read_text())
-        write_result(kept, found | {"script": f"python benchmarks/deepvit_cpu.py {arguments.variant}"})
+        typed = f"python cli.py bench {found['command'].partition(' bench ')[2]}"  # without where it ran
+        script = f"python benchmarks/deepvit_cpu.py {arguments.variant}"
+        write_result(kept, found | {"command": typed, "script": script})
         shutil.copy(folder / "bench.png", RESULTS / f"{kept}.png")
 
 
