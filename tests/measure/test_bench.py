@@ -12,11 +12,12 @@ import deepvit.commands.app
 from deepvit.measure.bench import turns, worker
 from deepvit.measure.bench.conditions import Clocks, conditions_here, device_bytes, seen_clocks
 from deepvit.measure.bench.options import BenchmarkOptions
-from deepvit.measure.bench.pictures import draw_benchmark
+from deepvit.measure.bench.pictures import draw_benchmark, draw_speed
 from deepvit.measure.bench.result import Benchmark
 from deepvit.measure.bench.turns import Subject, run_benchmark
 from deepvit.measure.bench.words import describe_benchmark, describe_copies
 from deepvit.measure.bench.worker import BenchmarkWorker, FileOpener
+from deepvit.measure.figures import new_figure
 from deepvit.measure.report.collect import collect
 from deepvit.measure.report.page import render_report
 from deepvit.measure.results.names import short_names
@@ -29,6 +30,7 @@ from deepvit.runtime.trt.session import TensorRtSession
 from tests.doubles.benchmark_stub import StubOpener
 from tests.doubles.fake_gpu import PLAN, Clock, FakeCuda, fake_library
 from tests.doubles.terminal_page import rendered, tables
+from tests.places import ROOT
 
 QUICK = BenchmarkOptions(batches=(1, 4), rounds=5, turn_s=0.02, turn_runs=3, warm_up_s=0.3)
 QUICKER = BenchmarkOptions(batches=(1,), rounds=1, turn_s=0.01, turn_runs=1, warm_up_s=0.01)
@@ -257,6 +259,16 @@ def test_other_weights_are_told_and_named_row_by_row(tmp_path):
     texts = _texts(tmp_path / "bench.svg")
     assert {"PyTorch eager (random)", "digits_cnn-fp16"} <= set(texts)
     assert not any("random weights" in each for each in texts)
+
+
+def test_models_of_one_colour_have_different_markers():
+    """The published benchmark has eleven models, for which matplotlib has ten colours."""
+    content = json.loads((ROOT / "benchmarks" / "results" / "bench-deepvit_32-cpu.json").read_text())
+    del content["script"]
+    axes = new_figure((7, 4)).add_subplot()
+    draw_speed(axes, Benchmark.model_validate(content))
+    looks = {(line.get_color(), line.get_marker()) for line in axes.get_lines()}
+    assert len(looks) == len(content["models"]) > len({colour for colour, _ in looks})
 
 
 def test_names_are_as_short_as_tells_them_apart():

@@ -11,6 +11,8 @@ from .words import labels_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLOURS, MARKERS = 10, "os^D"  # of matplotlib's colours there are ten; who has the same as another has another marker
+
 
 def draw_speed(axes: "Axes", benchmark: Benchmark, colours: Sequence[str] | None = None) -> None:
     """Draw latency (p50) against throughput, a line for each model, a point for each batch size; dashed: emulated."""
@@ -20,7 +22,8 @@ def draw_speed(axes: "Axes", benchmark: Benchmark, colours: Sequence[str] | None
         latency = [timing.p50_ms for timing in model.timings]
         speed = [timing.images_per_second for timing in model.timings]
         colour = None if colours is None else colours[place % len(colours)]
-        (line,) = axes.plot(latency, speed, marker="o", markersize=4, color=colour, label=plain(name))
+        marker = MARKERS[place // (COLOURS if colours is None else len(colours)) % len(MARKERS)]
+        (line,) = axes.plot(latency, speed, marker=marker, markersize=4, color=colour, label=plain(name))
         if model.emulated:
             line.set_linestyle("--")
             line.set_markerfacecolor("none")
