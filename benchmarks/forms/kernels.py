@@ -6,7 +6,6 @@ whose gate does not pass, or whose GEMMs the engine does not all name, ends it w
 """
 
 import argparse
-import dataclasses
 import functools
 import json
 import sys
@@ -17,23 +16,17 @@ from typing import Any
 import onnx
 
 from benchmarks.common.interleaved import machine, write_result
+from benchmarks.forms.gate import BATCH, CAPABILITY, compile_and_judge
 from benchmarks.forms.kernels_page import PAGE, page_of
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.engine.census import census_of, dequantized_products, engine_breaches, network_breaches
 from deepvit.export.engine.listing.listed import LISTED, Listed
-from deepvit.export.engine.listing.traffic import kernels_of
-from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
-from deepvit.export.engine.worker import Job
 from deepvit.export.forms.typed import unproved_typed_graph
-from deepvit.export.graph.trace import count_gemms, to_bytes
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.metrics.result import rounded
 from deepvit.model import VARIANTS
 from deepvit.model.load import load_model
-from deepvit.runtime.manifest import Backend, BatchRange, GraphForm, InputForm, Manifest, Precision
+from deepvit.runtime.manifest import InputForm, Precision
 
-BATCH, CAPABILITY = 32, "8.9"
 PRECISIONS = {f"--{precision.value}": {"precision": precision} for precision in Precision}
 BEFORE = {  # how graphs were written before their tokens were padded
     f"--{precision.value} --no-pad-tokens": {"precision": precision, "pad_tokens": False}
@@ -71,35 +64,19 @@ load_once = functools.lru_cache(maxsize=1)(load_model)
 def row_of(variant: str, form: dict[str, Any]) -> dict[str, Any]:
     """Compile one form for one batch size, hold it against the gate, and count what it moves."""
     model = typed_onnx(variant, form)
-    graph = GraphForm(**dataclasses.asdict(count_gemms(model)))
-    promise = Manifest.model_construct(precision=form["precision"], graph=graph)
-    job = Job(
-        options=EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=(CAPABILITY,)),
-        batch=BatchRange(min=BATCH, opt=BATCH, max=BATCH), timing_cache=None, is_run=False,
-    )  # fmt: skip
     start = time.perf_counter()
-    build = build_engine(to_bytes(model), job, None, lambda _phase, _share: None, lambda _: None)
+    compiled = compile_and_judge(model, form["precision"])
     seconds = time.perf_counter() - start
-    layers = build.layers()
-    if layers is None:
-        raise SystemExit(f"TensorRT-RTX {build.version} lists no layers")
-    kernels = kernels_of(layers, BATCH)
+    kernels = compiled.kernels
     copies = [kernel for kernel in kernels if kernel.is_aligning_copy]
-    products = sum(layer.is_product for layer in build.network)
-    return {
+    return compiled.gate | {
         "rows_of_tokens": _rows(model),
-        "products": products,
-        "quantized": graph.quantized_gemms or 0,
-        "attributed": census_of(build.network, layers).gemms_attributed,
-        "breaches": [*network_breaches(build.network, promise), *engine_breaches(layers, build.network, promise)],
-        "widened": len(dequantized_products(layers, build.network, promise)),
         "kernels": len(kernels),
         "mb_per_image": sum(kernel.bytes for kernel in kernels) / BATCH / 1e6,
         "aligning_copies": len(copies),
         "copies_mb_per_image": sum(kernel.bytes for kernel in copies) / BATCH / 1e6,
-        "plan_mb": len(build.plan) / 1e6,
+        "plan_mb": len(compiled.build.plan) / 1e6,
         "seconds": seconds,
-        "tensorrt_rtx": build.version,
     }
 
 

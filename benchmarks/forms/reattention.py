@@ -7,57 +7,36 @@ moves more than 180 MB an image.
 """
 
 import argparse
-import dataclasses
 import sys
 from typing import Any
 
 from benchmarks.common.interleaved import machine, write_result
-from benchmarks.forms.kernels import BATCH, CAPABILITY
-from deepvit.export.engine.census import census_of, dequantized_products, engine_breaches, network_breaches
-from deepvit.export.engine.listing.traffic import PLUGIN_LAYER, kernels_of
-from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
-from deepvit.export.engine.worker import Job
+from benchmarks.forms.gate import BATCH, CAPABILITY, FUSED, compile_and_judge
+from deepvit.export.engine.listing.traffic import PLUGIN_LAYER
 from deepvit.export.forms.typed import unproved_typed_graph
-from deepvit.export.graph.trace import count_gemms, to_bytes
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.metrics.result import rounded
 from deepvit.model import VARIANTS
 from deepvit.model.load import LoadedModel, load_model
-from deepvit.runtime.manifest import Backend, BatchRange, GraphForm, Manifest, Precision, ReattentionForm
+from deepvit.runtime.manifest import Precision
 
-FUSED = ReattentionForm.FUSED
 PRECISIONS = (Precision.FP16, Precision.INT8, Precision.FP8)
 MIXING = [name for name, row in VARIANTS.items() if row.architecture.reattention_blocks]
 MOST_MB = {("deepvit_32", Precision.FP16): 180.0}  # an image
-JOB = Job(
-    options=EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=(CAPABILITY,)),
-    batch=BatchRange(min=BATCH, opt=BATCH, max=BATCH), timing_cache=None, is_run=False, has_stand_in=True,
-)  # fmt: skip
 
 
 def row_of(loaded: LoadedModel, precision: Precision) -> dict[str, Any]:
     """Compile a variant with fused re-attention, hold it against the gate, and count what it moves."""
     options = ExportOptions(graph=GraphOptions(precision=precision, reattention=FUSED))
-    model = unproved_typed_graph(loaded, options)
-    form = GraphForm(**dataclasses.asdict(count_gemms(model)), reattention=FUSED)
-    promise = Manifest.model_construct(precision=precision, graph=form)
-    build = build_engine(to_bytes(model), JOB, None, lambda _phase, _share: None, lambda _: None)
-    layers = build.layers()
-    assert layers is not None
-    kernels = kernels_of(layers, BATCH)
+    compiled = compile_and_judge(unproved_typed_graph(loaded, options), precision, FUSED)
+    kernels = compiled.kernels
     fused = [kernel for kernel in kernels if kernel.kind == PLUGIN_LAYER]
     moved, own = (sum(kernel.bytes for kernel in group) / BATCH / 1e6 for group in (kernels, fused))
-    return {
+    return compiled.gate | {
         "kernels": len(kernels),
         "fused": len(fused),
         "mb_per_image": moved,
         "fused_mb_per_image": own,
-        "products": sum(layer.is_product for layer in build.network),
-        "attributed": census_of(build.network, layers).gemms_attributed,
-        "breaches": [*network_breaches(build.network, promise), *engine_breaches(layers, build.network, promise)],
-        "widened": len(dequantized_products(layers, build.network, promise)),
-        "tensorrt_rtx": build.version,
     }
 
 
