@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import InputError, MissingError
 from ..manifest import ANY_BATCH, BatchRange, Identity, Precision, Tensor, names_or_numbers
-from ..ort.rounding import BFLOAT16, load_model, types_in
+from ..ort.demands import Form, contents_of
 from ..ort.self_contained import require_self_contained
 from ..session.tensors import Images, Logits, check_images, padded_batch, split_batches
 from .library import ARITHMETIC, CPU, load_openvino, version
@@ -59,7 +59,7 @@ class OpenVinoSession:
     ) -> None:
         self.name, self.batch, self.identity = name, batch, identity
         require_self_contained(content, name)
-        asked = arithmetic or _declared_arithmetic(content)
+        asked = arithmetic or _declared_arithmetic(content, identity)
         settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": ARITHMETIC[asked]}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -130,13 +130,11 @@ class OpenVinoSession:
             self._idle.clear()
 
 
-def _declared_arithmetic(content: bytes) -> Precision:
-    """Return BF16 for a graph that has constants or casts of it, else FP32."""
-    try:
-        is_bfloat16 = BFLOAT16 in types_in(load_model(content).graph)
-    except (InputError, UnicodeDecodeError):  # no model at all, of which OpenVINO says more
-        is_bfloat16 = False
-    return Precision.BF16 if is_bfloat16 else Precision.FP32
+def _declared_arithmetic(content: bytes, identity: Identity | None) -> Precision:
+    """Return BF16 for what is said to be of it, or where nobody says, has constants or casts of it; else FP32."""
+    if identity is not None:
+        return Precision.BF16 if identity.precision is Precision.BF16 else Precision.FP32
+    return Precision.BF16 if contents_of(content).form is Form.BFLOAT16 else Precision.FP32
 
 
 def _input_of(compiled: "openvino.CompiledModel", name: str) -> Tensor:
