@@ -425,5 +425,17 @@ def fake_library(backend=Backend.TENSORRT, **engine_options):
     return Library(backend=backend, trt=module, version="1.7.1.116")
 
 
+def fail_at(number, cuda, monkeypatch):
+    """Let the wait for a stream fail the `number`th time, its work done."""
+    working, waits = cuda.synchronize, itertools.count(1)
+
+    def fail(stream):
+        working(stream)
+        if next(waits) == number:
+            raise DeviceError("CUDA could not do it")
+
+    monkeypatch.setattr(cuda, "synchronize", fail)
+
+
 def expected_logits(plan, images):
     return images.reshape(len(images), -1) @ Engine(plan).weights()

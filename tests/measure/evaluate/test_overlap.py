@@ -15,7 +15,7 @@ from deepvit.runtime.session import Overlapping
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.session import TensorRtSession
 from tests.doubles.evaluation_stub import CLASSES, TINY, contestant, timeless
-from tests.doubles.fake_gpu import PLAN, Clock, FakeCuda, fake_library
+from tests.doubles.fake_gpu import PLAN, Clock, FakeCuda, fail_at, fake_library
 
 BLOCKS, BLOCK = 20, 4
 COPY_IN, COMPUTE, COPY_OUT = 2.0, 3.0, 0.2
@@ -92,15 +92,7 @@ def test_engines_that_share_a_gpu_take_turns(dataset):
 
 def test_a_batch_that_fails_ends_the_pass_and_what_was_before_it_is_kept(dataset, tmp_path, monkeypatch):
     cuda, session = engine()
-    working, calls = cuda.synchronize, []
-
-    def fail(stream):
-        working(stream)
-        calls.append(1)
-        if len(calls) == 4:
-            raise DeviceError("CUDA could not do it")
-
-    monkeypatch.setattr(cuda, "synchronize", fail)
+    fail_at(4, cuda, monkeypatch)
     journal = tmp_path / "run.sqlite"
     with pytest.raises(DeviceError):
         evaluate(dataset, [of(session)], journal=journal)

@@ -12,7 +12,7 @@ from deepvit.runtime.session import Overlapping, begin, run_each, runs_at_once
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.session import TensorRtSession
 from tests.doubles.benchmark_stub import StubOpener
-from tests.doubles.fake_gpu import PLAN, Clock, FakeCuda, expected_logits, fake_library
+from tests.doubles.fake_gpu import PLAN, Clock, FakeCuda, expected_logits, fail_at, fake_library
 
 COPY_IN, COMPUTE, COPY_OUT = 2.0, 3.0, 0.2
 BATCHES = 20
@@ -146,15 +146,7 @@ def test_what_fails_reaches_whoever_waits_for_it_and_nobody_else(monkeypatch, ca
 
 def test_what_comes_before_a_failure_is_yielded(monkeypatch):
     cuda, session = open_fake()
-    working, calls = cuda.synchronize, []
-
-    def fail(stream):
-        working(stream)
-        calls.append(1)
-        if len(calls) == 4:
-            raise DeviceError("CUDA could not do it")
-
-    monkeypatch.setattr(cuda, "synchronize", fail)
+    fail_at(4, cuda, monkeypatch)
     found = []
     with pytest.raises(DeviceError):
         for logits in run_each(session, [images_of(8)] * 9):
