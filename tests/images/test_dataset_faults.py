@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from deepvit.images import timm_dataset
+from deepvit.images.blocks import readers
 from deepvit.images.decode import decode_images
 from deepvit.images.imagenet import DEVKIT_TRUTH, KAGGLE_TRUTH, has_split, open_dataset, open_images
 from deepvit.images.real_labels import read_real_labels
 from deepvit.images.sources import FolderSource, fingerprint_sha256, image_sha256, list_sha256, read_image_sha256
-from deepvit.measure.evaluate.blocks import readers
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.preprocess import Preprocessing
 from tests.places import ROOT

@@ -20,6 +20,7 @@ from collections.abc import Generator, Mapping, Sequence
 import numpy as np
 import PIL
 
+from deepvit.images.blocks import Block, block_of, block_range, decoded_blocks, readers
 from deepvit.images.decode import Decoded, decode_one
 from deepvit.images.sources import ImageSource, image_sha256
 from deepvit.runtime import preprocess
@@ -28,7 +29,6 @@ from deepvit.runtime.files import require_room
 from deepvit.runtime.preprocess import Crop, Preprocessing
 
 from ..database import move_aside, open_database, sqlite_error
-from .blocks import Block, block_of, block_range, decoded_blocks, readers
 
 logger = logging.getLogger(__name__)
 CROPS, ROWS = "crops.u8", "rows.sqlite"

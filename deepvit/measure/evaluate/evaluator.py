@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from deepvit.images.blocks import Block, count_blocks, decoded_blocks, read_blocks_sha256
 from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
@@ -19,7 +20,6 @@ from deepvit.runtime.session.tensors import Images, Logits
 
 from ..models import Contestant
 from .block_store import BlockStore
-from .blocks import Block, count_blocks, decoded_blocks, read_blocks_sha256
 from .crop_cache import cached_blocks
 from .options import EvaluationOptions
 from .result import Evaluation

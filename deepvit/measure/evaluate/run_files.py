@@ -9,6 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from deepvit.images import blocks
 from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.files import cache_folder, held_lock, write_error
@@ -84,8 +85,8 @@ def _key(parts: object) -> str:
 
 
 def _code_sha256() -> str:
-    """Return the hash of this package, another version of which may note other things of an image."""
-    files = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+    """Return the hash of this package and of the blocks, other versions of which may note other things of an image."""
+    files = sorted([*pathlib.Path(__file__).parent.glob("*.py"), pathlib.Path(blocks.__file__)])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from deepvit.images.blocks import Block
 from deepvit.images.sources import ImageSource, list_sha256
 from deepvit.metrics.paired import proportion_interval
 from deepvit.runtime.errors import InputError
 
 from ..models import Contestant, shared_class_names
-from .blocks import Block
 from .result import Corrupt, EvaluatedModel, Evaluation
 from .scores import Agreement, ClassScore, Scores, calibration_error
 

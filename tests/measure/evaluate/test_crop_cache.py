@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepvit.images.blocks import decoded_blocks
 from deepvit.images.sources import FolderSource, fingerprint_sha256
-from deepvit.measure.evaluate.blocks import decoded_blocks
 from deepvit.measure.evaluate.crop_cache import CropCache, cached_blocks, crops_key
 from deepvit.runtime.errors import InputError, MissingError
 from tests.doubles.evaluation_stub import SMALLER, TINY

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from deepvit.images.blocks import Block
 from deepvit.images.sources import FolderSource
-from deepvit.measure.evaluate.blocks import Block
 from deepvit.measure.evaluate.scores import image_records
 from deepvit.measure.evaluate.summary import Pass, block_head, summarize
 from deepvit.runtime.errors import InputError

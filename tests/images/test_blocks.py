@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepvit.images.sources import FolderSource, image_sha256, read_image_sha256
-from deepvit.measure.evaluate.blocks import (
+from deepvit.images.blocks import (
     block_range,
     count_blocks,
     decoded_blocks,
@@ -15,6 +14,7 @@ from deepvit.measure.evaluate.blocks import (
     read_blocks_sha256,
     readers,
 )
+from deepvit.images.sources import FolderSource, image_sha256, read_image_sha256
 from tests.doubles.evaluation_stub import SMALLER, TINY
 
 

@@ -12,9 +12,10 @@ from collections.abc import Generator, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.images.decode import Decoded, decode_images
-from deepvit.images.sources import ImageSource, read_image_sha256
 from deepvit.runtime.preprocess import Crop, Preprocessing
+
+from .decode import Decoded, decode_images
+from .sources import ImageSource, read_image_sha256
 
 MAX_READERS = 8  # threads that read and hash files, which is much faster than decoding
 
