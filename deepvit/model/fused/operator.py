@@ -5,7 +5,7 @@ torch.compile keeps it whole. It has no gradient.
 
 import torch
 
-MOST_HEADS = 16  # of the kernel
+MOST_HEADS, MOST_WIDTH = 16, 64  # of the kernel; wider heads would need more shared memory than a GPU has
 
 
 def formula(qkv: torch.Tensor, theta: torch.Tensor, bias: torch.Tensor, scale: float) -> torch.Tensor:
@@ -32,9 +32,15 @@ def _like(qkv: torch.Tensor, theta: torch.Tensor, bias: torch.Tensor, scale: flo
     return qkv.new_empty(batch, tokens, heads * width)
 
 
+def has_kernel(qkv: torch.Tensor) -> bool:
+    """Return whether a GPU computes it by one kernel."""
+    heads, width = qkv.shape[3:]
+    return qkv.dtype in (torch.float16, torch.bfloat16) and heads <= MOST_HEADS and width <= MOST_WIDTH
+
+
 @reattention.register_kernel("cuda")
 def _on_a_gpu(qkv: torch.Tensor, theta: torch.Tensor, bias: torch.Tensor, scale: float) -> torch.Tensor:
-    if qkv.dtype not in (torch.float16, torch.bfloat16) or qkv.shape[3] > MOST_HEADS:
+    if not has_kernel(qkv):
         return formula(qkv, theta, bias, scale)
     from .triton_kernel import reattention_by_triton
 

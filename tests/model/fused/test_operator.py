@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from deepvit.model.attention import MixNorm, ReAttention
+from deepvit.model.fused import operator
 from deepvit.model.fused.module import FusedReAttention, fuse_reattention
 from deepvit.model.fused.operator import reattention
 from deepvit.model.rewrites.fold import fold_mix_norm
@@ -18,6 +19,25 @@ def arguments(dtype=torch.float64):
 
 def test_what_pytorch_asks_of_an_operator():
     assert set(torch.library.opcheck(reattention, arguments(torch.float32)).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "heads", "width", "is_there"),
+    [
+        ("float16", 16, 64, True), ("bfloat16", 12, 33, True),
+        ("float32", 12, 32, False), ("float16", 17, 32, False), ("float16", 12, 65, False),
+    ],
+)  # fmt: skip
+def test_what_has_a_kernel_and_what_a_formula(monkeypatch, dtype, heads, width, is_there):
+    """As a GPU would be asked, with a stand-in for its kernel."""
+    called = []
+    kernel = "deepvit.model.fused.triton_kernel.reattention_by_triton"
+    pytest.importorskip("triton")
+    monkeypatch.setattr(kernel, lambda *arguments: called.append("kernel"))
+    monkeypatch.setattr(operator, "formula", lambda *arguments: called.append("formula"))
+    qkv = torch.empty(1, 2, 3, heads, width, dtype=getattr(torch, dtype))
+    operator._on_a_gpu(qkv, torch.empty(heads, heads), torch.empty(heads), 1.0)
+    assert called == ["kernel" if is_there else "formula"]
 
 
 def test_the_operator_is_the_module():
