@@ -45,6 +45,23 @@ def sources() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.cuh"))}
 
 
+def sources_sha256() -> str:
+    """Return a hash of everything that is compiled."""
+    text = json.dumps([sources(), [each.definition for each in KERNELS]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def target_for(compute_capability: str) -> str | None:
+    """Return whose cubin a GPU of this compute capability runs; None where there is none."""
+    own = _numbers(compute_capability)
+    fitting = [each for each in TARGETS if _numbers(each)[0] == own[0] and _numbers(each) <= own]
+    return max(fitting, key=_numbers, default=None)
+
+
+def _numbers(compute_capability: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in compute_capability.split("."))
+
+
 def cubin_for(compute_capability: str, kernels: Iterable[Kernel] = KERNELS) -> Cubin:
     """Compile the kernels that fit on GPUs of this compute capability.
 
@@ -96,10 +113,9 @@ def manifest_of(cubins: Iterable[Cubin]) -> str:
     from .nvrtc import nvrtc_version
 
     cubins = list(cubins)
-    text = json.dumps([sources(), [each.definition for each in KERNELS]], sort_keys=True)
     record = {
         "schema": 1,
-        "sources_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "sources_sha256": sources_sha256(),
         "nvrtc": nvrtc_version(),
         "options": list(OPTIONS),
         "cubins": [
