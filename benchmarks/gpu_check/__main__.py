@@ -1,7 +1,7 @@
 """Prove on the GPU at hand whatever can be proved with what is installed: `python -m benchmarks.gpu_check [SECTION …]`.
 
-Every section is a process of its own. benchmarks/results/gpu-NAME.json is rewritten after each, so that a run that was
-ended leaves what was found. Exits 1 where a check or a section failed, 3 where there is no GPU. With --fake the sections
+Every section is a process of its own. benchmarks/results/gpu-NAME.json is rewritten while they run, so that a run that
+was ended leaves what was found. Exits 1 where a check or a section failed, 3 where there is no GPU. With --fake the sections
 run on fakes, which shows that they work and says nothing of any GPU; nothing is written but to --output.
 """
 
@@ -11,6 +11,7 @@ import pathlib
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 
 try:
     from deepvit.measure.bench.conditions import conditions_here
@@ -28,8 +29,10 @@ PROGRAM = "python -m benchmarks.gpu_check"
 SHORTEST_S = 5.0  # no section begins with less time
 
 
-def main() -> int:
-    options = _arguments()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, with these arguments where they are given, else with the command line's."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _options(arguments)
     gpu = None if options.fake else this_machine().gpu
     if gpu is None and not options.fake:
         print(
@@ -39,7 +42,7 @@ def main() -> int:
         return 3
     output = options.output or (file_of(gpu) if gpu is not None else None)
     try:
-        result = _run(options, gpu, output)
+        result = _run(arguments, options, gpu, output)
     except KeyboardInterrupt:  # what was found by then is in the file
         return 130
     if output is not None:
@@ -49,7 +52,7 @@ def main() -> int:
     return 0 if result.holds else 1
 
 
-def _arguments() -> argparse.Namespace:
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,7 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing runs any more")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file; benchmarks/results/gpu-NAME.json if not given")
     parser.add_argument("--fake", action="store_true", help="on fakes, without a GPU")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if unknown := sorted(set(options.sections) - set(SECTIONS)):
         parser.error(f"{', '.join(unknown)}: expected of {', '.join(SECTIONS)}")
     if options.fake and options.output and RESULTS in options.output.resolve().parents:
@@ -69,8 +72,10 @@ def _arguments() -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, gpu: str | None, output: pathlib.Path | None) -> GpuCheck:
-    """Run the sections, write what was found after each, and return it."""
+def _run(
+    arguments: Sequence[str], options: argparse.Namespace, gpu: str | None, output: pathlib.Path | None
+) -> GpuCheck:
+    """Run the sections, write what was found after every finding, and return it."""
     deadline = time.monotonic() + 60 * options.minutes
     machine = conditions_here()
     result = GpuCheck(
@@ -82,21 +87,27 @@ def _run(options: argparse.Namespace, gpu: str | None, output: pathlib.Path | No
         machine=machine if gpu is not None else machine.model_copy(update={"gpu": None, "driver": None}),
     )
     layers: dict[str, str] = {}
-    command = " ".join([PROGRAM, shlex.join(sys.argv[1:])]).strip()
-    for name in [name for name in SECTIONS if name in options.sections or not options.sections]:
-        section = _section(name, options, deadline, layers)
-        result.sections.append(section)
-        _print(section, is_fake=options.fake)
+    command = shlex.join([*PROGRAM.split(), *arguments])
+
+    def keep(section: Section) -> None:
+        result.sections[-1] = section
         if output is not None:
             write(result, output, command, layers)
+
+    names = [name for name in SECTIONS if name in options.sections or not options.sections]
+    for index, name in enumerate(names):
+        result.sections.append(Section(name=name, outcome="unfinished"))
+        left = deadline - time.monotonic()
+        # All sections together have too little time: each has its own. Those that were named share what there is.
+        share = SECTIONS[name] / sum(SECTIONS[each] for each in names[index:])
+        seconds = left * share if options.sections else min(left, SECTIONS[name])
+        if left < SHORTEST_S:
+            section = Section(name=name, outcome="skipped", why=f"the {options.minutes:g} minutes were over")
+        else:
+            section = run_section(name, is_fake=options.fake, seconds=seconds, layers=layers, told=keep)
+        keep(section)
+        _print(section, is_fake=options.fake)
     return result
-
-
-def _section(name: str, options: argparse.Namespace, deadline: float, layers: dict[str, str]) -> Section:
-    left = deadline - time.monotonic()
-    if left < SHORTEST_S:
-        return Section(name=name, outcome="skipped", why=f"the {options.minutes:g} minutes were over")
-    return run_section(name, is_fake=options.fake, seconds=min(left, SECTIONS[name]), layers=layers)
 
 
 def _print(section: Section, *, is_fake: bool) -> None:

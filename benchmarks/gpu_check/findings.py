@@ -71,9 +71,18 @@ class Findings:
         measured = "no difference" if stage.sqnr_db is None else stage.sqnr_db
         self.check(name, not breaches(stage, bound), measured, f"{named} at least {bound.sqnr_db:g}", "dB")
 
-    def figure(self, name: str, value: float | None, unit: str) -> None:
+    def figure(
+        self,
+        name: str,
+        value: float | None,
+        unit: str,
+        *,
+        spread: float | None = None,
+        predicted: float | None = None,
+    ) -> None:
+        """Keep what was measured, and what was predicted of it."""
         told = None if self._is_fake or value is None or not math.isfinite(value) else float(value)
-        self._keep(Figure(name=name, value=told, unit=unit))
+        self._keep(Figure(name=name, value=told, unit=unit, spread=spread, predicted=predicted))
 
     def note(self, name: str, text: object) -> None:
         self._keep(Note(name=name, text=str(text)))
@@ -84,9 +93,13 @@ class Findings:
     def layers(self, name: str, text: str) -> None:
         self._keep(Layers(name=name, text=text))
 
+    @property
+    def seconds_left(self) -> float:
+        return self._deadline - time.monotonic()
+
     def has_time(self, what: str, seconds: float = 0.0) -> bool:
         """Return whether `seconds` are left for `what`; where they are not, it is skipped, and that is said."""
-        if time.monotonic() + seconds <= self._deadline:
+        if seconds <= self.seconds_left:
             return True
         self.skip(what, "the time was over")
         return False

@@ -1,4 +1,4 @@
-"""One real kernel, compiled by NVRTC where it runs; the only file that loads NVRTC and CUDA's driver interface."""
+"""One real kernel, compiled by NVRTC where it runs."""
 
 import ctypes
 from typing import Any
@@ -32,15 +32,15 @@ extern "C" __global__ void residue_sums(const float* images, float* logits, floa
 
 def compiled(compute_capability: str) -> bytes:
     """Return the kernel as machine code for GPUs of this compute capability, as in 9.0."""
-    program = _given(nvrtc.nvrtcCreateProgram(SOURCE, NAME, 0, [], []))
+    program = given(nvrtc.nvrtcCreateProgram(SOURCE, NAME, 0, [], []))
     target = b"--gpu-architecture=sm_" + compute_capability.replace(".", "").encode()
     (error,) = nvrtc.nvrtcCompileProgram(program, 1, [target])
     if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        log = b" " * _given(nvrtc.nvrtcGetProgramLogSize(program))
+        log = b" " * given(nvrtc.nvrtcGetProgramLogSize(program))
         nvrtc.nvrtcGetProgramLog(program, log)
         raise RuntimeError(f"NVRTC {error.name} with {target.decode()}: {log.decode(errors='replace')}")
-    code = b" " * _given(nvrtc.nvrtcGetCUBINSize(program))
-    _given(nvrtc.nvrtcGetCUBIN(program, code))
+    code = b" " * given(nvrtc.nvrtcGetCUBINSize(program))
+    given(nvrtc.nvrtcGetCUBIN(program, code))
     return code
 
 
@@ -48,8 +48,8 @@ class Kernel:
     """The kernel on the device that is the calling thread's; it may be launched from any thread that uses it."""
 
     def __init__(self, compute_capability: str) -> None:
-        self._module = _given(driver.cuModuleLoadData(compiled(compute_capability)))
-        self._function = _given(driver.cuModuleGetFunction(self._module, NAME))
+        self._module = given(driver.cuModuleLoadData(compiled(compute_capability)))
+        self._function = given(driver.cuModuleGetFunction(self._module, NAME))
 
     def launch(
         self, stream: int, batch: int, images: int, logits: int, scratch: int, sizes: tuple[int, int], nanoseconds: int
@@ -62,10 +62,10 @@ class Kernel:
         ]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         arguments = ctypes.addressof(pointers)
-        _given(driver.cuLaunchKernel(self._function, batch, 1, 1, THREADS, 1, 1, 0, stream, arguments, 0))
+        given(driver.cuLaunchKernel(self._function, batch, 1, 1, THREADS, 1, 1, 0, stream, arguments, 0))
 
 
-def _given(result: tuple[Any, ...]) -> Any:
+def given(result: tuple[Any, ...]) -> Any:
     """Return the one value of a call, if it has any, or raise what it says."""
     error, *values = result
     if error.value != 0:

@@ -2,10 +2,13 @@
 
 import pathlib
 import threading
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deepvit.runtime.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.trt.machine import Machine, this_machine
+
+if TYPE_CHECKING:
+    from .reattention.cases import ReAttention
 
 Addresses = tuple[int, int, int]  # of images, logits and scratch memory on the device
 Sizes = tuple[int, int]  # values an image, and classes
@@ -59,6 +62,9 @@ class Place(Protocol):
 
     def open_engine(self, folder: pathlib.Path, backend: Backend) -> Any:
         """Return a session of it that has `inspect` too."""
+
+    def reattention(self) -> "ReAttention":
+        """Return the compiled kernels of fused re-attention."""
 
 
 class Gpu:
@@ -126,6 +132,11 @@ class Gpu:
         from deepvit.runtime.session import open_session
 
         return open_session(folder / backend.plan)
+
+    def reattention(self) -> "ReAttention":
+        from .reattention.cases import OnGpu
+
+        return OnGpu()
 
 
 def _asked(call: str, *arguments: object) -> Any:

@@ -34,6 +34,8 @@ class Figure(Record):
     name: str
     value: float | None  # None on fakes, whose speeds tell nothing
     unit: str
+    spread: float | None = None  # between the quartiles of what was measured in rounds
+    predicted: float | None = None  # before anything was measured
 
 
 class Skipped(Record):
@@ -52,7 +54,7 @@ class Section(Record):
     """What one section found, up to where it failed if it did."""
 
     name: str
-    outcome: Literal["done", "failed", "skipped"]
+    outcome: Literal["done", "failed", "skipped", "unfinished"]
     why: str | None = None  # it was skipped, or how it ended
     traceback: str | None = None
     seconds: float = 0.0
@@ -63,7 +65,7 @@ class Section(Record):
 
     @property
     def holds(self) -> bool:
-        return self.outcome != "failed" and all(check.passed for check in self.checks)
+        return self.outcome not in ("failed", "unfinished") and all(check.passed for check in self.checks)
 
 
 class GpuCheck(Result):
@@ -77,6 +79,7 @@ class GpuCheck(Result):
     minutes: float
     machine: Conditions
     layers: str | None = None  # the file beside this one with the layers of the engines
+    layers_written: int = pydantic.Field(default=0, exclude=True)  # of how many engines they are
     sections: list[Section] = []
 
     @pydantic.model_validator(mode="after")
@@ -92,21 +95,21 @@ class GpuCheck(Result):
 
 
 def write(result: GpuCheck, path: pathlib.Path, command: str, layers: dict[str, str]) -> None:
-    """Put the result in the place of what is at `path`, in one step, and engines' layers beside it.
+    """Put the result in the place of what is at `path`, in one step, and engines' layers beside it where they are new.
 
     Args:
-        result: What was found so far.
+        result: What was found so far; it is told how many layers have been written, and where.
         path: The file.
         command: What was typed.
         layers: Name of an engine → its inspector's JSON.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if layers:
+    if len(layers) > result.layers_written:
         beside = path.with_name(f"{path.stem}-layers.json.gz")
         content = json.dumps({name: _parsed(text) for name, text in layers.items()}, separators=(",", ":"))
         with replaced(beside) as staged:
             staged.write_bytes(gzip.compress(content.encode(), mtime=0))
-        result = result.model_copy(update={"layers": beside.name})
+        result.layers, result.layers_written = beside.name, len(layers)
     with replaced(path) as staged:
         staged.write_text(result.to_json(command) + "\n", encoding="utf-8")
 
@@ -128,6 +131,6 @@ def code_hash() -> str:
     """Return a hash over the sources that a run depends on."""
     found = hashlib.sha256()
     for folder in CODE:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+        for path in sorted(each for each in (ROOT / folder).rglob("*") if each.suffix in (".py", ".cuh")):
             found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return found.hexdigest()[:12]

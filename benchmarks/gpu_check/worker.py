@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from .findings import Finding, Findings, Layers, SkippedError, is_installed
@@ -23,7 +24,14 @@ OURS = ("deepvit", "benchmarks", "tests")
 LISTS = {Check: "checks", Figure: "figures", Note: "notes", Skipped: "skipped"}
 
 
-def run_section(name: str, *, is_fake: bool, seconds: float, layers: dict[str, str]) -> Section:
+def run_section(
+    name: str,
+    *,
+    is_fake: bool,
+    seconds: float,
+    layers: dict[str, str],
+    told: Callable[[Section], None] = lambda section: None,  # noqa: ARG005
+) -> Section:
     """Run a section for at most so many seconds, and return what it found, up to where it failed if it did.
 
     Args:
@@ -31,11 +39,12 @@ def run_section(name: str, *, is_fake: bool, seconds: float, layers: dict[str, s
         is_fake: Whether to run it on fakes.
         seconds: When it is ended.
         layers: Is given the layers of the engines that it built.
+        told: Called with what was found so far, after every finding.
     """
     start = time.monotonic()
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     receiver, sender = context.Pipe(duplex=False)
-    found = Section(name=name, outcome="done")
+    found = Section(name=name, outcome="unfinished")
     with tempfile.TemporaryDirectory() as folder:
         errors = pathlib.Path(folder) / "stderr"
         process = context.Process(target=_serve, args=(sender, name, is_fake, seconds, str(errors)))
@@ -44,7 +53,7 @@ def run_section(name: str, *, is_fake: bool, seconds: float, layers: dict[str, s
         assert pid is not None
         sender.close()
         try:
-            _receive(receiver, found, layers, start + seconds + GRACE_S)
+            _receive(receiver, found, layers, start + seconds + GRACE_S, told)
             multiprocessing.connection.wait([process.sentinel], GRACE_S)
         finally:  # where it has not ended, or this process is interrupted; what it started goes with it
             with contextlib.suppress(ProcessLookupError):
@@ -56,7 +65,9 @@ def run_section(name: str, *, is_fake: bool, seconds: float, layers: dict[str, s
     return found
 
 
-def _receive(receiver: Connection, found: Section, layers: dict[str, str], until: float) -> None:
+def _receive(
+    receiver: Connection, found: Section, layers: dict[str, str], until: float, told: Callable[[Section], None]
+) -> None:
     """Take findings until the other end is closed."""
     while receiver.poll(max(0.0, until - time.monotonic())):
         try:
@@ -69,11 +80,14 @@ def _receive(receiver: Connection, found: Section, layers: dict[str, str], until
             layers[item.name] = item.text
         else:
             getattr(found, LISTS[type(item)]).append(item)
+            told(found)
 
 
 def _end(found: Section, code: int, errors: pathlib.Path, is_late: bool) -> None:
-    """Tell how the process ended, where it did not end well."""
+    """Tell how the process ended."""
     if code == 0:
+        if found.outcome == "unfinished":
+            found.outcome = "done"
         return
     said = errors.read_text(errors="replace") if errors.is_file() else ""
     found.outcome = "failed"

@@ -3,6 +3,8 @@
 SECTIONS = {
     "environment": 60,
     "runtime": 120,
+    "reattention": 150,
+    "reattention_torch": 120,
     "numerics": 120,
     "forms": 90,
     "sessions": 120,

@@ -1,9 +1,7 @@
 """Attention and whole models in FP16 in PyTorch: tokens of odd and even numbers, forms of the mix, timed as graphs."""
 
 import functools
-import statistics
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepvit.export.graph.padding import TokenPadding
 from deepvit.metrics.bounds import FOLD_BOUND, PRECISION_BOUNDS
@@ -11,6 +9,7 @@ from deepvit.runtime.manifest import Precision
 
 from ..findings import Findings, is_installed, require_modules
 from ..places import Place
+from ..timing import Run, milliseconds
 from .numerics import Arithmetic, graph_of, logits_of
 
 if TYPE_CHECKING:
@@ -19,10 +18,8 @@ if TYPE_CHECKING:
 TOKENS = (197, 200, 208)  # what deepvit_32 has, and the next multiples of 8 and 16
 BATCHES = (1, 8, 32, 64)
 HEADS, WIDTH = 12, 32  # deepvit_32's
-CALLS, REPLAYS = 20, 7
 BYTES, SIDE = 1 << 29, 8192  # of a copy within the GPU, and of a product
 FP16 = PRECISION_BOUNDS[Precision.FP16]
-Run = Callable[[], Any]
 
 
 def run(findings: Findings, place: Place) -> None:
@@ -51,10 +48,10 @@ def _roofs(findings: Findings, place: Place) -> None:
     size, side = (1 << 10, 16) if place.is_fake else (BYTES, SIDE)
     source = torch.ones(size // 2, dtype=torch.float16, device=place.device)
     target = torch.empty_like(source)
-    copy_ms = _milliseconds(place, lambda: target.copy_(source))
+    copy_ms = milliseconds(place, lambda: target.copy_(source))
     findings.figure("copy within the GPU, read and written", copy_ms and 2 * size / copy_ms / 1e6, "GB/s")
     a, b = (torch.randn(side, side, dtype=torch.float16, device=place.device) for _ in range(2))
-    product_ms = _milliseconds(place, lambda: a @ b)
+    product_ms = milliseconds(place, lambda: a @ b)
     findings.figure(f"FP16 product of {side}×{side}", product_ms and 2 * side**3 / product_ms / 1e9, "TFLOP/s")
 
 
@@ -89,7 +86,7 @@ def _time_forms(findings: Findings, place: Place, batch: int, tokens: int) -> No
         if batch == 1:
             got, expected = (each.double().flatten(2)[0].cpu().numpy() for each in (form(), exact[name]()))
             findings.logits(f"{label}, against float64", got, expected, FP16, "PRECISION_BOUNDS[FP16]")
-        findings.figure(label, _milliseconds(place, form), "ms")
+        findings.figure(label, milliseconds(place, form), "ms")
 
 
 def _whole_models(findings: Findings, place: Place) -> None:
@@ -105,37 +102,10 @@ def _whole_models(findings: Findings, place: Place) -> None:
         halves, there = module.half().to(place.device), images.half().to(place.device)
         for batch in (1,) if place.is_fake else BATCHES:
             own = there[:batch].clone()
-            took_ms = _milliseconds(place, functools.partial(halves, own))
+            took_ms = milliseconds(place, functools.partial(halves, own))
             speed = took_ms and 1000 * batch / took_ms
             findings.figure(
                 f"{name}, FP16, tokens padded: {padding.value}, batch {batch}", speed, "images/s, no copies"
             )
     label = f"{name}: tokens padded, against tokens as they are, in float64"
     findings.logits(label, answers[1], answers[0], FOLD_BOUND, "FOLD_BOUND")
-
-
-def _milliseconds(place: Place, run: Run) -> float | None:
-    """Return how long the GPU takes for one call among CALLS recorded ones, the median of REPLAYS; None on a CPU."""
-    import torch
-
-    if place.is_fake:
-        run()
-        return None
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(CALLS):
-            run()
-    times = []
-    for _ in range(REPLAYS + 1):  # the first warms up
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end) / CALLS)
-    return statistics.median(times[1:])

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.gpu_check import __main__ as program
 from benchmarks.gpu_check import worker
 from benchmarks.gpu_check.findings import Findings
-from benchmarks.gpu_check.record import RESULTS, Figure, GpuCheck, file_of
+from benchmarks.gpu_check.record import RESULTS, Check, Figure, GpuCheck, file_of
 from benchmarks.gpu_check.sections import SECTIONS
 from deepvit.runtime.trt.machine import Machine
 from tests.commands.command_line import without_gpu
@@ -51,8 +51,12 @@ def section_of(result, name=PLANTED):
     return section
 
 
+# Those that need no process of their own here: test_gpu_sections.py and test_gpu_reattention.py run them.
+RUN_ELSEWHERE = ("runtime", "reattention", "reattention_torch")
+
+
 @without_gpu
-@pytest.mark.parametrize("section", [name for name in SECTIONS if name != "runtime"])
+@pytest.mark.parametrize("section", [name for name in SECTIONS if name not in RUN_ELSEWHERE])
 def test_every_section_runs_on_fakes_and_says_that_it_did(section, tmp_path):
     run = run_program("--fake", section, "--output", tmp_path / "a.json")
     assert run.returncode == 0, run.stdout + run.stderr
@@ -218,24 +222,38 @@ def test_engines_layers_lie_beside_the_result(planted, tmp_path):
 
 
 def test_a_killed_run_leaves_what_was_found(planted, monkeypatch, tmp_path):
-    """The file is whole after every section: at the second one, what the first found is in it."""
+    """The file is whole after every finding: when a section goes on, what was found by then is in it, as unfinished."""
     seen, output = [], tmp_path / "check.json"
     begin = program.run_section
 
-    def looking(name, **options):
-        seen.append([each["name"] for each in json.loads(output.read_text())["sections"]] if output.exists() else [])
-        return begin(name, **options)
+    def looking(name, told, **options):
+        def look(section):
+            told(section)
+            sections = json.loads(output.read_text())["sections"]
+            seen.append([(each["name"], each["outcome"], len(each["checks"])) for each in sections])
+
+        return begin(name, told=look, **options)
 
     monkeypatch.setattr(program, "run_section", looking)
     planted("skip")
-    assert seen == [[], ["runtime"]]
+    assert seen[0] == [("runtime", "unfinished", 1)]
+    assert [each[0] for each in seen[-1]] == ["runtime", PLANTED]
+    assert seen[-1][0][1] == "done" and seen[-1][1][1:] == ("unfinished", 1)
+
+
+def test_a_section_that_is_unfinished_does_not_hold():
+    check = Check(name="a", passed=True, measured=1.0, unit="", bound="")
+    held = {
+        outcome: worker.Section(name="a", outcome=outcome, checks=[check]).holds for outcome in ("done", "unfinished")
+    }
+    assert held == {"done": True, "unfinished": False}
 
 
 def test_a_result_is_named_after_its_gpu_and_says_which_it_is(monkeypatch, tmp_path):
     """On a machine with a GPU, here a made-up one: the sections are given its place, and the file its name."""
     given = []
 
-    def pretended(name, *, is_fake, seconds, layers):
+    def pretended(name, *, is_fake, **options):
         given.append((name, is_fake))
         return worker.Section(name=name, outcome="done", checks=[])
 

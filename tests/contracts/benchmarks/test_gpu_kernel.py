@@ -13,6 +13,7 @@ from cuda.bindings import driver, nvrtc, runtime
 
 from benchmarks.gpu_check import kernel, places
 from benchmarks.gpu_check.fakes import FakeGpu
+from benchmarks.gpu_check.reattention import cubins, sanitized
 from benchmarks.gpu_check.stand_in import expected, images_of
 
 MODULES = {"driver": driver, "nvrtc": nvrtc, "runtime": runtime}
@@ -88,10 +89,12 @@ def called(source):
             yield "runtime", node.args[0].value
 
 
-@pytest.mark.parametrize("module", [kernel, places], ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "module", [kernel, places, cubins, sanitized], ids=lambda module: module.__name__.rpartition(".")[2]
+)
 def test_every_name_of_cuda_exists(module):
     names = set(called(pathlib.Path(module.__file__).read_text()))
-    assert len(names) >= 6
+    assert len(names) >= 5
     assert {each for each in names if not hasattr(MODULES[each[0]], each[1])} == set()
 
 
@@ -141,7 +144,7 @@ def test_what_cuda_refuses_is_told(answers):
     with pytest.raises(RuntimeError, match="cudaMemGetInfo: cudaErrorNoDevice"):
         places.Gpu().free_bytes()
     with pytest.raises(RuntimeError, match="CUDA_ERROR_NO_DEVICE"):
-        kernel._given((driver.CUresult.CUDA_ERROR_NO_DEVICE, None))
+        kernel.given((driver.CUresult.CUDA_ERROR_NO_DEVICE, None))
 
 
 def test_a_capture_that_takes_an_allocation_leaves_none_behind(answers, monkeypatch):
