@@ -1,5 +1,6 @@
 """The image list in blocks of consecutive images: what is run at once, kept at once, and given to one process."""
 
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -7,7 +8,8 @@ import functools
 import hashlib
 import itertools
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,8 @@ from deepvit.runtime.preprocess import Crop, Preprocessing
 from .decode import Decoded, decode_images
 from .sources import ImageSource, read_image_sha256
 
+PREPARED_AHEAD = 2  # blocks whose inputs are made while others are used
+T = TypeVar("T")
 MAX_READERS = 8  # threads that read and hash files, which is much faster than decoding
 
 
@@ -88,6 +92,19 @@ def block_of(number: int, items: Sequence[Decoded], preprocessings: Sequence[Pre
         contents=tuple(item.sha256 for item in good),
         sha256=images_sha256(item.sha256 for item in items),
     )
+
+
+def with_inputs(blocks: Iterable[Block], make: Callable[[Block], T]) -> Generator[tuple[Block, T], None, None]:
+    """Yield blocks, in order, with what `make` makes of each, in threads while the ones before are used."""
+    with concurrent.futures.ThreadPoolExecutor(PREPARED_AHEAD) as pool:
+        ahead: collections.deque[tuple[Block, concurrent.futures.Future[T]]] = collections.deque()
+        for block in blocks:
+            ahead.append((block, pool.submit(make, block)))
+            if len(ahead) > PREPARED_AHEAD:
+                ready, made = ahead.popleft()
+                yield ready, made.result()
+        for ready, made in ahead:
+            yield ready, made.result()
 
 
 def read_blocks_sha256(

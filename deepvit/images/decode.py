@@ -5,7 +5,8 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TypeVar
 
 from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
@@ -16,6 +17,7 @@ from .sources import ImageSource, image_sha256
 CHUNK = 16  # images that a worker takes at once: large enough to make passing messages cheap
 CHUNKS_AHEAD_PER_WORKER = 3  # bounds memory: at 224 pixels a chunk is 2.4 MB
 MIN_IMAGES_FOR_WORKERS = 200  # below that, starting processes costs more than decoding
+Task = TypeVar("Task")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +51,10 @@ def decode_one(source: ImageSource, index: int, preprocessings: Sequence[Preproc
         return Decoded(index, (), label, str(error), sha256)
 
 
-_worker: tuple[ImageSource, Sequence[Preprocessing]] | None = None
+_worker: tuple[ImageSource | None, Sequence[Preprocessing]] | None = None
 
 
-def _start_worker(source: ImageSource, preprocessings: Sequence[Preprocessing]) -> None:
+def _start_worker(source: ImageSource | None, preprocessings: Sequence[Preprocessing]) -> None:
     global _worker  # noqa: PLW0603 - a worker process serves one source; sending it with every task would be slower
     end_with_parent()
     _worker = (source, preprocessings)
@@ -61,7 +63,17 @@ def _start_worker(source: ImageSource, preprocessings: Sequence[Preprocessing]) 
 def _decode_chunk(indices: Sequence[int]) -> list[Decoded]:
     assert _worker is not None
     source, preprocessings = _worker
+    assert source is not None
     return [decode_one(source, index, preprocessings) for index in indices]
+
+
+def _decode_part(part: ImageSource) -> list[Decoded]:
+    assert _worker is not None
+    return _decoded_part(part, _worker[1])
+
+
+def _decoded_part(part: ImageSource, preprocessings: Sequence[Preprocessing]) -> list[Decoded]:
+    return [decode_one(part, index, preprocessings) for index in range(len(part))]
 
 
 def default_workers(images: int) -> int:
@@ -92,16 +104,45 @@ def decode_images(
         for index in indices:
             yield decode_one(source, index, preprocessings)
         return
+    chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
+    yield from _in_processes(workers, (source, preprocessings), _decode_chunk, chunks)
+
+
+def decode_parts(
+    parts: Iterable[ImageSource], preprocessings: Sequence[Preprocessing], workers: int
+) -> Generator[Decoded, None, None]:
+    """Yield the images of parts of a list that is nowhere whole; each part goes to the process that decodes it.
+
+    Args:
+        parts: Of about CHUNK images; taken as they are needed. `Decoded.index` counts within one.
+        preprocessings: As `decode_images`.
+        workers: As `decode_images`, but a number.
+
+    Raises:
+        MissingError: As `decode_images`.
+    """
+    if workers == 0:
+        for part in parts:
+            yield from _decoded_part(part, preprocessings)
+        return
+    yield from _in_processes(workers, (None, preprocessings), _decode_part, parts)
+
+
+def _in_processes(
+    workers: int,
+    shared: tuple[ImageSource | None, Sequence[Preprocessing]],
+    decode: Callable[[Task], list[Decoded]],
+    tasks: Iterable[Task],
+) -> Generator[Decoded, None, None]:
     context = multiprocessing.get_context("spawn")  # forking a process that runs ONNX Runtime's threads can hang
     with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(source, preprocessings)
+        workers, mp_context=context, initializer=_start_worker, initargs=shared
     ) as pool:
-        chunks = (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
         ahead: collections.deque[concurrent.futures.Future[list[Decoded]]] = collections.deque()
         try:
-            for chunk in chunks:
+            for task in tasks:
                 with without_interrupts():
-                    ahead.append(pool.submit(_decode_chunk, chunk))
+                    ahead.append(pool.submit(decode, task))
                 if len(ahead) >= workers * CHUNKS_AHEAD_PER_WORKER:
                     yield from ahead.popleft().result()
             while ahead:

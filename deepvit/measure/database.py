@@ -1,11 +1,17 @@
 """SQLite files of what can be found again: opened sound, or begun anew."""
 
+import contextlib
+import hashlib
+import json
 import logging
+import os
 import pathlib
 import sqlite3
 import time
+from collections.abc import Iterator
 
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.files import cache_folder, held_lock, write_error
 
 logger = logging.getLogger(__name__)
 BUSY_S = 120  # how long a process waits while another one writes
@@ -20,7 +26,7 @@ def open_database(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
 
     Args:
         path: The file, made if missing; one that is damaged, or something else, is removed with a warning and made
-            anew. In memory where None.
+            anew. Where None, one without a name, on the disk as soon as it is large, that goes with this process.
         table: The CREATE statement of its table.
 
     Raises:
@@ -51,7 +57,7 @@ def _is_lost(path: pathlib.Path, error: sqlite3.Error) -> bool:
 
 
 def _opened(path: pathlib.Path | None, table: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:" if path is None else path, timeout=BUSY_S)
+    connection = sqlite3.connect("" if path is None else path, timeout=BUSY_S)
     connection.text_factory = bytes  # whatever lies there, it can be read
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -104,3 +110,61 @@ def move_aside(path: pathlib.Path) -> None:
     if path.exists() and not path.is_file():
         aside = path.rename(path.with_name(f"{path.name}.{time.time_ns()}.aside"))
         logger.warning("%s is not a file; it is now %s", path, aside.name)
+
+
+def kept_folder(name: str, loss: str, *, is_asked: bool) -> pathlib.Path | None:
+    """Return the folder `name` of the cache; None, with a warning of the `loss`, where it cannot be used.
+
+    Raises:
+        InputError: It cannot, and something was asked to be kept there.
+    """
+    try:
+        folder = cache_folder(name)
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"cache folder {folder} cannot be written; set DEEPVIT_CACHE")
+    except InputError as error:
+        if is_asked:
+            raise
+        logger.warning("%s: %s", loss, error)
+        return None
+    return folder
+
+
+def content_key(parts: object) -> str:
+    """Return what files of these `parts`, which JSON can hold, are called by."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def sole_database(path: pathlib.Path, refusal: str, *, resume: bool) -> Iterator[None]:
+    """Keep a database for this process, begun anew unless it shall `resume`; it is removed when the block ends well.
+
+    Raises:
+        InputError: Another process has it, as `refusal` says, or it cannot be removed.
+    """
+    with _locked(path.with_suffix(".lock"), refusal):
+        if not resume:
+            _remove(path)
+        yield
+        _remove(path)
+
+
+def _remove(path: pathlib.Path) -> None:
+    try:
+        remove_database(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be removed: {error.strerror}; set DEEPVIT_CACHE") from error
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path, refusal: str) -> Iterator[None]:
+    """Hold `path` for this process."""
+    with contextlib.ExitStack() as stack:
+        try:
+            move_aside(path)
+            stack.enter_context(held_lock(path, wait=False))
+        except BlockingIOError as error:
+            raise InputError(f"{refusal}, it holds {path}; wait for it, or end it") from error
+        except OSError as error:
+            raise write_error(path, "DEEPVIT_CACHE", error) from error
+        yield

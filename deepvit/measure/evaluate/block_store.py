@@ -24,7 +24,7 @@ class BlockStore:
     """Named arrays by block number. Several processes may write to one file; a block is there whole or not at all.
 
     Args:
-        path: The file, made if missing, and made anew where it is damaged; in memory where None.
+        path: The file, made if missing, and made anew where it is damaged; see `open_database` for None.
 
     Raises:
         InputError: The file cannot be written.

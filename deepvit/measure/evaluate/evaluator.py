@@ -1,7 +1,6 @@
 """Accuracy on a labelled dataset, and agreement with a reference: several models in one pass over the images."""
 
 import collections
-import concurrent.futures
 import contextlib
 import logging
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.images.blocks import Block, count_blocks, decoded_blocks, read_blocks_sha256
+from deepvit.images.blocks import Block, count_blocks, decoded_blocks, read_blocks_sha256, with_inputs
 from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
@@ -27,7 +26,6 @@ from .scores import image_records
 from .summary import REFERENCE, Pass, block_head, summarize
 
 logger = logging.getLogger(__name__)
-PREPARED_AHEAD = 2  # blocks whose inputs are made while the models run
 
 
 class Evaluator:
@@ -142,18 +140,8 @@ class Evaluator:
 
     def _prepared(self, numbers: Sequence[int]) -> Generator[tuple[Block, list[Images]], None, None]:
         """Yield blocks with each model's input, made in threads while other blocks run."""
-        with (
-            concurrent.futures.ThreadPoolExecutor(PREPARED_AHEAD) as pool,
-            contextlib.closing(self._blocks(numbers)) as blocks,
-        ):
-            ahead: collections.deque[tuple[Block, concurrent.futures.Future[list[Images]]]] = collections.deque()
-            for block in blocks:
-                ahead.append((block, pool.submit(self._inputs, block)))
-                if len(ahead) > PREPARED_AHEAD:
-                    ready, inputs = ahead.popleft()
-                    yield ready, inputs.result()
-            for ready, inputs in ahead:
-                yield ready, inputs.result()
+        with contextlib.closing(self._blocks(numbers)) as blocks:
+            yield from with_inputs(blocks, self._inputs)
 
     def _inputs(self, block: Block) -> list[Images]:
         input_by_key: dict[tuple[str, int], Images] = {}
