@@ -22,6 +22,7 @@ from deepvit.runtime.errors import PACKAGES, InputError, missing_library
 from .attention import attention
 from .bench import bench
 from .build import build
+from .classify import classify
 from .compare import compare
 from .doctor import doctor
 from .eval import evaluate
@@ -66,6 +67,11 @@ COMMANDS: dict[Callable[..., None], tuple[str, str, str]] = {  # function → na
         "eval",
         "Measure top-1 and top-5 on labelled images",
         "artifacts/deepvit_32-fp16/model.onnx --imagenet /data",
+    ),
+    classify: (
+        "classify",
+        "Tell the classes of any images, at any scale",
+        "artifacts/deepvit_32-fp16 --images photographs --output predictions.parquet",
     ),
     bench: (
         "bench",

@@ -20,11 +20,13 @@ ENTRIES = 13
 WIDER = {  # folder → how many entries it may have
     ".": 17,  # six of them stand where convention looks for them: README, LICENSE, CHANGELOG, CONTRIBUTING, SECURITY, docs
     "deepvit/commands": 16,  # a file a command: the folder is what --help lists
+    "tests": 14,  # as deepvit, and what tests share
     "tests/commands": 16,  # as deepvit/commands
     "runtime/cpp/tests": 16,  # a file a suite, and what they are built with
 }
 DATA = {  # folders of data → why they grow
     "benchmarks/results": "a file a benchmark, and a GPU",
+    "docs/schemas": "a file a kind of result",
     "deepvit/images/photographs": "two crops of every photograph",
 }
 LINES, LINES_OF_NINE_IN_TEN, PARAMETERS = 60, 24, 8

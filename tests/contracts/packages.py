@@ -10,7 +10,8 @@ LAYERS = {  # package → what it may import besides itself
     "calibration": {"images", "metrics", "runtime"},
     "export": {"calibration", "model", "images", "metrics", "runtime"},
     "measure": {"export", "calibration", "model", "images", "metrics", "runtime"},
-    "commands": {"measure", "export", "calibration", "model", "images", "metrics", "runtime"},
+    "classify": {"measure", "images", "runtime"},
+    "commands": {"classify", "measure", "export", "calibration", "model", "images", "metrics", "runtime"},
 }
 ON_TOP = ("runtime", "export", "calibration")  # the packages whose folders stand beside deepvit/
 

@@ -20,6 +20,8 @@ HEAVY = (
     "matplotlib",
     "jinja2",
     "scipy",
+    "fsspec",
+    "pyarrow",
 )
 FIRST = {  # command → what it is given; none of it is there, which comes out after the first sign
     "doctor": (),
@@ -29,6 +31,7 @@ FIRST = {  # command → what it is given; none of it is there, which comes out 
     "inspect": ("none/model.onnx",),
     "compare": ("none/model.onnx",),
     "eval": ("none/model.onnx", "--imagenet", "none"),
+    "classify": ("none/model.onnx", "--images", "none"),
     "bench": ("none/model.onnx",),
     "attention": ("none/model.onnx",),
     "report": ("none",),

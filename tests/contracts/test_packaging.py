@@ -293,6 +293,7 @@ def said(installed, lean, tiny_artifact, tmp_path_factory):
             "bench.png",
         ],
         ["compare", "a", "--reference", "b", "--json", "compare.json", "--plot", "worst.png"],
+        ["classify", "a", "--images", "data", "--output", "rows.csv"],
         ["package", "a", "--triton", "repository"],
         ["package", "--triton", "repository", "--check"],
         ["report", "a", "--with", "eval.json", "--with", "bench.json", "--with", "compare.json"],

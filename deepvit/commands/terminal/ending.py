@@ -31,7 +31,7 @@ def fail(message: str, code: int, *, as_json: bool) -> NoReturn:
 def fail_if_interrupted(arguments: list[str], *, as_json: bool) -> None:
     """Exit as interrupted or terminated where a signal came, whatever its exception has become."""
     if heard() == EXIT_INTERRUPTED:
-        goes_on = "eval" in arguments[:1]
+        goes_on = arguments[:1] in (["eval"], ["classify"])
         remark = "the same command with --resume goes on" if goes_on else "what was not finished was not written"
         fail(f"interrupted; {remark}", EXIT_INTERRUPTED, as_json=as_json)
     if heard() is not None:

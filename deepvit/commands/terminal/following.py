@@ -16,6 +16,7 @@ from deepvit.runtime.options import Help
 
 if TYPE_CHECKING:
     from deepvit.calibration.options import QuantizationOptions
+    from deepvit.classify.options import ClassificationRequest
     from deepvit.export.options import ExportOptions
     from deepvit.measure.attention.options import AttentionOptions
     from deepvit.measure.compare.options import ComparisonOptions
@@ -128,6 +129,18 @@ def after_eval(request: "EvaluationRequest", *, has_random_weights: bool) -> str
             return command_line("eval", model, **data, **shared)
     shared.pop("img_size", None)  # an artifact says it itself
     return _bench(request.models, **shared)
+
+
+def after_classify(request: "ClassificationRequest", output: pathlib.Path | None) -> str | None:
+    """Return the same with a file of rows, where there was none and the images can be named in one word."""
+    from deepvit.classify.sources.addresses import public
+
+    (first, *others) = request.images
+    if output is not None or others or public(first) != first:  # a password is not printed
+        return None
+    shared = {**given(request, "column", "limit"), **_decoding(request), **given(request.answer)}
+    shared |= {**given(request.weights), **given(request.sessions), "variant": request.preprocess_as}
+    return command_line("classify", request.model, images=first, **shared, output="predictions.csv")
 
 
 def after_bench(models: Sequence[str], weights: "WeightOptions", result: pathlib.Path | None) -> str | None:

@@ -10,6 +10,7 @@ from ..bench.result import Benchmark
 from ..compare.result import Comparison, LayerReport
 from ..evaluate.result import Evaluation
 from .artifact import Build, Export, Inspection
+from .classification import Classification
 from .machine import Diagnosis
 from .package import Package
 from .plan import Plan
@@ -19,6 +20,7 @@ CLASSES: tuple[type[Result], ...] = (
     AttentionAnalysis,
     Benchmark,
     Build,
+    Classification,
     Comparison,
     Diagnosis,
     Evaluation,

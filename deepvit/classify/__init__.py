@@ -1,0 +1,1 @@
+"""Classes of any images, wherever they lie and however many there are."""
