@@ -12,6 +12,7 @@ from deepvit.runtime.manifest import (
     Calibration,
     ChooseForm,
     Engine,
+    EnginePlugin,
     Identity,
     Level,
     Manifest,
@@ -137,6 +138,8 @@ def describe_build(manifest: Manifest, plan: str) -> Iterator[str]:
     record = manifest.files[plan]
     yield f"built {plan}, {record.bytes / 1e6:.1f} MB, for {_engine_line(engine)}, SHA-256 {record.sha256}"
     yield f"precision: {_gemm_types(engine.census.network)} in the network, as promised"
+    if engine.plugin is not None:
+        yield _plugin_line(engine.plugin)
     if engine.census.engine is None:
         yield "the finished engine's layers are unknown: nothing listed them when it was built"
     else:
@@ -149,6 +152,13 @@ def describe_build(manifest: Manifest, plan: str) -> Iterator[str]:
         sqnr = "exact" if stage.sqnr_db is None else f"SQNR {stage.sqnr_db:.1f} dB"
         agreement = f"top-1 agreement {stage.top1_agreement:.2%}"
         yield f"against {stage.against} on {stage.images} images: {sqnr}, {agreement}"
+
+
+def _plugin_line(plugin: EnginePlugin) -> str:
+    return (
+        f"built with the plugin {plugin.layer}, kernels of SHA-256 {plugin.kernels_sha256}, which it needs to run too, "
+        f"in a library of SHA-256 {plugin.sha256}"
+    )
 
 
 def _engine_line(engine: Engine) -> str:
@@ -231,6 +241,8 @@ def _describe_engine(engine: Engine, machine: Machine) -> Iterator[str | rich.ta
     flags = [name for name in ("version_compatible", "weight_stripped") if getattr(engine, name)]
     flags += [f"{name} {value}" for name, value in engine.options.model_dump().items()]
     yield f"{tuned}; hardware-compatible {engine.hardware_compatible.value}; {', '.join(flags) or 'no further options'}"
+    if engine.plugin is not None:
+        yield _plugin_line(engine.plugin)
     faults = misfits(engine, machine)
     yield f"runs here: {'no: ' + '; '.join(faults) if faults else 'yes'}"
     table = rich.table.Table(box=None, pad_edge=False)

@@ -9,6 +9,7 @@ import shutil
 from deepvit.export.engine.fast_types import fast_types
 from deepvit.runtime.errors import PACKAGES, PYTORCH_MODULES, DeviceError, InputError, MissingError
 from deepvit.runtime.files import cache_root
+from deepvit.runtime.kernels.plugin_record import Use, named_plugin, record_of, why_no_plugin
 from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed, version
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
@@ -49,6 +50,7 @@ def examine() -> list[Finding]:
         _fast_types(machine),
         *(_build(backend, machine) for backend in Backend),
         *(_run(backend, machine) for backend in Backend),
+        *_plugin(machine),
         _libraries("draw, and write reports", "matplotlib", "jinja2"),
         _libraries("package for Triton", "tritonclient"),
         _libraries("compare layers", "polygraphy"),
@@ -175,6 +177,24 @@ def _build(backend: Backend, machine: Machine) -> Finding:
     if backend is Backend.TENSORRT and not machine.has_gpu:
         return Finding(ability, False, f"{version}, but no GPU to build on ({machine.why_no_gpu})")
     return Finding(ability, True, version if machine.has_gpu else f"{version}; without a GPU: ‹compute_capability› 8.9")
+
+
+def _plugin(machine: Machine) -> list[Finding]:
+    """Hold the plugin that is named against its record and this machine; no finding where none is named."""
+    path = named_plugin()
+    if path is None:
+        return []
+    ability = "fused re-attention in engines"
+    try:
+        backend = Backend(record_of(path).backend)
+    except InputError as error:
+        return [Finding(ability, False, str(error))]
+    version = machine.versions.get(backend)
+    if version is None:
+        return [Finding(ability, False, f"{path} is for {backend.value}, and {MODULES[backend]} is not installed")]
+    own = (machine.compute_capability,) if machine.compute_capability else ()
+    why = why_no_plugin(Use(backend=backend, version=version, compute_capabilities=own))
+    return [Finding(ability, why is None, why or f"{path}, for {MODULES[backend]} {version}")]
 
 
 def _run(backend: Backend, machine: Machine) -> Finding:

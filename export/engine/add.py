@@ -15,7 +15,7 @@ from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files.staging import sole_work
-from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Manifest, ParityStage
+from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Manifest, ParityStage, ReattentionForm
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import FILES, DecodePolicy
@@ -70,7 +70,8 @@ def _add_engine(
     onnx = proved_model(artifact)
     images = None if plan.parity is None else manifest.input_from(crops_of(plan.parity, manifest.preprocess))
     cache = options.timing_cache or _default_timings(machine) if options.backend is Backend.TENSORRT else None
-    job = Job(options=options, batch=plan.batch, timing_cache=cache, is_run=images is not None)
+    is_fused = manifest.graph.reattention is ReattentionForm.FUSED
+    job = Job(options=options, batch=plan.batch, timing_cache=cache, is_run=images is not None, is_fused=is_fused)
     build = build_engine(onnx, job, images, bar, lambda layers: require_network(layers, manifest))
     layers = build.layers()
     if layers is not None:
@@ -131,6 +132,7 @@ def _record(
         version_compatible=options.version_compatible,
         weight_stripped=options.weight_stripped,
         options=BuildLimits(workspace_bytes=options.workspace_bytes, optimization_level=options.optimization_level),
+        plugin=build.plugin,
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import logging
 import os
@@ -18,12 +19,14 @@ import numpy as np
 import deepvit
 from deepvit.progress import Share
 from deepvit.runtime.errors import DeviceError, MissingError
+from deepvit.runtime.manifest import Backend, EnginePlugin
 from deepvit.runtime.session.tensors import Images, Logits
+from deepvit.runtime.trt.library import RTX_LIBRARIES_IN
 
 from .census import Layer
 from .listing.layers import EngineLayer, layers_from_inspector, layers_from_listing
 from .stand_in import search_path
-from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LISTED, LOGITS, NETWORK, ONNX, PLAN, Job
+from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LISTED, LOGITS, NETWORK, ONNX, PLAN, PLUGIN, Job
 
 logger = logging.getLogger(__name__)
 ROOT = pathlib.Path(deepvit.__file__).parent.parent  # where the worker finds the package: a checkout, or site-packages
@@ -32,7 +35,10 @@ STDERR_KEPT = 300
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Build:
-    """What a build left; `inspector` and `logits` where the engine was run, `listing` where the library logged it."""
+    """What a build left; `inspector` and `logits` where the engine was run, `listing` where the library logged it.
+
+    `plugin` is what its fused re-attention was built with.
+    """
 
     plan: bytes
     version: str
@@ -40,6 +46,7 @@ class Build:
     inspector: str | None
     logits: Logits | None
     listing: str | None = None
+    plugin: EnginePlugin | None = None
 
     def layers(self) -> list[EngineLayer] | None:
         """Return the finished engine's layers; None where nothing tells them.
@@ -90,7 +97,8 @@ def _build_in(
     (folder / JOB).write_text(job.to_json(), encoding="utf-8")
     if images is not None:
         np.save(folder / IMAGES, images)
-    version = _run_worker(folder, search_path(folder) if job.has_stand_in else {}, bar, on_parsed)
+    version = _run_worker(folder, _variables(folder, job), bar, on_parsed)
+    plugin = _text(folder / PLUGIN)
     return Build(
         plan=(folder / PLAN).read_bytes(),
         version=version,
@@ -98,7 +106,15 @@ def _build_in(
         inspector=_text(folder / INSPECTOR),
         listing=_text(folder / LISTED),
         logits=np.load(folder / LOGITS) if (folder / LOGITS).is_file() else None,
+        plugin=None if plugin is None else EnginePlugin.model_validate_json(plugin),
     )
+
+
+def _variables(folder: pathlib.Path, job: Job) -> dict[str, str]:
+    """Return further variables of the worker: TensorRT-RTX needs some where its parser meets a plugin."""
+    is_rtx_from_pypi = importlib.util.find_spec(RTX_LIBRARIES_IN) is not None
+    has_plugin = job.is_fused and job.options.backend is Backend.TENSORRT_RTX and is_rtx_from_pypi
+    return search_path(folder) if job.has_stand_in or has_plugin else {}
 
 
 def _text(path: pathlib.Path) -> str | None:

@@ -3,9 +3,9 @@
     python -m deepvit.export.engine.worker FOLDER
 
 reads `job.json` and `model.onnx` in FOLDER, prints progress as JSON lines, and leaves there `engine.plan`,
-`network.json` (the layers as parsed), `listing.txt` where the library logged the finished engine's layers, and where a
-GPU can run the engine `inspector.json` and `logits.npy`. It decides nothing: whoever started it judges what it left. An
-error that it foresees is the last line it prints.
+`network.json` (the layers as parsed), `plugin.json` where it loaded a plugin, `listing.txt` where the library logged
+the finished engine's layers, and where a GPU can run the engine `inspector.json` and `logits.npy`. It decides nothing:
+whoever started it judges what it left. An error that it foresees is the last line it prints.
 """
 
 import contextlib
@@ -31,21 +31,22 @@ from .stand_in import register_stand_in
 
 ERRORS = {kind.__name__: kind for kind in (DeviceError, InputError, MissingError)}
 ONNX, PLAN, NETWORK, INSPECTOR = "model.onnx", "engine.plan", "network.json", "inspector.json"
-JOB, IMAGES, LOGITS, LISTED = "job.json", "images.npy", "logits.npy", "listing.txt"
+JOB, IMAGES, LOGITS, LISTED, PLUGIN = "job.json", "images.npy", "logits.npy", "listing.txt", "plugin.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
     """What to build.
 
-    `is_run` asks for the finished engine's layers, and for its logits of `images.npy`; `has_stand_in` for an engine
-    that cannot run, with a layer that computes nothing for fused re-attention.
+    `is_run` asks for the finished engine's layers, and for its logits of `images.npy`; `is_fused` for the plugin of
+    fused re-attention; `has_stand_in` for an engine that cannot run, with a layer in its place that computes nothing.
     """
 
     options: EngineOptions
     batch: BatchRange
     timing_cache: pathlib.Path | None
     is_run: bool
+    is_fused: bool = False
     has_stand_in: bool = False
 
     def to_json(self) -> str:
@@ -73,6 +74,7 @@ def job_from_json(text: str) -> Job:
         batch=BatchRange(**fields["batch"]),
         timing_cache=None if cache is None else pathlib.Path(cache),
         is_run=fields["is_run"],
+        is_fused=fields["is_fused"],
         has_stand_in=fields["has_stand_in"],
     )
 
@@ -84,8 +86,8 @@ def work(folder: pathlib.Path) -> None:
     library = load_library(job.options.backend)
     if job.has_stand_in:
         register_stand_in(library.trt)
-    else:
-        load_named_plugin(library)
+    elif job.is_fused and (plugin := load_named_plugin(library)) is not None:
+        (folder / PLUGIN).write_text(plugin.of_engine.model_dump_json(), encoding="utf-8")
     log = logger_of(library)
     listings: list[str] = []  # TensorRT-RTX says what layers an engine has once it is built
     log.listen = lambda message: listings.append(message) if message.startswith(LISTING) else None

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pydantic
+import pydantic_core
 
 from .fields import LARGEST_INT, BatchSize, Count, FileName, Partial, PositiveInt, Record, Sha256
 from .forms import Backend, ChooseForm, Grid, HardwareCompatibility, Level, MixForm, QkvForm, ReattentionForm, Split
@@ -207,6 +208,14 @@ class BuildLimits(Partial):
     optimization_level: Count | None = None  # 0 builds fastest, 5 searches longest
 
 
+class EnginePlugin(Record):
+    """The plugin's library that an engine was built with; which of it has to match, `kernels/plugin_record.py` says."""
+
+    sha256: Sha256
+    kernels_sha256: Sha256  # of the kernels inside, whichever library they are in
+    layer: str  # "deepvit::ReAttention/1"
+
+
 class Engine(Record):
     """One engine, where it can run, and what is in it."""
 
@@ -222,6 +231,19 @@ class Engine(Record):
     version_compatible: bool = False  # loads in later TensorRT versions, see trt/fit.py, by host code in the plan
     weight_stripped: bool = False  # its weights come from model.onnx when it is loaded
     options: BuildLimits = BuildLimits()
+    plugin: EnginePlugin | None = None  # None: it needs none; then its JSON has no such field either
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_no_plugin(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if name != "plugin" or value is not None}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: pydantic_core.CoreSchema, handler: pydantic.GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Its fields, as if none could be left out."""
+        fields: Any = {name: part for name, part in core.items() if name != "serialization"}
+        return handler(fields)
 
 
 class FileRecord(Record):

@@ -8,6 +8,7 @@ import logging
 import shlex
 
 from ..errors import MissingError
+from ..kernels.plugin_record import Use, why_no_plugin
 from ..manifest import Backend, Engine, HardwareCompatibility
 from .library import INSTALL, MODULES
 from .machine import Machine
@@ -19,12 +20,12 @@ NAMES = {Backend.TENSORRT: "TensorRT", Backend.TENSORRT_RTX: "TensorRT-RTX"}
 
 
 def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
-    """Pass where `engine` can run on `machine`.
+    """Pass where `engine` can run on `machine`; the plugin that it may need is held against it where it is loaded.
 
     Raises:
         MissingError: Another machine's engine; with both sides and the command that mends it.
     """
-    faults = misfits(engine, machine)
+    faults = _misfits_of_machine(engine, machine)
     if faults:
         backend = engine.backend
         has = _has(machine, backend)
@@ -41,6 +42,16 @@ def require_fit(engine: Engine, machine: Machine, folder: str) -> None:
 
 def misfits(engine: Engine, machine: Machine) -> list[str]:
     """Return in words what keeps `engine` from running on `machine`; nothing where it can."""
+    faults = _misfits_of_machine(engine, machine)
+    if faults or engine.plugin is None:
+        return faults
+    capabilities = tuple(filter(None, [machine.compute_capability]))
+    version = machine.versions[engine.backend]
+    use = Use(backend=engine.backend, version=version, compute_capabilities=capabilities, built_with=engine.plugin)
+    return list(filter(None, [why_no_plugin(use)]))
+
+
+def _misfits_of_machine(engine: Engine, machine: Machine) -> list[str]:
     backend = engine.backend
     faults = []
     version = machine.versions.get(backend)

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ..artifact import MANIFEST, MODEL, Artifact
 from ..errors import InputError
 from ..files import read_bounded
-from ..kernels.plugin import load_named_plugin, require_layer
+from ..kernels.plugin import load_named_plugin, require_plugin
 from ..manifest import Backend, BatchRange, Identity, ReattentionForm, Tensor, names_or_numbers
 from ..ort.self_contained import require_self_contained
 from ..session.tensors import (
@@ -27,7 +27,7 @@ from ..session.tensors import (
 )
 from .fit import require_fit
 from .kernel_cache import kernel_cache_path
-from .library import load_library
+from .library import Library, load_library
 from .machine import this_machine
 
 if TYPE_CHECKING:
@@ -75,8 +75,13 @@ def open_plan(
     if weights is not None:
         require_self_contained(weights, str(artifact.folder / MODEL))
     sha256 = artifact.manifest.files[path.name].sha256
-    needs_plugin = artifact.manifest.graph.reattention is ReattentionForm.FUSED
-    engine = _load(plan, sha256, record.backend, path, allow_host_code, weights, device, needs_plugin=needs_plugin)
+    is_fused = artifact.manifest.graph.reattention is ReattentionForm.FUSED
+
+    def prepare(library: Library, compute_capability: str) -> None:
+        if is_fused or record.plugin is not None:
+            require_plugin(library, str(path), compute_capability=compute_capability, built_with=record.plugin)
+
+    engine = _load(plan, sha256, record.backend, path, allow_host_code, weights, device, prepare)
     return TensorRtSession(engine, artifact.manifest)
 
 
@@ -92,7 +97,8 @@ def _open_unverified(
     sha256 = hashlib.sha256(plan).hexdigest()
     logger.warning("%s is not verified; its SHA-256 is %s", path, sha256)
     backend = Backend.TENSORRT_RTX if path.name.endswith(Backend.TENSORRT_RTX.plan) else Backend.TENSORRT
-    return TensorRtSession(_load(plan, sha256, backend, path, allow_host_code, None, device))
+    # Nothing says whether it needs the plugin.
+    return TensorRtSession(_load(plan, sha256, backend, path, allow_host_code, None, device, load_named_plugin))
 
 
 def _load(
@@ -103,8 +109,7 @@ def _load(
     allow_host_code: bool,
     weights: bytes | None,
     device: int,
-    *,
-    needs_plugin: bool = False,
+    prepare: Callable[[Library, str], object],
 ) -> "EngineOnGpu":
     library = load_library(backend)
     from .cuda import Cuda  # a library of its own
@@ -112,9 +117,7 @@ def _load(
 
     cuda = Cuda(device)
     is_rtx = backend is Backend.TENSORRT_RTX
-    load_named_plugin(library, cuda.compute_capability)
-    if needs_plugin:
-        require_layer(library, str(path))
+    prepare(library, cuda.compute_capability)
     return EngineOnGpu(
         plan,
         library,

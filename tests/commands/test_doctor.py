@@ -3,8 +3,13 @@
 import importlib.util
 import json
 
+import pytest
+
 from deepvit.measure import doctor
+from deepvit.runtime.kernels.plugin_record import VARIABLE
 from tests.commands.command_line import run, without_gpu
+from tests.doubles.fake_gpu import HERE
+from tests.runtime.kernels.named_plugin import write_plugin
 
 
 def test_runs_whatever_is_missing():
@@ -53,3 +58,23 @@ def test_memory_is_what_the_container_has_left(monkeypatch, tmp_path):
     for most, free in (("max", 8 << 30), (f"{4 << 30}", 3 << 30), (f"{99 << 30}", 8 << 30)):
         (tmp_path / "memory.max").write_text(f"{most}\n")
         assert doctor.free_memory() == free
+
+
+@pytest.mark.parametrize(
+    ("changes", "works", "detail"),
+    [
+        ({}, True, "libplugin.so, for tensorrt 11.4.0.106"),
+        ({"sha256": "1" * 64}, False, "has SHA-256"),
+        ({"schema": 2}, False, "is no record of a plugin"),
+        ({"backend_major": 10}, False, "is for tensorrt 10, here is tensorrt 11"),
+        ({"backend": "tensorrt-rtx"}, False, "is for tensorrt-rtx, and tensorrt_rtx is not installed"),
+        ({"compute_capabilities": ["9.0"]}, False, "not 8.9"),
+    ],
+)
+def test_a_plugin_has_a_row_where_one_is_named(tmp_path, monkeypatch, changes, works, detail):
+    monkeypatch.setenv(VARIABLE, str(write_plugin(tmp_path, **changes)))
+    (found,) = doctor._plugin(HERE)
+    assert (found.ability, found.works) == ("fused re-attention in engines", works)
+    assert detail in found.detail
+    monkeypatch.delenv(VARIABLE)
+    assert doctor._plugin(HERE) == []

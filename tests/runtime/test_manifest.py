@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import AccuracyCheck, BatchRange, parse_manifest
+from deepvit.runtime.manifest import AccuracyCheck, BatchRange, Engine, parse_manifest
 from tests.places import ROOT
 
 TABLE = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "manifest_cases.json").read_text())
@@ -52,6 +52,14 @@ def test_every_case_of_the_table(case):
 def test_the_table_has_enough_of_both():
     accepted = [case["accepted"] for case in TABLE["cases"]]
     assert (accepted.count(True), accepted.count(False)) >= (15, 100)
+
+
+def test_an_engine_without_a_plugin_is_written_as_before_there_were_any():
+    """So that an earlier version, which takes no field that it does not know, goes on reading it."""
+    (engine,) = TABLE["manifest"]["engines"]
+    assert "plugin" not in Engine.model_validate(engine).model_dump(mode="json")
+    plugin = {"sha256": "0" * 64, "kernels_sha256": "1" * 64, "layer": "deepvit::ReAttention/1"}
+    assert Engine.model_validate(engine | {"plugin": plugin}).model_dump(mode="json")["plugin"] == plugin
 
 
 def test_a_check_of_an_earlier_version_is_read_as_fractions():

@@ -16,6 +16,7 @@ from deepvit.export.engine.worker import Job
 from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.errors import InputError, needed_for
+from deepvit.runtime.kernels.plugin import require_plugin
 from deepvit.runtime.manifest import Backend, BatchRange, Engine
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
@@ -85,10 +86,11 @@ def compare_engine_layers(
         batch=own if own.min <= count <= own.max else BatchRange(min=count, opt=count, max=count),
         timing_cache=None,
         is_run=False,
+        is_fused=engine.plugin is not None,
     )
     marked = _marked(artifact.read(MODEL), MODEL)
     build = build_engine(marked, job, None, bar, lambda _: None)
-    with_engine = _engine(build.plan, job.options, marked)
+    with_engine = _engine(build.plan, job, marked)
     runs = {"float32": _graph(reference, "the float32 graph", artifact.manifest.batch), "engine": with_engine.run}
     try:
         return _compare(runs, artifact.manifest.input.name, images)
@@ -96,15 +98,19 @@ def compare_engine_layers(
         with_engine.close()
 
 
-def _engine(plan: bytes, options: EngineOptions, weights: bytes) -> "EngineOnGpu":
+def _engine(plan: bytes, job: Job, weights: bytes) -> "EngineOnGpu":
     from deepvit.runtime.trt.cuda import Cuda  # a library of its own
     from deepvit.runtime.trt.engine import EngineOnGpu
 
+    options, name = job.options, "the engine with every block's output"
+    library, cuda = load_library(options.backend), Cuda()
+    if job.is_fused:
+        require_plugin(library, name, compute_capability=cuda.compute_capability)
     return EngineOnGpu(
         plan,
-        load_library(options.backend),
-        Cuda(),
-        name="the engine with every block's output",
+        library,
+        cuda,
+        name=name,
         allow_host_code=options.version_compatible,  # TensorRT's own, built a moment ago
         refit_from=weights if options.weight_stripped else None,
         leases=1,

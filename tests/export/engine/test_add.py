@@ -33,7 +33,15 @@ from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, Backend, BatchRange, BuildLimits, HardwareCompatibility, Precision
+from deepvit.runtime.manifest import (
+    ANY_BATCH,
+    Backend,
+    BatchRange,
+    BuildLimits,
+    EnginePlugin,
+    HardwareCompatibility,
+    Precision,
+)
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import DecodePolicy
 from deepvit.runtime.session import open_session
@@ -98,6 +106,14 @@ def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
     assert open_artifact(artifact).read("engine.rtx.plan")
     again = add_engine(artifact, dataclasses.replace(RTX, batch=BatchRange(min=2, opt=2, max=3)), quiet).manifest
     assert [e.profile.max for e in again.engines] == [3]
+
+
+def test_an_engine_says_with_which_plugin_it_was_built():
+    plugin = EnginePlugin(sha256="0" * 64, kernels_sha256="1" * 64, layer="deepvit::ReAttention/1")
+    build = deepvit.export.engine.process.Build(
+        plan=b"", version="11.4.0.106", network=[], inspector=None, logits=None, plugin=plugin
+    )
+    assert deepvit.export.engine.add._record(build, None, EngineOptions(), ANY_BATCH, HERE).plugin == plugin
 
 
 @pytest.fixture

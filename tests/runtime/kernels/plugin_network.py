@@ -17,6 +17,7 @@ import tensorrt as trt
 from onnx import TensorProto, helper
 
 from deepvit.runtime.kernels import plugin
+from deepvit.runtime.kernels.plugin_record import VARIABLE
 from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.library import load_library
 
@@ -168,10 +169,10 @@ def main(who, width=WIDTH):
     elif who.startswith("opened:"):
         ctypes.CDLL(who.partition(":")[2])  # as Triton's backend does
     elif who != "body":
-        os.environ[plugin.VARIABLE] = who
+        os.environ[VARIABLE] = who
         library = load_library(Backend.TENSORRT)
         plugin.load_named_plugin(library, "8.9")
-        plugin.require_layer(library, "the engine")
+        plugin.require_plugin(library, "the engine", compute_capability="8.9")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if parser.parse(graph(width).SerializeToString()):

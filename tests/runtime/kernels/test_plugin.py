@@ -1,7 +1,5 @@
 """The plugin's library is held against its record, and nothing is loaded that is not what that says."""
 
-import hashlib
-import json
 import pathlib
 import types
 
@@ -9,21 +7,12 @@ import pytest
 
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.kernels import plugin
-from deepvit.runtime.manifest import Backend
+from deepvit.runtime.kernels.plugin_record import VARIABLE, Use, why_no_plugin
+from deepvit.runtime.manifest import Backend, EnginePlugin
 from deepvit.runtime.trt.library import Library
+from tests.runtime.kernels.named_plugin import CONTENT, RECORD, write_plugin
 
-CONTENT = b"\x7fELF of a plugin"
-RECORD = {
-    "schema": 1,
-    "file": "libplugin.so",
-    "bytes": len(CONTENT),
-    "sha256": hashlib.sha256(CONTENT).hexdigest(),
-    "layer": "deepvit::ReAttention/1",
-    "backend": "tensorrt",
-    "backend_major": 11,
-    "kernels_sha256": "0" * 64,
-    "compute_capabilities": ["8.0", "8.6", "9.0"],
-}
+BUILT_WITH = EnginePlugin(sha256=RECORD["sha256"], kernels_sha256="0" * 64, layer=RECORD["layer"])
 
 
 class Registry:
@@ -60,19 +49,12 @@ def library(registry):
 
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / "libplugin.so"
-    path.write_bytes(CONTENT)
-    write(path)
-    return path
-
-
-def write(path, **changes):
-    path.with_suffix(".json").write_text(json.dumps(RECORD | changes))
+    return write_plugin(tmp_path)
 
 
 def test_what_was_hashed_is_loaded_once(library, registry, path):
     for _ in range(2):
-        record = plugin.load_plugin(library, path, sha256=RECORD["sha256"], compute_capability="8.9")
+        record = plugin.load_plugin(library, path, compute_capability="8.9", built_with=BUILT_WITH)
         assert record.kernels_sha256 == "0" * 64
     assert registry.loaded == [CONTENT]
 
@@ -90,16 +72,17 @@ def test_gpus_that_it_has_kernels_for(library, registry, path, capability):
         ({"layer": "deepvit::ReAttention/2"}, InputError, "the layer deepvit::ReAttention/2, expected deepvit::ReAttention/1"),
         ({"backend": "tensorrt-rtx"}, MissingError, "is for tensorrt-rtx 11, here is tensorrt 11; build it with the headers"),
         ({"backend_major": 10}, MissingError, "is for tensorrt 10, here is tensorrt 11"),
-        ({"compute_capabilities": ["8.9", "10.0"]}, MissingError, "compute capability 8.9, 10.0, this one is 8.6"),
+        ({"compute_capabilities": ["8.9", "10.0"]}, MissingError, "compute capability 8.9, 10.0, not 8.6; build"),
+        ({"kernels_sha256": "1" * 64}, MissingError, r"kernels of SHA-256 1{64}, the engine was built with 0{64}; let DEEPVIT_PLUGIN name"),
         ({"schema": 2}, InputError, "libplugin.json is no record of a plugin; build it again: make plugin"),
         ({"more": 1}, InputError, "is no record of a plugin"),
     ],
-    ids=["hash", "layer", "backend", "version", "capability", "schema", "unknown"],
+    ids=["hash", "layer", "backend", "version", "capability", "kernels", "schema", "unknown"],
 )  # fmt: skip
 def test_what_is_not_as_it_should_be_is_refused_and_not_loaded(library, registry, path, changes, kind, told):
-    write(path, **changes)
+    write_plugin(path.parent, **changes)
     with pytest.raises(kind, match=told) as refusal:
-        plugin.load_plugin(library, path, compute_capability="8.6")
+        plugin.load_plugin(library, path, compute_capability="8.6", built_with=BUILT_WITH)
     assert "\n" not in str(refusal.value)
     assert registry.loaded == []
 
@@ -111,10 +94,19 @@ def test_a_changed_library_is_not_loaded(library, registry, path):
     assert registry.loaded == []
 
 
-def test_another_than_the_manifest_says_is_not_loaded(library, registry, path):
-    with pytest.raises(InputError, match="expected 2{64}; build it again"):
-        plugin.load_plugin(library, path, sha256="2" * 64)
+def test_another_layer_than_the_engine_was_built_with_is_not_loaded(library, registry, path):
+    with pytest.raises(InputError, match="has the layer deepvit::ReAttention/1, expected deepvit::ReAttention/2"):
+        plugin.load_plugin(library, path, built_with=BUILT_WITH.model_copy(update={"layer": "deepvit::ReAttention/2"}))
     assert registry.loaded == []
+
+
+def test_another_build_of_the_same_kernels_is_loaded(library, registry, path, caplog):
+    caplog.set_level("INFO")
+    plugin.load_plugin(library, path, built_with=BUILT_WITH)
+    assert caplog.text == ""
+    plugin.load_plugin(library, path, built_with=BUILT_WITH.model_copy(update={"sha256": "2" * 64}))
+    assert "is another build of them" in caplog.text
+    assert registry.loaded == [CONTENT]
 
 
 @pytest.mark.parametrize("gone", [".so", ".json"])
@@ -134,23 +126,45 @@ def test_what_tensorrt_does_not_take_is_told_and_tried_again(library, registry, 
 
 
 def test_the_environment_names_the_library(library, registry, path, monkeypatch):
-    monkeypatch.delenv(plugin.VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
     plugin.load_named_plugin(library, "8.6")
     assert registry.loaded == []
-    monkeypatch.setenv(plugin.VARIABLE, str(path))
-    write(path, backend="tensorrt-rtx")  # of the other one, which builds too
+    monkeypatch.setenv(VARIABLE, str(path))
+    write_plugin(path.parent, backend="tensorrt-rtx")  # of the other one, which builds too
     plugin.load_named_plugin(library, "8.6")
     assert registry.loaded == []
-    write(path)
-    with pytest.raises(MissingError, match="this one is 7.5"):
+    write_plugin(path.parent)
+    with pytest.raises(MissingError, match="not 7.5"):
         plugin.load_named_plugin(library, "7.5")
     assert registry.loaded == []
     plugin.load_named_plugin(library, "8.6")
     assert registry.loaded == [CONTENT]
 
 
-def test_an_engine_of_the_fused_layer_asks_for_it(library, registry):
-    plugin.require_layer(library, "engine.plan")
+def test_an_engine_of_the_fused_layer_asks_for_it(library, registry, path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    plugin.require_plugin(library, "engine.plan")  # somebody registered the layer
     registry.layers.clear()
     with pytest.raises(MissingError, match="engine.plan needs the plugin .* let DEEPVIT_PLUGIN name its library: make"):
-        plugin.require_layer(library, "engine.plan")
+        plugin.require_plugin(library, "engine.plan")
+    monkeypatch.setenv(VARIABLE, str(path))
+    with pytest.raises(
+        MissingError, match="engine.plan needs the plugin"
+    ):  # the library has another layer than it says
+        plugin.require_plugin(library, "engine.plan")
+    assert registry.loaded == [CONTENT]
+    write_plugin(path.parent, backend="tensorrt-rtx")
+    with pytest.raises(MissingError, match="is for tensorrt-rtx 11, here is tensorrt 11"):
+        plugin.require_plugin(library, "engine.plan")
+
+
+def test_why_no_plugin_is_at_hand(path, monkeypatch):
+    use = Use(backend=Backend.TENSORRT, version="11.4.0.106", compute_capabilities=("8.6", "9.0"))
+    monkeypatch.setenv(VARIABLE, "")
+    assert "let DEEPVIT_PLUGIN name its library" in why_no_plugin(use)
+    monkeypatch.setenv(VARIABLE, str(path))
+    assert why_no_plugin(use) is None
+    write_plugin(path.parent, compute_capabilities=["8.0"])
+    assert "not 9.0" in why_no_plugin(use)
+    monkeypatch.setenv(VARIABLE, "/no/such/plugin.so")
+    assert "/no/such/plugin.json cannot be read" in why_no_plugin(use)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import random
 import shutil
 import stat
@@ -16,11 +17,22 @@ import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import Backend, BatchRange, Census, Engine, HardwareCompatibility, ReattentionForm
+from deepvit.runtime.kernels import plugin
+from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, VARIABLE
+from deepvit.runtime.manifest import (
+    Backend,
+    BatchRange,
+    Census,
+    Engine,
+    EnginePlugin,
+    HardwareCompatibility,
+    ReattentionForm,
+)
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import this_machine
 from tests.doubles.fake_gpu import HERE, PLAN, FakeCuda, Runtime, expected_logits, fake_library
+from tests.runtime.kernels.named_plugin import CONTENT, RECORD, write_plugin
 
 ENGINE = Engine(
     file="engine.plan", backend="tensorrt", version="11.4.0.106", compute_capability="8.9", gpu="NVIDIA Test",
@@ -82,21 +94,57 @@ def test_a_plan_must_give_the_golden_logits(tiny_artifact, tmp_path, gpu):
     assert not any((FakeCuda.current.live, FakeCuda.current.pinned, FakeCuda.current.streams))
 
 
-def test_a_plan_of_fused_reattention_is_not_loaded_without_its_plugin(tiny_artifact, tmp_path, gpu, monkeypatch):
+@pytest.fixture
+def registered(gpu, monkeypatch):
+    """What TensorRT's registry was given to load; it then has the layer."""
+    loaded, library = [], fake_library()
+    registry = SimpleNamespace(
+        get_creator=lambda *names: loaded or None,
+        load_library=lambda path: loaded.append(pathlib.Path(path).read_bytes()) or loaded,
+    )
+    library.trt.get_plugin_registry = lambda: registry
+    monkeypatch.setattr(deepvit.runtime.trt.session, "load_library", lambda backend: library)
+    monkeypatch.setattr(plugin, "_loaded", {})
+    monkeypatch.delenv(VARIABLE, raising=False)
+    Runtime.latest = None
+    return loaded
+
+
+def test_a_plan_of_fused_reattention_is_not_loaded_without_its_plugin(tiny_artifact, tmp_path, registered):
     folder = with_plan(tiny_artifact, tmp_path / "a")
     manifest = open_artifact(folder).manifest
     graph = manifest.graph.model_copy(update={"reattention": ReattentionForm.FUSED})
     (folder / MANIFEST).write_text(manifest.model_copy(update={"graph": graph}).to_json())
-    creators = []
-    library = fake_library()
-    library.trt.get_plugin_registry = lambda: SimpleNamespace(get_creator=lambda *names: next(iter(creators), None))
-    monkeypatch.setattr(deepvit.runtime.trt.session, "load_library", lambda backend: library)
-    Runtime.latest = None
     with pytest.raises(MissingError, match="engine.plan needs the plugin of fused re-attention"):
         open_session(folder / "engine.plan")
     assert Runtime.latest is None
-    creators.append(object())
+    registered.append(b"by somebody else")
     open_session(folder / "engine.plan")
+
+
+def test_an_engine_has_its_plugin_loaded_where_the_kernels_are_those_of_its_manifest(
+    tiny_artifact, tmp_path, registered, monkeypatch, caplog
+):
+    built_with = EnginePlugin(sha256="1" * 64, kernels_sha256=RECORD["kernels_sha256"], layer=RECORD["layer"])
+    folder = with_plan(tiny_artifact, tmp_path / "a", plugin=built_with)
+    engine = open_artifact(folder).manifest.engines[0]
+    assert misfits(engine, HERE) == [NO_PLUGIN]
+    monkeypatch.setenv(VARIABLE, str(write_plugin(tmp_path, kernels_sha256="2" * 64)))
+    with pytest.raises(MissingError, match="so has kernels of SHA-256 2{64}, the engine was built with 0"):
+        open_session(folder / "engine.plan")
+    assert "ONNX Runtime" in open_session(folder).description
+    assert "not using" in caplog.text and "has kernels of SHA-256" in caplog.text
+    assert (registered, Runtime.latest) == ([], None)
+    write_plugin(tmp_path)
+    assert misfits(engine, HERE) == []
+    assert "tensorrt 11" in open_session(folder).description
+    assert registered == [CONTENT]
+
+
+def test_an_engine_that_needs_no_plugin_has_none_loaded(tiny_artifact, tmp_path, registered, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "/no/such/plugin.so")
+    open_session(with_plan(tiny_artifact, tmp_path / "a") / "engine.plan")
+    assert registered == []
 
 
 def test_a_thousand_mutants_never_reach_tensorrt(tiny_artifact, tmp_path, gpu):

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,10 @@
 namespace deepvit {
 
 using Bytes = std::vector<std::byte>;
+
+// The whole of a regular file that has `least` to `most` bytes; the size is looked at first, so that nothing huge is
+// read, and at the opened file, so that nobody exchanges it in between. Throws DEEPVIT_INVALID_ARTIFACT, with `remedy`.
+Bytes read_file(const std::string& path, std::uint64_t least, std::uint64_t most, const std::string& remedy);
 
 class Artifact {
  public:

@@ -57,6 +57,10 @@ Engine engine_from(const JsonNode& node) {
   }
   engine.version_compatible = node.has("version_compatible") && node["version_compatible"].truth();
   engine.weight_stripped = node.has("weight_stripped") && node["weight_stripped"].truth();
+  if (node.has("plugin")) {
+    const JsonNode plugin = node["plugin"];
+    engine.plugin = {plugin["sha256"].text(), plugin["kernels_sha256"].text(), plugin["layer"].text()};
+  }
   return engine;
 }
 

@@ -43,6 +43,13 @@ struct BatchRange {
 
 enum class HardwareCompatibility { none, same_compute_capability, ampere_plus };
 
+// The plugin's library that an engine was built with.
+struct EnginePlugin {
+  std::string sha256;
+  std::string kernels_sha256;  // of the kernels inside, whichever library they are in
+  std::string layer;           // "deepvit::ReAttention/1"
+};
+
 struct Engine {
   std::string file;
   std::string backend;             // tensorrt or tensorrt-rtx
@@ -52,6 +59,7 @@ struct Engine {
   HardwareCompatibility hardware_compatible = HardwareCompatibility::none;
   bool version_compatible = false;
   bool weight_stripped = false;
+  std::optional<EnginePlugin> plugin;  // none: it needs none
 };
 
 struct FileRecord {

@@ -277,7 +277,8 @@ Rule engine() {
        {"weight_stripped", truth, false},
        {"options",
         record({{"workspace_bytes", nullable(positive), false}, {"optimization_level", nullable(count), false}}),
-        false}});
+        false},
+       {"plugin", nullable(record({{"sha256", sha256()}, {"kernels_sha256", sha256()}, {"layer", text}})), false}});
 }
 
 void files(const JsonNode& node) {
