@@ -25,6 +25,14 @@ from .graph.padding import TokenPadding
 from .graph.spec import GraphSpec, Outputs
 
 
+class Reattention(enum.Enum):
+    """How re-attention is to be written; `ReattentionForm` is how it was."""
+
+    AUTO = "auto"  # fused by the command `export` where `reattention/choice.py` says so, else unfused
+    UNFUSED = "unfused"
+    FUSED = "fused"
+
+
 class Target(enum.Enum):
     """What the graph is written for, and which engines are built."""
 
@@ -93,12 +101,13 @@ class GraphOptions:
     qkv: Annotated[
         QkvForm | None, Help("How q, k and v are computed: fused or split; split for int8 and on a CPU if not given.")
     ] = None
-    # Which of both is faster depends on whether the plugin is at hand where the engine is built: an `auto`, which asks
-    # for it there, would be decided where forms are chosen, in `export/forms/choose.py`.
     reattention: Annotated[
-        ReattentionForm,
-        Help("Re-attention: unfused, or fused into one operator that the plugin for TensorRT has a kernel for."),
-    ] = ReattentionForm.UNFUSED
+        Reattention,
+        Help(
+            "Re-attention: unfused, fused into one operator that the plugin for TensorRT has a kernel for, or auto: "
+            "fused for engines that are built here with that plugin."
+        ),
+    ] = Reattention.AUTO
     pad_head_dim: Annotated[
         bool | None, Help("Pad heads to a multiple of 8 channels; done for TensorRT if not given.")
     ] = None
@@ -161,7 +170,11 @@ class GraphOptions:
 
     @property
     def is_fused(self) -> bool:
-        return self.reattention is ReattentionForm.FUSED
+        return self.reattention is Reattention.FUSED
+
+    @property
+    def reattention_form(self) -> ReattentionForm:
+        return ReattentionForm.FUSED if self.is_fused else ReattentionForm.UNFUSED
 
     def _require_form_chooser(self) -> None:
         """Refuse to try forms where what is tried is not what will run."""

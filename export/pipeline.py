@@ -123,7 +123,7 @@ def _typed(
     if precision is Precision.FP32:
         return TypedGraph(model=source.model, float32=source.model)
     progress(stages.casting(precision))
-    model = written(source.model, options.graph.reattention)
+    model = written(source.model, options.graph.reattention_form)
     return TypedGraph(model=cast_graph(model, precision), float32=source.model)
 
 
@@ -227,7 +227,7 @@ def _manifest(
             qkv=spec.qkv,
             attention_maps=len(source.folded.blocks) if spec.outputs is Outputs.MAPS else None,
             padded_tokens=tokens.rows if tokens.padding else None,
-            reattention=options.reattention if options.is_fused else None,
+            reattention=options.reattention_form if options.is_fused else None,
             gemms=counts.gemms,
             convolutions=counts.convolutions,
             quantized_gemms=counts.quantized_gemms or None,

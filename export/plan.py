@@ -16,14 +16,13 @@ from deepvit.runtime.artifact import MANIFEST, MAX_MANIFEST_BYTES, MODEL
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.files.staging import require_output
-from deepvit.runtime.kernels.table import Kernel, Number
 from deepvit.runtime.manifest import Backend, ChooseForm, InputForm, Precision
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from . import stages
-from .graph.padding import ALIGNMENT
-from .options import QUANTIZED, ExportOptions, GraphOptions
+from .options import QUANTIZED, ExportOptions
 from .quantized.images import QuantizationPlan, plan_quantization
+from .reattention.kernel import kernel_for
 
 if TYPE_CHECKING:
     from deepvit.model.load import LoadedModel
@@ -159,7 +158,7 @@ def plan_export(shape: ModelShape, options: ExportOptions) -> ExportPlan:
             f"‹choose_form› listing asks TensorRT-RTX's compiler, which needs no GPU; {INSTALL[Backend.TENSORRT_RTX]}"
         )
     if options.graph.is_fused:
-        _require_kernel(shape, options.graph)
+        kernel_for(shape, options.graph)
     folder = options.artifact_folder(shape.variant.name)
     expected = int(shape.parameters * WEIGHT_BYTES[options.graph.precision] * BESIDE_WEIGHTS)
     require_output(folder, marker=MANIFEST, option="‹output›")
@@ -176,26 +175,6 @@ def plan_export(shape: ModelShape, options: ExportOptions) -> ExportPlan:
         expected_bytes=expected,
         class_names=class_names_of(shape.variant, shape.classes, options.labels),
     )
-
-
-def _require_kernel(shape: ModelShape, graph: GraphOptions) -> None:
-    """Refuse fused re-attention of a model that has none, or of sizes that no kernel can be made for.
-
-    Raises:
-        InputError: Such a model.
-    """
-    architecture = shape.variant.architecture
-    if not architecture.reattention_blocks:
-        raise InputError(f"‹reattention› fused: {shape.variant.name} does not mix its maps; leave it out")
-    width = architecture.embed_dim // architecture.num_heads
-    if graph.spec.pads_head_dim:
-        width += -width % ALIGNMENT
-    tokens = (shape.img_size // architecture.patch_size) ** 2 + 1
-    number = Number.BF16 if graph.precision is Precision.BF16 else Number.FP16
-    try:
-        Kernel(number=number, heads=architecture.num_heads, width=width, tokens=tokens, rows=16)
-    except ValueError as error:
-        raise InputError(f"‹reattention› fused: no kernel for {shape.variant.name}: {error}; leave it out") from error
 
 
 def class_names_of(variant: Variant, classes: int, labels: pathlib.Path | None) -> tuple[str, ...] | None:

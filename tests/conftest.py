@@ -40,8 +40,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Keep what is cached by tests, and by the processes that they start, out of the user's folder."""
+    """Keep what is cached by tests, and by the processes that they start, out of the user's folder, and the plugin out of them."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DEEPVIT_PLUGIN", raising=False)
         patch.setenv("DEEPVIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -14,7 +14,7 @@ from benchmarks.common.interleaved import machine, write_result
 from benchmarks.forms.gate import BATCH, CAPABILITY, FUSED, compile_and_judge
 from deepvit.export.engine.listing.traffic import PLUGIN_LAYER
 from deepvit.export.forms.typed import unproved_typed_graph
-from deepvit.export.options import ExportOptions, GraphOptions
+from deepvit.export.options import ExportOptions, GraphOptions, Reattention
 from deepvit.metrics.result import rounded
 from deepvit.model import VARIANTS
 from deepvit.model.load import LoadedModel, load_model
@@ -27,7 +27,7 @@ MOST_MB = {("deepvit_32", Precision.FP16): 180.0}  # an image
 
 def row_of(loaded: LoadedModel, precision: Precision) -> dict[str, Any]:
     """Compile a variant with fused re-attention, hold it against the gate, and count what it moves."""
-    options = ExportOptions(graph=GraphOptions(precision=precision, reattention=FUSED))
+    options = ExportOptions(graph=GraphOptions(precision=precision, reattention=Reattention.FUSED))
     compiled = compile_and_judge(unproved_typed_graph(loaded, options), precision, FUSED)
     kernels = compiled.kernels
     fused = [kernel for kernel in kernels if kernel.kind == PLUGIN_LAYER]

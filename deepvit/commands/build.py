@@ -8,6 +8,7 @@ from deepvit.export.engine.options import BuildOptions, ComputeCapabilities, Eng
 from deepvit.export.options import Target
 from deepvit.export.stages import building
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.manifest import ReattentionForm
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
@@ -50,7 +51,8 @@ def build(
         from deepvit.runtime.trt.machine import this_machine
 
         artifact = artifact_of(path)
-        engines = choose_engines(target, compute_capabilities, this_machine())
+        form = artifact.manifest.graph.reattention or ReattentionForm.UNFUSED
+        engines = choose_engines(target, compute_capabilities, this_machine(), form)
     if not engines.build:
         raise MissingError(f"no engine can be built here: {'; '.join(engines.skipped)}")
     built = [choice.backend.plan for choice in engines.build]

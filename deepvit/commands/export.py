@@ -41,24 +41,31 @@ def export(
     with steps() as step:
         step(loading(variant))
         from deepvit.export.engine.choice import choose_engines
+        from deepvit.export.reattention.choice import choose_reattention
         from deepvit.export.words import describe_export
         from deepvit.measure.results.artifact import Export
         from deepvit.runtime.trt.machine import this_machine
 
-        engines = choose_engines(options.graph.target, compute_capabilities, this_machine(), options.graph.reattention)
+        machine = this_machine()
+        engines = choose_engines(options.graph.target, compute_capabilities, machine, options.graph.reattention_form)
         with needed_for("export"):
             from deepvit.export.graph.apart import one_core
             from deepvit.export.pipeline import export_artifact
+            from deepvit.export.plan import shape_of
         with one_core():
-            artifact = export_artifact(weights.load(variant), options, step)
+            loaded = weights.load(variant)
+            options, choice = choose_reattention(options, engines, machine, shape_of(loaded))
+            artifact = export_artifact(loaded, options, step)
+    if choice:
+        out.print(choice)
     for line in describe_export(artifact.manifest):
         out.print(line)
     if artifact.manifest.has_random_weights:
         out.print(RANDOM_WEIGHTS)
     record = artifact.manifest.files["model.onnx"]
     out.print(f"wrote {artifact.folder}/model.onnx, {record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}")
-    for choice in engines.build:
-        artifact = build_one(artifact, choice, options.imagenet, options.decoding)
+    for engine in engines.build:
+        artifact = build_one(artifact, engine, options.imagenet, options.decoding)
     if skipped := engines.describe(artifact.folder):
         out.print(skipped)
     if doubt := _doubt(artifact, options):
@@ -90,20 +97,23 @@ def _plan(
     from deepvit.export.engine.choice import choose_engines
     from deepvit.export.estimate import BASIS, estimate_export
     from deepvit.export.plan import plan_export
+    from deepvit.export.reattention.choice import choose_reattention
     from deepvit.images.imagenet import require_local
     from deepvit.measure.results.plan import Cost, Plan
     from deepvit.runtime.trt.machine import this_machine
 
     from .terminal.plan import planned_files, show_plan
 
-    engines = choose_engines(options.graph.target, compute_capabilities, this_machine(), options.graph.reattention)
+    machine = this_machine()
+    engines = choose_engines(options.graph.target, compute_capabilities, machine, options.graph.reattention_form)
     shape = weights.shape(variant)
+    options, choice = choose_reattention(options, engines, machine, shape)
     require_installed("export", "onnxscript", "onnx_ir", "onnxruntime")
     if options.imagenet is not None:
         require_local(options.imagenet)
     plan = plan_export(shape, options)
     estimate = estimate_export(plan)
-    backends = [choice.backend for choice in engines.build]
+    backends = [engine.backend for engine in engines.build]
     skipped = [f"no engine would be built: {why}" for why in engines.skipped]
     show_plan(
         Plan(
@@ -113,7 +123,7 @@ def _plan(
             measures=list(plan.measures),
             disk_bytes=plan.expected_bytes * (1 + len(backends)),
             cost=Cost(seconds=estimate.seconds, memory_bytes=estimate.memory_bytes, basis=BASIS),
-            notes=[*([RANDOM_WEIGHTS] if shape.is_random else []), *skipped],
+            notes=[*([RANDOM_WEIGHTS] if shape.is_random else []), *([choice] if choice else []), *skipped],
         ),
         json_path,
     )

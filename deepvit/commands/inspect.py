@@ -4,6 +4,7 @@ import pathlib
 from typing import TYPE_CHECKING, Annotated
 
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.manifest import ReattentionForm
 from deepvit.runtime.options import Help
 
 from .terminal.console import out, print_next, write_json
@@ -78,7 +79,8 @@ def inspect(
     write_json(json_path, result.to_json)
     for name in artifact.manifest.files:
         artifact.read(name)  # a changed file is an error, once all has been shown
-    print_next(after_inspect(artifact, can_build=bool(choose_engines(Target.AUTO, (), machine).build)))
+    form = artifact.manifest.graph.reattention or ReattentionForm.UNFUSED
+    print_next(after_inspect(artifact, can_build=bool(choose_engines(Target.AUTO, (), machine, form).build)))
 
 
 def _check(*, is_listed: bool, gpu: str | None, batch: int | None, compute_capability: str | None) -> None:

@@ -1,12 +1,11 @@
 """Which engines an export builds here, and why not the others."""
 
 import dataclasses
-import os
 import pathlib
 import shlex
 
-from deepvit.runtime.errors import InputError
-from deepvit.runtime.kernels.plugin import VARIABLE
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, Use, named_plugin, why_no_plugin
 from deepvit.runtime.manifest import Backend, ReattentionForm
 from deepvit.runtime.trt.machine import Machine
 
@@ -19,7 +18,6 @@ BACKENDS = {
     Target.TENSORRT_RTX: (Backend.TENSORRT_RTX,),
     Target.AUTO: tuple(Backend),
 }
-FUSED_NEEDS = f"fused re-attention needs its plugin where the engine is built: let {VARIABLE} name its library"
 # What TensorRT-RTX 1.7 lists as its ComputeCapability; data-centre cards from 9.0 on are not among them.
 RTX_CAPABILITIES = frozenset({"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"})
 
@@ -51,13 +49,14 @@ def choose_engines(
     """Return what `target` builds on `machine` of a graph with its re-attention in this form.
 
     Raises:
-        MissingError: A target that was named cannot be built here.
+        MissingError: A target that was named cannot be built here, or of such a graph.
         InputError: `compute_capabilities` for a target that takes none.
     """
     if compute_capabilities and target not in BACKENDS:
         raise InputError(f"‹compute_capability› is for engines, of which ‹target› {target.value} builds none")
-    if target is Target.AUTO and reattention is ReattentionForm.FUSED and not os.environ.get(VARIABLE):
-        return EngineChoice(build=(), skipped=(FUSED_NEEDS,))
+    is_fused = reattention is ReattentionForm.FUSED
+    if target is Target.AUTO and is_fused and named_plugin() is None:  # one reason for all
+        return EngineChoice(build=(), skipped=(NO_PLUGIN,))
     build, skipped = [], []
     for backend in BACKENDS.get(target, ()):
         requested = compute_capabilities if backend is Backend.TENSORRT_RTX or target is Target.TENSORRT else ()
@@ -70,5 +69,19 @@ def choose_engines(
         if target is Target.AUTO and not requested and not RTX_CAPABILITIES.issuperset(capabilities):
             skipped.append(f"tensorrt-rtx does not build for compute capability {capabilities[0]}")
             continue
+        why = why_not_fused(options, machine) if is_fused else None
+        if why is not None and target is not Target.AUTO:
+            raise MissingError(f"‹target› {backend.value} cannot be built here: {why}")
+        if why is not None:
+            skipped.append(why)
+            continue
         build.append(options)
     return EngineChoice(build=tuple(build), skipped=tuple(skipped))
+
+
+def why_not_fused(options: EngineOptions, machine: Machine) -> str | None:
+    """Return in words why an engine of fused re-attention cannot be built so; None where the named plugin fits it."""
+    own = (machine.compute_capability,) if machine.compute_capability else ()
+    capabilities = options.compute_capabilities or own
+    version = machine.versions[options.backend]
+    return why_no_plugin(Use(backend=options.backend, version=version, compute_capabilities=capabilities))

@@ -102,6 +102,6 @@ def _rescaled(
 def typed_graph(calibrated: CalibratedGraph, options: ExportOptions, float_units: tuple[str, ...]) -> onnx.ModelProto:
     """Return the graph with all linears but `float_units` quantised, in its types."""
     model = quantize_graph(calibrated.model, calibrated.ranges, frozenset(float_units))
-    typed = cast_graph(written(finish(model), options.graph.reattention), options.graph.rest)
+    typed = cast_graph(written(finish(model), options.graph.reattention_form), options.graph.rest)
     is_for_cpu = isinstance(calibrated.ranges, Ranges) and calibrated.ranges.grid is Grid.UINT8
     return fuse_products(typed) if is_for_cpu else typed

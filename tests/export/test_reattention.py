@@ -27,7 +27,7 @@ from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import float32_graph, prove_fused
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.graph.trace import finish, to_bytes
-from deepvit.export.options import ExportOptions, GraphOptions, Target
+from deepvit.export.options import ExportOptions, GraphOptions, Reattention, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.plan import plan_export, shape_of
 from deepvit.export.reattention import fuse, operator
@@ -61,7 +61,7 @@ from tests.doubles.tiny_models import TINY, pixels, replace
 from tests.places import ROOT
 
 FUSED = ReattentionForm.FUSED
-GRAPH = GraphOptions(reattention=FUSED, target=Target.ONNX, pad_tokens=True)
+GRAPH = GraphOptions(reattention=Reattention.FUSED, target=Target.ONNX, pad_tokens=True)
 FLOAT32_BOUND, HALF_BOUND = 1e-6, 5e-3  # relative, of a sum of some products
 IN_PLACE = "with a layer in the plugin's place that cannot run"
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9",))
@@ -278,7 +278,7 @@ def test_an_artifact_says_it_and_answers_as_the_unfused_one(loaded, artifact, tm
     assert manifest.graph.gemms == 4 * 3 + 2 + 1  # the linears, the first block's attention, the head
     assert [rung.stage for rung in manifest.parity][-2:] == ["onnx-fp32-fused", "onnx-fp16"]
     assert manifest.plain.wrong == manifest.plain.refused == ()
-    graph = dataclasses.replace(GRAPH, reattention=ReattentionForm.UNFUSED)
+    graph = dataclasses.replace(GRAPH, reattention=Reattention.UNFUSED)
     unfused = export_artifact(loaded, ExportOptions(graph=graph, output=tmp_path / "a", parity_images=2))
     assert unfused.manifest.graph.reattention is None
     golden = [np.array([each.manifest.golden.logits]) for each in (artifact, unfused)]
@@ -317,7 +317,7 @@ def test_attention_cannot_be_quantised_where_it_is_fused():
 def test_int8_has_one_product_for_qkv_where_it_is_fused():
     graph = dataclasses.replace(GRAPH, precision=Precision.INT8)
     assert graph.spec.qkv is QkvForm.FUSED
-    assert dataclasses.replace(graph, reattention=ReattentionForm.UNFUSED).spec.qkv is QkvForm.SPLIT
+    assert dataclasses.replace(graph, reattention=Reattention.UNFUSED).spec.qkv is QkvForm.SPLIT
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_an_export_for_any_engine_says_that_it_needs_the_plugin(monkeypatch):
     monkeypatch.delenv("DEEPVIT_PLUGIN", raising=False)
     choice = choose_engines(Target.AUTO, (), this_machine(), FUSED)
     assert choice.build == ()
-    assert "fused re-attention needs its plugin where the engine is built" in choice.describe(open_artifact)
+    assert "fused re-attention needs its plugin where an engine is built" in choice.describe(open_artifact)
     monkeypatch.setenv("DEEPVIT_PLUGIN", "plugin.so")
     assert "plugin" not in choose_engines(Target.AUTO, (), this_machine(), FUSED).describe(open_artifact)
 

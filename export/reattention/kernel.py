@@ -1,0 +1,33 @@
+"""The kernel that fused re-attention of a model needs."""
+
+from typing import TYPE_CHECKING
+
+from deepvit.runtime.errors import InputError
+from deepvit.runtime.kernels.table import Kernel, Number
+from deepvit.runtime.manifest import Precision
+
+from ..graph.padding import ALIGNMENT
+
+if TYPE_CHECKING:
+    from ..options import GraphOptions
+    from ..plan import ModelShape
+
+
+def kernel_for(shape: "ModelShape", graph: "GraphOptions") -> Kernel:
+    """Return the kernel of 16 rows for a model whose graph is written so.
+
+    Raises:
+        InputError: The model has no re-attention, or sizes that no kernel can be made for.
+    """
+    architecture = shape.variant.architecture
+    if not architecture.reattention_blocks:
+        raise InputError(f"‹reattention› fused: {shape.variant.name} does not mix its maps; leave it out")
+    width = architecture.embed_dim // architecture.num_heads
+    if graph.spec.pads_head_dim:
+        width += -width % ALIGNMENT
+    tokens = (shape.img_size // architecture.patch_size) ** 2 + 1
+    number = Number.BF16 if graph.precision is Precision.BF16 else Number.FP16
+    try:
+        return Kernel(number=number, heads=architecture.num_heads, width=width, tokens=tokens, rows=16)
+    except ValueError as error:
+        raise InputError(f"‹reattention› fused: no kernel for {shape.variant.name}: {error}; leave it out") from error
