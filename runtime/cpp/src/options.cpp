@@ -54,6 +54,7 @@ Options options_from(const deepvit_options* given) {
   options.tensorrt_library = text_from(known.tensorrt_library);
   options.cuda_library = text_from(known.cuda_library);
   options.openvino_library = text_from(known.openvino_library);
+  options.plugin_library = text_from(known.plugin_library);
   if (known.log != nullptr) {
     options.log = [log = known.log, user_data = known.log_user_data](deepvit_log_level level, const std::string& text) {
       log(user_data, level, text.c_str());

@@ -22,6 +22,7 @@ struct Options {
   std::string tensorrt_library;
   std::string cuda_library;
   std::string openvino_library;
+  std::string plugin_library;  // empty: what $DEEPVIT_PLUGIN names
   Log log = [](deepvit_log_level, const std::string&) {};
 };
 

@@ -112,6 +112,10 @@ TEST_CASE("options of an older caller are shorter, those of a newer one are refu
   older.struct_size = offsetof(deepvit_options, openvino_library);
   older.backend = DEEPVIT_BACKEND_OPENVINO;
   CHECK(support::open_status(support::artifact("small"), older).message.find("/beyond") == std::string::npos);
+  older.plugin_library = "/beyond/the/end";
+  older.struct_size = offsetof(deepvit_options, plugin_library);
+  older.backend = DEEPVIT_BACKEND_ONNXRUNTIME;
+  CHECK(support::open_status(support::artifact("small"), older).status == DEEPVIT_OK);
   older.struct_size = 0;
   CHECK(support::open_status(support::artifact("small"), older).status == DEEPVIT_INVALID_ARGUMENT);
 }

@@ -264,6 +264,104 @@ TEST_CASE("what does not fit this machine is said before the plan is loaded") {
   CHECK(support::open_status(compatible.path().string(), allowed).status == DEEPVIT_OK);
 }
 
+namespace {
+
+// The named plugin, in a folder of its own, of an engine that needs it.
+class WithPlugin : public Fitting {
+ public:
+  WithPlugin() {
+    change("/plugin", {{"sha256", std::string(64, '1')}, {"kernels_sha256", kKernels}, {"layer", kLayer}});
+    support::write(library(), content);
+    write_record(nlohmann::json::object());
+  }
+
+  std::string library() const { return (path() / "libplugin.so").string(); }
+
+  // What write_record.py writes, with changes.
+  void write_record(const nlohmann::json& changes) const {
+    nlohmann::json record = {{"schema", 1},
+                             {"file", "libplugin.so"},
+                             {"bytes", content.size()},
+                             {"sha256", deepvit::sha256_of(content.data(), content.size())},
+                             {"layer", kLayer},
+                             {"backend", kIsRtx ? "tensorrt-rtx" : "tensorrt"},
+                             {"backend_major", NV_TENSORRT_MAJOR},
+                             {"kernels_sha256", kKernels},
+                             {"compute_capabilities", {"8.0", "9.0"}}};
+    record.update(changes);
+    support::write(path() / "libplugin.json", record.dump());
+  }
+
+  support::Opened open(const std::string& named) const {
+    deepvit_options options = fake_options();
+    options.plugin_library = named.c_str();
+    return support::open_status(path().string(), options);
+  }
+
+  const std::string content = "a plugin in " + path().string();  // another of every test's: none is loaded twice
+
+ private:
+  static constexpr char kLayer[] = "deepvit::ReAttention/1";
+  const std::string kKernels = std::string(64, '2');
+};
+
+}  // namespace
+
+TEST_CASE("an engine of fused re-attention has its plugin loaded, what was hashed of it, once") {
+  const WithPlugin artifact;
+  const int before = fake_nvinfer_plugins();
+  for (int i = 0; i < 2; ++i) CHECK(artifact.open(artifact.library()).status == DEEPVIT_OK);
+  CHECK(fake_nvinfer_plugins() == before + 1);
+  CHECK(fake_nvinfer_plugin() == artifact.content);
+  const WithPlugin other;
+  setenv("DEEPVIT_PLUGIN", other.library().c_str(), 1);
+  CHECK(support::open_status(other.path().string(), fake_options()).status == DEEPVIT_OK);
+  CHECK(fake_nvinfer_plugin() == other.content);
+  const int loaded = fake_nvinfer_plugins();
+  const Fitting without;  // which needs none: a named one is left alone
+  CHECK(support::open_status(without.path().string(), fake_options()).status == DEEPVIT_OK);
+  CHECK(fake_nvinfer_plugins() == loaded);
+  unsetenv("DEEPVIT_PLUGIN");
+}
+
+TEST_CASE("a plugin that is missing or another, or for another machine, is one line, and nothing is loaded") {
+  const std::pair<nlohmann::json, const char*> changes[] = {
+      {{{"sha256", std::string(64, '3')}}, ", the record beside it says 333"},
+      {{{"layer", "deepvit::ReAttention/2"}}, "has the layer deepvit::ReAttention/2, expected deepvit::ReAttention/1"},
+      {{{"backend", kIsRtx ? "tensorrt" : "tensorrt-rtx"}}, "is for tensorrt"},
+      {{{"backend_major", NV_TENSORRT_MAJOR + 1}}, "; build it with the headers of that"},
+      {{{"compute_capabilities", {"8.9", "10.0"}}}, "has no kernels for a GPU of compute capability 9.0"},
+      {{{"kernels_sha256", std::string(64, '4')}}, "444, the engine was built with 222"},
+      {{{"schema", 2}}, "libplugin.json is no record of a plugin; build it again"},
+      {{{"more", 1}}, "is no record of a plugin"},
+  };
+  const int plans = fake_nvinfer_loaded(), plugins = fake_nvinfer_plugins();
+  const auto is_refused = [&](const support::Opened& opened, const std::string& why) {
+    CHECK(opened.status == DEEPVIT_MISSING);
+    CAPTURE(opened.message);
+    CHECK(opened.message.find(why) != std::string::npos);
+    CHECK(opened.message.find('\n') == std::string::npos);
+    CHECK(fake_nvinfer_loaded() == plans);
+    CHECK(fake_nvinfer_plugins() == plugins);
+  };
+  const WithPlugin artifact;
+  for (const auto& [change, why] : changes) {
+    artifact.write_record(change);
+    is_refused(artifact.open(artifact.library()), why);
+  }
+  artifact.write_record(nlohmann::json::object());
+  is_refused(artifact.open(""), "needs the plugin of fused re-attention; let DEEPVIT_PLUGIN or options.plugin_library");
+  is_refused(artifact.open("/no/such/plugin.so"), "/no/such/plugin.json cannot be read: No such file");
+  fake_nvinfer_refuse_plugins(true);
+  is_refused(artifact.open(artifact.library()), "cannot load ");
+  fake_nvinfer_refuse_plugins(false);
+  support::write(artifact.library(), artifact.content + "!");
+  is_refused(artifact.open(artifact.library()), "has SHA-256 ");
+  support::write(artifact.library(), artifact.content);
+  CHECK(artifact.open(artifact.library()).status == DEEPVIT_OK);  // the negative control
+  CHECK(fake_cuda_live() == 0);
+}
+
 TEST_CASE("a second model runs after the first, whose logger TensorRT keeps, was closed; each hears its own runs") {
   const Fitting artifact;
   const auto count = [](void* heard, deepvit_log_level, const char* message) {

@@ -64,8 +64,9 @@ typedef struct deepvit_options {
   deepvit_log_callback log;        /* nobody hears */
   void* log_user_data;
   const char* openvino_library; /* path; libopenvino_c.so by the loader's search path */
+  const char* plugin_library;   /* path; the plugin of fused re-attention that $DEEPVIT_PLUGIN names */
 } deepvit_options;
-#define DEEPVIT_OPTIONS_INIT {sizeof(deepvit_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+#define DEEPVIT_OPTIONS_INIT {sizeof(deepvit_options), 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 
 /* What a model takes and gives; the strings live as long as the model. */
 typedef struct deepvit_info {

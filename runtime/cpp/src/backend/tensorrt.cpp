@@ -11,6 +11,7 @@
 #include "backend/lease.h"
 #include "backend/lease_pool.h"
 #include "error.h"
+#include "plugin/plugin.h"
 
 namespace deepvit {
 namespace {
@@ -123,6 +124,10 @@ class TensorRt final : public Backend {
     const TensorRtLog::Listener listener(options.log);
     runtime_.reset(library_.create_runtime());
     TensorRtLog::require(runtime_ != nullptr, "create a runtime");
+    if (record.plugin) {
+      const PluginUse use{name_, record.backend, library_.version[0], cuda_.compute_capability()};
+      load_plugin(*record.plugin, use, library_.loaded, options);
+    }
     runtime_->setEngineHostCodeAllowed(options.allow_host_code);
     engine_.reset(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
     TensorRtLog::require(engine_ != nullptr, "load " + name_);

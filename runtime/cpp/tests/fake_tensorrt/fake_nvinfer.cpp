@@ -1,6 +1,8 @@
 // A TensorRT of which the tests see every call: its engine gives an image's logits as multiples of its first value.
 #include <atomic>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -56,6 +58,8 @@ std::atomic<int> compiled{0};
 std::atomic<int> generic{0};
 std::atomic<int> read_early{0};
 std::atomic<int> running{0};
+std::atomic<int> plugins{0};
+std::atomic<bool> refuses_plugins{false};
 
 #ifdef TRT_MAJOR_RTX
 constexpr char kKernels[] = "kernels of TensorRT-RTX: ";
@@ -274,9 +278,33 @@ class Runtime final : public IRuntime {
   Impl impl_;
 };
 
+// Opens nothing: keeps what it was to open.
+class Registry final : public RegistryStub {
+ public:
+  PluginLibraryHandle loadLibrary(char const* path) noexcept override {
+    if (refuses_plugins) return nullptr;
+    std::ifstream file(path, std::ios::binary);
+    content_.assign(std::istreambuf_iterator<char>(file), {});
+    ++plugins;
+    return this;
+  }
+  const char* content() const { return content_.c_str(); }
+
+ private:
+  std::string content_;
+};
+Registry& registry() {
+  static Registry one;
+  return one;
+}
+
 }  // namespace
 
 extern "C" {
+const char* fake_nvinfer_plugin(void) { return registry().content(); }
+int fake_nvinfer_plugins(void) { return plugins; }
+void fake_nvinfer_refuse_plugins(bool is_refused) { refuses_plugins = is_refused; }
+__attribute__((visibility("default"))) IPluginRegistry* getPluginRegistry() noexcept { return &registry(); }
 int fake_nvinfer_loaded(void) { return loaded; }
 int fake_nvinfer_compiled(void) { return compiled; }
 int fake_nvinfer_generic(void) { return generic; }

@@ -3,6 +3,10 @@
 
 extern "C" {
 __attribute__((visibility("default"))) int fake_nvinfer_loaded(void);
+// The content of the library that the registry loaded last, how many it loaded, and that it refuses from now on.
+__attribute__((visibility("default"))) const char* fake_nvinfer_plugin(void);
+__attribute__((visibility("default"))) int fake_nvinfer_plugins(void);
+__attribute__((visibility("default"))) void fake_nvinfer_refuse_plugins(bool is_refused);
 // Log this as an error in every run, which succeeds all the same; nothing where it is empty.
 __attribute__((visibility("default"))) void fake_nvinfer_complain(const char* message);
 // Refuse to run from now on, without a word.
