@@ -4,7 +4,8 @@
 #   docker build --file examples/docker/triton.Dockerfile --build-arg TRITON=25.10-py3 --tag deepvit-triton repository
 #   docker run --rm --gpus all --publish 127.0.0.1:8000:8000 --publish 127.0.0.1:8001:8001 deepvit-triton
 #
-# A plan loads only in the TensorRT that wrote it: the repository's README.md says which image has that.
+# A plan loads only in the TensorRT that wrote it: the repository's README.md says which image has that, and which further
+# flags the server needs for a version-compatible one, or one of fused re-attention.
 ARG TRITON
 FROM nvcr.io/nvidia/tritonserver:${TRITON}
 

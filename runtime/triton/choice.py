@@ -5,6 +5,7 @@ import logging
 
 from ..artifact import MODEL, Artifact
 from ..errors import InputError
+from ..kernels.plugin_record import PluginRecord, Use, named_plugin, verified_plugin, why_no_plugin
 from ..manifest import Backend, Engine, Level
 from ..ort.demands import contents_of
 from ..ort.plain import probe_plain
@@ -37,8 +38,9 @@ def choose_backends(artifact: Artifact, golden: Golden, requested: tuple[TritonB
     contents = contents_of(content)
     level = contents.demands.without_entries
     runs = contents.demands.runs
+    engine = engine_of(artifact)
     obstacles = {
-        TritonBackend.TENSORRT: "" if engine_of(artifact) else "it has no engine.plan that holds its weights",
+        TritonBackend.TENSORRT: "it has no engine.plan that holds its weights" if engine is None else _lack(engine),
         TritonBackend.ONNXRUNTIME: "ONNX Runtime does not compute in BF16 on a CPU"
         if not runs
         else _obstacle(content, golden, level),
@@ -55,9 +57,35 @@ def choose_backends(artifact: Artifact, golden: Golden, requested: tuple[TritonB
             f"{artifact.folder} computes in BF16, which nothing in Triton does on a CPU: export with ‹fp16› or ‹fp32› "
             "(‹backends› python would round float32 to it, slowly), or build an engine: ‹deepvit› build ARTIFACT"
         )
+    if engine is not None and obstacles[TritonBackend.TENSORRT]:
+        logger.warning("not packaged for Triton's TensorRT: %s", obstacles[TritonBackend.TENSORRT])
     if obstacles[TritonBackend.ONNXRUNTIME]:
         logger.warning("not packaged for Triton's ONNX Runtime: %s", obstacles[TritonBackend.ONNXRUNTIME])
     return Choice(able, level)
+
+
+def _lack(engine: Engine) -> str:
+    """Return why the plugin that an engine needs cannot be packaged; nothing where it can, or none is needed."""
+    return (why_no_plugin(_use(engine)) or "") if engine.plugin is not None else ""
+
+
+def plugin_of(artifact: Artifact) -> tuple[PluginRecord, bytes] | None:
+    """Return the record and the bytes of the named plugin's library where an engine needs it, verified."""
+    path = named_plugin()
+    for engine in artifact.manifest.engines:
+        if path is not None and engine.plugin is not None and not _lack(engine):
+            return verified_plugin(path, _use(engine))
+    return None
+
+
+def _use(engine: Engine) -> Use:
+    """Return what a plugin has to be for an engine, wherever it is served."""
+    return Use(
+        backend=engine.backend,
+        version=engine.version,
+        compute_capabilities=tuple(engine.compute_capability.split(",")),
+        built_with=engine.plugin,
+    )
 
 
 def _obstacle(content: bytes, golden: Golden, level: Level) -> str:

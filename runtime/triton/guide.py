@@ -36,9 +36,26 @@ exit status 0, or 1 and a line. Restart the server where it fails; in Kubernetes
 """
 
 
-def _rules(engine: Engine | None) -> str:
-    """Return the flags of the server."""
-    return f"{RULES} \\\n      {HOST_CODE}" if engine is not None and engine.version_compatible else RULES
+def _rules(engine: Engine | None, folder: str) -> str:
+    """Return the flags of the server, which finds this repository in `folder`."""
+    flags = [RULES]
+    if engine is not None and engine.version_compatible:
+        flags.append(HOST_CODE)
+    if engine is not None and engine.plugin is not None:
+        flags.append(f"--backend-config=tensorrt,plugins={folder}/{layout.PLUGIN}")
+    return " \\\n      ".join(flags)
+
+
+def _plugin(engine: Engine | None, sha256: str) -> str:
+    """Return the paragraph about the library that the server loads for the plan; nothing where it needs none."""
+    if engine is None or engine.plugin is None:
+        return ""
+    return f"""
+The plan needs `{layout.PLUGIN}`, the plugin of fused re-attention, whose SHA-256 is
+{sha256}. The server opens what `plugins=` names
+without looking at it: `‹deepvit› package ‹triton› "$PWD" ‹check›` tells before whether it is what was written.
+`LD_PRELOAD` would open it before TensorRT is there to be told of its layer.
+"""
 
 
 def _plan(engine: Engine | None) -> str:
@@ -68,26 +85,27 @@ def guide(
     backends: list[TritonBackend],
     served: TritonBackend,
     engine: Engine | None,
+    plugin_sha256: str,
     max_megapixels: int,
 ) -> str:
-    """Return the text of README.md."""
+    """Return the text of README.md; `plugin_sha256` is that of the library beside it, where the engine needs one."""
     models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in backends)
     random = "\n**The weights are random: the answers mean nothing.**\n" if manifest.has_random_weights else ""
-    plan, rules = _plan(engine), _rules(engine)
+    plan = _plan(engine)
     return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.value.upper()} for Triton Inference Server
 {random}
     MALLOC_MMAP_THRESHOLD_=131072 tritonserver --model-repository="$PWD" \\
       --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \\
-      {rules}
+      {_rules(engine, '"$PWD"')}
 
 Only this machine can reach it, clients cannot load or unload models, and nothing is guessed that config.pbtxt does not
 say. The first setting keeps glibc from raising its threshold with every large image, without which the server's memory
 grows under load. A path with a space in it hangs Triton's Python backend. The Python models need what
 `{layout.REQUIREMENTS}` lists in the Python that is first on PATH: `pip install -r {layout.REQUIREMENTS}`.
-{plan}
+{plan}{_plugin(engine, plugin_sha256)}
 In NVIDIA's container, which nobody has tried with this repository{"; its release is the one above" if plan else ""}:
 
-{_container(served, rules)}
+{_container(served, _rules(engine, "/models"))}
 
 | model | needs |
 |---|---|

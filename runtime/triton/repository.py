@@ -15,12 +15,13 @@ from ..artifact import MANIFEST, MODEL, Artifact, record_file
 from ..errors import InputError
 from ..files import require_room
 from ..files.staging import require_output, staged_folder
+from ..kernels.plugin_record import PluginRecord
 from ..manifest import GOLDEN_SQNR_DB, BatchRange, Engine, Level
 from ..ort.arithmetic import Arithmetic
 from ..preprocess import Crop, crop_image
 from ..session import open_session
 from . import configs, layout
-from .choice import choose_backends, engine_of
+from .choice import choose_backends, engine_of, plugin_of
 from .guide import guide
 from .layout import Names
 from .options import RepositoryOptions, TritonBackend
@@ -56,6 +57,7 @@ class RepositoryPlan:
     options: RepositoryOptions
     golden_crop: Crop
     expected_bytes: int
+    plugin: tuple[PluginRecord, bytes] | None  # the library that an engine needs, and what it is
 
     @property
     def models(self) -> list[str]:
@@ -66,7 +68,13 @@ class RepositoryPlan:
     @property
     def files(self) -> list[str]:
         """What is written at the top of the repository: a folder for each model, and a few files."""
-        return [*self.models, layout.REQUIREMENTS, layout.GUIDE, layout.PROBE, layout.RECORD]
+        needed = [layout.PLUGIN, layout.PLUGIN_RECORD] if self.serves_plugin else []
+        return [*self.models, *needed, layout.REQUIREMENTS, layout.GUIDE, layout.PROBE, layout.RECORD]
+
+    @property
+    def serves_plugin(self) -> bool:
+        """Whether Triton's own TensorRT backend needs it."""
+        return self.plugin is not None and self.engine is not None and self.engine.plugin is not None
 
     @property
     def engine(self) -> Engine | None:
@@ -96,7 +104,9 @@ def plan_repository(artifact: Artifact, options: RepositoryOptions) -> Repositor
         raise InputError(f"‹serve› {served.value} is not among ‹backends› {','.join(b.value for b in backends)}")
     expected = _expected_bytes(artifact, backends)
     require_room(options.output, expected, "‹triton›")
-    plan = RepositoryPlan(artifact, names, backends, served, choice.level, golden, options, crop, expected)
+    plan = RepositoryPlan(
+        artifact, names, backends, served, choice.level, golden, options, crop, expected, plugin_of(artifact)
+    )
     for backend in backends:
         _batch_of(plan, backend)
     return plan
@@ -126,7 +136,10 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         (folder / names.ensemble / layout.VERSION / ".keep").touch()  # Triton wants the folder, others drop empty ones
         _write_labels(folder / names.ensemble, options.labels)
         _write_requirements(folder, backends)
-        text = guide(names, artifact.manifest, list(backends), served, plan.engine, options.max_megapixels)
+        if plan.serves_plugin:
+            _write_plugin(folder, plan)
+        sha256 = "" if plan.plugin is None else plan.plugin[0].sha256
+        text = guide(names, artifact.manifest, list(backends), served, plan.engine, sha256, options.max_megapixels)
         (folder / layout.GUIDE).write_text(spelled(text), encoding="utf-8")
         shutil.copyfile(RUNTIME / "triton" / layout.PROBE, folder / layout.PROBE)
         _write_record(folder, plan)
@@ -168,6 +181,7 @@ def _write_model(folder: pathlib.Path, plan: RepositoryPlan, backend: TritonBack
         (version / layout.ARTIFACT).mkdir()
         for name in (MANIFEST, *artifact.manifest.files):
             _copy(artifact, name, version / layout.ARTIFACT / name)
+        _write_plugin(version, plan)
     elif backend is TritonBackend.ONNXRUNTIME:
         _copy(artifact, MODEL, version / "model.onnx")
     else:
@@ -210,6 +224,14 @@ def _write_classify(folder: pathlib.Path, plan: RepositoryPlan) -> None:
     _write_labels(model, plan.options.labels)
     status = np.full((1, 1), layout.WARM_UP_STATUS, np.int32)
     _write_warmup(model, {layout.LOGITS: plan.golden.logits.tobytes(), layout.STATUS: status.tobytes()})
+
+
+def _write_plugin(folder: pathlib.Path, plan: RepositoryPlan) -> None:
+    """Write the library that an engine needs, and its record, where it needs one."""
+    if plan.plugin is not None:
+        record, content = plan.plugin
+        (folder / layout.PLUGIN).write_bytes(content)
+        (folder / layout.PLUGIN_RECORD).write_text(record.model_dump_json(by_alias=True), encoding="utf-8")
 
 
 def _write_config(folder: pathlib.Path, config: ModelConfig) -> None:

@@ -1,5 +1,6 @@
 """Triton model: the artifact, run by the runtime that was packaged with it."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import triton_python_backend_utils as pb
 
 from ...artifact import open_artifact
 from ...errors import OutOfBoundsError
+from ...kernels.plugin_record import VARIABLE
 from ...manifest import Precision
 from ...ort.arithmetic import Arithmetic
 from ...session import open_session
@@ -26,6 +28,9 @@ class TritonPythonModel:
         # A CPU computes in BF16 only where it is asked to round to it.
         is_bf16 = manifest.precision is Precision.BF16
         arithmetic = Arithmetic.AS_DECLARED if is_bf16 else Arithmetic.NATIVE
+        plugin = folder / "libdeepvit_reattention.so"  # packaged where its engine needs it
+        if plugin.exists():
+            os.environ.setdefault(VARIABLE, str(plugin))
         # 0 too where config.pbtxt puts the instance on a CPU; an engine then runs there all the same.
         device = int(args.get("model_instance_device_id", "0"))
         self._session = open_session(folder / "artifact", arithmetic=arithmetic, device=device)

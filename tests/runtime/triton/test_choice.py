@@ -62,7 +62,9 @@ def test_bf16_without_an_engine_is_refused_and_python_serves_it_on_demand(artifa
 
 def test_bf16_with_an_engine_is_packaged_for_the_gpu(artifacts, monkeypatch):
     artifact = artifacts("bf16")
-    engine = dataclasses.make_dataclass("Engine", ["backend", "weight_stripped"])(choice.Backend.TENSORRT, False)
+    engine = dataclasses.make_dataclass("Engine", ["backend", "weight_stripped", "plugin"])(
+        choice.Backend.TENSORRT, False, None
+    )
     manifest = artifact.manifest.model_copy(update={"engines": (engine,)})
     golden = Golden(manifest.golden_input, np.zeros((1, 5), np.float32), 20.0)
     chosen = choice.choose_backends(Artifact(artifact.folder, manifest), golden, None)

@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import os
 import sys
 import types
 
@@ -12,11 +13,13 @@ from PIL import Image
 
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
+from deepvit.runtime.kernels.plugin_record import VARIABLE
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.session import open_session
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.schema import parse_config
+from tests.runtime.kernels.named_plugin import write_plugin
 
 
 @pytest.mark.parametrize("precision", list(Precision), ids=lambda precision: precision.value)
@@ -28,6 +31,7 @@ def test_the_model_comes_up_with_the_golden_logits(packaged, tiny_loaded, tmp_pa
     bindings.TritonModelException = RuntimeError
     monkeypatch.setitem(sys.modules, bindings.__name__, bindings)
     infer = importlib.import_module("deepvit.runtime.triton.serving.infer")
+    monkeypatch.delenv(VARIABLE, raising=False)
     model = infer.TritonPythonModel()
     model.initialize({"model_repository": str(repository / "small_python"), "model_version": "1"})
     assert ("rounded" in model._session.description) == (precision is Precision.BF16)
@@ -37,6 +41,13 @@ def test_the_model_comes_up_with_the_golden_logits(packaged, tiny_loaded, tmp_pa
         place = {"model_repository": str(repository / "small_python"), "model_version": "1"}
         model.initialize(place | {"model_instance_kind": "GPU", "model_instance_device_id": number})
     assert opened == [0, 3]
+    assert VARIABLE not in os.environ
+    write_plugin(tmp_path).rename(repository / "small_python" / "1" / layout.PLUGIN)  # as it is packaged with an engine
+    model.initialize(place)
+    assert os.environ[VARIABLE] == str(repository / "small_python" / "1" / layout.PLUGIN)
+    monkeypatch.setenv(VARIABLE, "of the server")
+    model.initialize(place)
+    assert os.environ[VARIABLE] == "of the server"
     model.finalize()
     monkeypatch.setattr(infer, "open_session", open_session)
     monkeypatch.setattr(infer.Golden, "fault_of", lambda self, logits: "another model")

@@ -10,12 +10,14 @@ import pytest
 
 from deepvit.runtime.artifact import MANIFEST, open_artifact
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.kernels.plugin_record import VARIABLE, record_of
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.check import check_repository
 from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.releases import release_for
 from deepvit.runtime.triton.schema import parse_config, schema
 from tests.doubles.changed_artifact import replace_weights
+from tests.runtime.kernels.named_plugin import CONTENT, RECORD, write_plugin
 
 
 @pytest.fixture
@@ -217,3 +219,33 @@ def test_the_readme_has_a_container_that_serves_with_the_same_rules(cpp_data, pa
         "--model-repository=/models",
         *(each for each in rules if "repository" not in each and "address" not in each),
     ]
+
+
+def test_an_engine_of_fused_reattention_is_served_with_its_plugin(cpp_data, packaged, tmp_path, monkeypatch, caplog):
+    artifact = shutil.copytree(cpp_data / "artifacts" / "engine", tmp_path / "artifact")
+    manifest = json.loads((artifact / MANIFEST).read_text())
+    plugin = {name: RECORD[name] for name in ("sha256", "kernels_sha256", "layer")}
+    manifest["engines"][0]["plugin"] = plugin
+    (artifact / MANIFEST).write_text(json.dumps(manifest))
+    monkeypatch.setenv(VARIABLE, str(write_plugin(tmp_path)))
+    repository = packaged(artifact, tmp_path / "r")
+    assert check_repository(repository) == []
+    for folder in (repository, repository / "small_python" / "1"):
+        assert (folder / layout.PLUGIN).read_bytes() == CONTENT
+        assert record_of(folder / layout.PLUGIN).kernels_sha256 == RECORD["kernels_sha256"]
+    readme = (repository / layout.GUIDE).read_text()
+    assert RECORD["sha256"] in readme
+    assert f'--backend-config=tensorrt,plugins="$PWD"/{layout.PLUGIN}\n' in readme
+    assert f"--backend-config=tensorrt,plugins=/models/{layout.PLUGIN}'" in readme
+    (repository / layout.PLUGIN).write_bytes(CONTENT[::-1])
+    assert check_repository(repository) == [f"{layout.PLUGIN}: not the bytes that were written"]
+    write_plugin(tmp_path, kernels_sha256="1" * 64)
+    with pytest.raises(
+        InputError, match=r"‹backends› tensorrt: .*has kernels of SHA-256 1{64}, the engine was built with"
+    ):
+        packaged(artifact, tmp_path / "s", backends=(TritonBackend.TENSORRT,))
+    repository = packaged(artifact, tmp_path / "r")
+    assert "not packaged for Triton's TensorRT: " in caplog.text
+    assert not (repository / "small_tensorrt").exists()
+    assert not list(repository.rglob(layout.PLUGIN))
+    assert "plugins=" not in (repository / layout.GUIDE).read_text()
