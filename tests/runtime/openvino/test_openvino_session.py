@@ -9,13 +9,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.options import ExportOptions, GraphOptions
+from deepvit.export.pipeline import export_artifact
 from deepvit.metrics.distance import sqnr_of
 from deepvit.runtime import Arithmetic, open_session
 from deepvit.runtime.artifact import MODEL
 from deepvit.runtime.errors import InputError, MissingError, NonFiniteError
 from deepvit.runtime.manifest import GOLDEN_SQNR_DB, BatchRange, Precision
 from deepvit.runtime.openvino import library, run
-from deepvit.runtime.openvino.session import OpenVinoSession
+from deepvit.runtime.openvino.session import ACTIVATION_GROUPS, OpenVinoSession
 from deepvit.runtime.session import Overlapping, begin, proved_graph, run_each
 from tests.doubles.tiny_models import pixels
 
@@ -33,6 +36,15 @@ def content(tiny_artifact):
     return (tiny_artifact / MODEL).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def weight_only(tiny_loaded, tmp_path_factory):
+    graph, quantization = GraphOptions(precision=Precision.INT8), QuantizationOptions(weight_only=True)
+    folder = tmp_path_factory.mktemp("weights") / "weight-only"
+    options = ExportOptions(graph=graph, quantization=quantization, output=folder, parity_images=2)
+    export_artifact(tiny_loaded, options)
+    return folder
+
+
 @pytest.mark.parametrize("precision", list(Precision), ids=lambda precision: precision.value)
 def test_every_precision_gives_the_declared_logits(artifacts_by_precision, images, precision):
     folder = artifacts_by_precision[precision]
@@ -45,13 +57,11 @@ def test_every_precision_gives_the_declared_logits(artifacts_by_precision, image
         assert np.abs(session.run(images) - declared).max() <= 1e-4
 
 
-def test_its_own_choice_of_arithmetic_is_noticed(artifacts_by_precision, monkeypatch):
-    """BF16 for FP32, where the processor has it, is about 50 dB on trained models: the golden logits let that pass."""
-    if not library.has_bfloat16():
-        pytest.skip("this processor has no BF16, so that OpenVINO computes in FP32 whatever it is asked")
+def _leave_out(monkeypatch, setting):
+    """Let OpenVINO be told all settings but one."""
     real = library.load_openvino
 
-    def without_hint():
+    def load():
         core = real()
 
         class Core:
@@ -59,26 +69,46 @@ def test_its_own_choice_of_arithmetic_is_noticed(artifacts_by_precision, monkeyp
 
             @staticmethod
             def compile_model(model, device, settings):
-                return core.compile_model(model, device, {k: v for k, v in settings.items() if "PRECISION" not in k})
+                return core.compile_model(model, device, {k: v for k, v in settings.items() if k != setting})
 
         return Core()
 
-    monkeypatch.setattr("deepvit.runtime.openvino.session.load_openvino", without_hint)
+    monkeypatch.setattr("deepvit.runtime.openvino.session.load_openvino", load)
+
+
+def test_its_own_choice_of_arithmetic_is_noticed(artifacts_by_precision, monkeypatch):
+    """BF16 for FP32, where the processor has it, is about 50 dB on trained models: the golden logits let that pass."""
+    if not library.has_bfloat16():
+        pytest.skip("this processor has no BF16, so that OpenVINO computes in FP32 whatever it is asked")
+    _leave_out(monkeypatch, "INFERENCE_PRECISION_HINT")
     with pytest.raises(MissingError, match="in bf16 here, where f32 was asked for"):
         open_session(artifacts_by_precision[Precision.FP32], "openvino")
 
 
-def test_bf16_is_computed_where_the_processor_can(artifacts_by_precision, monkeypatch):
-    """Nothing named, it is taken where it alone runs the graph as it is; who measures as declared has that rounded."""
-    folder = artifacts_by_precision[Precision.BF16]
-    monkeypatch.setattr("deepvit.runtime.session.onnx.has_bfloat16", lambda: True)
-    assert open_session(folder).description.startswith("OpenVINO")
-    assert open_session(folder / MODEL).description.startswith("OpenVINO")
+def test_activations_beside_weights_in_eight_bits_are_not_rounded(weight_only, images, monkeypatch):
+    """By default they are, in groups of 32, where the processor has VNNI: no graph declares that."""
+    declared = open_session(weight_only, "cpu").run(images)
+    assert sqnr_of(open_session(weight_only, "openvino").run(images), declared) >= 60
+    _leave_out(monkeypatch, ACTIVATION_GROUPS)
+    with pytest.raises(MissingError, match="rounds activations of .* to eight bits"):
+        open_session(weight_only, "openvino")
+
+
+@pytest.mark.parametrize("precision", list(Precision), ids=lambda precision: precision.value)
+def test_it_is_taken_where_it_is_faster(artifacts_by_precision, monkeypatch, precision):
+    """Nothing named, and natively: who measures as declared has what that rounds."""
+    folder = artifacts_by_precision[precision]
+    monkeypatch.setattr(library, "has_bfloat16", lambda: True)
+    own = "ONNX Runtime" if precision is Precision.FP8 else "OpenVINO"
+    assert open_session(folder).description.startswith(own)
+    assert open_session(folder / MODEL).description.startswith(own)
     assert open_session(folder, arithmetic=Arithmetic.AS_DECLARED).description.startswith("ONNX Runtime")
-    assert open_session(artifacts_by_precision[Precision.FP16]).description.startswith("ONNX Runtime")
-    monkeypatch.setattr("deepvit.runtime.session.onnx.has_bfloat16", lambda: False)
+
+
+def test_bf16_is_for_processors_that_multiply_it(artifacts_by_precision, monkeypatch):
+    monkeypatch.setattr(library, "has_bfloat16", lambda: False)
     with pytest.raises(MissingError, match="pip install openvino"):
-        open_session(folder)
+        open_session(artifacts_by_precision[Precision.BF16])
 
 
 @pytest.mark.parametrize("batch", [BatchRange(min=1, opt=2, max=2), BatchRange(min=4, opt=4, max=4)], ids=str)
@@ -198,6 +228,17 @@ def test_other_outputs_than_logits_are_of_onnx_runtime(tiny_artifact):
 
     with pytest.raises(InputError, match="‹provider› openvino gives logits alone"):
         proved_graph(open_artifact(tiny_artifact), "openvino")
+
+
+def test_it_cannot_be_loaded(tiny_artifact, monkeypatch, caplog):
+    """Where nobody asked for it, that is no reason not to run a model."""
+    monkeypatch.setattr(library, "load_openvino", _refusing_to_load)
+    assert open_session(tiny_artifact).description.startswith("ONNX Runtime")
+    assert "not using OpenVINO: it is broken" in caplog.text
+
+
+def _refusing_to_load():
+    raise MissingError("it is broken")
 
 
 def test_it_is_not_installed(tiny_artifact, monkeypatch):

@@ -31,6 +31,7 @@ using OvTensor = openvino::Tensor;  // the manifest has a Tensor
 
 constexpr char kCpu[] = "CPU";
 constexpr char kHint[] = "INFERENCE_PRECISION_HINT";
+constexpr char kActivationGroups[] = "DYNAMIC_QUANTIZATION_GROUP_SIZE";  // 0: activations are not rounded to eight bits
 
 std::string version_of(const Api& api) {
   openvino::Version version{};
@@ -82,20 +83,29 @@ class OpenVino final : public Backend {
                                                            model.size(), nullptr, &read));
     const Owned<Graph> graph(read, {api_.model_free});
     const std::string number = std::to_string(threads);
-    const std::size_t arguments = threads > 0 ? 6 : 4;  // keys and values
+    const std::size_t arguments = threads > 0 ? 8 : 6;  // keys and values
     Compiled* compiled = nullptr;
     require_loaded(api_.core_compile_model(core_.get(), graph.get(), kCpu, arguments, &compiled, "PERFORMANCE_HINT",
-                                           "LATENCY", kHint, asked(), "INFERENCE_NUM_THREADS", number.c_str()));
+                                           "LATENCY", kHint, asked(), kActivationGroups, "0", "INFERENCE_NUM_THREADS",
+                                           number.c_str()));
     compiled_ = {compiled, {api_.compiled_model_free}};
   }
 
   void require_arithmetic() {
-    char* computed = nullptr;
-    require_loaded(api_.compiled_model_get_property(compiled_.get(), kHint, &computed));
-    arithmetic_ = api_.text_from(computed);
+    arithmetic_ = property(kHint);
+    if (property(kActivationGroups) != "0") {
+      throw missing("OpenVINO " + version_of(api_) + " rounds activations of " + name_ +
+                    " to eight bits, though told not to; use ONNX Runtime");
+    }
     if (arithmetic_ == asked() || (arithmetic_ == "f32" && asked() == std::string("bf16"))) return;
     throw missing("OpenVINO " + version_of(api_) + " computes " + name_ + " in " + arithmetic_ + " here, where " +
                   asked() + " was asked for; use ONNX Runtime");
+  }
+
+  std::string property(const char* name) {
+    char* value = nullptr;
+    require_loaded(api_.compiled_model_get_property(compiled_.get(), name, &value));
+    return api_.text_from(value);
   }
 
   void require_signature() {
