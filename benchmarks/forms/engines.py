@@ -125,7 +125,7 @@ ENGINES = {
     "our C++ runtime": Engine(run=_cpp),
     "OpenVINO, f32": Engine(run=_openvino(Precision.FP32)),
     # BF16 where the processor has it, which is its default, and its answer no worse than that elsewhere.
-    "OpenVINO, as it comes": Engine(run=_openvino(Precision.BF16), arithmetic=Precision.BF16),
+    "OpenVINO, BF16": Engine(run=_openvino(Precision.BF16), arithmetic=Precision.BF16),
     "onnx.reference": Engine(run=_reference()),
     "onnx.reference, mended": Engine(run=_reference(LayerNormalization)),
 }

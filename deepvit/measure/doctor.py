@@ -13,6 +13,7 @@ from deepvit.runtime.kernels.plugin_record import Use, named_plugin, record_of, 
 from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed, version
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
+from deepvit.runtime.session.processor import saturates
 from deepvit.runtime.trt.driver import has_cuda_python
 from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine
@@ -46,6 +47,7 @@ def examine() -> list[Finding]:
         _libraries("export, and run variants in PyTorch", *PYTORCH_MODULES),
         *(_provider(provider, ability) for provider, ability in ABILITIES.items()),
         _openvino(),
+        _int8(),
         _gpu(machine),
         _fast_types(machine),
         *(_build(backend, machine) for backend in Backend),
@@ -143,6 +145,13 @@ def _openvino() -> Finding:
     except MissingError as error:
         return Finding(ability, False, str(error))
     return Finding(ability, True, f"OpenVINO {version()}; BF16 {arithmetic}")
+
+
+def _int8() -> Finding:
+    ability = "run INT8 exactly on the CPU"
+    if saturates():
+        return Finding(ability, False, "no VNNI: sums of products saturate; export ‹fp32› ‹target› cpu instead")
+    return Finding(ability, True, "products of eight bits do not saturate on this processor")
 
 
 def _gpu(machine: Machine) -> Finding:

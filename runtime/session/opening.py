@@ -37,7 +37,8 @@ def open_session(
             model.onnx on the CPU. An ONNX file without a manifest opens too, unverified, and says itself what it is
             if an export wrote it.
         provider: ONNX Runtime's execution provider for model.onnx: cpu, cuda, tensorrt, tensorrt-rtx, …; or openvino.
-            Where None, ONNX Runtime's on the CPU, but for BF16 natively: OpenVINO, where it and such a processor are.
+            Where None, natively, OpenVINO where it is installed and is what runs such a graph fastest
+            (`runtime.openvino.library.is_faster`), else ONNX Runtime's on the CPU.
         arithmetic: Of FP16 and BF16 graphs in ONNX Runtime on the CPU. Served graphs run as they are, whose FP16 is
             float32 there; who measures asks for AS_DECLARED. ONNX Runtime runs a BF16 graph on a CPU with
             that alone.

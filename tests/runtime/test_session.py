@@ -27,7 +27,7 @@ def images():
 
 
 def test_batches_are_split_and_padded(tiny_artifact, images):
-    whole = open_session(tiny_artifact).run(images)
+    whole = open_session(tiny_artifact, "cpu").run(images)
     content = (tiny_artifact / MODEL).read_bytes()
     for batch in (BatchRange(min=1, opt=2, max=2), BatchRange(min=4, opt=4, max=4)):
         assert np.abs(OnnxRuntimeSession(content, name="m", batch=batch).run(images) - whole).max() < 1e-3
@@ -41,7 +41,7 @@ def test_wrong_images_are_refused(tiny_artifact, images):
 
 
 def test_providers(tiny_artifact):
-    assert open_session(tiny_artifact).description.endswith("CPUExecutionProvider")
+    assert open_session(tiny_artifact, "cpu").description.endswith("CPUExecutionProvider")
     with pytest.raises(MissingError, match="no provider 'tpu', only .*cpu"):
         open_session(tiny_artifact, provider="tpu")
 

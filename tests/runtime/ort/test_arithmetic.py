@@ -41,7 +41,7 @@ def loaded(monkeypatch):
 
 @pytest.mark.parametrize("precision", [p for p in Precision if p is not Precision.BF16], ids=lambda p: p.value)
 def test_natively_the_very_bytes_of_the_file_run(folders, images, loaded, precision):
-    session = open_session(folders[precision])
+    session = open_session(folders[precision], "cpu")
     assert loaded == [(folders[precision] / MODEL).read_bytes()]
     assert "rounded" not in session.description
     assert np.isfinite(session.run(images)).all()
@@ -56,7 +56,7 @@ def test_as_declared_every_reduced_tensor_is_rounded(folders, images, loaded, pr
     logits = session.run(images)
     if precision is Precision.FP16:
         assert np.array_equal(logits, logits.astype(np.float16))
-        assert not np.array_equal(logits, open_session(folders[precision]).run(images))
+        assert not np.array_equal(logits, open_session(folders[precision], "cpu").run(images))
 
 
 def test_nothing_is_rounded_unasked(folders, monkeypatch):

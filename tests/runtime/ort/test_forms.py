@@ -16,7 +16,7 @@ from deepvit.runtime.manifest import Precision
 from tests.places import ROOT
 
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "forms.json").read_text())
-FP32, DEFAULT = ENGINES["OpenVINO, f32"], ENGINES["OpenVINO, as it comes"]
+FP32, DEFAULT = ENGINES["OpenVINO, f32"], ENGINES["OpenVINO, BF16"]
 
 
 @pytest.fixture(scope="module")

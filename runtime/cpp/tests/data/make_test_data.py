@@ -159,7 +159,7 @@ def write_engine_artifact(source: pathlib.Path, target: pathlib.Path) -> None:
 def answers(artifact: pathlib.Path, images: list[pathlib.Path]) -> list[dict[str, Any]]:
     """Return the crop's hash and the logits of every image, as the Python runtime computes them, one by one."""
     manifest = open_artifact(artifact).manifest
-    session = open_session(artifact, threads=1)
+    session = open_session(artifact, "cpu", threads=1)
     records = []
     for image in images:
         crop = cropped(image, manifest.preprocess)
