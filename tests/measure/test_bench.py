@@ -4,6 +4,7 @@ import contextlib
 import json
 import multiprocessing
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +24,7 @@ from deepvit.measure.report.page import render_report
 from deepvit.measure.results.names import short_names
 from deepvit.measure.results.table import table_of
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.session import onnx
+from deepvit.runtime.openvino import library
 from deepvit.runtime.session.tensors import RunTimes
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.session import TensorRtSession
@@ -58,6 +59,9 @@ def test_speeds_ratios_and_distances():
     for timing, own in zip(fast.timings, slow.timings, strict=True):
         assert timing.p50_ms >= 1.0 * timing.batch
         assert timing.p50_ms <= timing.p90_ms <= timing.p99_ms
+        assert (
+            0 < timing.cpu_ms < 1.1 * 1e3 * timing.batch / timing.images_per_second
+        )  # of one thread, which never waits
         assert timing.ratio.low <= timing.ratio.median <= timing.ratio.high
         assert own.ratio.median == 1
         assert timing.runs >= 5 * 3
@@ -181,7 +185,9 @@ def test_parts_on_a_gpu_are_told_and_smaller_images_advised_where_copying_takes_
 def test_throughput_is_that_of_runs_that_overlap(monkeypatch):
     cuda = FakeCuda(clock=Clock(copy_in=2.0, compute=3.0, copy_out=0.2))
     session = TensorRtSession(EngineOnGpu(PLAN, fake_library(), cuda, name="engine.plan"))
-    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: cuda.clock.now))
+    monkeypatch.setattr(
+        worker, "time", SimpleNamespace(perf_counter=lambda: cuda.clock.now, process_time=time.process_time)
+    )
     reply = worker._run_turn(session, 8, 100.0, 2)
     assert reply.seconds == pytest.approx([5.2] * 20)
     runs, seconds = reply.overlapped
@@ -228,7 +234,7 @@ def test_a_file_is_timed_as_it_is_served_and_emulated_only_where_nothing_else_ru
     from deepvit.export.pipeline import export_artifact
     from deepvit.runtime.manifest import Precision
 
-    monkeypatch.setattr(onnx, "has_bfloat16", lambda: False)  # OpenVINO runs BF16 where the processor has it
+    monkeypatch.setattr(library, "has_bfloat16", lambda: False)  # OpenVINO runs BF16 where the processor has it
 
     bf16 = GraphOptions(precision=Precision.BF16)
     export_artifact(tiny_loaded, ExportOptions(graph=bf16, output=tmp_path / "bf16"))
@@ -297,7 +303,7 @@ def test_the_command_line(tiny_artifact, tmp_path, capsys):
         )
     assert stopped.value.code == 0
     said = capsys.readouterr()
-    assert "batch 2, 2 rounds, random weights; latency in ms per run" in said.out
+    assert "batch 2, 2 rounds, random weights; latency and CPU in ms per run" in said.out
     assert "random weights" in said.err
     found = json.loads((tmp_path / "bench.json").read_text())
     assert (found["kind"], len(found["models"])) == ("benchmark", 2)

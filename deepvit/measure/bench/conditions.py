@@ -21,7 +21,9 @@ class Conditions(Record):
     cpu: str
     cores: int
     avx512: bool
-    avx512_vnni: bool
+    avx512_vnni: bool  # products of eight bits
+    avx512_bf16: bool = False
+    amx: bool = False  # products of both, in tiles
     memory_gib: float | None
     gpu: str | None
     driver: str | None
@@ -45,6 +47,8 @@ def conditions_here() -> Conditions:
         cores=os.cpu_count() or 1,
         avx512="avx512f" in flags,
         avx512_vnni="avx512_vnni" in flags,
+        avx512_bf16="avx512_bf16" in flags,
+        amx="amx_tile" in flags,
         memory_gib=_memory_gib(),
         gpu=machine.gpu,
         driver=machine.driver,

@@ -52,6 +52,7 @@ class Timing(Record):
     peak_host_bytes: int | None  # of its process so far
     peak_device_bytes: int | None
     overlapped_images_per_second: Positive | None = None  # one run copied while another is computed; None: it cannot be
+    cpu_ms: float | None = None  # processor time of a run, on all cores; machines are shared, and it says more then
     device: DeviceTime | None = None  # of an engine; None where anything else runs it
 
     @property

@@ -41,6 +41,7 @@ class _Measured:
 
     turns: list[list[float]] = dataclasses.field(default_factory=list)
     times: list[RunTimes] = dataclasses.field(default_factory=list)
+    cpu_s: float = 0.0
     overlapped: list[tuple[int, float]] = dataclasses.field(default_factory=list)  # of each turn: runs and seconds
     warm_up_runs: int = 0
     is_stable: bool = False
@@ -50,6 +51,7 @@ class _Measured:
     def add(self, reply: TurnReply) -> None:
         self.turns.append(reply.seconds)
         self.times += reply.times
+        self.cpu_s += reply.cpu_s
         self.overlapped += [] if reply.overlapped is None else [reply.overlapped]
         self.host_bytes = reply.peak_host_bytes
 
@@ -241,6 +243,7 @@ def _timing(batch: int, measurement: _Measured, base: _Measured | None) -> Timin
         p50_ms=p50,
         p90_ms=p90,
         p99_ms=p99,
+        cpu_ms=1e3 * measurement.cpu_s / len(runs),
         images_per_second=1e3 * batch * len(runs) / float(runs.sum()),
         ratio=None if base is None else _ratio(measurement.throughputs(batch), base.throughputs(batch)),
         warm_up_runs=measurement.warm_up_runs,

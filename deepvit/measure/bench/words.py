@@ -25,7 +25,7 @@ def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]
     random = ", random weights" if all(model.random_weights for model in benchmark.models) else ""
     for batch in sorted({timing.batch for model in benchmark.models for timing in model.timings}):
         yield ""
-        yield f"batch {batch}, {benchmark.rounds} rounds{random}; latency in ms per run; × against {baseline}"
+        yield f"batch {batch}, {benchmark.rounds} rounds{random}; latency and CPU in ms per run; × against {baseline}"
         yield _table(benchmark, batch, names)
         if rows := _rows_on_gpu(benchmark, batch, names):
             yield "on the GPU, by its events: ms per run; images/s where one run is copied while another is computed"
@@ -88,6 +88,7 @@ def _table(benchmark: Benchmark, batch: int, names: dict[str, str]) -> rich.tabl
             (
                 names[model.model],
                 *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
+                "" if row.cpu_ms is None else f"{row.cpu_ms:.2f}",
                 f"{row.images_per_second:.1f}",
                 "–" if row.ratio is None else f"{row.ratio.median:.2f}",
                 "–" if row.ratio is None else f"{row.ratio.low:.2f}–{row.ratio.high:.2f}",
@@ -95,7 +96,7 @@ def _table(benchmark: Benchmark, batch: int, names: dict[str, str]) -> rich.tabl
                 _megabytes(row.peak_device_bytes),
             )
         )
-    return table_of(("model", "p50", "p90", "p99", "images/s", "×", "quartiles", "memory", "on the GPU"), rows)
+    return table_of(("model", "p50", "p90", "p99", "CPU", "images/s", "×", "quartiles", "memory", "on the GPU"), rows)
 
 
 def _rows_on_gpu(benchmark: Benchmark, batch: int, names: dict[str, str]) -> list[tuple[str, ...]]:

@@ -66,9 +66,10 @@ class OpeningReply:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TurnReply:
-    """One turn: seconds of each run by itself, and the most host memory so far."""
+    """One turn: seconds of each run by itself, their processor time, and the most host memory so far."""
 
     seconds: list[float]
+    cpu_s: float  # processor time of all of them, on whatever cores
     peak_host_bytes: int | None
     times: list[RunTimes]  # of each run on a GPU; empty where there is none
     overlapped: tuple[int, float] | None  # then as many runs at once as can be: how many, and seconds of all together
@@ -182,6 +183,7 @@ def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> 
     session.run(images)
     durations: list[float] = []
     times: list[RunTimes] = []
+    cpu_start = time.process_time()
     while len(durations) < least_runs or sum(durations) < seconds:
         start = time.perf_counter()
         run = begin(session, images)
@@ -189,8 +191,11 @@ def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> 
         durations.append(time.perf_counter() - start)
         if run.times is not None:
             times.append(run.times)
+    cpu_s = time.process_time() - cpu_start
     overlapped = None if runs_at_once(session) == 1 else _run_overlapped(session, images, seconds, least_runs)
-    return TurnReply(seconds=durations, peak_host_bytes=peak_host_bytes(), times=times, overlapped=overlapped)
+    return TurnReply(
+        seconds=durations, cpu_s=cpu_s, peak_host_bytes=peak_host_bytes(), times=times, overlapped=overlapped
+    )
 
 
 def _run_overlapped(session: Session, images: Images, seconds: float, least_runs: int) -> tuple[int, float]:
