@@ -73,12 +73,12 @@ def machine_code(target: str) -> tuple[bytes, str]:
     What `make kernels` made is preferred, since that is what a plugin carries.
     """
     manifest = BUILT / MANIFEST
-    if manifest.is_file():
-        record = json.loads(manifest.read_text(encoding="utf-8"))
-        (own,) = [each for each in record["cubins"] if each["compute_capability"] == target]
-        content = (BUILT / own["file"]).read_bytes()
-        if record["sources_sha256"] == sources_sha256() and hashlib.sha256(content).hexdigest() == own["sha256"]:
-            return content, f"make kernels, NVRTC {record['nvrtc']}, SHA-256 {own['sha256'][:12]}"
+    record = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    if record.get("sources_sha256") == sources_sha256():
+        for own in record["cubins"]:
+            content = (BUILT / own["file"]).read_bytes() if own["compute_capability"] == target else b""
+            if hashlib.sha256(content).hexdigest() == own["sha256"]:
+                return content, f"make kernels, NVRTC {record['nvrtc']}, SHA-256 {own['sha256'][:12]}"
     from deepvit.runtime.kernels.nvrtc import nvrtc_version
 
     content = cubin_for(target).content
