@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test cpp cpp-test lint kernels plugin bench torture gpu-check guards clean FORCE
+.PHONY: demo test cpp cpp-test lint kernels plugin operator bench torture gpu-check guards clean FORCE
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -117,6 +117,13 @@ plugin: build/kernels/kernels.json $(VENV)/cuda-headers/done
 	  --log-level=WARNING -DDEEPVIT_KERNELS="$$PWD/build/kernels" \
 	  -DDEEPVIT_TENSORRT_INCLUDE="$(TENSORRT_INCLUDE)" -DDEEPVIT_CUDA_INCLUDE="$(CUDA_INCLUDE)"
 	$(BIN)/cmake --build build/plugin
+
+# ONNX Runtime's operator with these kernels (runtime/cpp/operator), for its CUDA provider.
+operator: build/kernels/kernels.json build/dependencies/done
+	$(BIN)/cmake -S runtime/cpp/operator -B build/operator -G Ninja -DCMAKE_MAKE_PROGRAM="$$(realpath $(BIN)/ninja)" \
+	  --log-level=WARNING -DDEEPVIT_KERNELS="$$PWD/build/kernels" -DCMAKE_PREFIX_PATH="$$PWD/build/dependencies/usr" \
+	  -DDEEPVIT_CUDA_INCLUDE="$$(realpath $(VENV)/lib/python3*/site-packages/nvidia/cu*/include)"
+	$(BIN)/cmake --build build/operator
 
 # Every figure of the README, made again: writes benchmarks/results/. About an hour on two cores; use them for nothing else.
 bench: data/digits/done

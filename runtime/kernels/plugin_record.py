@@ -33,7 +33,7 @@ class PluginRecord(pydantic.BaseModel, frozen=True, extra="forbid", strict=True)
     bytes: int
     sha256: Sha256
     layer: str
-    backend: Literal["tensorrt", "tensorrt-rtx"]
+    backend: Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
     backend_major: int
     kernels_sha256: Sha256
     compute_capabilities: list[Annotated[str, pydantic.Field(pattern=r"^\d+\.\d+$")]]

@@ -13,6 +13,7 @@ from ..manifest import ANY_BATCH, BatchRange, Level
 from ..trt.machine import pci_bus_of
 from .arithmetic import ROUNDED, Arithmetic
 from .demands import Contents, contents_of
+from .operator import operator_for
 from .providers import (
     CPU,
     CUDA,
@@ -190,7 +191,10 @@ def _configure(
     """Return what `InferenceSession` takes as providers; None for the plugin, which goes into `options`."""
     on_device = {DEVICE: str(device)}
     if provider == CUDA:
-        return [(_provider(CUDA), CUDA_OPTIONS | on_device)]
+        on_cuda = _provider(CUDA)
+        if (library := operator_for(content)) is not None:
+            options.register_custom_ops_library(library)
+        return [(on_cuda, CUDA_OPTIONS | on_device)]
     if provider not in (TENSORRT, TENSORRT_RTX):
         return [_provider(provider)]
     forbid_tf32(provider)
