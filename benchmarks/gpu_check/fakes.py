@@ -79,7 +79,7 @@ class FakeGpu:
 class FakeReAttention:
     """Small kernels' results, computed in float64 and rounded once."""
 
-    source = "none: a formula"
+    content, source = b"", "none: a formula"
 
     def __init__(self) -> None:
         self.kernels = [kernel for kernel in KERNELS if kernel.tokens < 100]

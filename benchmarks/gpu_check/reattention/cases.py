@@ -26,9 +26,10 @@ class Case:
 
 
 class ReAttention(Protocol):
-    """The compiled kernels; `source` says where they are from."""
+    """The compiled kernels: their machine code, and where it is from."""
 
     kernels: list[Kernel]
+    content: bytes
     source: str
 
     def attend(self, kernel: Kernel, case: Case) -> torch.Tensor:
@@ -44,7 +45,7 @@ class OnGpu:
         torch.zeros(1, device="cuda")  # makes the context that the kernels are loaded into
         major, minor = torch.cuda.get_device_capability()
         self._cubins = Cubins(f"{major}.{minor}")
-        self.kernels, self.source = self._cubins.kernels, self._cubins.source
+        self.kernels, self.content, self.source = self._cubins.kernels, self._cubins.content, self._cubins.source
 
     def attend(self, kernel: Kernel, case: Case) -> torch.Tensor:
         batch, stored, _, heads, width = case.qkv.shape

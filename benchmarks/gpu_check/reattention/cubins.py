@@ -26,18 +26,19 @@ class Cubins:
 
     Args:
         compute_capability: The GPU's, as in 9.0.
+        compiled: Its machine code, where that is at hand.
 
     Raises:
         SkippedError: There is no machine code for it.
     """
 
-    def __init__(self, compute_capability: str) -> None:
+    def __init__(self, compute_capability: str, compiled: bytes | None = None) -> None:
         target = target_for(compute_capability)
         if target is None:
             raise SkippedError(f"no kernels for compute capability {compute_capability}, only for {', '.join(TARGETS)}")
-        content, self.source = machine_code(target)
+        self.content, self.source = machine_code(target) if compiled is None else (compiled, "given")
         self.kernels = [kernel for kernel in KERNELS if kernel.shared_bytes <= TARGETS[target]]
-        self._module = given(driver.cuModuleLoadData(content))
+        self._module = given(driver.cuModuleLoadData(self.content))
         self._functions: dict[str, Any] = {}
 
     def launch(

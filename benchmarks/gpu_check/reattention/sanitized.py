@@ -1,9 +1,10 @@
-"""Run every kernel once, for compute-sanitizer to watch: `python -m benchmarks.gpu_check.reattention.sanitized`.
+"""Run every kernel once, for compute-sanitizer to watch: `python -m benchmarks.gpu_check.reattention.sanitized CUBIN`.
 
 No PyTorch, whose kernels it would watch too. Keys and values of padding are left unwritten, so that initcheck tells where
 they are read. Exits 1 where an output is not finite.
 """
 
+import pathlib
 import sys
 
 import numpy as np
@@ -69,12 +70,12 @@ def runs(cubins: Cubins, kernel: Kernel) -> bool:
     return is_finite(out, kernel.number)
 
 
-def main() -> int:
-    cubins = Cubins(_context())
+def main(cubin: pathlib.Path) -> int:
+    cubins = Cubins(_context(), cubin.read_bytes())
     wrong = [kernel.name for kernel in cubins.kernels if not runs(cubins, kernel)]
     print(f"{len(cubins.kernels)} kernels run" + (f", not finite: {', '.join(wrong)}" if wrong else ""))
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(pathlib.Path(sys.argv[1])))

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from ..findings import Findings
@@ -29,16 +30,18 @@ def sanitizer_here() -> pathlib.Path | None:
     return next(found, None)
 
 
-def check_with_sanitizer(
-    findings: Findings, place: Place, command: Sequence[str] = (sys.executable, "-m", f"{__package__}.sanitized")
-) -> None:
+def check_with_sanitizer(findings: Findings, place: Place, cubin: bytes) -> None:
     program = sanitizer_here()
     if place.is_fake or program is None:
         findings.skip(PROGRAM, "no GPU here" if place.is_fake else f"it is not here; pip install {WHEEL}")
         return
-    for tool in TOOLS:
-        if findings.has_time(f"{PROGRAM} {tool}", SHORTEST_S):
-            _run(findings, tool, [str(program), "--tool", tool, "--error-exitcode", str(FOUND), *command])
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        watched = [sys.executable, "-m", f"{__package__}.sanitized", file.name]
+        for tool in TOOLS:
+            if findings.has_time(f"{PROGRAM} {tool}", SHORTEST_S):
+                _run(findings, tool, [str(program), "--tool", tool, "--error-exitcode", str(FOUND), *watched])
 
 
 def _run(findings: Findings, tool: str, command: Sequence[str]) -> None:

@@ -26,4 +26,4 @@ def run(findings: Findings, place: Place) -> None:
         networks = models.with_kernels(variant, attention) | models.unfused(variant)
         models.time_models(findings, place, networks, predictions)
         correctness.check_many_images(findings, place, attention)
-        sanitizer.check_with_sanitizer(findings, place)
+        sanitizer.check_with_sanitizer(findings, place, attention.content)

@@ -310,7 +310,7 @@ def test_machine_code_is_that_of_these_sources_or_compiled(tmp_path, monkeypatch
 # ---- compute-sanitizer
 
 
-def test_the_watched_program_runs_every_kernel_on_memory_that_padding_leaves_unwritten(driver, monkeypatch):
+def test_the_watched_program_runs_every_kernel_on_memory_that_padding_leaves_unwritten(driver, monkeypatch, tmp_path):
     seen = []
 
     def launch(self, kernel, addresses, scale, stored, batch, stream):
@@ -325,11 +325,13 @@ def test_the_watched_program_runs_every_kernel_on_memory_that_padding_leaves_unw
 
     monkeypatch.setattr(cubins.Cubins, "launch", launch)
     monkeypatch.setattr(cubins, "KERNELS", KERNELS[-4:])
-    spoilt = None
-    assert sanitized.main() == 0 and seen == list(KERNELS[-4:])
+    spoilt, cubin = None, tmp_path / "cubin"
+    cubin.write_bytes(b"given")
+    assert sanitized.main(cubin) == 0 and seen == list(KERNELS[-4:])
+    assert ("cuModuleLoadData", (b"given",)) in driver.calls
     assert len([1 for name, _ in driver.calls if name == "cuMemFree"]) == 4 * cubins.POINTERS
     spoilt = next(each for each in KERNELS[-4:] if each.number is Number.FP16)
-    assert sanitized.main() == 1
+    assert sanitized.main(cubin) == 1
 
 
 @pytest.mark.parametrize("number", Number)
@@ -344,7 +346,7 @@ def test_bits_are_those_of_the_type(number):
 @pytest.mark.parametrize(
     ("script", "kind", "told"),
     [
-        ("echo '========= ERROR SUMMARY: 0 errors'", Check, True),
+        ("grep -qx code \"$8\" && echo '========= ERROR SUMMARY: 0 errors'", Check, True),
         ("echo '========= Invalid read'; exit 99", Check, False),
         ("echo 'Device not supported'; exit 1", Skipped, "Device not supported"),
         ("exec sleep 60", Skipped, "not ended in 0 s"),
@@ -359,7 +361,7 @@ def test_what_the_sanitizer_says_is_told(tmp_path, monkeypatch, script, kind, to
     place.is_fake = False
     monkeypatch.setattr(sanitizer, "TOOLS", ("memcheck",))
     monkeypatch.setattr(sanitizer, "SECONDS", 0.3)
-    said = found_by(lambda findings: sanitizer.check_with_sanitizer(findings, place))
+    said = found_by(lambda findings: sanitizer.check_with_sanitizer(findings, place, b"code"))
     (found,) = [each for each in said if not isinstance(each, Note)]
     assert isinstance(found, kind) and (found.passed if kind is Check else found.why) == told
 
@@ -376,7 +378,7 @@ def test_the_sanitizer_is_found_in_its_wheel_and_else_skipped(tmp_path, monkeypa
     monkeypatch.setattr(sanitizer, "sanitizer_here", lambda: None)
     place = FakeGpu()
     place.is_fake = False
-    (skipped,) = found_by(lambda findings: sanitizer.check_with_sanitizer(findings, place))
+    (skipped,) = found_by(lambda findings: sanitizer.check_with_sanitizer(findings, place, b"code"))
     assert sanitizer.WHEEL in skipped.why
 
 
