@@ -1,5 +1,6 @@
 """Every image gets a row, in its place, whatever is wrong with others, and the same one in any process."""
 
+import contextlib
 import pathlib
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 
 import deepvit
 from deepvit.classify.classifier import Classifier, blocks_of
-from deepvit.classify.options import Answer
+from deepvit.classify.options import Answer, ClassificationRequest
 from deepvit.classify.processes import records_of_processes
+from deepvit.classify.request import ClassifierOpener, open_classifier
 from deepvit.classify.sources.listing import Listing
 from deepvit.measure.evaluate.options import Shards
-from deepvit.runtime.errors import MissingError
+from deepvit.runtime.errors import InputError, MissingError
 from tests.classify.red_images import open_other, open_red, red_classifier, red_folder, red_image
 
 
@@ -90,6 +92,17 @@ def test_what_a_list_raises_while_processes_run_is_raised(tmp_path):
 
     with pytest.raises(OSError, match="the list is gone"):
         list(records_of_processes(open_red, Shards(processes=1), blocks(), workers=0))
+
+
+def test_another_process_opens_the_same_model(tiny_artifact):
+    request = ClassificationRequest(model=str(tiny_artifact), images=("none",))
+    with contextlib.closing(open_classifier(request)) as classifier:
+        key = classifier.model.contestant.key
+    with ClassifierOpener(request, key)() as classifier:
+        assert classifier.model.session.classes == 5
+    replaced = pytest.raises(InputError, match="was replaced while it was opened")
+    with replaced, ClassifierOpener(request, ["of another", *key[1:]])():
+        pass
 
 
 def test_the_package_shows_it():

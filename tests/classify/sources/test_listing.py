@@ -196,6 +196,17 @@ def peak_of(path):
     return peak
 
 
+def test_memory_does_not_grow_with_an_archive(tmp_path):
+    peaks = []
+    for images in (10, 100, 2000):
+        path = tmp_path / f"{images}.tar"
+        with tarfile.open(path, "w") as archive:
+            for number in range(images):
+                archive.addfile(tarfile.TarInfo(f"{number:05}.jpg"))
+        peaks.append(peak_of(path))
+    assert peaks[2] < peaks[1] + 100_000  # of 2 MB that its headers take
+
+
 def test_memory_does_not_grow_with_a_list(tmp_path):
     peaks = []
     for images in (100, 500, 5000):  # before the first, much is loaded
