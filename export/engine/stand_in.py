@@ -11,9 +11,9 @@ import numpy as np
 
 from deepvit.runtime.trt.library import rtx_library
 
-from ..reattention.operator import DOMAIN, OPERATOR, VERSION
+from ..reattention.operator import DOMAIN, INPUTS, OPERATOR, VERSION
 
-FIELDS = {"scale": np.float32, "tokens": np.int32}
+FIELDS = {"scale": np.float32, "tokens": np.int32, "queries": np.int32}
 LINK = "libtensorrt_rtx.so"  # the parser opens its library by this name where it meets a plugin
 _registered: list[Any] = []  # TensorRT does not hold what Python made
 
@@ -72,14 +72,16 @@ def _layer_of(trt: Any) -> Any:
 
         def get_output_shapes(self, inputs: list[Any], _shapes: list[Any], builder: Any) -> list[Any]:
             output = trt.DimsExprs(3)
-            output[0], output[1] = inputs[0][0], inputs[0][1]
+            output[0], output[1] = inputs[0][0], builder.constant(int(self.values["queries"]))
             output[2] = builder.operation(trt.DimensionOperation.PROD, inputs[0][3], inputs[0][4])
             return [output]
 
         def supports_format_combination(self, position: int, tensors: list[Any], _inputs: int) -> bool:
             own, qkv = tensors[position].desc, tensors[0].desc
             halves = (trt.DataType.HALF, trt.DataType.BF16)
-            is_typed = own.type == qkv.type in halves if position in (0, 3) else own.type == trt.DataType.FLOAT
+            is_typed = (
+                own.type == qkv.type in halves if position in (0, len(INPUTS)) else own.type == trt.DataType.FLOAT
+            )
             return bool(own.format == trt.TensorFormat.LINEAR and is_typed)
 
         def configure_plugin(self, _inputs: list[Any], _outputs: list[Any]) -> None:

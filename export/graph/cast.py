@@ -2,7 +2,7 @@
 
 Everything between `images` and `logits` becomes the reduced type but for two kinds of nodes: Softmax and means over
 tokens are wrapped in casts to float32. LayerNormalization keeps reduced inputs and outputs and accumulates in float32
-by its `stash_type` (ONNX specification of LayerNormalization-17). `ReAttention` takes Θ' and b' in float32.
+by its `stash_type` (ONNX specification of LayerNormalization-17). `ReAttention` takes all others in float32.
 """
 
 import numpy as np
@@ -82,7 +82,7 @@ def _set_constant(value: ir.Value, kind: ir.DataType) -> None:
 
 
 def _is_kept(value: ir.Value) -> bool:
-    """Whether a constant is Θ' or b' of `ReAttention`, which takes them in float32."""
+    """Whether a constant is read by `ReAttention`, which takes them in float32."""
     return any(user.domain == DOMAIN for user, _ in value.uses())
 
 

@@ -4,19 +4,22 @@ import dataclasses
 import re
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from deepvit.calibration.graph_links import makers, readers
 from deepvit.calibration.padded_tokens import KEY_MASK
+from deepvit.calibration.policy import Product, find_products
 from deepvit.runtime.manifest import ReattentionForm
 
 from ..graph.trace import finish
+from .channels import Constants, Mix, is_in_eight_bits, take_over
 from .operator import add_operator, reattention_node
 
 MIX, MIX_BIAS = "mix_weight", "mix_bias"  # how GraphAttention's names of Θ' and b' end
 MEAN = "ReduceMean"  # of the values, in `MixForm.MATMUL_VALUE`
-LINEAR = r"blocks\.(\d+)\.attn\.qkv/(Add|MatMul)(_\d+)?"
+LINEAR = r"(?P<unit>blocks\.\d+\.attn\.qkv)/(?P<kind>Add|MatMul)(_\d+)?"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class _Attention:
 
     Attributes:
         block: Its number.
-        qkv: The tensor that the qkv linear gives, (B, N, 3·H·d).
+        qkv: The tensor that the qkv linear gives, (B, N, 3·H·d), without its bias if that is taken over.
         output: The tensor that the projection reads, (B, M, H·d) of the first M rows.
         between: The names of the nodes that make the one of the other.
         constants: The initializers that they read.
@@ -63,8 +66,9 @@ def fuse_reattention(model: onnx.ModelProto) -> onnx.ModelProto:
     fused.CopyFrom(model)
     graph = fused.graph
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.value_info}
-    constants = {initializer.name: initializer for initializer in graph.initializer}
-    mixing = [each for each in _attentions(graph) if each.constant(MIX)]
+    constants, products = Constants(graph), {product.node: product for product in find_products(model)}
+    taken = {each.unit for each in products.values() if is_in_eight_bits(constants, each)}
+    mixing = [each for each in _attentions(graph, taken) if each.constant(MIX)]
     if not mixing:
         raise ValueError("no block mixes its maps in one product with all of them")
     replaced = {name: each for each in mixing for name in each.between}
@@ -77,7 +81,7 @@ def fuse_reattention(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(node)
         elif attention.block not in made:
             made.add(attention.block)
-            nodes += _nodes(graph, attention, shapes, constants)
+            nodes += _nodes(attention, shapes, constants, products)
     del graph.node[:]
     graph.node.extend(nodes)
     _drop_unread(graph)
@@ -85,8 +89,11 @@ def fuse_reattention(model: onnx.ModelProto) -> onnx.ModelProto:
     return finish(fused)
 
 
-def _attentions(graph: onnx.GraphProto) -> list[_Attention]:
-    """Return every block's attention, found from its projection backwards to its qkv linear."""
+def _attentions(graph: onnx.GraphProto, taken: set[str]) -> list[_Attention]:
+    """Return every block's attention, found from its projection backwards to its qkv linear.
+
+    Of linears that are `taken` over, the bias is found on the way.
+    """
     made_by, read_by = makers(graph), readers(graph)
     constants = {initializer.name for initializer in graph.initializer}
     found = []
@@ -102,7 +109,7 @@ def _attentions(graph: onnx.GraphProto) -> list[_Attention]:
             node = made_by.get(name)
             if name in constants:
                 read.add(name)
-            elif node is None or re.fullmatch(LINEAR, node.name):
+            elif node is None or _is_end(node.name, taken):
                 ends.add(name)
             elif node.name not in between:
                 between[node.name] = node
@@ -121,6 +128,11 @@ def _attentions(graph: onnx.GraphProto) -> list[_Attention]:
     return found
 
 
+def _is_end(name: str, taken: set[str]) -> bool:
+    match = re.fullmatch(LINEAR, name)
+    return match is not None and (match["kind"] == "MatMul" or match["unit"] not in taken)
+
+
 def _unquantized(name: str, made_by: dict[str, onnx.NodeProto]) -> str:
     """Return what was quantised and restored to `name`, or itself."""
     while name in made_by and made_by[name].op_type in ("QuantizeLinear", "DequantizeLinear"):
@@ -135,59 +147,44 @@ def _is_whole(between: dict[str, onnx.NodeProto], output: str, read_by: dict[str
 
 
 def _nodes(
-    graph: onnx.GraphProto,
-    attention: _Attention,
-    shapes: dict[str, list[int]],
-    constants: dict[str, onnx.TensorProto],
+    attention: _Attention, shapes: dict[str, list[int]], constants: Constants, products: dict[str, Product]
 ) -> list[onnx.NodeProto]:
-    """Return what stands for one block's attention: qkv seen as heads, the node, and the first rows where not all."""
+    """Return what stands for one block's attention: qkv seen as heads, and the node; its constants are written."""
     theta, bias = attention.constant(MIX), attention.constant(MIX_BIAS)
     if theta is None or bias is None:
         raise ValueError(f"block {attention.block} mixes its maps, and not as Θ'·A + b'")
     base = f"blocks.{attention.block}.attn"
     _, stored, width = shapes[attention.qkv]
-    heads = constants[theta].dims[0]
-    _flatten(constants[bias], heads)
     mask = attention.constant(KEY_MASK)
-    tokens = stored if mask is None else int(np.count_nonzero(numpy_helper.to_array(constants[mask]) == 0))
-    rows = shapes[attention.output][1]
-    view = _constant(graph, f"{base}/Reshape_qkv.shape", [0, 0, 3, heads, width // (3 * heads)])
-    seen = f"{base}/Reshape_qkv.out"
-    whole = attention.output if rows == stored else f"{base}/ReAttention.out"
-    nodes = [
-        helper.make_node("Reshape", [attention.qkv, view], [seen], f"{base}/Reshape_qkv"),
+    tokens = stored if mask is None else int(np.count_nonzero(constants.array(mask) == 0))
+    mix = Mix(constants.array(theta), _flat(constants.array(bias), bias), tokens)
+    heads = len(mix.bias)
+    constants.put(bias, mix.bias.astype(np.float32))
+    qkv, projection = (products[f"{base}.{linear}/MatMul"] for linear in ("qkv", "proj"))
+    taken = (
+        take_over(constants, qkv, projection, mix) if is_in_eight_bits(constants, qkv) else _as_they_are(heads, width)
+    )
+    channels = constants.put(f"{base}.channels", taken.astype(np.float32))
+    view = np.array([0, 0, 3, heads, width // (3 * heads)], np.int64)
+    shape, seen = constants.put(f"{base}/Reshape_qkv.shape", view), f"{base}/Reshape_qkv.out"
+    sizes = {"tokens": tokens, "queries": shapes[attention.output][1]}
+    return [
+        helper.make_node("Reshape", [attention.qkv, shape], [seen], f"{base}/Reshape_qkv"),
         # The scale of the scores is folded into q.
-        reattention_node(f"{base}/ReAttention", [seen, theta, bias], whole, scale=1.0, tokens=tokens),
+        reattention_node(f"{base}/ReAttention", [seen, theta, bias, channels], attention.output, scale=1.0, **sizes),
     ]
-    _declare(graph, whole, attention.qkv, width // 3)
-    if rows != stored:
-        bounds = [_constant(graph, f"{base}/Slice_rows.shape{i}", [value]) for i, value in enumerate((0, rows, 1))]
-        nodes.append(helper.make_node("Slice", [whole, *bounds], [attention.output], f"{base}/Slice_rows"))
-    return nodes
 
 
-def _declare(graph: onnx.GraphProto, name: str, like: str, width: int) -> None:
-    """Give a tensor the type of `like`, with other columns."""
-    value = onnx.ValueInfoProto()
-    value.CopyFrom(next(each for each in graph.value_info if each.name == like))
-    value.name = name
-    value.type.tensor_type.shape.dim[2].dim_value = width
-    stale = [each for each in graph.value_info if each.name == name]
-    for each in stale:
-        graph.value_info.remove(each)
-    graph.value_info.append(value)
+def _as_they_are(heads: int, width: int) -> npt.NDArray[np.float64]:
+    """Return the channels of a linear whose output, so many columns, is q, k and v."""
+    return np.stack([np.full((heads, width // (3 * heads)), value) for value in (1.0, 0.0, 1.0)])
 
 
-def _flatten(bias: onnx.TensorProto, heads: int) -> None:
-    """Make b' (1, H, 1, 1) to (H,)."""
-    if list(bias.dims) not in ([1, heads, 1, 1], [heads]):
-        raise ValueError(f"{bias.name} is {list(bias.dims)}, expected a number for each of {heads} heads")
-    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias).reshape(heads), bias.name))
-
-
-def _constant(graph: onnx.GraphProto, name: str, values: list[int]) -> str:
-    graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
-    return name
+def _flat(bias: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+    """Return b' (1, H, 1, 1) as (H,)."""
+    if bias.size != max(bias.shape):
+        raise ValueError(f"{name} is {list(bias.shape)}, expected a number for each head")
+    return bias.ravel()
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:

@@ -1,15 +1,16 @@
 """Re-attention as one operator of ours, `deepvit::ReAttention`, whose body in the file spells it out for all others.
 
-O_g = (Σ_h Θ'_gh · softmax_h(scale · q_h·k_hᵀ) + b'_g)·v_g, from qkv (B, N, 3, H, d) as its linear gives it to
-(B, N, H·d) as the projection takes it, both of one type T, float16 or bfloat16 (float32 where the body is proved).
-Θ' (H, H) and b' (H,) are float32. Of the N tokens stored the first `tokens` are keys. TensorRT finds the kernel by the
-node's domain and by `plugin_namespace` and `plugin_version`, which its parser asks for where there is a body.
+O_g = ((Σ_h Θ'_gh · softmax_h(scale · (c_0,h∘q_h + c_1,h)·k_hᵀ) + b'_g)·v_g)∘c_2,g, from qkv (B, N, 3, H, d) as its
+linear gives it to (B, M, H·d) as the projection takes it, both of one type T, float16 or bfloat16 (float32 where the
+body is proved). Θ' (H, H), b' (H,) and channels c (3, H, d) are float32; c is (1, 0, 1) where the linear gives q, k
+and v themselves. Of the N tokens stored the first `tokens` are keys, and the first `queries`, M, are queries. TensorRT
+finds the kernel by the node's domain and by `plugin_namespace` and `plugin_version`, which its parser asks for where
+there is a body.
 
 A runtime that knows the operator rounds its output alone: scores, maps and sums are its own affair (runtime/kernels/).
 One that does not computes the body, products in T and the softmax in float32, as the graph without the operator has it.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ from onnx import TensorProto, helper
 
 DOMAIN, OPERATOR, VERSION = "deepvit", "ReAttention", 1
 PLUGIN: dict[str, Any] = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
-INPUTS = ("qkv", "theta", "bias")
+INPUTS = ("qkv", "theta", "bias", "channels")
 
 
 def is_reattention(node: onnx.NodeProto) -> bool:
@@ -30,15 +31,18 @@ def nodes_of(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [node for node in graph.node if is_reattention(node)]
 
 
-def tokens_of(node: onnx.NodeProto) -> int:
-    """Return how many of the tokens stored a node takes for keys."""
-    return next(int(attribute.i) for attribute in node.attribute if attribute.name == "tokens")
+def tokens_of(node: onnx.NodeProto) -> tuple[int, int]:
+    """Return how many of the tokens stored a node takes for keys, and how many for queries."""
+    found = {attribute.name: int(attribute.i) for attribute in node.attribute}
+    return found["tokens"], found["queries"]
 
 
-def reattention_node(name: str, inputs: Iterable[str], output: str, *, scale: float, tokens: int) -> onnx.NodeProto:
-    """Return the operator on qkv, Θ' and b'."""
-    ends = (list(inputs), [output])
-    return helper.make_node(OPERATOR, *ends, name, domain=DOMAIN, scale=scale, tokens=tokens, **PLUGIN)
+def reattention_node(
+    name: str, inputs: Iterable[str], output: str, *, scale: float, tokens: int, queries: int
+) -> onnx.NodeProto:
+    """Return the operator on qkv, Θ', b' and channels."""
+    own = {"scale": scale, "tokens": tokens, "queries": queries, **PLUGIN}
+    return helper.make_node(OPERATOR, list(inputs), [output], name, domain=DOMAIN, **own)
 
 
 def add_operator(model: onnx.ModelProto) -> None:
@@ -60,27 +64,32 @@ def body(opset: int) -> onnx.FunctionProto:
         ["out"],
         [*_parts(), *_maps(), *_output()],
         [helper.make_opsetid("", opset)],
-        ["scale", "tokens", *PLUGIN],
+        ["scale", "tokens", "queries", *PLUGIN],
     )
 
 
 def _parts() -> list[onnx.NodeProto]:
-    """Give q (B, H, N, d), kᵀ (B, H, d, tokens), v (B, H, tokens, d)."""
+    """Give q (B, H, M, d), kᵀ (B, H, d, tokens), v (B, H, tokens, d)."""
     return [
         *(_integers(f"axis{axis}", [axis]) for axis in (0, 1, 2)),
-        _from_attribute("count", "tokens", "value_int"),
-        _node("Unsqueeze", ["count", "axis0"], "tokens"),
+        *_count("tokens"),
+        *_count("queries"),
         helper.make_node("Split", ["qkv"], ["q5", "k5", "v5"], axis=2, num_outputs=3),
         *(_node("Squeeze", [f"{part}5", "axis2"], f"{part}4") for part in "qkv"),
         *(_node("Slice", [f"{part}4", "axis0", "tokens", "axis1"], f"{part}_real") for part in "kv"),
-        _node("Transpose", ["q4"], "q", perm=[0, 2, 1, 3]),
+        _node("Slice", ["q4", "axis0", "queries", "axis1"], "q_asked"),
+        _node("CastLike", ["channels", "qkv"], "channels_t"),
+        helper.make_node("Split", ["channels_t"], ["q_factor", "q_added", "out_factor"], axis=0, num_outputs=3),
+        _node("Mul", ["q_asked", "q_factor"], "q_scaled"),
+        _node("Add", ["q_scaled", "q_added"], "q_whole"),
+        _node("Transpose", ["q_whole"], "q", perm=[0, 2, 1, 3]),
         _node("Transpose", ["k_real"], "k", perm=[0, 2, 3, 1]),
         _node("Transpose", ["v_real"], "v", perm=[0, 2, 1, 3]),
     ]
 
 
 def _maps() -> list[onnx.NodeProto]:
-    """Give the softmaxed maps (B, H, N, tokens), in T."""
+    """Give the softmaxed maps (B, H, M, tokens), in T."""
     return [
         _from_attribute("scale32", "scale", "value_float"),
         _node("CastLike", ["scale32", "qkv"], "scale_t"),
@@ -93,7 +102,7 @@ def _maps() -> list[onnx.NodeProto]:
 
 
 def _output() -> list[onnx.NodeProto]:
-    """Give the mixed maps times v, as rows (B, N, H·d)."""
+    """Give the mixed maps times v, as rows (B, M, H·d)."""
     return [
         _integers("flat_shape", [0, 0, -1]),
         _node("Concat", ["flat_shape", "tokens"], "maps_shape", axis=0),
@@ -106,7 +115,8 @@ def _output() -> list[onnx.NodeProto]:
         _node("Unsqueeze", ["bias_t", "sides"], "bias_of_maps"),
         _node("Add", ["mixed", "bias_of_maps"], "biased"),
         _node("MatMul", ["biased", "v"], "heads"),
-        _node("Transpose", ["heads"], "rows", perm=[0, 2, 1, 3]),
+        _node("Transpose", ["heads"], "heads_of_rows", perm=[0, 2, 1, 3]),
+        _node("Mul", ["heads_of_rows", "out_factor"], "rows"),
         _node("Reshape", ["rows", "flat_shape"], "out"),
     ]
 
@@ -119,6 +129,12 @@ def _integers(name: str, values: list[int]) -> onnx.NodeProto:
     return helper.make_node("Constant", [], [name], value_ints=values)
 
 
+def _count(attribute: str) -> list[onnx.NodeProto]:
+    """Give (1,), what an attribute counts, under its name."""
+    scalar = f"{attribute}_scalar"
+    return [_from_attribute(scalar, attribute, "value_int"), _node("Unsqueeze", [scalar, "axis0"], attribute)]
+
+
 def _from_attribute(name: str, attribute: str, field: str) -> onnx.NodeProto:
     """Return a constant that an attribute of the operator gives."""
     node = helper.make_node("Constant", [], [name])
@@ -127,18 +143,19 @@ def _from_attribute(name: str, attribute: str, field: str) -> onnx.NodeProto:
     return node
 
 
-def flops(shape: tuple[int, ...], tokens: int) -> int:
+def flops(shape: tuple[int, ...], tokens: int, queries: int) -> int:
     """Return the multiplications and additions of one node's three products: q·kᵀ, the mix and A'·v.
 
     Args:
         shape: Of qkv, (B, N, 3, H, d).
         tokens: How many of the N are keys.
+        queries: How many are queries.
     """
-    batch, stored, _, heads, width = shape
-    return 2 * batch * heads * stored * tokens * (width + heads + width)
+    batch, _, _, heads, width = shape
+    return 2 * batch * heads * queries * tokens * (width + heads + width)
 
 
-def traffic_bytes(shape: tuple[int, ...]) -> int:
-    """Return the bytes that one node reads and writes: qkv and its output in two bytes a number, Θ' and b' in four."""
-    heads = shape[3]
-    return 2 * (math.prod(shape) + math.prod(shape) // 3) + 4 * heads * (heads + 1)
+def traffic_bytes(shape: tuple[int, ...], queries: int) -> int:
+    """Return the bytes of a node's inputs and output: qkv and output two a number, the others four."""
+    batch, stored, parts, heads, width = shape
+    return 2 * batch * (parts * stored + queries) * heads * width + 4 * heads * (heads + 1 + 3 * width)

@@ -133,7 +133,7 @@ def manifest_of(cubins: Iterable[Cubin]) -> str:
 
 
 def _launch(kernel: Kernel) -> dict[str, object]:
-    """Return what chooses a kernel and launches it: a grid of ⌈N / rows⌉ by batch."""
+    """Return what chooses a kernel and launches it: a grid of ⌈queries / rows⌉ by batch."""
     own = dataclasses.asdict(kernel) | {"number": kernel.number.name.lower()}
     return {"name": kernel.name, **own, "threads": kernel.threads, "shared_bytes": kernel.shared_bytes}
 

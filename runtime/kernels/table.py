@@ -27,7 +27,7 @@ class Kernel:
         number: Type of qkv and of the output.
         heads: H, at most 16; a warp each.
         width: d, a multiple of 8; a graph pads its heads to that.
-        tokens: Keys that count. More rows may be stored: a launch says how many.
+        tokens: Keys that count. More may be stored, and fewer be queries: a launch says how many.
         rows: 16 or 32.
         keys: Keys of a pass, a multiple of 16; with more than one, a pass over all scores comes first.
     """
@@ -85,9 +85,9 @@ class Kernel:
         zeros = 2 * (self.keys // parts + BANKS // 2)
         return math.ceil((maps + weights) / BANKS) * BANKS + zeros
 
-    def grid(self, rows: int, batch: int) -> tuple[int, int, int]:
-        """Blocks of a launch on `rows` stored tokens an image."""
-        return math.ceil(rows / self.rows), batch, 1
+    def grid(self, queries: int, batch: int) -> tuple[int, int, int]:
+        """Blocks of a launch of so many queries an image."""
+        return math.ceil(queries / self.rows), batch, 1
 
 
 # (H, d, tokens) of every variant that mixes its maps, head widths of 25, 33 and 35 padded.

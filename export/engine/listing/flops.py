@@ -64,7 +64,7 @@ def _flops(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
     if not (left and right and output and all((*left, *right, *output))):
         raise InputError(f"{node.name or node.op_type}: its shapes do not follow from the graph's input")
     if is_reattention(node):
-        return flops(left, tokens_of(node))
+        return flops(left, *tokens_of(node))
     if node.op_type == "Conv":
         return 2 * math.prod(output) * math.prod(right[1:])  # (out, in/groups, height, width)
     is_transposed = any(each.name == "transA" and each.i for each in node.attribute)

@@ -49,11 +49,12 @@ class Creator final : public IPluginCreatorV3One {
       if (phase == TensorRTPhase::kRUNTIME) require_same_kernels(*fields);
       const auto scale = value_of<float>(*fields, "scale", PluginFieldType::kFLOAT32);
       const auto tokens = value_of<std::int32_t>(*fields, "tokens", PluginFieldType::kINT32);
-      if (!(std::isfinite(scale) && scale > 0 && tokens > 0)) {
-        throw std::runtime_error("scale is " + std::to_string(scale) + " and tokens " + std::to_string(tokens) +
-                                 ", expected both above 0");
+      const auto queries = value_of<std::int32_t>(*fields, "queries", PluginFieldType::kINT32);
+      if (!(std::isfinite(scale) && scale > 0 && tokens > 0 && queries > 0)) {
+        throw std::runtime_error("scale is " + std::to_string(scale) + ", tokens " + std::to_string(tokens) +
+                                 " and queries " + std::to_string(queries) + ", expected all above 0");
       }
-      return new ReAttention(scale, tokens);
+      return new ReAttention(scale, tokens, queries);
     });
   }
 
@@ -63,9 +64,10 @@ class Creator final : public IPluginCreatorV3One {
   const char* getPluginNamespace() const noexcept override { return kNamespace; }
 
  private:
-  const PluginField fields_[2] = {PluginField("scale", nullptr, PluginFieldType::kFLOAT32, 1),
-                                  PluginField("tokens", nullptr, PluginFieldType::kINT32, 1)};
-  const PluginFieldCollection collection_{2, fields_};
+  const PluginField fields_[3] = {PluginField("scale", nullptr, PluginFieldType::kFLOAT32, 1),
+                                  PluginField("tokens", nullptr, PluginFieldType::kINT32, 1),
+                                  PluginField("queries", nullptr, PluginFieldType::kINT32, 1)};
+  const PluginFieldCollection collection_{3, fields_};
 };
 
 // Never destroyed: TensorRT's registry may ask for it while a process ends.

@@ -72,9 +72,9 @@ CUfunction Driver::function(const Cubin& cubin, const Kernel& kernel) {
 }
 
 void Driver::launch(const Cubin& cubin, const Kernel& kernel, Arguments arguments, CUstream stream) {
-  void* parameters[] = {&arguments.qkv,  &arguments.out,        &arguments.theta,
-                        &arguments.bias, &arguments.scale_log2, &arguments.stored};
-  const auto blocks = unsigned((arguments.stored + kernel.rows - 1) / kernel.rows);
+  void* parameters[] = {&arguments.qkv,      &arguments.out,        &arguments.theta,  &arguments.bias,
+                        &arguments.channels, &arguments.scale_log2, &arguments.stored, &arguments.queries};
+  const auto blocks = unsigned((arguments.queries + kernel.rows - 1) / kernel.rows);
   check(cuLaunchKernel_(function(cubin, kernel), blocks, unsigned(arguments.batch), 1, kernel.threads, 1, 1,
                         kernel.shared_bytes, stream, parameters, nullptr),
         std::string("launch ") + kernel.name);

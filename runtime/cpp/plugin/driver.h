@@ -12,15 +12,17 @@
 
 namespace reattention {
 
-// What a launch gives a kernel. Arrays are the GPU's: qkv (B, N, 3, H, d) and out (B, N, H·d) in 16 bits, theta (H, H)
-// and bias (H) in float32.
+// What a launch gives a kernel. Arrays are the GPU's: qkv (B, N, 3, H, d) and out (B, M, H·d) in 16 bits, theta (H, H),
+// bias (H) and channels (3, H, d) in float32.
 struct Arguments {
   const void* qkv;
   void* out;
   const void* theta;
   const void* bias;
+  const void* channels;
   float scale_log2;  // the scale of the scores times log2(e)
   int stored;        // N
+  int queries;       // M, the first of them
   int batch;
 };
 

@@ -1,4 +1,5 @@
-// The layer: qkv (B, N, 3, H, d) in FP16 or BF16, theta (H, H) and bias (H) in float32 → (B, N, H·d) of qkv's type.
+// The layer: qkv (B, N, 3, H, d) in FP16 or BF16, theta (H, H), bias (H) and channels (3, H, d) in float32 → (B, M,
+// H·d) of qkv's type.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -20,8 +21,8 @@ class ReAttention final : public nvinfer1::IPluginV3,
                           public nvinfer1::IPluginV3OneBuild,
                           public nvinfer1::IPluginV3OneRuntime {
  public:
-  // `scale` of the scores; `tokens`: how many of the N stored are keys, the first of them.
-  ReAttention(float scale, int tokens);
+  // `scale` of the scores; of the N tokens stored the first `tokens` are keys, and the first `queries` are queries.
+  ReAttention(float scale, int tokens, int queries);
   ReAttention(const ReAttention& other);
 
   nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override;
@@ -57,6 +58,7 @@ class ReAttention final : public nvinfer1::IPluginV3,
  private:
   const float scale_;
   const int tokens_;
+  const int queries_;
   const std::string timing_id_;
   int tactic_ = 0;
   std::vector<const Kernel*> kernels_;  // one for each tactic, once configured

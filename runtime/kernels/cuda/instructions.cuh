@@ -57,14 +57,6 @@ DEVICE void store_words(u16* to, const u32* x) {
 
 DEVICE float exchanged(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 
-// x itself, by an instruction that the compiler does not see through. A product wants its A in neighbouring registers,
-// and a load of several words leaves them in others: moved so, they are moved once, not before every product.
-DEVICE u32 moved(u32 x) {
-  u32 y;
-  asm("prmt.b32 %0, %1, 0, 0x3210;" : "=r"(y) : "r"(x));
-  return y;
-}
-
 // 2^x, to two parts in 2^23; of -infinity 0.
 DEVICE float exp2_of(float x) {
   float y;
@@ -92,25 +84,30 @@ DEVICE u32 transposed(u32 x) {
 }
 
 // A type of 16 bits, its products summed in float32.
-#define NUMBER(NAME, TYPE)                                                                \
-  struct NAME {                                                                           \
-    static DEVICE u32 pack(float low, float high) {                                       \
-      u32 x;                                                                              \
-      asm("cvt.rn." TYPE "x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));           \
-      return x;                                                                           \
-    }                                                                                     \
-    static DEVICE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {       \
-      asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE                 \
-                   ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
-                   : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                       \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));       \
-    }                                                                                     \
-    static DEVICE void multiply(float (&c)[4], const u32 (&a)[2], u32 b) {                \
-      asm volatile("mma.sync.aligned.m16n8k8.row.col.f32." TYPE "." TYPE                  \
-                   ".f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"             \
-                   : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                       \
-                   : "r"(a[0]), "r"(a[1]), "r"(b));                                       \
-    }                                                                                     \
+#define NUMBER(NAME, TYPE)                                                                          \
+  struct NAME {                                                                                     \
+    static DEVICE u32 pack(float low, float high) {                                                 \
+      u32 x;                                                                                        \
+      asm("cvt.rn." TYPE "x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));                     \
+      return x;                                                                                     \
+    }                                                                                               \
+    static DEVICE void unpack(float& low, float& high, u32 x) {                                     \
+      asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32." TYPE " %0, l; cvt.f32." TYPE " %1, h; }" \
+          : "=f"(low), "=f"(high)                                                                   \
+          : "r"(x));                                                                                \
+    }                                                                                               \
+    static DEVICE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {                 \
+      asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." TYPE "." TYPE                           \
+                   ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"           \
+                   : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                 \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));                 \
+    }                                                                                               \
+    static DEVICE void multiply(float (&c)[4], const u32 (&a)[2], u32 b) {                          \
+      asm volatile("mma.sync.aligned.m16n8k8.row.col.f32." TYPE "." TYPE                            \
+                   ".f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"                       \
+                   : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                 \
+                   : "r"(a[0]), "r"(a[1]), "r"(b));                                                 \
+    }                                                                                               \
   }
 NUMBER(Fp16, "f16");
 NUMBER(Bf16, "bf16");

@@ -18,6 +18,17 @@ DEVICE void for_each_run(int t, const Action& action) {
   if constexpr (S::WIDTH > middle) action.template run<middle / 8, 1>(middle + 2 * t);
 }
 
+// Where `channels` (3, H, d) has what belongs to the first number of a lane's word, in the warp's head of one of the 3.
+template <class S>
+DEVICE const float* channel(const float* channels, int which, int word) {
+  constexpr int wide = S::WIDTH / 32 * 32, middle = S::WIDTH / 16 * 16;
+  const Lane lane;
+  const int first = word < wide / 8     ? 8 * lane.t + 2 * word
+                    : word < middle / 8 ? wide + 4 * lane.t + 2 * (word - wide / 8)
+                                        : middle + 2 * lane.t;
+  return channels + (which * S::HEADS + lane.head) * S::WIDTH + first;
+}
+
 struct LoadRun {
   u32* words;
   const u16* row;

@@ -11,13 +11,20 @@ using Scores = float[S::GROUPS][S::TILES][4];  // of rows 16·m + 8·r + g and k
 template <class S>
 using PerRow = float[S::GROUPS][2];
 
+// c_0∘q + c_1 of the block's rows, rounded once. What stands for queries beyond the last is not stored.
 template <class S>
-DEVICE void load_queries(Queries<S>& q, const u16* image, int row0, int rows) {
+DEVICE void load_queries(Queries<S>& q, const u16* image, const float* channels, int row0, int queries) {
   const Lane lane;
   UNROLL for (int m = 0; m < S::GROUPS; ++m) UNROLL for (int r = 0; r < 2; ++r) {
     const int row = row0 + 16 * m + 8 * r + lane.g;
-    load_row<S>(q[m][r], image + i64(row) * S::TOKEN + lane.head * S::WIDTH, row < rows);
-    UNROLL for (int i = 0; i < S::WORDS; ++i) q[m][r][i] = moved(q[m][r][i]);
+    load_row<S>(q[m][r], image + i64(row) * S::TOKEN + lane.head * S::WIDTH, row < queries);
+    UNROLL for (int i = 0; i < S::WORDS; ++i) {
+      float low, high;
+      S::Number::unpack(low, high, q[m][r][i]);
+      const float *factor = channel<S>(channels, 0, i), *added = channel<S>(channels, 1, i);
+      q[m][r][i] = S::Number::pack(low * load_float(factor) + load_float(added),
+                                   high * load_float(factor + 1) + load_float(added + 1));
+    }
   }
 }
 

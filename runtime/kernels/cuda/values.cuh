@@ -27,13 +27,17 @@ DEVICE void add_values(Outputs<S>& o, const u16* image, int first) {
   }
 }
 
+// Times c_2.
 template <class S>
-DEVICE void store_outputs(u16* out, const Outputs<S>& o, int row0, int rows) {
+DEVICE void store_outputs(u16* out, const Outputs<S>& o, const float* channels, int row0, int queries) {
   const Lane lane;
   UNROLL for (int m = 0; m < S::GROUPS; ++m) UNROLL for (int r = 0; r < 2; ++r) {
     const int row = row0 + 16 * m + 8 * r + lane.g;
     u32 words[S::WORDS];
-    UNROLL for (int j = 0; j < S::WORDS; ++j) words[j] = S::Number::pack(o[m][j][2 * r], o[m][j][2 * r + 1]);
-    if (row < rows) store_row<S>(out + (i64(row) * S::HEADS + lane.head) * S::WIDTH, words);
+    UNROLL for (int j = 0; j < S::WORDS; ++j) {
+      const float* factor = channel<S>(channels, 2, j);
+      words[j] = S::Number::pack(o[m][j][2 * r] * load_float(factor), o[m][j][2 * r + 1] * load_float(factor + 1));
+    }
+    if (row < queries) store_row<S>(out + (i64(row) * S::HEADS + lane.head) * S::WIDTH, words);
   }
 }

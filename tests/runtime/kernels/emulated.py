@@ -24,13 +24,18 @@ LOG2E = math.log2(math.e)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """One call: qkv (B, N, 3, H, d), Θ' (H, H), b' (H), float64 with values of the kernel's types; keys that count."""
+    """One call, float64 with values of the kernel's types: (B, N, 3, H, d), Θ' (H, H), b' (H), c (3, H, d).
+
+    `tokens` of the N are keys, and `queries` are queries.
+    """
 
     qkv: np.ndarray
     theta: np.ndarray
     bias: np.ndarray
+    channels: np.ndarray
     scale: float
     tokens: int
+    queries: int
 
 
 def compiled(kernels, folder):
@@ -54,9 +59,9 @@ class Launch(ctypes.Structure):
     """As in `emulator/launch.h`."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("qkv", "out", "theta", "bias")),
+        *((name, ctypes.c_void_p) for name in ("qkv", "out", "theta", "bias", "channels")),
         ("scale_log2", ctypes.c_float),
-        *((name, ctypes.c_int) for name in ("rows", "batch")),
+        *((name, ctypes.c_int) for name in ("tokens", "queries", "batch")),
         ("tiles", ctypes.c_void_p),
         ("tile_count", ctypes.c_int),
         ("seed", ctypes.c_uint),
@@ -87,18 +92,19 @@ class Emulated:
         return self._library.emulator_conflicts()
 
     def run(self, kernel, case, seed, tiles=None):
-        """The output (B, N, H·d) in the kernel's type, NaN in rows whose tile is not among `tiles` (default: all)."""
+        """The output (B, M, H·d) of M queries in the kernel's type, NaN in rows whose tile is not among `tiles` (default: all)."""
         dtype = DTYPES[kernel.number]
-        batch, rows, _, heads, width = case.qkv.shape
+        batch, tokens, _, heads, width = case.qkv.shape
         qkv = aligned(case.qkv, dtype)
-        out = aligned(np.full((batch, rows, heads * width), np.nan), dtype)
-        theta, bias = aligned(case.theta, np.float32), aligned(case.bias, np.float32)
-        tiles = np.arange(kernel.grid(rows, batch)[0]) if tiles is None else np.asarray(tiles)
+        out = aligned(np.full((batch, case.queries, heads * width), np.nan), dtype)
+        wide = [aligned(each, np.float32) for each in (case.theta, case.bias, case.channels)]
+        tiles = np.arange(kernel.grid(case.queries, batch)[0]) if tiles is None else np.asarray(tiles)
         tiles = tiles.astype(np.int32)
         launch = Launch(
-            *(each.ctypes.data for each in (qkv, out, theta, bias)),
+            *(each.ctypes.data for each in (qkv, out, *wide)),
             case.scale * LOG2E,
-            rows,
+            tokens,
+            case.queries,
             batch,
             tiles.ctypes.data,
             len(tiles),
@@ -119,23 +125,31 @@ def aligned(array, dtype):
     return copy
 
 
-def random_case(kernel, seed, *, batch=1, rows=None, gain=1.7):
-    """Scores of several units, Θ' and b' of the size that folding makes of them."""
+def random_case(kernel, seed, *, batch=1, rows=None, queries=None, gain=1.7, is_scaled=False):
+    """Scores of several units, Θ' and b' of the size that folding makes of them; q and the output as they are, or scaled."""
     random = np.random.default_rng(seed)
     dtype = DTYPES[kernel.number]
     qkv = random.standard_normal((batch, rows or kernel.tokens, 3, kernel.heads, kernel.width))
     qkv[:, :, :2] *= gain
+    channels = np.ones((3, kernel.heads, kernel.width)) * [[[1]], [[0]], [[1]]]
+    if is_scaled:
+        of_channels = np.random.default_rng([seed, 1])
+        channels[::2] = of_channels.uniform(0.1, 1, channels[::2].shape)
+        channels[1] = gain / 2 * of_channels.standard_normal(channels[1].shape)
+        qkv[:, :, 0] /= channels[0]
     return Case(
         qkv=qkv.astype(dtype).astype(np.float64),
         theta=(30 * random.standard_normal((kernel.heads, kernel.heads))).astype(np.float32).astype(np.float64),
         bias=(0.05 * random.standard_normal(kernel.heads)).astype(np.float32).astype(np.float64),
+        channels=channels.astype(np.float32).astype(np.float64),
         scale=kernel.width**-0.5,
         tokens=kernel.tokens,
+        queries=queries or rows or kernel.tokens,
     )
 
 
 def reference(case, where=slice(None)):
-    """(B, N, H·d) in float64, of the rows that are asked for."""
+    """(B, M, H·d) in float64, of the rows that are asked for."""
     return _attended(case, where, np.float64)
 
 
@@ -149,13 +163,15 @@ def _attended(case, where, dtype):
         return x.astype(dtype).astype(np.float64)
 
     q, k, v = case.qkv.transpose(2, 0, 3, 1, 4)
+    factor, added, out_factor = rounded(case.channels)[:, :, None]
+    q = rounded(rounded(q[:, :, : case.queries] * factor) + added)
     q, k, v = q[:, :, where], k[:, :, : case.tokens], v[:, :, : case.tokens]
     scores = rounded(q @ k.transpose(0, 1, 3, 2) * case.scale)
     maps = np.exp(scores - scores.max(-1, keepdims=True))
     maps = rounded(maps / maps.sum(-1, keepdims=True))
     mixed = rounded(np.einsum("gh,bhqk->bgqk", rounded(case.theta), maps))
     mixed = rounded(mixed + rounded(case.bias)[:, None, None])
-    out = rounded(mixed @ v).transpose(0, 2, 1, 3)
+    out = rounded(rounded(mixed @ v) * out_factor).transpose(0, 2, 1, 3)
     return out.reshape(*out.shape[:2], -1).astype(dtype)
 
 

@@ -21,17 +21,17 @@ from deepvit.runtime.kernels.plugin_record import VARIABLE
 from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.library import load_library
 
-STORED, TOKENS, HEADS, WIDTH = 200, 197, 12, 32
-FIELDS = {"scale": np.float32(WIDTH**-0.5), "tokens": np.int32(TOKENS)}
+STORED, TOKENS, QUERIES, HEADS, WIDTH = 200, 197, 1, 12, 32
+FIELDS = {"scale": np.float32(WIDTH**-0.5), "tokens": np.int32(TOKENS), "queries": np.int32(QUERIES)}
 
 
 def graph(width=WIDTH):
-    """qkv (batch, 200, 3, 12, width) in FP16 → the node, with a body → (batch, 200, 12·width)."""
+    """qkv (batch, 200, 3, 12, width) in FP16 → the node, with a body → (batch, 1, 12·width)."""
     node = helper.make_node
     own = {name: value.item() for name, value in FIELDS.items()}
     own |= {"plugin_namespace": "deepvit", "plugin_version": "1"}
     body = helper.make_function(
-        "deepvit", "ReAttention", ["qkv", "mix", "bias"], ["out"],
+        "deepvit", "ReAttention", ["qkv", "mix", "bias", "channels"], ["out"],
         [
             node("Split", ["qkv"], ["q0", "k0", "v0"], axis=2, num_outputs=3),
             node("Constant", [], ["two"], value_ints=[2]),
@@ -40,7 +40,11 @@ def graph(width=WIDTH):
             node("Constant", [], ["end"], value_ints=[TOKENS]),
             node("Constant", [], ["one"], value_ints=[1]),
             *(node("Slice", [f"{each}1", "start", "end", "one"], [f"{each}2"]) for each in "kv"),
-            node("Transpose", ["q1"], ["q"], perm=[0, 2, 1, 3]),
+            node("Slice", ["q1", "start", "one", "one"], ["q2"]),
+            node("CastLike", ["channels", "qkv"], ["c"]),
+            node("Split", ["c"], ["factor", "added", "out_factor"], axis=0, num_outputs=3),
+            node("Mul", ["q2", "factor"], ["q4"]), node("Add", ["q4", "added"], ["q3"]),
+            node("Transpose", ["q3"], ["q"], perm=[0, 2, 1, 3]),
             node("Transpose", ["k2"], ["k"], perm=[0, 2, 3, 1]),
             node("Transpose", ["v2"], ["v"], perm=[0, 2, 1, 3]),
             node("MatMul", ["q", "k"], ["scores"]), node("Softmax", ["scores"], ["maps"], axis=-1),
@@ -52,15 +56,16 @@ def graph(width=WIDTH):
         [helper.make_opsetid("", 20)], list(own),
     )  # fmt: skip
     random = np.random.default_rng(0)
-    weights = {"mix": random.standard_normal((HEADS, HEADS)), "bias": random.standard_normal(HEADS)}
+    shapes = {"mix": (HEADS, HEADS), "bias": (HEADS,), "channels": (3, HEADS, width)}
+    weights = {name: random.standard_normal(shape) for name, shape in shapes.items()}
     constants = [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
     ends = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["batch", STORED, 3, HEADS, width]),
-        helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["batch", STORED, HEADS * width]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["batch", QUERIES, HEADS * width]),
     ]
     nodes = [
         node("Neg", ["x"], ["qkv"]),
-        node("ReAttention", ["qkv", "mix", "bias"], ["a"], "attention", domain="deepvit", **own),
+        node("ReAttention", ["qkv", *weights], ["a"], "attention", domain="deepvit", **own),
         node("Neg", ["a"], ["y"]),
     ]
     return helper.make_model(
@@ -77,10 +82,10 @@ calls = []
 class Layer(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPluginV3OneRuntime):
     """The contract of runtime/cpp/plugin in Python, which computes nothing."""
 
-    def __init__(self, scale, tokens):
+    def __init__(self, **fields):
         for base in (trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPluginV3OneRuntime):
             base.__init__(self)
-        self.scale, self.tokens = scale, tokens
+        self.fields = fields
         self.plugin_name, self.plugin_version, self.plugin_namespace = "ReAttention", "1", "deepvit"
         self.num_outputs = 1
 
@@ -88,7 +93,7 @@ class Layer(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPlu
         return self
 
     def clone(self):
-        return Layer(self.scale, self.tokens)
+        return Layer(**self.fields)
 
     def get_output_data_types(self, types):
         calls.append(["types", *(each.name for each in types)])
@@ -96,7 +101,7 @@ class Layer(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPlu
 
     def get_output_shapes(self, inputs, shape_inputs, builder):
         output = trt.DimsExprs(3)
-        output[0], output[1] = inputs[0][0], inputs[0][1]
+        output[0], output[1] = inputs[0][0], builder.constant(self.fields["queries"])
         output[2] = builder.operation(trt.DimensionOperation.PROD, inputs[0][3], inputs[0][4])
         return [output]
 
@@ -106,7 +111,7 @@ class Layer(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPlu
             return False
         if position == 0:
             return own.type in (trt.DataType.HALF, trt.DataType.BF16)
-        return own.type == (tensors[0].desc.type if position == 3 else trt.DataType.FLOAT)
+        return own.type == (tensors[0].desc.type if position == 4 else trt.DataType.FLOAT)
 
     def configure_plugin(self, inputs, outputs):
         calls.append(["configure", list(inputs[0].desc.dims), list(inputs[0].max), list(inputs[1].desc.dims)])
@@ -124,17 +129,17 @@ class Layer(trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPlu
         return self.clone()
 
     def get_fields_to_serialize(self):
-        return trt.PluginFieldCollection(fields_of({"scale": self.scale, "tokens": self.tokens}))
+        return trt.PluginFieldCollection(fields_of(self.fields))
 
     def enqueue(self, *_):
         raise AssertionError("there is no GPU")
 
 
 def fields_of(values):
-    kinds = {"scale": (np.float32, trt.PluginFieldType.FLOAT32), "tokens": (np.int32, trt.PluginFieldType.INT32)}
+    kinds = {np.float32: trt.PluginFieldType.FLOAT32, np.int32: trt.PluginFieldType.INT32}
     return [
-        trt.PluginField(name, np.array([] if values is None else [values[name]], kind), field)
-        for name, (kind, field) in kinds.items()
+        trt.PluginField(name, np.array([] if values is None else [values[name]], type(own)), kinds[type(own)])
+        for name, own in FIELDS.items()
     ]
 
 
@@ -187,7 +192,7 @@ def main(who, width=WIDTH):
     layers = [network.get_layer(number).type.name for number in range(network.num_layers)]
     result = {"layers": layers, "plan": plan and plan.nbytes, "calls": calls, "errors": log.errors}
     if plan is not None:
-        result["kept"] = [name for name in ("scale", "tokens", "kernels") if name.encode() in bytes(plan)]
+        result["kept"] = [name for name in (*FIELDS, "kernels") if name.encode() in bytes(plan)]
     print(json.dumps(result), flush=True)
     os._exit(0)  # TensorRT outlives Python's own objects badly
 

@@ -18,6 +18,7 @@ from tests.runtime.kernels.emulated import Emulated, compiled, random_case, refe
 # FP16: maps, weighed Θ', A' and the output are rounded once each, by 2⁻¹² on average of what is 2⁻¹¹ at most; √4 of that.
 # BF16 has three bits less of everything that is rounded.
 BOUND = {Number.FP16: 5e-4, Number.BF16: 8 * 5e-4}
+SCALED = 1.5  # q is rounded as well, and with it scores of several units
 OF_OTHER_HEADS = tuple(
     Kernel(number=number, heads=heads, width=32, tokens=50, rows=16) for number in Number for heads in (1, 8, 16)
 )
@@ -46,7 +47,7 @@ def tiles_of(kernel, rows):
 
 def errors(emulated, kernel, case, seed):
     """Relative errors of the kernel and of the unfused graph, in the rows that were computed."""
-    rows = case.qkv.shape[1]
+    rows = case.queries
     tiles = tiles_of(kernel, rows)
     out = emulated.run(kernel, case, seed, tiles)
     where = np.isin(np.arange(rows) // kernel.rows, tiles)
@@ -60,15 +61,24 @@ def named(kernel):
 
 
 @pytest.mark.parametrize("kernel", ALL, ids=named)
-@pytest.mark.parametrize("padding", [0, 3])
-def test_against_float64(emulated, kernel, padding, seed):
+@pytest.mark.parametrize(("padding", "is_scaled"), [(0, False), (3, True)], ids=["plain", "padded-and-scaled"])
+def test_against_float64(emulated, kernel, padding, is_scaled, seed):
     batch = 2 if kernel.tokens < 197 else 1
-    case = random_case(kernel, 0, batch=batch, rows=kernel.tokens + padding)
+    case = random_case(kernel, 0, batch=batch, rows=kernel.tokens + padding, is_scaled=is_scaled)
     error, plain = errors(emulated, kernel, case, seed)
     print(f"relative error {error:.2e}, of the unfused graph {plain:.2e}")
-    assert error <= BOUND[kernel.number]
+    assert error <= BOUND[kernel.number] * (SCALED if is_scaled else 1)
     assert error < plain
     assert emulated.conflicts == 0
+
+
+@pytest.mark.parametrize("queries", [1, 33])
+@pytest.mark.parametrize("kernel", KERNELS[-4:], ids=named)
+def test_the_first_tokens_as_queries(emulated, kernel, queries, seed):
+    """As in a last block, of which the class token alone is read; the output has no other rows."""
+    case = random_case(kernel, 6, batch=2, rows=kernel.tokens + 22, queries=queries)
+    assert emulated.run(kernel, case, seed).shape[:2] == (2, queries)
+    assert errors(emulated, kernel, case, seed)[0] <= BOUND[kernel.number]
 
 
 @pytest.mark.parametrize("kernel", HARD, ids=named)

@@ -16,7 +16,7 @@ from tests.places import ROOT
 HERE = pathlib.Path(__file__).parent
 LIBRARY = ROOT / "build/cpp/plugin/tests/libstand_in_reattention.so"
 built = pytest.mark.skipif(not LIBRARY.exists(), reason="the C++ runtime was built without TensorRT's headers")
-ONE_LAYER = ["UNARY", "CONSTANT", "CONSTANT", "PLUGIN_V3", "UNARY"]
+ONE_LAYER = ["UNARY", "CONSTANT", "CONSTANT", "CONSTANT", "PLUGIN_V3", "UNARY"]
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def test_a_layer_of_the_contract_is_made_from_the_node(build):
     assert found["layers"] == ONE_LAYER
     assert found["errors"] == []
     assert found["plan"] > 0
-    assert found["kept"] == ["scale", "tokens"]
+    assert found["kept"] == ["scale", "tokens", "queries"]
     created, *others = found["calls"]
-    assert created == ["create", {"scale": pytest.approx(32**-0.5), "tokens": 197}, "BUILD"]
-    assert ["types", "HALF", "FLOAT", "FLOAT"] in others
+    assert created == ["create", {"scale": pytest.approx(32**-0.5), "tokens": 197, "queries": 1}, "BUILD"]
+    assert ["types", "HALF", "FLOAT", "FLOAT", "FLOAT"] in others
     assert ["configure", [-1, 200, 3, 12, 32], [64, 200, 3, 12, 32], [12, 12]] in others
 
 
@@ -65,7 +65,7 @@ def test_the_library_is_taken(build, how):
     assert found["layers"] == ONE_LAYER
     assert found["errors"] == []
     assert found["plan"] > 0
-    assert found["kept"] == ["scale", "tokens", "kernels"]
+    assert found["kept"] == ["scale", "tokens", "queries", "kernels"]
 
 
 @built

@@ -85,9 +85,10 @@ FAKE CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid
                 function->most_shared_bytes,
                 stream,
                 {},
-                *static_cast<float*>(parameters[4]),
-                *static_cast<int*>(parameters[5])};
-  for (int i = 0; i < 4; ++i) launch.addresses[i] = *static_cast<void**>(parameters[i]);
+                *static_cast<float*>(parameters[5]),
+                *static_cast<int*>(parameters[6]),
+                *static_cast<int*>(parameters[7])};
+  for (int i = 0; i < 5; ++i) launch.addresses[i] = *static_cast<void**>(parameters[i]);
   const std::lock_guard<std::mutex> lock(mutex);
   fake_launches.push_back(launch);
   return outcome("cuLaunchKernel");

@@ -13,9 +13,10 @@ struct Launch {
   unsigned shared_bytes;
   unsigned most_shared_bytes;  // that the function was given
   const void* stream;
-  const void* addresses[4];  // qkv, out, theta, bias
+  const void* addresses[5];  // qkv, out, theta, bias, channels
   float scale_log2;
   int stored;
+  int queries;
 };
 
 #define FAKE __attribute__((visibility("default")))

@@ -53,6 +53,9 @@ struct Problem {
   int heads = 12;
   int width = 32;
   int tokens = 197;
+  int queries = 200;
+
+  ReAttention layer() const { return {0.5F, tokens, queries}; }
 };
 
 class Tensors {
@@ -62,19 +65,20 @@ class Tensors {
     desc[0] = {Dims{5, {rows, of.stored, 3, of.heads, of.width}}, of.type, TensorFormat::kLINEAR, 1};
     desc[1] = {Dims{2, {of.heads, of.heads}}, DataType::kFLOAT, TensorFormat::kLINEAR, 1};
     desc[2] = {Dims{1, {of.heads}}, DataType::kFLOAT, TensorFormat::kLINEAR, 1};
-    desc[3] = {Dims{3, {rows, of.stored, of.heads * of.width}}, of.type, TensorFormat::kLINEAR, 1};
+    desc[3] = {Dims{3, {3, of.heads, of.width}}, DataType::kFLOAT, TensorFormat::kLINEAR, 1};
+    desc[4] = {Dims{3, {rows, of.queries, of.heads * of.width}}, of.type, TensorFormat::kLINEAR, 1};
     sync();
   }
   // The same with a batch that is known only when it runs.
   void sync() {
-    for (int i = 0; i < 4; ++i) dynamic[i] = {desc[i], desc[i].dims, desc[i].dims, desc[i].dims};
-    dynamic[0].desc.dims.d[0] = dynamic[3].desc.dims.d[0] = -1;
+    for (int i = 0; i < 5; ++i) dynamic[i] = {desc[i], desc[i].dims, desc[i].dims, desc[i].dims};
+    dynamic[0].desc.dims.d[0] = dynamic[4].desc.dims.d[0] = -1;
   }
-  int configure(ReAttention& layer) const { return layer.configurePlugin(dynamic, 3, dynamic + 3, 1); }
-  int change_shape(ReAttention& layer) const { return layer.onShapeChange(desc, 3, desc + 3, 1); }
+  int configure(ReAttention& layer) const { return layer.configurePlugin(dynamic, 4, dynamic + 4, 1); }
+  int change_shape(ReAttention& layer) const { return layer.onShapeChange(desc, 4, desc + 4, 1); }
 
-  PluginTensorDesc desc[4];
-  DynamicPluginTensorDesc dynamic[4];
+  PluginTensorDesc desc[5];  // the last of the output
+  DynamicPluginTensorDesc dynamic[5];
 };
 
 inline std::vector<int> tactics_of(ReAttention& layer) {

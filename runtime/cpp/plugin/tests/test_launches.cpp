@@ -12,7 +12,7 @@ using namespace support;
 
 namespace {
 
-alignas(16) char memory[4][16];
+alignas(16) char memory[5][16];
 
 // A kernel of the table, and whether a kind of GPU has it.
 struct Row {
@@ -23,8 +23,12 @@ struct Row {
 
   std::string gpu() const { return std::to_string(major) + "." + std::to_string(minor); }
   Problem problem(int batch) const {
-    return {number == "bf16" ? DataType::kBF16 : DataType::kHALF, batch, tokens + 3, heads, width, tokens};
+    const DataType type = number == "bf16" ? DataType::kBF16 : DataType::kHALF;
+    return {type, batch, tokens + 3, heads, width, tokens, queries(batch)};
   }
+  // All, or fewer than a block of 32 has.
+  int queries(int batch) const { return batch == 1 ? tokens + 3 : 17; }
+  int blocks(int batch) const { return int(std::ceil(queries(batch) / double(rows))); }
 };
 
 std::vector<Row> table() {
@@ -40,16 +44,16 @@ std::vector<Row> table() {
 
 // The launch of a tactic, by a layer that was made for it.
 Launch launched(const Problem& problem, int tactic) {
-  ReAttention made(0.5F, problem.tokens);
+  ReAttention made = problem.layer();
   made.setTactic(tactic);
   const std::unique_ptr<ReAttention> layer(static_cast<ReAttention*>(made.attachToContext(nullptr)));
   const Tensors tensors(problem);
   REQUIRE(tensors.change_shape(*layer) == 0);
-  const void* inputs[] = {memory[0], memory[2], memory[3]};
+  const void* inputs[] = {memory[0], memory[2], memory[3], memory[4]};
   void* outputs[] = {memory[1]};
   fake_launches.clear();
   auto* const stream = reinterpret_cast<cudaStream_t>(std::uintptr_t{7});
-  REQUIRE(layer->enqueue(tensors.desc, tensors.desc + 3, inputs, outputs, nullptr, stream) == 0);
+  REQUIRE(layer->enqueue(tensors.desc, tensors.desc + 4, inputs, outputs, nullptr, stream) == 0);
   REQUIRE(fake_launches.size() == 1);
   return fake_launches[0];
 }
@@ -62,15 +66,16 @@ std::vector<std::string> faults_of(const Launch& launch, const Row& row, int bat
   };
   expect(launch.kernel == row.name, "kernel");
   expect(launch.cubin == "kernels for " + row.gpu(), "cubin");
-  expect(launch.grid[0] == unsigned(std::ceil((row.tokens + 3) / double(row.rows))), "grid's first");
+  expect(launch.grid[0] == unsigned(row.blocks(batch)), "grid's first");
   expect(launch.grid[1] == unsigned(batch) && launch.grid[2] == 1, "grid's others");
   expect(launch.block[0] == row.threads && launch.block[1] == 1 && launch.block[2] == 1, "threads");
   expect(launch.shared_bytes == row.shared_bytes, "shared bytes");
   expect(launch.most_shared_bytes >= row.shared_bytes, "shared bytes asked for");
   expect(launch.stream == reinterpret_cast<void*>(std::uintptr_t{7}), "stream");
-  for (int i = 0; i < 4; ++i) expect(launch.addresses[i] == memory[i], "addresses");
+  for (int i = 0; i < 5; ++i) expect(launch.addresses[i] == memory[i], "addresses");
   expect(std::fabs(launch.scale_log2 - 0.5 / std::log(2.0)) < 1e-7, "scale");
   expect(launch.stored == row.tokens + 3, "stored");
+  expect(launch.queries == row.queries(batch), "queries");
   return faults;
 }
 
@@ -85,7 +90,7 @@ TEST_CASE("every kernel is launched as the table says, on every kind of GPU that
     fake_context = 1000 + 10ULL * unsigned(row.major) + unsigned(row.minor);
     if (row.is_there == 0) {
       const Log log;
-      ReAttention layer(0.5F, row.tokens);
+      ReAttention layer = row.problem(1).layer();
       layer.setTactic(row.rows);
       CHECK(Tensors(row.problem(1)).change_shape(layer) != 0);
       CHECK(log.says("no kernel of 32 rows a block for 12 heads"));
@@ -117,8 +122,10 @@ TEST_CASE("planted faults of a launch are told") {
   CHECK(faults([](Launch& of) { of.shared_bytes -= 2; }) == Faults{"shared bytes"});
   CHECK(faults([](Launch& of) { of.most_shared_bytes = 48 * 1024; }) == Faults{"shared bytes asked for"});
   CHECK(faults([](Launch& of) { std::swap(of.addresses[2], of.addresses[3]); }) == Faults{"addresses", "addresses"});
+  CHECK(faults([](Launch& of) { of.addresses[4] = of.addresses[3]; }) == Faults{"addresses"});
   CHECK(faults([](Launch& of) { of.scale_log2 = 0.5F; }) == Faults{"scale"});
   CHECK(faults([](Launch& of) { of.stored -= 3; }) == Faults{"stored"});
+  CHECK(faults([](Launch& of) { of.queries = of.stored; }) == Faults{"queries"});
 }
 
 TEST_CASE("kernels are loaded once in every context, whichever thread comes first") {
@@ -145,7 +152,7 @@ TEST_CASE("kernels are loaded once in every context, whichever thread comes firs
 
 TEST_CASE("what the driver refuses is told by name, and tried again the next time") {
   fake_context = 200;
-  ReAttention layer(1, 197);
+  ReAttention layer = Problem{}.layer();
   layer.setTactic(16);
   const Tensors tensors({});
   for (const char* function : {"cuCtxGetDevice", "cuCtxGetId", "cuModuleLoadData", "cuModuleGetFunction",
@@ -158,25 +165,25 @@ TEST_CASE("what the driver refuses is told by name, and tried again the next tim
   fake_fail("");
   CHECK(tensors.change_shape(layer) == 0);
 
-  const void* inputs[] = {memory[0], memory[2], memory[3]};
+  const void* inputs[] = {memory[0], memory[2], memory[3], memory[4]};
   void* outputs[] = {memory[1]};
   fake_fail("cuLaunchKernel");
   {
     const Log log;
-    CHECK(layer.enqueue(tensors.desc, tensors.desc + 3, inputs, outputs, nullptr, nullptr) != 0);
+    CHECK(layer.enqueue(tensors.desc, tensors.desc + 4, inputs, outputs, nullptr, nullptr) != 0);
     CHECK(log.says("CUDA could not launch reattention_fp16_h12_d32_t197_k208_r16: "));
   }
   fake_fail("");
   {
     const Log log;
     inputs[0] = memory[0] + 2;
-    CHECK(layer.enqueue(tensors.desc, tensors.desc + 3, inputs, outputs, nullptr, nullptr) != 0);
+    CHECK(layer.enqueue(tensors.desc, tensors.desc + 4, inputs, outputs, nullptr, nullptr) != 0);
     CHECK(log.says("not aligned to 16 bytes"));
   }
   {
     const Log log;
     layer.setTactic(32);
-    CHECK(layer.enqueue(tensors.desc, tensors.desc + 3, inputs, outputs, nullptr, nullptr) != 0);
+    CHECK(layer.enqueue(tensors.desc, tensors.desc + 4, inputs, outputs, nullptr, nullptr) != 0);
     CHECK(log.says("no kernel was chosen for this shape"));
   }
   fake_context = 1;

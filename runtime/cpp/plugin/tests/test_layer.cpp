@@ -35,12 +35,14 @@ class Builder final : public IExprBuilder {
 
  private:
   struct Impl final : apiv::VExprBuilder {
-    const IDimensionExpr* constant(std::int64_t) override { return nullptr; }
+    const IDimensionExpr* constant(std::int64_t value) override {
+      made.push_back(std::make_unique<Number>(value));
+      return made.back().get();
+    }
     const IDimensionExpr* operation(DimensionOperation kind, const IDimensionExpr& a,
                                     const IDimensionExpr& b) override {
       if (kind != DimensionOperation::kPROD) return nullptr;
-      made.push_back(std::make_unique<Number>(a.getConstantValue() * b.getConstantValue()));
-      return made.back().get();
+      return constant(a.getConstantValue() * b.getConstantValue());
     }
     const IDimensionExpr* declareSizeTensor(std::int32_t, const IDimensionExpr&, const IDimensionExpr&) override {
       return nullptr;
@@ -56,64 +58,76 @@ std::vector<PluginField> fields_of(const PluginFieldCollection* collection) {
 
 const float kScale = 0.25F;
 const std::int32_t kTokens = 197;
+const std::int32_t kQueries = 200;
 const std::vector<PluginField> kAttributes = {PluginField("scale", &kScale, PluginFieldType::kFLOAT32, 1),
-                                              PluginField("tokens", &kTokens, PluginFieldType::kINT32, 1)};
+                                              PluginField("tokens", &kTokens, PluginFieldType::kINT32, 1),
+                                              PluginField("queries", &kQueries, PluginFieldType::kINT32, 1)};
 
 }  // namespace
 
 TEST_CASE("of all formats and types those of the contract are taken, and no others") {
-  ReAttention layer(1, 197);
+  ReAttention layer = Problem{}.layer();
   for (const DataType first : {DataType::kHALF, DataType::kBF16}) {
-    for (int position = 0; position < 4; ++position) {
+    for (int position = 0; position < 5; ++position) {
       std::vector<std::pair<int, int>> taken;
       for (int type = 0; type < kTypes; ++type) {
         for (int format = 0; format < kFormats; ++format) {
           Tensors tensors({first});
           tensors.dynamic[position].desc.type = DataType(type);
           tensors.dynamic[position].desc.format = TensorFormat(format);
-          if (layer.supportsFormatCombination(position, tensors.dynamic, 3, 1)) taken.emplace_back(type, format);
+          if (layer.supportsFormatCombination(position, tensors.dynamic, 4, 1)) taken.emplace_back(type, format);
         }
       }
-      const int own = int(position == 1 || position == 2 ? DataType::kFLOAT : first);
+      const int own = int(position == 4 ? first : DataType::kFLOAT);
       const std::vector<std::pair<int, int>> either = {{int(DataType::kHALF), 0}, {int(DataType::kBF16), 0}};
       CHECK(taken == (position == 0 ? either : std::vector<std::pair<int, int>>{{own, 0}}));
     }
   }
   const Tensors tensors({});
-  CHECK_FALSE(layer.supportsFormatCombination(0, tensors.dynamic, 2, 1));
-  CHECK_FALSE(layer.supportsFormatCombination(4, tensors.dynamic, 3, 1));
+  CHECK_FALSE(layer.supportsFormatCombination(0, tensors.dynamic, 3, 1));
+  CHECK_FALSE(layer.supportsFormatCombination(5, tensors.dynamic, 4, 1));
 }
 
-TEST_CASE("the output has qkv's type, and the heads side by side; no workspace") {
-  ReAttention layer(1, 197);
+TEST_CASE("the output has qkv's type, a row for each query and the heads side by side; no workspace") {
+  ReAttention layer(1, 197, 17);
   const Number sizes[] = {Number(8), Number(200), Number(3), Number(12), Number(32)};
-  DimsExprs in[3]{{5, {&sizes[0], &sizes[1], &sizes[2], &sizes[3], &sizes[4]}}, {2, {}}, {1, {}}};
+  DimsExprs in[4]{{5, {&sizes[0], &sizes[1], &sizes[2], &sizes[3], &sizes[4]}}, {2, {}}, {1, {}}, {3, {}}};
   DimsExprs out{};
   Builder builder;
-  REQUIRE(layer.getOutputShapes(in, 3, nullptr, 0, &out, 1, builder) == 0);
-  CHECK(std::make_tuple(out.nbDims, out.d[0], out.d[1]) == std::make_tuple(3, &sizes[0], &sizes[1]));
+  REQUIRE(layer.getOutputShapes(in, 4, nullptr, 0, &out, 1, builder) == 0);
+  CHECK(std::make_tuple(out.nbDims, out.d[0], out.d[1]->getConstantValue()) == std::make_tuple(3, &sizes[0], 17));
   CHECK(out.d[2]->getConstantValue() == 384);
   for (const DataType type : {DataType::kHALF, DataType::kBF16}) {
-    const DataType types[] = {type, DataType::kFLOAT, DataType::kFLOAT};
+    const DataType types[] = {type, DataType::kFLOAT, DataType::kFLOAT, DataType::kFLOAT};
     DataType given{};
-    REQUIRE(layer.getOutputDataTypes(&given, 1, types, 3) == 0);
+    REQUIRE(layer.getOutputDataTypes(&given, 1, types, 4) == 0);
     CHECK(given == type);
   }
-  CHECK(layer.getWorkspaceSize(nullptr, 3, nullptr, 1) == 0);
+  CHECK(layer.getWorkspaceSize(nullptr, 4, nullptr, 1) == 0);
 
   const Log log;
   in[0].nbDims = 3;
-  CHECK(layer.getOutputShapes(in, 3, nullptr, 0, &out, 1, builder) != 0);
+  CHECK(layer.getOutputShapes(in, 4, nullptr, 0, &out, 1, builder) != 0);
   CHECK(log.says("qkv has 3 dimensions, expected (B, N, 3, H, d)"));
 }
 
-TEST_CASE("a type that no kernel has is refused by name") {
-  const ReAttention layer(1, 197);
-  const Log log;
-  DataType given{};
-  const DataType types[] = {DataType::kFLOAT, DataType::kFLOAT, DataType::kFLOAT};
-  CHECK(layer.getOutputDataTypes(&given, 1, types, 3) != 0);
-  CHECK(log.says("deepvit::ReAttention: qkv is neither FP16 nor BF16"));
+TEST_CASE("types that no kernel takes, and another number of inputs, are refused by name") {
+  const ReAttention layer = Problem{}.layer();
+  const DataType wide = DataType::kFLOAT, half = DataType::kHALF;
+  struct Case {
+    DataType types[4];
+    int inputs;
+    const char* text;
+  };
+  const Case cases[] = {{{wide, wide, wide, wide}, 4, "deepvit::ReAttention: qkv is neither FP16 nor BF16"},
+                        {{half, wide, wide, half}, 4, "theta, bias and channels are not all float32"},
+                        {{half, wide, wide, wide}, 3, "it has 3 inputs, expected qkv, theta, bias and channels"}};
+  for (const Case& each : cases) {
+    const Log log;
+    DataType given{};
+    CHECK(layer.getOutputDataTypes(&given, 1, each.types, each.inputs) != 0);
+    CHECK_MESSAGE(log.says(each.text), each.text);
+  }
 }
 
 TEST_CASE("one tactic for each number of rows that has a kernel for the shape, the type and the GPU") {
@@ -129,10 +143,10 @@ TEST_CASE("one tactic for each number of rows that has a kernel for the shape, t
   for (const Case& each : cases) {
     const Gpu gpu(each.major, each.minor);
     for (const DataType type : {DataType::kHALF, DataType::kBF16}) {
-      ReAttention layer(1, 197);
+      ReAttention layer = Problem{}.layer();
       CHECK(Tensors({type}).configure(layer) == 0);
       CHECK(tactics_of(layer) == each.of_197);
-      ReAttention longer(1, 577);
+      ReAttention longer(1, 577, 200);
       CHECK(Tensors({type, 8, 577, 12, 40, 577}).configure(longer) == 0);
       CHECK(tactics_of(longer) == each.of_577);
     }
@@ -141,7 +155,7 @@ TEST_CASE("one tactic for each number of rows that has a kernel for the shape, t
 
 TEST_CASE("without a GPU the tactics are those of every kind of GPU") {
   fake_context = 0;
-  ReAttention layer(1, 197);
+  ReAttention layer = Problem{}.layer();
   CHECK(Tensors({}).configure(layer) == 0);
   CHECK(tactics_of(layer) == Tactics{16});
   fake_context = 1;
@@ -161,13 +175,14 @@ TEST_CASE("a GPU or a shape without a kernel is refused by name, and has no tact
        "no kernel for 12 heads of width 64 over 197 tokens in FP16 on GPUs of"},
       {9, {DataType::kBF16, 8, 200, 11, 32, 197}, "no kernel for 11 heads of width 32 over 197 tokens in BF16"},
       {9, {DataType::kHALF, 8, 200, 12, 32, 196}, "over 196 tokens"},
-      {9, {DataType::kHALF, 8, 190, 12, 32, 197}, "qkv stores 190 tokens, expected 197"},
+      {9, {DataType::kHALF, 8, 190, 12, 32, 197}, "qkv stores 190 tokens, expected 200"},
+      {9, {DataType::kHALF, 8, 190, 12, 32, 197, 1}, "qkv stores 190 tokens, expected 197"},
       {9, {DataType::kHALF, 65536, 200, 12, 32, 197}, "a batch of 65536, expected at most 65535"},
   };
   for (const Case& each : cases) {
     const Gpu gpu(each.major, 0);
     const Log log;
-    ReAttention layer(1, each.problem.tokens);
+    ReAttention layer = each.problem.layer();
     CHECK(Tensors(each.problem).configure(layer) != 0);
     CHECK_MESSAGE(log.says(each.text), each.text);
     CHECK(layer.getNbTactics() == 0);
@@ -175,17 +190,25 @@ TEST_CASE("a GPU or a shape without a kernel is refused by name, and has no tact
 }
 
 TEST_CASE("inputs that do not belong together are refused by name") {
-  for (int wrong = 0; wrong < 4; ++wrong) {
+  struct Case {
+    int tensor, dimension, size;
+    const char* text;
+  };
+  const Case cases[] = {{0, 2, 4, "expected (B, N, 3, H, d) with H and d known"},
+                        {0, 3, -1, "expected (B, N, 3, H, d) with H and d known"},
+                        {1, 1, 11, "expected (H, H) and (H)"},
+                        {2, 0, 11, "expected (H, H) and (H)"},
+                        {3, 1, 11, "channels is (3, 11, 32), expected (3, H, d) of qkv, (-1, 200, 3, 12, 32)"},
+                        {3, 2, 40, "channels is (3, 12, 40), expected (3, H, d)"},
+                        {3, 0, 2, "channels is (2, 12, 32), expected (3, H, d)"}};
+  for (const Case& wrong : cases) {
     const Log log;
     Tensors tensors({});
-    if (wrong == 0) tensors.desc[0].dims.d[2] = 4;
-    if (wrong == 1) tensors.desc[1].dims.d[1] = 11;
-    if (wrong == 2) tensors.desc[2].dims.nbDims = 2;
-    if (wrong == 3) tensors.desc[0].dims.d[3] = -1;
+    tensors.desc[wrong.tensor].dims.d[wrong.dimension] = wrong.size;
     tensors.sync();
-    ReAttention layer(1, 197);
+    ReAttention layer = Problem{}.layer();
     CHECK(tensors.configure(layer) != 0);
-    CHECK(log.says(wrong % 3 == 0 ? "expected (B, N, 3, H, d) with H and d known" : "expected (H, H) and (H)"));
+    CHECK_MESSAGE(log.says(wrong.text), wrong.text);
   }
 }
 
@@ -210,7 +233,7 @@ TEST_CASE("a plan that was built with other kernels is refused by name") {
   const auto made = create(kAttributes, TensorRTPhase::kBUILD);
   auto fields = fields_of(made->getFieldsToSerialize());
   const std::string other(64, '0');
-  fields[2].data = other.data();
+  fields[3].data = other.data();
   const Log log;
   CHECK(create(fields, TensorRTPhase::kRUNTIME) == nullptr);
   CHECK(log.says("the plan was built with other kernels: expected " + std::string(reattention::kKernelsSha256)));
@@ -231,6 +254,6 @@ TEST_CASE("attributes that are missing, of another type or without sense are ref
     auto fields = kAttributes;
     fields[0] = fault;
     CHECK(create(fields, TensorRTPhase::kBUILD) == nullptr);
-    CHECK(log.says(fault.data == &zero ? "expected both above 0" : "the layer has no scale, or one of another type"));
+    CHECK(log.says(fault.data == &zero ? "expected all above 0" : "the layer has no scale, or one of another type"));
   }
 }

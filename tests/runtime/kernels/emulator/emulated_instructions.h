@@ -191,8 +191,6 @@ inline float exchanged(float x, int mask) {
   return x;
 }
 
-inline u32 moved(u32 x) { return x; }
-
 inline float exp2_of(float x) { return std::exp2(x); }
 
 inline void load_matrices(u32 (&x)[4], const u16* row) {
@@ -212,6 +210,11 @@ inline u32 transposed(u32 x) {
 template <const emulator::Values& VALUES, u16 (*BITS)(float)>
 struct Number {
   static u32 pack(float low, float high) { return BITS(low) | u32(BITS(high)) << 16; }
+
+  static void unpack(float& low, float& high, u32 x) {
+    low = VALUES[u16(x)];
+    high = VALUES[x >> 16];
+  }
 
   static void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     emulator::multiply(c, a, {b0, b1}, [](emulator::Warp& warp) { emulator::multiply<16>(warp, VALUES); });

@@ -6,9 +6,9 @@
 struct Launch {
   const u16* qkv;
   u16* out;
-  const float *theta, *bias;
+  const float *theta, *bias, *channels;
   float scale_log2;
-  int rows, batch;
+  int tokens, queries, batch;
   const int* tiles;  // of rows, that run in every image
   int tile_count;
   unsigned seed;
@@ -28,20 +28,21 @@ inline void add_region(const char* name, const void* begin, size_t bytes, bool m
 
 // Blocks run one after the other.
 template <class S>
-int launch(const Launch& of, void (*kernel)(const u16*, u16*, const float*, const float*, float, int)) {
-  const size_t tokens = size_t(of.batch) * of.rows;
+int launch(const Launch& of,
+           void (*kernel)(const u16*, u16*, const float*, const float*, const float*, float, int, int)) {
   regions.clear();
-  add_region("qkv", of.qkv, 2 * tokens * S::TOKEN, false);
-  add_region("out", of.out, 2 * tokens * S::HEADS * S::WIDTH, true);
+  add_region("qkv", of.qkv, size_t{2} * of.batch * of.tokens * S::TOKEN, false);
+  add_region("out", of.out, size_t{2} * of.batch * of.queries * S::HEADS * S::WIDTH, true);
   add_region("theta", of.theta, 4 * S::HEADS * S::HEADS, false);
   add_region("bias", of.bias, 4 * S::HEADS, false);
+  add_region("channels", of.channels, 4 * 3 * S::HEADS * S::WIDTH, false);
   fault.clear();
   Block running;
   block = &running;
   running.fibers.resize(S::THREADS);
   running.warps.resize(S::HEADS);
   running.random.seed(of.seed);
-  running.body = [&] { kernel(of.qkv, of.out, of.theta, of.bias, of.scale_log2, of.rows); };
+  running.body = [&] { kernel(of.qkv, of.out, of.theta, of.bias, of.channels, of.scale_log2, of.tokens, of.queries); };
   const std::unique_ptr<unsigned char[]> memory(new unsigned char[2 * kGap + S::SHARED_BYTES]);
   running.shared = memory.get() + kGap - reinterpret_cast<uintptr_t>(memory.get()) % kBanks;
   running.shared_bytes = S::SHARED_BYTES;
