@@ -16,13 +16,21 @@ GAIN = 1.7  # of q and k: scores of several units, as in tests/runtime/kernels
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """One call: qkv (B, N, 3, H, d) in 16 bits, theta (H, H) and bias (H,) float32; the first `tokens` of N are keys."""
+    """One call: qkv (B, N, 3, H, d) in 16 bits, theta (H, H) and bias (H,) float32; the first `tokens` of N are keys.
+
+    Attributes:
+        channels: What q is multiplied by, what is added to it, what the output is multiplied by, (3, H, d) float32;
+            None stands for 1, 0 and 1.
+        queries: How many tokens are queries, the first; None for all.
+    """
 
     qkv: torch.Tensor
     theta: torch.Tensor
     bias: torch.Tensor
     scale: float
     tokens: int
+    channels: torch.Tensor | None = None
+    queries: int | None = None
 
 
 class ReAttention(Protocol):
@@ -33,7 +41,7 @@ class ReAttention(Protocol):
     source: str
 
     def attend(self, kernel: Kernel, case: Case) -> torch.Tensor:
-        """Return (B, N, H·d), put on the current stream."""
+        """Return (B, M, H·d), put on the current stream."""
 
 
 class OnGpu:
@@ -46,16 +54,25 @@ class OnGpu:
         major, minor = torch.cuda.get_device_capability()
         self._cubins = Cubins(f"{major}.{minor}")
         self.kernels, self.content, self.source = self._cubins.kernels, self._cubins.content, self._cubins.source
+        self._plain: dict[tuple[int, int], torch.Tensor] = {}  # channels, by heads and width
 
     def attend(self, kernel: Kernel, case: Case) -> torch.Tensor:
         batch, stored, _, heads, width = case.qkv.shape
         assert case.tokens == kernel.tokens
         assert (case.qkv.is_contiguous(), case.qkv.dtype) == (True, TORCH[kernel.number])
-        out = case.qkv.new_empty(batch, stored, heads * width)
-        addresses = tuple(each.data_ptr() for each in (case.qkv, out, case.theta, case.bias))
+        sizes = (batch, stored, case.queries or stored)
+        out = case.qkv.new_empty(batch, sizes[2], heads * width)
+        channels = self._plain_channels(heads, width) if case.channels is None else case.channels
+        addresses = tuple(each.data_ptr() for each in (case.qkv, out, case.theta, case.bias, channels))
         stream = torch.cuda.current_stream().cuda_stream
-        self._cubins.launch(kernel, addresses, case.scale, stored, batch, stream)
+        self._cubins.launch(kernel, addresses, case.scale, sizes, stream)
         return out
+
+    def _plain_channels(self, heads: int, width: int) -> torch.Tensor:
+        if (heads, width) not in self._plain:
+            values = torch.tensor([1.0, 0.0, 1.0], device="cuda")
+            self._plain[heads, width] = values[:, None, None].expand(3, heads, width).contiguous()
+        return self._plain[heads, width]
 
 
 def random_case(shape: Shape, device: str, *, batch: int, seed: int = 0) -> Case:
@@ -77,9 +94,13 @@ def random_case(shape: Shape, device: str, *, batch: int, seed: int = 0) -> Case
 
 
 def attended(case: Case, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Return (B, N, H·d) by separate operators in `dtype`, that of the case where it is None."""
+    """Return (B, M, H·d) by separate operators in `dtype`, that of the case where it is None."""
     qkv = case.qkv if dtype is None else case.qkv.to(dtype)
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    q = q[:, :, : case.queries]
+    if case.channels is not None:
+        factor, added, out_factor = case.channels.to(q.dtype)[:, :, None]
+        q, v = q * factor + added, v * out_factor
     k, v = k[:, :, : case.tokens], v[:, :, : case.tokens]
     maps = torch.softmax((q * case.scale) @ k.transpose(-2, -1), dim=-1)
     mixed = (case.theta.to(maps.dtype) @ maps.flatten(2)).view(maps.shape) + case.bias.to(maps.dtype)[:, None, None]

@@ -17,8 +17,8 @@ from ..record import ROOT
 
 BUILT = ROOT / "build" / "kernels"
 LOG2E = math.log2(math.e)
-POINTERS = 4  # qkv, out, theta, bias
-PARAMETERS = (*[ctypes.c_void_p] * POINTERS, ctypes.c_float, ctypes.c_int)
+POINTERS = 5  # qkv, out, theta, bias, channels
+PARAMETERS = (*[ctypes.c_void_p] * POINTERS, ctypes.c_float, ctypes.c_int, ctypes.c_int)
 
 
 class Cubins:
@@ -42,24 +42,25 @@ class Cubins:
         self._functions: dict[str, Any] = {}
 
     def launch(
-        self, kernel: Kernel, addresses: tuple[int, ...], scale: float, stored: int, batch: int, stream: int
+        self, kernel: Kernel, addresses: tuple[int, ...], scale: float, sizes: tuple[int, int, int], stream: int
     ) -> None:
         """Put a kernel on a stream.
 
         Args:
             kernel: One of `kernels`.
-            addresses: On the GPU: qkv (B, N, 3, H, d) and out (B, N, H·d) in 16 bits, theta (H, H) and bias (H) float32.
+            addresses: On the GPU: qkv (B, N, 3, H, d) and out (B, M, H·d) in 16 bits, theta (H, H), bias (H) and
+                channels (3, H, d) float32.
             scale: Of the scores.
-            stored: N.
-            batch: B.
+            sizes: B, N and M, how many of the tokens are queries.
             stream: CUDA's number of it.
         """
         function = self._functions.get(kernel.name)
         if function is None:
             function = self._functions[kernel.name] = self._found(kernel)
-        values = (*addresses, scale * LOG2E, stored)
-        sizes = (*kernel.grid(stored, batch), kernel.threads, 1, 1, kernel.shared_bytes)
-        given(driver.cuLaunchKernel(function, *sizes, stream, (values, PARAMETERS), 0))
+        batch, stored, queries = sizes
+        values = (*addresses, scale * LOG2E, stored, queries)
+        blocks = (*kernel.grid(queries, batch), kernel.threads, 1, 1, kernel.shared_bytes)
+        given(driver.cuLaunchKernel(function, *blocks, stream, (values, PARAMETERS), 0))
 
     def _found(self, kernel: Kernel) -> Any:
         function = given(driver.cuModuleGetFunction(self._module, kernel.name.encode()))

@@ -50,19 +50,18 @@ def runs(cubins: Cubins, kernel: Kernel) -> bool:
     shape, random = shape_of(kernel), np.random.default_rng(0)
     of_token = kernel.heads * kernel.width
     qkv = bits_of(random.standard_normal((BATCH, shape.stored, 3 * of_token)), kernel.number)
-    theta = random.standard_normal((kernel.heads, kernel.heads)).astype(np.float32)
-    bias = random.standard_normal(kernel.heads).astype(np.float32)
+    inputs = ((kernel.heads, kernel.heads), kernel.heads, (3, kernel.heads, kernel.width))  # Θ', b', channels
+    wide = [random.standard_normal(sizes).astype(np.float32) for sizes in inputs]
     out = np.empty((BATCH, shape.stored, of_token), np.uint16)
-    sizes = (qkv.nbytes, out.nbytes, theta.nbytes, bias.nbytes)
-    addresses = tuple(int(given(driver.cuMemAlloc(size))) for size in sizes)
+    addresses = tuple(int(given(driver.cuMemAlloc(each.nbytes))) for each in (qkv, out, *wide))
     for image, rows in enumerate(qkv):
         for token in range(shape.stored):
             count = 3 * of_token if token < shape.tokens else of_token  # of padding only q
             place = addresses[0] + BYTES * 3 * of_token * (image * shape.stored + token)
             given(driver.cuMemcpyHtoD(place, rows[token].ctypes.data, BYTES * count))
-    for address, array in zip(addresses[2:], (theta, bias), strict=True):
+    for address, array in zip(addresses[2:], wide, strict=True):
         given(driver.cuMemcpyHtoD(address, array.ctypes.data, array.nbytes))
-    cubins.launch(kernel, addresses, kernel.width**-0.5, shape.stored, BATCH, 0)
+    cubins.launch(kernel, addresses, kernel.width**-0.5, (BATCH, shape.stored, shape.stored), 0)
     given(driver.cuCtxSynchronize())
     given(driver.cuMemcpyDtoH(out.ctypes.data, addresses[1], out.nbytes))
     for address in addresses:

@@ -2,6 +2,7 @@
 // Registered, it is taken in the place of the node's body in the file, which has the shapes of all tensors.
 #include <onnxruntime_cxx_api.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
@@ -20,7 +21,7 @@ namespace {
 constexpr double kLog2E = 1.4426950408889634;
 constexpr std::int64_t kMostBatch = 65535;  // blocks of a grid's second dimension
 constexpr std::int64_t kBlocksOfGpu = 128;  // about as many as a large GPU runs at once
-constexpr const char* kInputs[] = {"qkv", "theta", "bias"};
+constexpr const char* kInputs[] = {"qkv", "theta", "bias", "channels"};
 using Sizes = std::vector<std::int64_t>;
 
 void require(bool is_met, const std::string& fault) {
@@ -48,9 +49,9 @@ void require_sizes(const char* name, const Sizes& found, const Sizes& expected) 
 }
 
 // The kernel of more rows, which reads k and v less often, where its blocks fill a GPU all the same.
-const Kernel& chosen(const std::vector<const Kernel*>& kernels, std::int64_t stored, std::int64_t batch) {
+const Kernel& chosen(const std::vector<const Kernel*>& kernels, std::int64_t queries, std::int64_t batch) {
   const Kernel& last = *kernels.back();
-  const std::int64_t blocks = (stored + last.rows - 1) / last.rows * batch;
+  const std::int64_t blocks = (queries + last.rows - 1) / last.rows * batch;
   return blocks < kBlocksOfGpu ? *kernels.front() : last;
 }
 
@@ -60,7 +61,9 @@ class Node {
     const Ort::ConstKernelInfo info(raw);
     scale_ = info.GetAttribute<float>("scale");
     tokens_ = info.GetAttribute<std::int64_t>("tokens");
-    require(std::isfinite(scale_) && scale_ > 0 && tokens_ > 0, "scale and tokens are not both above 0");
+    queries_ = info.GetAttribute<std::int64_t>("queries");
+    const bool are_positive = scale_ > 0 && tokens_ > 0 && queries_ > 0;
+    require(std::isfinite(scale_) && are_positive, "scale, tokens and queries are not all above 0");
   }
 
   OrtStatusPtr ComputeV2(OrtKernelContext* raw) {
@@ -79,10 +82,12 @@ class Node {
     const Sizes& qkv = sizes[0];
     require(qkv.size() == 5 && qkv[2] == 3, "qkv is " + text_of(qkv) + ", expected (B, N, 3, H, d)");
     const std::int64_t batch = qkv[0], stored = qkv[1], heads = qkv[3], width = qkv[4];
-    require(stored >= tokens_, "qkv stores " + std::to_string(stored) + " tokens, expected " + std::to_string(tokens_));
+    const std::int64_t least = std::max(tokens_, queries_);
+    require(stored >= least, "qkv stores " + std::to_string(stored) + " tokens, expected " + std::to_string(least));
     require(batch <= kMostBatch, "a batch of " + std::to_string(batch) + ", expected at most 65535");
     require_sizes("theta", sizes[1], {heads, heads});
     require_sizes("bias", sizes[2], {heads});
+    require_sizes("channels", sizes[3], {3, heads, width});
 
     const Shape shape{is_bf16_, int(heads), int(width), int(tokens_)};
     Driver& driver = Driver::of_process();
@@ -93,18 +98,19 @@ class Node {
     const auto kernels = kernels_for(shape, cubin);
     require(!kernels.empty(), "no kernel for " + shape.text() + gpu + " is in this library");
 
-    Ort::UnownedValue out = context.GetOutput(0, Sizes{batch, stored, heads * width});
+    Ort::UnownedValue out = context.GetOutput(0, Sizes{batch, queries_, heads * width});
     if (batch == 0) return;
-    const Arguments arguments{data[0],   out.GetTensorMutableRawData(),  data[1],
-                              data[2],   float(double(scale_) * kLog2E), int(stored),
+    const Arguments arguments{data[0],   out.GetTensorMutableRawData(),  data[1],     data[2],
+                              data[3],   float(double(scale_) * kLog2E), int(stored), int(queries_),
                               int(batch)};
     const auto stream = static_cast<CUstream>(context.GetGPUComputeStream());
-    driver.launch(*cubin, chosen(kernels, stored, batch), arguments, stream);
+    driver.launch(*cubin, chosen(kernels, queries_, batch), arguments, stream);
   }
 
   const bool is_bf16_;
   float scale_ = 0;
   std::int64_t tokens_ = 0;
+  std::int64_t queries_ = 0;
 };
 
 struct Operator : Ort::CustomOpBase<Operator, Node, true> {

@@ -180,6 +180,13 @@ class Padding(FakeReAttention):
         return super().attend(kernel, type(case)(**vars(case) | {"tokens": case.tokens + 1}))
 
 
+class Unscaled(FakeReAttention):
+    """Leaves q and the output as they are."""
+
+    def attend(self, kernel, case):
+        return super().attend(kernel, type(case)(**vars(case) | {"channels": None}))
+
+
 class Racing(FakeReAttention):
     """Another number now and then."""
 
@@ -203,6 +210,7 @@ class Narrow(FakeReAttention):
     [
         (Transposed, check_kernels, "against float64"),
         (Padding, check_kernels, "against float64"),
+        (Unscaled, check_kernels, "channels and one query: against float64"),
         (Racing, check_kernels, "another result"),
         (Narrow, check_many_images, "the last image"),
     ],
@@ -275,14 +283,14 @@ def test_a_kernel_is_launched_as_the_table_says(driver):
     kernel = loaded.kernels[0]
     assert KERNELS[1] not in loaded.kernels  # 32 rows: too much shared memory for 8.9
     for _ in range(2):
-        loaded.launch(kernel, (1, 2, 3, 4), 0.5, 200, 7, 9)
+        loaded.launch(kernel, (1, 2, 3, 4, 5), 0.5, (7, 200, 190), 9)
     assert [name for name, _ in driver.calls] == [
         "cuModuleLoadData", "cuModuleGetFunction", "cuFuncSetAttribute", "cuLaunchKernel", "cuLaunchKernel",
     ]  # fmt: skip
     assert driver.calls[2][1][2] == kernel.shared_bytes
     _function, *sizes, shared, stream, (values, kinds), extra = driver.calls[-1][1]
-    assert (sizes, shared, stream, extra) == ([13, 7, 1, kernel.threads, 1, 1], kernel.shared_bytes, 9, 0)
-    assert (values, kinds) == ((1, 2, 3, 4, 0.5 * math.log2(math.e), 200), cubins.PARAMETERS)
+    assert (sizes, shared, stream, extra) == ([12, 7, 1, kernel.threads, 1, 1], kernel.shared_bytes, 9, 0)
+    assert (values, kinds) == ((1, 2, 3, 4, 5, 0.5 * math.log2(math.e), 200, 190), cubins.PARAMETERS)
 
 
 def test_a_gpu_that_there_are_no_kernels_for_is_skipped(driver):
@@ -313,12 +321,14 @@ def test_machine_code_is_that_of_these_sources_or_compiled(tmp_path, monkeypatch
 def test_the_watched_program_runs_every_kernel_on_memory_that_padding_leaves_unwritten(driver, monkeypatch, tmp_path):
     seen = []
 
-    def launch(self, kernel, addresses, scale, stored, batch, stream):
+    def launch(self, kernel, addresses, scale, sizes, stream):
+        batch, stored, queries = sizes
         qkv, out = driver.memory[addresses[0]].view(np.uint16), driver.memory[addresses[1]].view(np.uint16)
         tokens = qkv.reshape(batch, stored, 3, kernel.heads * kernel.width)
         unwritten = (tokens == 0xFFFF).all(-1)
         assert not unwritten[:, :, 0].any() and not unwritten[:, : kernel.tokens].any()
         assert unwritten[:, kernel.tokens :, 1:].all()
+        assert queries == stored
         assert sanitized.is_finite(tokens[:, :, 0], kernel.number)
         seen.append(kernel)
         out[:] = 0x7C00 if kernel is spoilt else 0

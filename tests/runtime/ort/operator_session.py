@@ -1,6 +1,6 @@
 """Run one node ReAttention in ONNX Runtime on the CPU with the operator's library, and print what became of it, JSON.
 
-usage: operator_session.py LIBRARY NUMBER HEADS WIDTH TOKENS STORED BATCH; LIBRARY is "" for the node's body.
+usage: operator_session.py LIBRARY NUMBER HEADS WIDTH TOKENS STORED QUERIES BATCH; LIBRARY is "" for the node's body.
 """
 
 import json
@@ -16,13 +16,19 @@ from deepvit.runtime.ort.graph import ORT_ERRORS
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 
-def model_of(number, heads, width, tokens, stored):
+def shapes_of(heads, width, stored, batch):
+    return {
+        "qkv": (batch, stored, 3, heads, width), "theta": (heads, heads), "bias": (heads,), "channels": (3, heads, width)
+    }  # fmt: skip
+
+
+def model_of(number, heads, width, tokens, stored, queries):
     """The node between casts, so that what goes in and comes out is float32."""
-    shapes = {"qkv": ["B", stored, 3, heads, width], "theta": [heads, heads], "bias": [heads]}
+    shapes = shapes_of(heads, width, stored, "B")
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in INPUTS]
     nodes = [
         helper.make_node("Cast", ["qkv"], ["narrow"], to=TYPES[number]),
-        reattention_node("node", ["narrow", *INPUTS[1:]], "out", scale=0.5, tokens=tokens),
+        reattention_node("node", ["narrow", *INPUTS[1:]], "out", scale=0.5, tokens=tokens, queries=queries),
         helper.make_node("Cast", ["out"], ["wide"], to=TensorProto.FLOAT),
     ]
     output = helper.make_tensor_value_info("wide", TensorProto.FLOAT, None)
@@ -34,18 +40,18 @@ def model_of(number, heads, width, tokens, stored):
 
 
 def main(library, number, *sizes):
-    heads, width, tokens, stored, batch = map(int, sizes)
+    heads, width, tokens, stored, queries, batch = map(int, sizes)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
         if library:
             options.register_custom_ops_library(library)
         session = ort.InferenceSession(
-            model_of(number, heads, width, tokens, stored), options, providers=["CPUExecutionProvider"]
+            model_of(number, heads, width, tokens, stored, queries), options, providers=["CPUExecutionProvider"]
         )
         random = np.random.default_rng(0)
-        shapes = {"qkv": (batch, stored, 3, heads, width), "theta": (heads, heads), "bias": (heads,)}
-        feeds = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+        shapes = shapes_of(heads, width, stored, batch).items()
+        feeds = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes}
         out = session.run(None, feeds)[0]
     except ORT_ERRORS as error:
         return {"error": str(error)}

@@ -23,10 +23,10 @@ FAKE CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsign
                              unsigned block_z, unsigned shared, CUstream stream, void** parameters, void** extra) {
   const unsigned short* qkv = *(void**)parameters[0];
   unsigned short* out = *(void**)parameters[1];
-  const float *theta = *(void**)parameters[2], *bias = *(void**)parameters[3];
+  const float *theta = *(void**)parameters[2], *bias = *(void**)parameters[3], *channels = *(void**)parameters[4];
   FILE* file = fopen(getenv("LAUNCHES"), "a");
-  fprintf(file, "%s %u %u %u %u %u %u %g %g %g %d\n", (const char*)function, x, y, z, threads, shared, qkv[0], theta[0],
-          bias[0], *(float*)parameters[4], *(int*)parameters[5]);
+  fprintf(file, "%s %u %u %u %u %u %u %g %g %g %g %d %d\n", (const char*)function, x, y, z, threads, shared, qkv[0], theta[0],
+          bias[0], channels[0], *(float*)parameters[5], *(int*)parameters[6], *(int*)parameters[7]);
   fclose(file);
   out[0] = 0x5140;
   return CUDA_SUCCESS;

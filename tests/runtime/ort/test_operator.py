@@ -157,17 +157,17 @@ def run(built, tmp_path):
     [("fp16", 3, "9.0", 16), ("bf16", 200, "8.9", 32)],
 )
 def test_it_is_taken_in_the_place_of_the_body_and_launches_what_the_table_says(run, number, batch, capability, rows):
-    found, launches = run("cpu.so", number, 4, 24, 26, 32, batch, capability=capability)
+    found, launches = run("cpu.so", number, 4, 24, 26, 32, 30, batch, capability=capability)
     assert found.get("error") is None
-    assert found["shape"] == [batch, 32, 96]
+    assert found["shape"] == [batch, 30, 96]
     (kernel,) = [each for each in KERNELS if (each.number.name.lower(), each.width, each.rows) == (number, 24, rows)]
-    ((name, *sizes, q, theta, bias, scale, stored),) = launches
+    ((name, *sizes, q, theta, bias, channels, scale, stored, queries),) = launches
     assert (name, [*map(int, sizes)]) == (
-        kernel.name, [*kernel.grid(32, batch), kernel.threads, kernel.shared_bytes]
+        kernel.name, [*kernel.grid(30, batch), kernel.threads, kernel.shared_bytes]
     )  # fmt: skip
-    assert (int(stored), float(scale)) == (32, pytest.approx(0.5 * math.log2(math.e), rel=1e-5))
-    given = [float(theta), float(bias)]
-    assert given == pytest.approx([found["feeds"]["theta"], found["feeds"]["bias"]], rel=1e-4)
+    assert (int(stored), int(queries), float(scale)) == (32, 30, pytest.approx(0.5 * math.log2(math.e), rel=1e-5))
+    given = [float(theta), float(bias), float(channels)]
+    assert given == pytest.approx([found["feeds"][name] for name in ("theta", "bias", "channels")], rel=1e-4)
     if number == "fp16":
         assert np.uint16(q).view(np.float16) == np.float16(found["feeds"]["qkv"])
         assert found["first"] == HALF_42
@@ -175,7 +175,7 @@ def test_it_is_taken_in_the_place_of_the_body_and_launches_what_the_table_says(r
 
 @needs_headers
 def test_without_the_library_the_body_is_computed(run):
-    found, launches = run("", "fp16", 4, 24, 26, 32, 3)
+    found, launches = run("", "fp16", 4, 24, 26, 32, 32, 3)
     assert launches == [] and found["first"] != HALF_42
 
 
@@ -183,9 +183,9 @@ def test_without_the_library_the_body_is_computed(run):
 @pytest.mark.parametrize(
     ("sizes", "capability", "driver", "told"),
     [
-        ((4, 16, 26, 32, 1), "9.0", True, "no kernel for 4 heads of width 16 over 26 tokens in FP16 for compute"),
-        ((4, 24, 26, 32, 1), "7.5", True, "no kernels for compute capability 7.5 are in this library"),
-        ((4, 24, 26, 32, 1), "9.0", False, "NVIDIA's driver is needed"),
+        ((4, 16, 26, 32, 32, 1), "9.0", True, "no kernel for 4 heads of width 16 over 26 tokens in FP16 for compute"),
+        ((4, 24, 26, 32, 32, 1), "7.5", True, "no kernels for compute capability 7.5 are in this library"),
+        ((4, 24, 26, 32, 32, 1), "9.0", False, "NVIDIA's driver is needed"),
     ],
 )
 def test_what_it_has_no_kernel_for_is_refused_by_name(run, sizes, capability, driver, told):
@@ -196,7 +196,7 @@ def test_what_it_has_no_kernel_for_is_refused_by_name(run, sizes, capability, dr
 
 @needs_headers
 def test_that_for_cuda_registers_and_does_not_run_on_the_cpu(run, built):
-    found, launches = run("cuda.so", "fp16", 4, 24, 26, 32, 3)
+    found, launches = run("cuda.so", "fp16", 4, 24, 26, 32, 32, 3)
     assert launches == [] and "ReAttention" in found["error"]
     symbols = subprocess.run(
         ["nm", "-D", "--defined-only", built / "cuda.so"], capture_output=True, text=True, check=True
