@@ -41,7 +41,7 @@ class ByKernel(torch.nn.Module):
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
         theta, bias = (each.to(x.device, torch.float32).contiguous() for each in self._mix)
         self._mix = theta, bias
-        return self.proj(self._attend(Case(qkv=qkv, theta=theta, bias=bias, scale=self.scale, tokens=x.shape[1])))  # type: ignore[no-any-return]
+        return self.proj(self._attend(Case(qkv=qkv, theta=theta, bias=bias, scale=self.scale, tokens=x.shape[1])))
 
 
 def with_kernels(variant: str, attention: ReAttention) -> Networks:
@@ -69,7 +69,10 @@ def unfused(variant: str) -> Networks:
 
 
 def compiled(networks: Networks) -> Networks:
-    return {f"{name}, torch.compile": torch.compile(network, dynamic=False) for name, network in networks.items()}  # type: ignore[misc]
+    return {
+        f"{name.removesuffix(', eager')}, torch.compile": torch.compile(network, dynamic=False)
+        for name, network in networks.items()
+    }  # type: ignore[misc]
 
 
 def time_models(

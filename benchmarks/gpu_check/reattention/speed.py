@@ -1,6 +1,7 @@
 """How long one call takes, by what computes it and at what batch: recorded, in turns, beside what was predicted."""
 
 import dataclasses
+import functools
 import gc
 import itertools
 from collections.abc import Callable
@@ -28,9 +29,7 @@ def kernels_and_unfused(attention: ReAttention) -> Callable[[Shape], dict[str, W
 
     def ways(shape: Shape) -> dict[str, Way]:
         kernels = [kernel for kernel in shape.kernels if kernel in attention.kernels]
-        ours: dict[str, Way] = {
-            by_rows(kernel): lambda case, kernel=kernel: attention.attend(kernel, case) for kernel in kernels
-        }
+        ours: dict[str, Way] = {by_rows(kernel): functools.partial(attention.attend, kernel) for kernel in kernels}
         return ours | {UNFUSED: _unfused, WITHOUT_MIX: without_mix}
 
     return ways

@@ -22,7 +22,7 @@ from benchmarks.gpu_check.reattention import cubins, sanitized, sanitizer, speed
 from benchmarks.gpu_check.reattention.cases import attended, random_case, without_mix
 from benchmarks.gpu_check.reattention.chip import chip_of
 from benchmarks.gpu_check.reattention.correctness import check_kernels, check_many_images
-from benchmarks.gpu_check.reattention.models import time_models, unfused
+from benchmarks.gpu_check.reattention.models import time_models, with_kernels
 from benchmarks.gpu_check.reattention.names import LARGE, MODEL, MODEL_BATCHES, SHAPES, TIMED, model_named
 from benchmarks.gpu_check.reattention.prediction import expected_us, predictions_for, text_of, times_us
 from benchmarks.gpu_check.reattention.work import Work, of_kernel
@@ -221,12 +221,16 @@ def test_a_kernel_that_is_wrong_is_told(fault, part, told):
         assert any(told in name for name in names) is is_told
 
 
-def test_a_network_that_answers_otherwise_is_told():
-    networks = unfused("digits_cnn") | {"wrong": unfused("digits_cnn")["unfused, eager"]}
-    torch.nn.init.zeros_(networks["wrong"].head.weight)
+def test_a_network_whose_kernel_is_wrong_is_told():
+    """The one small variant whose head width a kernel has as it is."""
+    place = FakeGpu()
+    place.variants = ("digits_patch",)
     with torch.inference_mode():
-        said = found_by(lambda findings: time_models(findings, FakeGpu(), networks, {}))
-    assert failed(said) == ["digits_cnn, random weights, FP16, wrong: against float64"]
+        for attention, is_wrong in ((FakeReAttention(), False), (Transposed(), True)):
+            networks = with_kernels("digits_patch", attention)
+            assert list(networks) == ["CUDA C++, 16 rows", "CUDA C++, 32 rows"]
+            said = found_by(lambda findings, networks=networks: time_models(findings, place, networks, {}))
+            assert len(failed(said)) == 2 * is_wrong
 
 
 # ---- launches
