@@ -61,6 +61,8 @@ def _require(fused: ExportOptions, engines: "EngineChoice", machine: "Machine", 
     if (kernel.heads, kernel.width, kernel.tokens) not in SHAPES:
         sizes = f"{kernel.heads} heads of width {kernel.width} over {kernel.tokens} tokens"
         raise InputError(f"it has no kernel for {sizes}")
-    for engine in engines.build:
-        if why := why_not_fused(engine, machine):
-            raise InputError(why)
+    whys = {engine.backend: why for engine in engines.build if (why := why_not_fused(engine, machine))}
+    able = [engine.backend.value for engine in engines.build if engine.backend not in whys]
+    if whys:
+        alone = f"; ‹target› {able[0]} alone can have it" if able else ""
+        raise InputError(f"{next(iter(whys.values()))}{alone}")

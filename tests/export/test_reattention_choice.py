@@ -92,7 +92,7 @@ UNFUSED = {
     "another GPU": ({"machine": dataclasses.replace(HERE, compute_capability="7.5")}, "not 7.5"),
     "the other TensorRT too": (
         {"machine": dataclasses.replace(HERE, versions=BOTH)},
-        "is for tensorrt 11, here is tensorrt-rtx 1",
+        "TENSORRT_INCLUDE=DIR; ‹target› tensorrt alone can have it",
     ),
     "another version": ({"machine": dataclasses.replace(HERE, versions={Backend.TENSORRT: "10.12.0.36"})}, "is tensorrt 10"),
 }  # fmt: skip
