@@ -195,12 +195,13 @@ def _plugin(machine: Machine) -> list[Finding]:
         return []
     ability = "fused re-attention in engines"
     try:
-        backend = Backend(record_of(path).backend)
+        record = record_of(path)
     except InputError as error:
         return [Finding(ability, False, str(error))]
-    version = machine.versions.get(backend)
-    if version is None:
-        return [Finding(ability, False, f"{path} is for {backend.value}, and {MODULES[backend]} is not installed")]
+    backend = next((each for each in Backend if each.value == record.backend), None)
+    version = None if backend is None else machine.versions.get(backend)
+    if backend is None or version is None:
+        return [Finding(ability, False, f"{path} is for {record.backend}, which is not here to build or run engines")]
     own = (machine.compute_capability,) if machine.compute_capability else ()
     why = why_no_plugin(Use(backend=backend, version=version, compute_capabilities=own))
     return [Finding(ability, why is None, why or f"{path}, for {MODULES[backend]} {version}")]

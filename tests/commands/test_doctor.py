@@ -67,7 +67,8 @@ def test_memory_is_what_the_container_has_left(monkeypatch, tmp_path):
         ({"sha256": "1" * 64}, False, "has SHA-256"),
         ({"schema": 2}, False, "is no record of a plugin"),
         ({"backend_major": 10}, False, "is for tensorrt 10, here is tensorrt 11"),
-        ({"backend": "tensorrt-rtx"}, False, "is for tensorrt-rtx, and tensorrt_rtx is not installed"),
+        ({"backend": "tensorrt-rtx"}, False, "is for tensorrt-rtx, which is not here to build"),
+        ({"backend": "onnxruntime"}, False, "is for onnxruntime, which is not here to build"),
         ({"compute_capabilities": ["9.0"]}, False, "not 8.9"),
     ],
 )
