@@ -90,9 +90,10 @@ class FakeReAttention:
         made.kernels = list(kernels)
         return made
 
-    def attend(self, kernel: Kernel, case: Any) -> Any:  # noqa: ARG002
+    def attend(self, kernel: Kernel, case: Any, out: Any = None) -> Any:  # noqa: ARG002
         import torch
 
         from .reattention.cases import attended
 
-        return attended(case, torch.float64).to(case.qkv.dtype)
+        found = attended(case, torch.float64).to(case.qkv.dtype)
+        return found if out is None else out.copy_(found)

@@ -40,8 +40,8 @@ class ReAttention(Protocol):
     content: bytes
     source: str
 
-    def attend(self, kernel: Kernel, case: Case) -> torch.Tensor:
-        """Return (B, M, H·d), put on the current stream."""
+    def attend(self, kernel: Kernel, case: Case, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B, M, H·d), put on the current stream; in `out` where it is given."""
 
 
 class OnGpu:
@@ -56,12 +56,13 @@ class OnGpu:
         self.kernels, self.content, self.source = self._cubins.kernels, self._cubins.content, self._cubins.source
         self._plain: dict[tuple[int, int], torch.Tensor] = {}  # channels, by heads and width
 
-    def attend(self, kernel: Kernel, case: Case) -> torch.Tensor:
+    def attend(self, kernel: Kernel, case: Case, out: torch.Tensor | None = None) -> torch.Tensor:
         batch, stored, _, heads, width = case.qkv.shape
         assert case.tokens == kernel.tokens
         assert (case.qkv.is_contiguous(), case.qkv.dtype) == (True, TORCH[kernel.number])
         sizes = (batch, stored, case.queries or stored)
-        out = case.qkv.new_empty(batch, sizes[2], heads * width)
+        if out is None:
+            out = case.qkv.new_empty(batch, sizes[2], heads * width)
         channels = self._plain_channels(heads, width) if case.channels is None else case.channels
         addresses = tuple(each.data_ptr() for each in (case.qkv, out, case.theta, case.bias, channels))
         stream = torch.cuda.current_stream().cuda_stream

@@ -52,14 +52,14 @@ def runs(cubins: Cubins, kernel: Kernel) -> bool:
     qkv = bits_of(random.standard_normal((BATCH, shape.stored, 3 * of_token)), kernel.number)
     inputs = ((kernel.heads, kernel.heads), kernel.heads, (3, kernel.heads, kernel.width))  # Θ', b', channels
     wide = [random.standard_normal(sizes).astype(np.float32) for sizes in inputs]
-    out = np.empty((BATCH, shape.stored, of_token), np.uint16)
+    out = np.full((BATCH, shape.stored, of_token), 0xFFFF, np.uint16)  # NaN, where nothing is written
     addresses = tuple(int(given(driver.cuMemAlloc(each.nbytes))) for each in (qkv, out, *wide))
     for image, rows in enumerate(qkv):
         for token in range(shape.stored):
             count = 3 * of_token if token < shape.tokens else of_token  # of padding only q
             place = addresses[0] + BYTES * 3 * of_token * (image * shape.stored + token)
             given(driver.cuMemcpyHtoD(place, rows[token].ctypes.data, BYTES * count))
-    for address, array in zip(addresses[2:], wide, strict=True):
+    for address, array in zip(addresses[1:], [out, *wide], strict=True):
         given(driver.cuMemcpyHtoD(address, array.ctypes.data, array.nbytes))
     cubins.launch(kernel, addresses, kernel.width**-0.5, (BATCH, shape.stored, shape.stored), 0)
     given(driver.cuCtxSynchronize())
