@@ -20,12 +20,15 @@ from benchmarks.common.command_line import ROOT, run_command
 from benchmarks.common.interleaved import write_result
 from deepvit.measure.bench.conditions import conditions_here
 from deepvit.metrics.distance import sqnr_of
-from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact import MODEL, open_artifact
+from deepvit.runtime.openvino.library import OPENVINO
+from deepvit.runtime.openvino.session import OpenVinoSession
+from deepvit.runtime.ort.providers import CPU
+from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import crop_image, model_input
-from deepvit.runtime.session import open_session
 
 EMULATED = "Haswell"  # AVX2, no VNNI
-PROVIDERS = ("cpu", "openvino")
+PROVIDERS = (CPU, OPENVINO)
 IMAGES = {"digits_cnn": 144, "deepvit_s": 4}
 EXPORTS = {"fp32": ("--fp32", "--target", "onnx"), "int8": ("--int8", "--target", "cpu")}
 Logits = npt.NDArray[np.float32]
@@ -37,9 +40,10 @@ def measure(dataset: pathlib.Path, emulator: str, folder: pathlib.Path) -> list[
     for variant, count in IMAGES.items():
         trained = ("--pretrained",) if variant.startswith("digits") else ()
         for name, options in EXPORTS.items():
-            run_command("export", variant, *options, *trained, "--imagenet", dataset, "--output", name, folder=folder)
+            images = ("--imagenet", dataset) if trained else ()
+            run_command("export", variant, *options, *trained, *images, "--output", name, folder=folder)
         np.save(folder / "images.npy", _images(dataset, folder / "int8", count))
-        exact = _logits([], folder, "fp32", "cpu")
+        exact = _logits([], folder, "fp32", CPU)
         for provider in PROVIDERS:
             for processor, prefix in (("this one", []), (EMULATED, [emulator, "-cpu", EMULATED])):
                 logits = _logits(prefix, folder, "int8", provider)
@@ -50,6 +54,7 @@ def measure(dataset: pathlib.Path, emulator: str, folder: pathlib.Path) -> list[
                         "processor": processor,
                         "sqnr_db": sqnr_of(logits, exact),
                         "same_top1": int((logits.argmax(1) == exact.argmax(1)).sum()),
+                        "is_refused": _is_refused(prefix, folder, provider),
                         "images": count,
                     }
                 )
@@ -76,10 +81,25 @@ def _logits(prefix: list[str], folder: pathlib.Path, name: str, provider: str) -
     return logits
 
 
+def _is_refused(prefix: list[str], folder: pathlib.Path, provider: str) -> bool:
+    """Return whether `open_session` refuses it, whose answer to the golden image is too far off then."""
+    program = f"from deepvit.runtime import open_session; open_session('int8', {provider!r}, threads=1)"
+    ended = subprocess.run(
+        [*prefix, sys.executable, "-c", program], check=False, cwd=folder, capture_output=True, text=True
+    )
+    print(ended.stderr[-300:])
+    return ended.returncode != 0
+
+
 def _run(name: str, provider: str) -> None:
-    """Write the logits of images.npy, in another process."""
-    images = np.load("images.npy")
-    with contextlib.closing(open_session(name, provider, threads=1)) as session:
+    """Write the logits of images.npy, in another process; not by `open_session`, which may refuse what saturates."""
+    images, content = np.load("images.npy"), (pathlib.Path(name) / MODEL).read_bytes()
+    session = (
+        OpenVinoSession(content, name=name, threads=1)
+        if provider == OPENVINO
+        else OnnxRuntimeSession(content, name=name, threads=1)
+    )
+    with contextlib.closing(session):
         np.save("logits.npy", np.concatenate([session.run(images[i : i + 8]) for i in range(0, len(images), 8)]))
 
 

@@ -48,8 +48,6 @@ def proved_session(artifact: Artifact, name: str, content: bytes, opening: Openi
         InputError: The graph is not what the manifest says.
         MissingError: This machine lacks ONNX Runtime or the provider.
     """
-    session = _session(content, str(artifact.folder / name), opening, artifact.manifest.batch, artifact.manifest)
-    _prove(session, artifact, name, content)
     is_on_cpu = (opening.provider or CPU).lower() in (CPU, OPENVINO)
     if is_on_cpu and _has_int8_products(artifact.manifest) and saturates():
         logger.warning(
@@ -57,6 +55,8 @@ def proved_session(artifact: Artifact, name: str, content: bytes, opening: Openi
             "manifest says (of deepvit_s by 7 dB); export with ‹fp32› ‹target› cpu for it",
             artifact.folder / name,
         )
+    session = _session(content, str(artifact.folder / name), opening, artifact.manifest.batch, artifact.manifest)
+    _prove(session, artifact, name, content)
     return session
 
 
