@@ -52,7 +52,7 @@ def proved_session(artifact: Artifact, name: str, content: bytes, opening: Openi
     if is_on_cpu and _has_int8_products(artifact.manifest) and saturates():
         logger.warning(
             "%s: this processor has no VNNI, and sums of products in INT8 saturate: answers are further off than the "
-            "manifest says (of deepvit_s by 7 dB); export with ‹fp32› ‹target› cpu for it",
+            "manifest says, or refused; export with ‹fp32› ‹target› cpu for it",
             artifact.folder / name,
         )
     session = _session(content, str(artifact.folder / name), opening, artifact.manifest.batch, artifact.manifest)

@@ -29,6 +29,14 @@ def timeless(evaluation):
     return evaluation.model_dump(exclude=times | {"models": {"__all__": {"images_per_second"}}})
 
 
+class OneByOne:
+    """A session that lets nothing overlap."""
+
+    def __init__(self, session):
+        for name in ("input", "batch", "classes", "is_emulated", "identity", "class_names", "description", "run"):
+            setattr(self, name, getattr(session, name))
+
+
 class RedSession:
     """Logits from the red channel: the class is the red value, `shift` makes it wrong, green 1 makes it NaN."""
 

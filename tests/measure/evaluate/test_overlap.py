@@ -14,19 +14,11 @@ from deepvit.runtime.errors import DeviceError
 from deepvit.runtime.session import Overlapping
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.session import TensorRtSession
-from tests.doubles.evaluation_stub import CLASSES, TINY, contestant, timeless
+from tests.doubles.evaluation_stub import CLASSES, TINY, OneByOne, contestant, timeless
 from tests.doubles.fake_gpu import PLAN, Clock, FakeCuda, fail_at, fake_library
 
 BLOCKS, BLOCK = 20, 4
 COPY_IN, COMPUTE, COPY_OUT = 2.0, 3.0, 0.2
-
-
-class OneByOne:
-    """A session that lets nothing overlap."""
-
-    def __init__(self, session):
-        for name in ("input", "batch", "classes", "is_emulated", "identity", "class_names", "description", "run"):
-            setattr(self, name, getattr(session, name))
 
 
 @pytest.fixture(scope="module")

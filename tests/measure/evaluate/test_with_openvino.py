@@ -17,9 +17,8 @@ from deepvit.measure.torch_session import TorchSession
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP, FP32_BOUND, PRECISION_BOUNDS
 from deepvit.runtime import crop_image, model_input, open_session
 from deepvit.runtime.manifest import Precision
-from tests.doubles.evaluation_stub import timeless
+from tests.doubles.evaluation_stub import OneByOne, timeless
 from tests.doubles.quantized_model import trained
-from tests.measure.evaluate.test_overlap import OneByOne
 
 IN_IT = (Precision.FP32, Precision.FP16, Precision.BF16, Precision.INT8)
 
