@@ -93,13 +93,14 @@ class OpenVino final : public Backend {
 
   void require_arithmetic() {
     arithmetic_ = property(kHint);
+    if (arithmetic_ != asked() && !(arithmetic_ == "f32" && asked() == std::string("bf16"))) {
+      throw missing("OpenVINO " + version_of(api_) + " computes " + name_ + " in " + arithmetic_ + " here, where " +
+                    asked() + " was asked for; use ONNX Runtime");
+    }
     if (property(kActivationGroups) != "0") {
       throw missing("OpenVINO " + version_of(api_) + " rounds activations of " + name_ +
                     " to eight bits, though told not to; use ONNX Runtime");
     }
-    if (arithmetic_ == asked() || (arithmetic_ == "f32" && asked() == std::string("bf16"))) return;
-    throw missing("OpenVINO " + version_of(api_) + " computes " + name_ + " in " + arithmetic_ + " here, where " +
-                  asked() + " was asked for; use ONNX Runtime");
   }
 
   std::string property(const char* name) {
