@@ -2,10 +2,11 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from deepvit.export.options import GraphOptions, Target
-from deepvit.runtime.errors import needed_for, require_installed
+from deepvit.runtime.errors import InputError, needed_for, require_installed
 from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.options import Help
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from deepvit.model.load import LoadedModel
     from deepvit.model.variants import Variant
 
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightOptions:
@@ -25,11 +28,21 @@ class WeightOptions:
 
     heading: ClassVar[str] = "Weights"
 
-    checkpoint: Annotated[pathlib.Path | None, Help("File of weights: .pth.tar, .pth, .pt or .safetensors.")] = None
+    checkpoint: Annotated[
+        str | None,
+        Help("File of weights: .pth.tar, .pth, .pt, .bin or .safetensors; or hf-hub:ORG/NAME, or its URL."),
+    ] = None
+    sha256: Annotated[str | None, Help("What the checkpoint's file must have; nothing of another is loaded.")] = None
     pretrained: Annotated[bool, Help("Take the published weights; they are fetched into the cache once.")] = False
     no_ema: Annotated[bool, Help("Take the checkpoint's plain weights, not their moving average.")] = False
     img_size: Annotated[int | None, Help("Side of the images in pixels; resizes the position embedding.")] = None
     num_classes: Annotated[int | None, Help("Number of classes of random weights; a checkpoint says it itself.")] = None
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and self.checkpoint is None:
+            raise InputError("‹sha256› is of a ‹checkpoint›; give one, or leave it out")
+        if self.sha256 is not None and not SHA256.fullmatch(self.sha256):
+            raise InputError(f"‹sha256› {self.sha256}: expected 64 hexadecimal digits, as sha256sum prints")
 
     @property
     def are_random(self) -> bool:
@@ -48,6 +61,7 @@ class WeightOptions:
         return load_model(
             variant,
             checkpoint=self.checkpoint,
+            sha256=self.sha256,
             pretrained=self.pretrained,
             ema=EmaChoice.REFUSE if self.no_ema else EmaChoice.PREFER,
             img_size=self.img_size,
@@ -63,11 +77,15 @@ class WeightOptions:
         """
         from deepvit.export.plan import ModelShape, shape_of
         from deepvit.model.variants import find_variant
+        from deepvit.model.weights.addresses import is_address
 
         row = find_variant(variant)
         require_installed(f"{variant} in PyTorch", "torch", "timm")
         is_own = row.bundled_weights is not None and self.num_classes is None  # a file of ours, which fits
-        if self.checkpoint is not None or (self.pretrained and not is_own and not self._is_fetched(row)):
+        is_here = self.checkpoint is not None and not is_address(
+            self.checkpoint
+        )  # else it is not fetched to be planned
+        if is_here or (self.pretrained and not is_own and not self._is_fetched(row)):
             return shape_of(self.load(variant))
         img_size, classes = self.img_size or row.img_size, self.num_classes or row.num_classes
         row.architecture.require_sizes(img_size, classes, 3)
@@ -76,7 +94,7 @@ class WeightOptions:
             img_size=img_size,
             channels=3,
             classes=classes,
-            is_random=not self.pretrained,
+            is_random=self.are_random,
             parameters=row.parameters,
         )
 

@@ -12,6 +12,7 @@ from deepvit.runtime.preprocess import Preprocessing
 
 from .network import DeepViT, allocate, create_deepvit
 from .variants import Variant, find_variant
+from .weights.addresses import HUB, fetch_address, is_address, record_sha256
 from .weights.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
 from .weights.published import fetch_checkpoint
 from .weights.random import SEED, randomize, state_sha256
@@ -33,7 +34,8 @@ class LoadedModel:
 def load_model(
     variant: str,
     *,
-    checkpoint: pathlib.Path | None = None,
+    checkpoint: pathlib.Path | str | None = None,
+    sha256: str | None = None,
     pretrained: bool = False,
     ema: EmaChoice = EmaChoice.PREFER,
     img_size: int | None = None,
@@ -43,7 +45,8 @@ def load_model(
 
     Args:
         variant: Its name or an alias.
-        checkpoint: File of its weights.
+        checkpoint: File of its weights, or their address; see `weights.addresses`.
+        sha256: What that file must have.
         pretrained: Whether they are the published ones.
         ema: Which of the two sets of weights of a training checkpoint is taken.
         img_size: Side of the images, where not the variant's own.
@@ -52,14 +55,14 @@ def load_model(
     Raises:
         InputError: `checkpoint` and `pretrained`, an unknown variant, an impossible size, or a checkpoint that cannot
             be used.
-        MissingError: The published checkpoint cannot be fetched here.
+        MissingError: A checkpoint cannot be fetched here.
     """
     if pretrained and checkpoint is not None:
         raise InputError("‹pretrained› and ‹checkpoint› both say where the weights come from; give one of them")
     row = find_variant(variant)
     trained: Checkpoint | None = None
     if checkpoint is not None:
-        trained = read_checkpoint(checkpoint, ema)
+        trained = _checkpoint_at(checkpoint, ema, sha256)
     elif pretrained:
         trained = fetch_checkpoint(row, ema)
     if trained is not None:
@@ -71,3 +74,14 @@ def load_model(
         randomize(allocate(module))
         weights = Weights(source="random", sha256=state_sha256(module), seed=SEED)
     return LoadedModel(variant=row, module=module, weights=weights)
+
+
+def _checkpoint_at(place: pathlib.Path | str, ema: EmaChoice, sha256: str | None) -> Checkpoint:
+    """Read the checkpoint in a file or at an address; what the Hub's own cache holds it checks itself."""
+    if not is_address(place):
+        return read_checkpoint(pathlib.Path(place), ema, sha256=sha256)
+    path = fetch_address(str(place))
+    trained = read_checkpoint(path, ema, sha256=sha256)
+    if not str(place).startswith(HUB):
+        record_sha256(path, trained.sha256)
+    return trained

@@ -68,13 +68,51 @@ def test_training_checkpoint_with_namespace_and_ema(tmp_path):
     assert _equal(model_from_checkpoint(ROW, refused), plain)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model."])
+PREFIXES = ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "_fsdp_wrapped_module."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_plain_state_dicts(tmp_path, prefix, is_zip):
     path = tmp_path / "weights.pth"
     state = collections.OrderedDict((prefix + key, value) for key, value in _state().items())
     torch.save(state, path, _use_new_zipfile_serialization=is_zip)
     assert _equal(model_from_checkpoint(ROW, read_checkpoint(path)), _state())
+
+
+def test_what_training_put_around_modules_is_taken_off_and_said_in_a_line(tmp_path, caplog):
+    path = tmp_path / "fsdp.safetensors"
+    around = {
+        key: key.replace("blocks.1.", "blocks.1._fsdp_wrapped_module._checkpoint_wrapped_module.") for key in _state()
+    }
+    save_file({f"module._orig_mod.{around[key]}": value.clone() for key, value in _state().items()}, path)
+    assert _equal(model_from_checkpoint(ROW, read_checkpoint(path)), _state())
+    (line,) = caplog.messages
+    assert line == (
+        f"checkpoint {path}: names taken without _orig_mod. and _fsdp_wrapped_module. and _checkpoint_wrapped_module. "
+        "and module., which training put around modules"
+    )
+
+
+def test_own_names_are_left_alone(tmp_path, caplog):
+    path = tmp_path / "own.safetensors"
+    save_file({f"head_orig_mod.module.{key}": torch.ones(1) for key in "ab"}, path)
+    assert sorted(read_checkpoint(path).state) == ["head_orig_mod.module.a", "head_orig_mod.module.b"]
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("blocks.0._flat_param", "head.weight"), "holds FSDP's flattened parameters, blocks.0._flat_param"),
+        (("head.weight", "_orig_mod.head.weight"), "has weights twice, wrapped and not: head.weight"),
+    ],
+)
+def test_names_that_cannot_be_told_are_refused(tmp_path, names, told):
+    path = tmp_path / "w.safetensors"
+    save_file({name: torch.ones(1) for name in names}, path)
+    with pytest.raises(InputError, match=told):
+        read_checkpoint(path)
 
 
 def test_safetensors_half_precision_and_missing_counters(tmp_path):

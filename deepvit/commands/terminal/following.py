@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deepvit.measure.options import SensitivityOptions, SessionOptions, WeightOptions
     from deepvit.runtime.artifact import Artifact
 
-WEIGHTS = ("checkpoint", "pretrained", "no_ema")  # what every command takes that loads them
+WEIGHTS = ("checkpoint", "sha256", "pretrained", "no_ema")  # what every command takes that loads them
 EXPORTERS = ("torch", "timm", "onnxscript", "onnxruntime")
 REPORTERS = ("jinja2", "matplotlib")
 

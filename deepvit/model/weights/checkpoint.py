@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import enum
 import hashlib
+import io
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -25,9 +26,9 @@ from ..variants import VARIANTS, Variant
 from .pickled import PickleReader
 from .pickled_child import NAMES_SHOWN
 from .tensor_file import parse_tensors
+from .wrappers import unwrapped
 
 MOST_BYTES = 8 << 30
-WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel, torch.compile, Lightning
 
 
 class EmaChoice(enum.Enum):
@@ -47,33 +48,45 @@ class Checkpoint:
     path: pathlib.Path
 
 
-def read_checkpoint(path: pathlib.Path, ema: EmaChoice = EmaChoice.PREFER) -> Checkpoint:
+def read_checkpoint(path: pathlib.Path, ema: EmaChoice = EmaChoice.PREFER, *, sha256: str | None = None) -> Checkpoint:
     """Read a `.pth`, `.pth.tar`, `.pt` or `.safetensors` file without running any code in it.
 
     Args:
         path: The file.
         ema: Whether exponential moving averages are taken where the file has them.
+        sha256: What the file must have; of any other nothing is loaded.
 
     Raises:
-        InputError: Not readable, not safe, not a checkpoint, or with weights that are not finite, floating-point ones.
+        InputError: Another SHA-256, not readable, not safe, not a checkpoint, or with weights that are not finite,
+            floating-point ones.
         MissingError: The process that reads pickles cannot run here.
     """
     name = f"checkpoint {path}"
     if not path.exists():
         raise InputError(f"{name} does not exist; give a .pth.tar, .pth, .pt or .safetensors file")
     with open_bounded(path, MOST_BYTES, "a checkpoint", name=name) as stream:
+        if sha256 is not None:
+            _require_sha256(name, stream, sha256)
         if path.suffix == ".safetensors":
             content = bytearray(os.fstat(stream.fileno()).st_size)
             with _reading(name):
                 del content[stream.readinto(content) :]  # of a file that has become shorter
-            sha256 = hashlib.sha256(content).hexdigest()
+            digest = hashlib.sha256(content).hexdigest()
             entry, state = "", parse_tensors(content, name)
         else:
             with PickleReader(stream, name, prefers_ema=ema is EmaChoice.PREFER) as reader:
                 with _reading(name):
-                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 entry, state = reader.result()
-    return Checkpoint(state=_clean_state(name, state), entry=entry, sha256=sha256, path=path)
+    return Checkpoint(state=_clean_state(name, state), entry=entry, sha256=digest, path=path)
+
+
+def _require_sha256(name: str, stream: io.BufferedReader, expected: str) -> None:
+    with _reading(name):
+        got = hashlib.file_digest(stream, "sha256").hexdigest()
+        stream.seek(0)
+    if got != expected.lower():
+        raise InputError(f"{name} has SHA-256 {got}, ‹sha256› says {expected}; nothing of it was loaded")
 
 
 @contextlib.contextmanager
@@ -86,10 +99,7 @@ def _reading(name: str) -> Iterator[None]:
 
 def _clean_state(name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Strip wrapper prefixes and auxiliary BatchNorm, check that every value can be a weight, return float32."""
-    for prefix in WRAPPER_PREFIXES * 2:  # twice: compile and DistributedDataParallel wrap in either order
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    state = {key: value for key, value in state.items() if ".aux_bn." not in key}
+    state = {key: value for key, value in unwrapped(name, state).items() if ".aux_bn." not in key}
     cleaned = {key: _as_float32(value) for key, value in state.items()}
     bad = sorted(k for k, v in cleaned.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
     if bad:

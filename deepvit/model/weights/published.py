@@ -1,14 +1,14 @@
 """The published checkpoints: fetched once, their SHA-256 recorded at first use and checked ever after."""
 
-import hashlib
 import logging
 import pathlib
 import re
 
 from deepvit.runtime.errors import InputError, MissingError, needed_for
-from deepvit.runtime.files import cache_folder, replaced, write_error
+from deepvit.runtime.files import cache_folder, replaced
 
 from ..variants import VARIANTS, Variant
+from .addresses import record_sha256, verify_recorded
 from .checkpoint import Checkpoint, EmaChoice, read_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -32,33 +32,10 @@ def fetch_checkpoint(variant: Variant, ema: EmaChoice = EmaChoice.PREFER) -> Che
     path = cache_folder() / f"{variant.name}.pth.tar"
     if not path.is_file():
         _download(variant.drive_id, path)
-    _verify(path)
+    verify_recorded(path)
     checkpoint = read_checkpoint(path, ema)
-    if not _recorded(path).is_file():
-        try:
-            with replaced(_recorded(path)) as staged:
-                staged.write_text(checkpoint.sha256 + "\n", encoding="ascii")
-        except OSError as error:
-            raise write_error(_recorded(path), None, error) from error
+    record_sha256(path, checkpoint.sha256)
     return checkpoint
-
-
-def _recorded(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _verify(path: pathlib.Path) -> None:
-    """Hold a cached file against the hash that was recorded when it was first read."""
-    if not _recorded(path).is_file():
-        return
-    expected = _recorded(path).read_text(encoding="ascii").strip()
-    with path.open("rb") as stream:
-        got = hashlib.file_digest(stream, "sha256").hexdigest()
-    if got != expected:
-        raise InputError(
-            f"cached checkpoint {path} has SHA-256 {got}, expected {expected} as first fetched; delete both files to "
-            "fetch it again"
-        )
 
 
 def _download(drive_id: str, path: pathlib.Path) -> None:
