@@ -30,7 +30,7 @@ from deepvit.images.samples import SAMPLES
 from deepvit.runtime import Artifact, crop_image, open_artifact, open_session
 from deepvit.runtime.triton.options import RepositoryOptions, TritonBackend
 from deepvit.runtime.triton.repository import write_repository
-from tests.doubles.triton_server import WHEEL, Server, install_server
+from tests.doubles.triton_server import WHEEL, Server, install_server, line_for
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONCURRENCY = (1, 2, 4, 8, 16)
@@ -174,7 +174,7 @@ def served(artifact: Artifact) -> Iterator[tuple[Server, str]]:
         )
         write_repository(artifact, options)
         program = install_server(pathlib.Path(folder) / "server")
-        with Server(program, options.output, pathlib.Path(folder) / "server.log") as server:
+        with Server(program, line_for(options.output), pathlib.Path(folder) / "server.log") as server:
             yield server, name
 
 

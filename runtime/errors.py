@@ -50,6 +50,7 @@ PACKAGES = {  # module that can be left out → what pip installs it by, all of 
     "polygraphy": "'polygraphy>=0.53'",
     "scipy": "scipy",
     "tritonclient": "tritonclient",
+    "yaml": "pyyaml",
 }
 
 

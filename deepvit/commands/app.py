@@ -90,8 +90,8 @@ COMMANDS: dict[Callable[..., None], tuple[str, str, str]] = {  # function → na
     ),
     package: (
         "package",
-        "Write a Triton model repository, or check one",
-        "artifacts/deepvit_32-fp16 --triton repository",
+        "Write a model repository for Triton and Kubernetes",
+        "artifacts/deepvit_32-fp16 --triton repository --kubernetes manifests",
     ),
 }
 

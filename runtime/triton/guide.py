@@ -2,6 +2,7 @@
 
 from ..manifest import Engine, Manifest
 from . import layout
+from .flags import ENVIRONMENT, HOST_CODE, server_flags
 from .layout import Names
 from .options import TritonBackend
 from .releases import release_for
@@ -12,38 +13,25 @@ NEEDS = {
     TritonBackend.PYTHON: "Triton's Python backend",
 }
 
-RULES = """--model-control-mode=none --disable-auto-complete-config \\
-      --exit-on-error=false --strict-readiness=true"""
-# Without it Triton's TensorRT backend refuses a version-compatible plan (src/tensorrt.cc of its repository).
-HOST_CODE = "--backend-config=tensorrt,version-compatible=true"
-
 PROBING = f"""
 ## Whether it serves
 
 Triton calls a Python model ready whose process has died, and fails its requests from then on; nothing restarts it.
 `python3 {layout.PROBE}` asks the running server for the golden image's classes, and every process of the preprocessing:
-exit status 0, or 1 and a line. Restart the server where it fails; in Kubernetes:
+exit status 0, or 1 and a line. Restart the server where it fails; the manifests for Kubernetes that
+`‹deepvit› package ARTIFACT ‹triton› DIR ‹kubernetes› DIR` writes do.
 
-    startupProbe:
-      exec: &probe {{command: [python3, /models/{layout.PROBE}]}}
-      timeoutSeconds: 15
-      failureThreshold: 60
-    readinessProbe: {{exec: *probe, timeoutSeconds: 15}}
-    livenessProbe: {{exec: *probe, timeoutSeconds: 15, periodSeconds: 30}}
-
-`python3 {layout.PROBE} http://127.0.0.1:8000 10` names the server and the seconds that all of it may take, fewer than
-`timeoutSeconds`.
+`python3 {layout.PROBE} http://127.0.0.1:8000 10` names the server and the seconds that all of it may take.
 """
 
 
+ASSIGNMENTS = " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
+
+
 def _rules(engine: Engine | None, folder: str) -> str:
-    """Return the flags of the server, which finds this repository in `folder`."""
-    flags = [RULES]
-    if engine is not None and engine.version_compatible:
-        flags.append(HOST_CODE)
-    if engine is not None and engine.plugin is not None:
-        flags.append(f"--backend-config=tensorrt,plugins={folder}/{layout.PLUGIN}")
-    return " \\\n      ".join(flags)
+    """Return the server's flags in lines of a shell, two a line."""
+    flags = server_flags(engine, folder)
+    return " \\\n      ".join(" ".join(flags[at : at + 2]) for at in range(0, len(flags), 2))
 
 
 def _plugin(engine: Engine | None, sha256: str) -> str:
@@ -74,7 +62,7 @@ def _container(served: TritonBackend, rules: str) -> str:
     """Return the line that serves this folder in NVIDIA's container, to this machine alone."""
     gpus = "--gpus all " if served is TritonBackend.TENSORRT else ""
     return f"""    docker run --rm {gpus}--shm-size 1g --publish 127.0.0.1:8000:8000 --publish 127.0.0.1:8001:8001 \\
-      --env MALLOC_MMAP_THRESHOLD_=131072 --env PIP_BREAK_SYSTEM_PACKAGES=1 --volume "$PWD:/models:ro" \\
+      --env {ASSIGNMENTS} --env PIP_BREAK_SYSTEM_PACKAGES=1 --volume "$PWD:/models:ro" \\
       nvcr.io/nvidia/tritonserver:YY.MM-py3 sh -c 'pip install -r /models/{layout.REQUIREMENTS} &&
       exec tritonserver --model-repository=/models {rules}'"""
 
@@ -94,7 +82,7 @@ def guide(
     plan = _plan(engine)
     return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.value.upper()} for Triton Inference Server
 {random}
-    MALLOC_MMAP_THRESHOLD_=131072 tritonserver --model-repository="$PWD" \\
+    {ASSIGNMENTS} tritonserver --model-repository="$PWD" \\
       --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 \\
       {_rules(engine, '"$PWD"')}
 

@@ -124,7 +124,12 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         InputError: The artifact lacks what is asked for, or `options.output` cannot be written.
         MissingError: The disk has no room.
     """
-    plan = plan_repository(artifact, options)
+    return write_planned(plan_repository(artifact, options), spelled)
+
+
+def write_planned(plan: RepositoryPlan, spelled: Callable[[str], str] = str) -> list[str]:
+    """Write what was planned, as `write_repository` does."""
+    artifact, options = plan.artifact, plan.options
     names, backends, served = plan.names, plan.backends, plan.served
     with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in backends:
@@ -135,7 +140,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
         (folder / names.ensemble / layout.VERSION).mkdir()
         (folder / names.ensemble / layout.VERSION / ".keep").touch()  # Triton wants the folder, others drop empty ones
         _write_labels(folder / names.ensemble, options.labels)
-        _write_requirements(folder, backends)
+        (folder / layout.REQUIREMENTS).write_text("".join(f"{each}\n" for each in requirements(plan)), encoding="ascii")
         if plan.serves_plugin:
             _write_plugin(folder, plan)
         sha256 = "" if plan.plugin is None else plan.plugin[0].sha256
@@ -262,10 +267,10 @@ def _is_served(path: pathlib.Path) -> bool:
     return path.name not in ("__pycache__", "cpp")
 
 
-def _write_requirements(folder: pathlib.Path, backends: tuple[TritonBackend, ...]) -> None:
-    packages = [*REQUIRED, *(REQUIRED_BY_PYTHON if TritonBackend.PYTHON in backends else ())]
-    lines = [f"{package}=={importlib.metadata.version(package)}\n" for package in packages]
-    (folder / layout.REQUIREMENTS).write_text("".join(lines), encoding="ascii")
+def requirements(plan: RepositoryPlan) -> list[str]:
+    """Return what the Python models import, in the versions that are installed here, as pip takes it."""
+    packages = [*REQUIRED, *(REQUIRED_BY_PYTHON if TritonBackend.PYTHON in plan.backends else ())]
+    return [f"{package}=={importlib.metadata.version(package)}" for package in packages]
 
 
 def _write_labels(model: pathlib.Path, labels: Sequence[str]) -> None:

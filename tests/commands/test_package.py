@@ -2,7 +2,7 @@
 
 from deepvit.export.options import ExportOptions
 from deepvit.export.pipeline import export_artifact
-from tests.commands.command_line import HERE, refused, run, run_here
+from tests.commands.command_line import HERE, refused, run, run_here, valid_result
 
 
 def test_package_writes_a_repository_and_check_finds_a_typo(exported, tmp_path):
@@ -30,3 +30,20 @@ def test_the_labels_are_the_artifacts_own(tiny_loaded, tmp_path, capsys):
     assert run_here(["package", str(artifact), "--triton", str(tmp_path / "repository"), "--backends", "python"]) == 0
     for model in ("tiny_cnn", "tiny_cnn_classify"):
         assert (tmp_path / "repository" / model / "labels.txt").read_text() == labels.read_text()
+
+
+def test_manifests_for_kubernetes_are_written_with_it(tiny_artifact, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["package", str(tiny_artifact), "--triton", "repository", "--kubernetes", "my manifests"]
+    assert run_here([*given, "--dry-run", "--json", "plan.json"]) == 0
+    planned = {entry["path"] for entry in valid_result(tmp_path / "plan.json")["files"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    assert run_here([*given, "--json", "package.json"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("\nnext: kubectl apply -k 'my manifests'\n")
+    assert valid_result(tmp_path / "package.json")["kubernetes"] == "my manifests"
+    assert planned == {
+        f"{each}/{path.name}" for each in ("repository", "my manifests") for path in (tmp_path / each).iterdir()
+    }
+    assert run_here([*given[:-1], "repository/manifests"]) == 2
+    assert "expected two folders apart" in capsys.readouterr().err

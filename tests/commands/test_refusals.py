@@ -38,6 +38,9 @@ from tests.commands.command_line import refused_here, run_here
         (["package", "--triton", "x"], "package needs an artifact"),
         (["package", "none", "--triton", "x"], "does not exist"),
         (["package", "--triton", "none", "--check"], "is not a repository that `package` wrote"),
+        (["package", "--triton", "x", "--check", "--kubernetes", "y"], "--check is about the repository alone"),
+        (["package", "none", "--triton", "x", "--image", "y"], "--image is for --kubernetes DIR"),
+        (["package", "none", "--triton", "x", "--kubernetes", "y", "--image", "a b"], "expected a container as in"),
         (["export", "deepvit_16", "--frobnicate"], "No such option"),
     ],
 )

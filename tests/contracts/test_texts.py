@@ -14,6 +14,8 @@ from tests.places import ROOT
 FOREIGN = {  # flags of other programs
     "nvidia-smi": {"--query-gpu", "--query-compute-apps", "--format"},
     "nvrtc": {"--gpu-architecture", "--std", "--ptxas-options"},
+    "pip": {"--user", "--no-cache-dir", "--disable-pip-version-check", "--requirement"},
+    "kubectl": {"--for", "--timeout"},
     "docker": {"--rm", "--gpus", "--shm-size", "--publish", "--env", "--volume"},
     "tritonserver": {
         "--model-repository", "--http-address", "--grpc-address", "--metrics-address", "--model-control-mode",

@@ -11,9 +11,10 @@ import time
 import tritonclient.grpc
 import tritonclient.http
 
+from deepvit.runtime.triton.flags import ENVIRONMENT, RULES
+
 WHEEL = pathlib.Path(sys.prefix) / "tritonserver"
 START_SECONDS = 120
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}  # as the repository's README starts it
 
 
 def install_server(folder: pathlib.Path) -> pathlib.Path:
@@ -36,26 +37,37 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Server:
-    """A running tritonserver; a context manager that ends it."""
+def line_for(repository: pathlib.Path) -> list[str]:
+    """How the repository's README starts a server."""
+    return ["tritonserver", f"--model-repository={repository}", *RULES]
 
-    def __init__(self, server: pathlib.Path, repository: pathlib.Path, log: pathlib.Path, *options: str) -> None:
-        self.http_port, self.grpc_port, metrics = free_ports(3)
+
+class Server:
+    """A running tritonserver; a context manager that ends it.
+
+    Args:
+        server: Its folder.
+        line: How it is started; what this machine needs besides is added.
+        log: File for what it says.
+    """
+
+    def __init__(self, server: pathlib.Path, line: list[str], log: pathlib.Path) -> None:
+        self.http_port, self.grpc_port, self.metrics_port = free_ports(3)
         self.log = log
+        program, *given = line
         command = [
-            str(server / "bin" / "tritonserver"),
-            f"--model-repository={repository}",
+            str(server / "bin" / program),
+            *given,
             f"--backend-directory={server / 'backends'}",
             f"--cache-directory={server / 'caches'}",
             "--http-address=127.0.0.1", f"--http-port={self.http_port}",
             "--grpc-address=127.0.0.1", f"--grpc-port={self.grpc_port}",
-            "--metrics-address=127.0.0.1", f"--metrics-port={metrics}",
-            "--model-control-mode=none", "--disable-auto-complete-config",
-            "--exit-on-error=false", "--exit-timeout-secs=2", *options,
+            "--metrics-address=127.0.0.1", f"--metrics-port={self.metrics_port}",
+            "--exit-timeout-secs=2",
         ]  # fmt: skip
         path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
         libraries = os.pathsep.join([str(server.parents[1] / "nvidia_pytriton.libs")])
-        environment = {**os.environ, **MALLOC, "PATH": path, "LD_LIBRARY_PATH": libraries}
+        environment = {**os.environ, **ENVIRONMENT, "PATH": path, "LD_LIBRARY_PATH": libraries}
         with log.open("wb") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
 

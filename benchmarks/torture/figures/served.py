@@ -17,7 +17,7 @@ import tritonclient.http
 from deepvit.runtime import open_artifact
 from deepvit.runtime.triton.options import RepositoryOptions, TritonBackend
 from deepvit.runtime.triton.repository import write_repository
-from tests.doubles.triton_server import WHEEL, Server, install_server
+from tests.doubles.triton_server import WHEEL, Server, install_server, line_for
 
 from ..figure import Case, Figure
 from ..trial import Result
@@ -99,7 +99,7 @@ def repository(material: pathlib.Path) -> None:
 @contextlib.contextmanager
 def _served(case: Case) -> Iterator[Server]:
     program = next((case.material / "server").rglob("bin/tritonserver")).parents[1]
-    with Server(program, case.material / "repository", case.folder / "server.log") as server:
+    with Server(program, line_for(case.material / "repository"), case.folder / "server.log") as server:
         yield server
 
 

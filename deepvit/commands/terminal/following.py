@@ -175,6 +175,11 @@ def after_package(repository: pathlib.Path) -> str:
     return command_line("package", triton=repository, check=True)
 
 
+def after_manifests(folder: pathlib.Path) -> str:
+    """Return what brings them up, a whole command of another program."""
+    return shlex.join(["kubectl", "apply", "-k", str(folder)])
+
+
 def viewer(page: pathlib.Path) -> str | None:
     """Return what opens `page` where this machine has a screen."""
     if sys.platform == "darwin":

@@ -12,3 +12,4 @@ class Package(Result):
     repository: str
     models: list[str] | None  # None where the repository was only checked
     faults: list[str] | None  # None where it was only written
+    kubernetes: str | None = None  # the folder of the manifests; None where none were asked for

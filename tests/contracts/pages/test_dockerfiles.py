@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from deepvit.runtime.triton import guide
+from deepvit.runtime.triton import flags
 from tests.places import ROOT
 
 FOLDER = ROOT / "examples" / "docker"
@@ -43,5 +43,4 @@ def test_the_cpu_server():
 def test_triton_serves_by_the_guide_s_rules():
     given = instructions((FOLDER / "triton.Dockerfile").read_text())
     ((_, command),) = [each for each in given if each[0] == "CMD"]
-    rules = guide.RULES.replace("\\\n", " ").split()
-    assert json.loads(command) == ["tritonserver", "--model-repository=/models", *rules]
+    assert json.loads(command) == ["tritonserver", "--model-repository=/models", *flags.RULES]

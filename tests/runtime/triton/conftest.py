@@ -24,19 +24,41 @@ def golden_image() -> bytes:
 @pytest.fixture(scope="session")
 def packaged(golden_image):
     """A function: artifact folder, output folder, … → a repository, written."""
-    from deepvit.images.class_names import names_or_default
-    from deepvit.runtime.artifact import open_artifact
-    from deepvit.runtime.triton.options import RepositoryOptions
     from deepvit.runtime.triton.repository import write_repository
 
     def package(artifact, output, **options):
-        opened = open_artifact(artifact)
-        labels = names_or_default(None, opened.manifest.classes)
-        asked = {"name": "small", "labels": labels, "golden_image": golden_image, **options}
-        write_repository(opened, RepositoryOptions(output=output, **asked))
+        write_repository(*_asked(artifact, output, golden_image, options))
         return output
 
     return package
+
+
+@pytest.fixture(scope="session")
+def deployed(golden_image):
+    """A function: artifact folder, output folder, … → a repository there, and manifests for it, written."""
+    from deepvit.runtime.triton.kubernetes.options import KubernetesOptions
+    from deepvit.runtime.triton.kubernetes.write import plan_manifests, write_manifests
+    from deepvit.runtime.triton.repository import plan_repository, write_planned
+
+    def deploy(artifact, output, image=None, **options):
+        plan = plan_repository(*_asked(artifact, output / "repository", golden_image, options))
+        cluster = plan_manifests(plan, KubernetesOptions(kubernetes=output / "manifests", image=image))
+        write_planned(plan)
+        write_manifests(cluster)
+        return output / "repository", output / "manifests"
+
+    return deploy
+
+
+def _asked(artifact, output, golden_image, options):
+    from deepvit.images.class_names import names_or_default
+    from deepvit.runtime.artifact import open_artifact
+    from deepvit.runtime.triton.options import RepositoryOptions
+
+    opened = open_artifact(artifact)
+    labels = names_or_default(None, opened.manifest.classes)
+    given = {"name": "small", "labels": labels, "golden_image": golden_image, **options}
+    return opened, RepositoryOptions(output=output, **given)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +73,11 @@ def tritonserver(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def start(tritonserver, tmp_path_factory):
-    """A function: repository → a started server, a context manager."""
-    from tests.doubles.triton_server import Server
+    """A function: repository, or the server's command line → a started server, a context manager."""
+    from tests.doubles.triton_server import Server, line_for
 
-    return lambda repository: Server(tritonserver, repository, tmp_path_factory.mktemp("log") / "server.log")
+    def started(given):
+        line = line_for(given) if isinstance(given, pathlib.Path) else given
+        return Server(tritonserver, line, tmp_path_factory.mktemp("log") / "server.log")
+
+    return started

@@ -179,7 +179,7 @@ def test_the_readme_says_how_to_serve(repository, cpp_data):
     assert "onnxruntime==" in (repository / layout.REQUIREMENTS).read_text()
     version = open_artifact(cpp_data / "artifacts" / "engine").manifest.engines[0].version
     assert release_for(version) in text
-    assert "25.11" in release_for("10.13.3.9")
+    assert "tritonserver:25.10-py3 carries" in release_for("10.13.3.9")
 
 
 @pytest.mark.parametrize("is_compatible", [False, True], ids=["exact", "version-compatible"])

@@ -5,9 +5,11 @@ import concurrent.futures
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
@@ -17,10 +19,12 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from deepvit.runtime import crop_image, model_input, open_artifact
+from deepvit.runtime.triton.kubernetes.manifests import QUEUE_QUERY
 from deepvit.runtime.triton.options import TritonBackend
 from tests.doubles.changed_artifact import forget_identity, rehash_artifact, replace_weights
 from tests.doubles.triton_server import Server
 from tests.places import ROOT
+from tests.runtime.triton.manifests import objects_of
 
 CLIENTS = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 LOAD_REQUESTS = 2000  # 20,000 in benchmarks/triton_load.py
@@ -135,21 +139,54 @@ def test_large_images_are_refused_and_their_neighbours_are_answered(served, rows
         served.http().infer("small", request(tritonclient.http, [large[0]]))
 
 
-def test_a_dead_process_is_seen_by_the_probe(start, packaged, cpp_data, tmp_path):
-    repository = packaged(cpp_data / "artifacts" / "small", tmp_path / "repository", backends=(TritonBackend.PYTHON,))
+def test_the_deployment_starts_it_and_its_probe_sees_a_dead_process(start, deployed, cpp_data, tmp_path):
+    """Command line and probe are those of deployment.yaml; its mounts and ports are elsewhere here."""
+    options = {"backends": (TritonBackend.PYTHON,)}
+    repository, manifests = deployed(cpp_data / "artifacts" / "small", tmp_path, **options)
+    (container,) = objects_of(manifests)["deployment.yaml"]["spec"]["template"]["spec"]["containers"]
+    line = [each.replace("/models", str(repository)) for each in container["args"]]
     for model in ("small_preprocess", "small_python", "small_classify"):
-        with start(repository) as server:
-            assert probed(repository, server) == (0, "")
+        with start(line) as server:
+            assert set(server.states().values()) == {"READY"}, server.text()
+            probes = [container[f"{kind}Probe"]["exec"]["command"] for kind in ("startup", "readiness", "liveness")]
+            for probe in probes if model == "small_classify" else probes[-1:]:
+                assert probed(probe, repository, server) == (0, "")
             os.kill(next(pid for pid, command in server.processes() if f"/{model}/" in command), signal.SIGKILL)
-            code, said = probed(repository, server)
+            code, said = probed(probes[-1], repository, server)
             assert (code, said[:11]) == (1, "not ready: ")
             assert server.http().is_server_ready()  # all that Triton says of it
 
 
-def probed(repository, server):
-    command = [sys.executable, str(repository / "probe.py"), f"http://127.0.0.1:{server.http_port}"]
+def probed(command, repository, server):
+    """Run a probe as the kubelet would in the pod; return its exit status and what it says."""
+    here = {"/models": str(repository), "http://127.0.0.1:8000": f"http://127.0.0.1:{server.http_port}"}
+    for there, place in here.items():
+        assert any(there in each for each in command)
+        command = [each.replace(there, place) for each in command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stderr
+
+
+def test_the_autoscaler_s_metric_is_made_of_counters_that_the_server_has(served, rows):
+    """Queued microseconds of all models, and as many requests as the ensemble got: the most of any model."""
+    client = served.grpc()
+    before = counters(served)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda image: client.infer("small", request(tritonclient.grpc, [image])), rows[0][:40]))
+    after = counters(served)
+    grown = {key: after[key] - before.get(key, 0) for key in after}
+    (queue, requests) = re.findall(r"rate\((\w+)\{", QUEUE_QUERY)
+    by_model = {model: count for (name, model), count in grown.items() if name == requests}
+    # Some are counted after they are answered, and the first request has one more made, of the golden image.
+    assert 30 < by_model["small"] <= max(by_model.values()) <= 41
+    assert sum(count for (name, _), count in grown.items() if name == queue) > 0
+
+
+def counters(server: Server) -> dict[tuple[str, str], float]:
+    """Triton's metrics by their name and model."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as answer:
+        found = re.findall(r'^(\w+)\{model="(\w+)",version="1"\} (\S+)$', answer.read().decode(), re.MULTILINE)
+    return {(name, model): float(value) for name, model, value in found}
 
 
 def test_under_load_batches_form_corrupt_requests_fail_alone_and_memory_stays(served, rows):

@@ -1,0 +1,1 @@
+"""A model repository on Kubernetes: plain manifests, as kustomize puts them together."""
