@@ -132,6 +132,8 @@ bench: data/digits/done
 	$(BIN)/python benchmarks/export_cost.py data/digits
 	$(BIN)/python benchmarks/feeding.py
 	$(BIN)/python benchmarks/deepvit_cpu.py
+	$(BIN)/python benchmarks/deepvit_cpu.py deepvit_s
+	$(BIN)/python -m benchmarks.forms.streams
 	$(BIN)/python benchmarks/onnxruntime_cpu.py
 	$(MAKE) build/cpp $(VENV)/tritonserver/done
 	$(BIN)/python -m benchmarks.forms data/digits

@@ -1,5 +1,6 @@
 """Runs that OpenVINO makes in the background."""
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ class Batch:
     def __init__(self, request: "openvino.InferRequest", images: Images) -> None:
         self.request, self.count = request, len(images)
         self.logits: Logits | InputError | None = None
+        self._lock = threading.Lock()
         self._why_not_begun: RuntimeError | None = None
         try:
             request.start_async([np.ascontiguousarray(images)], share_inputs=False)
@@ -32,18 +34,22 @@ class Batch:
             self._why_not_begun = error
 
     def wait(self, name: str, classes: int) -> None:
-        """Set `logits`; the request is free then."""
+        """Set `logits`, once; the request is free then."""
+        with self._lock:
+            if self.logits is None:
+                self.logits = self._computed(name, classes)
+
+    def _computed(self, name: str, classes: int) -> Logits | InputError:
         try:
             if self._why_not_begun is not None:
                 raise self._why_not_begun
             self.request.wait()
             logits = np.array(self.request.get_output_tensor(0).data, np.float32)
         except RuntimeError as error:
-            self.logits = InputError(f"{name} failed on {self.count} images: {reason_of(error)}")
-            return
+            return InputError(f"{name} failed on {self.count} images: {reason_of(error)}")
         declared = (self.count, classes)
         fault = f"{name} gave logits of shape {logits.shape}, declared {declared}; export it again"
-        self.logits = logits if logits.shape == declared else InputError(fault)
+        return logits if logits.shape == declared else InputError(fault)
 
 
 class OpenVinoRun:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from onnx.inliner import inline_local_functions
 
-from ..errors import InputError, MissingError
+from ..errors import DeviceError, InputError, MissingError
 from ..manifest import ANY_BATCH, BatchRange, Identity, Precision, Tensor, names_or_numbers
 from ..ort.demands import Form, contents_of
 from ..ort.rounding import load_model
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DTYPES: dict[str, Literal["float32", "uint8"]] = {"f32": "float32", "u8": "uint8"}  # by OpenVINO's names
 ACTIVATION_GROUPS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"  # of activations that share a scale; 0: they are not rounded
-AT_ONCE = 2  # one computes while the images of the next are copied and the logits of the last are read
+AHEAD = 1  # while streams compute, the images of a next run are copied and the logits of the last are read
 
 
 class OpenVinoSession:
@@ -41,7 +41,8 @@ class OpenVinoSession:
         content: The ONNX file's bytes.
         name: What errors call it.
         arithmetic: What floats are computed in, FP32 or BF16; as the graph declares where None.
-        threads: Threads of one run; as many as there are cores where None.
+        threads: Threads of all runs together; as many as there are cores where None.
+        streams: Runs that are computed at the same time, each by its share of the threads.
         batch: Batch sizes to accept in one run; larger batches are split.
         identity: What the graph is, where somebody says.
 
@@ -59,6 +60,7 @@ class OpenVinoSession:
         name: str,
         arithmetic: Precision | None = None,
         threads: int | None = None,
+        streams: int = 1,
         batch: BatchRange = ANY_BATCH,
         identity: Identity | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class OpenVinoSession:
         asked = arithmetic or _declared_arithmetic(content, identity)
         settings: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": str(streams),
             "INFERENCE_PRECISION_HINT": ARITHMETIC[asked],
             ACTIVATION_GROUPS: 0,
         }
@@ -87,8 +90,9 @@ class OpenVinoSession:
         if groups != 0:
             raise MissingError(f"OpenVINO {version()} rounds activations of {name} to eight bits, though told not to")
         self.input, self.classes = _input_of(self._compiled, name), _classes_of(self._compiled, name)
-        self._lock = threading.RLock()
-        self._idle = [self._compiled.create_infer_request() for _ in range(AT_ONCE)]
+        self.at_once = streams + AHEAD  # see `runtime.session.Overlapping`
+        self._lock = threading.Lock()  # of the two that follow
+        self._idle = [self._compiled.create_infer_request() for _ in range(self.at_once)]
         self._under_way: collections.deque[Batch] = collections.deque()
         self.last_end = 0.0  # when the run ended that ended last, by time.perf_counter
 
@@ -99,11 +103,6 @@ class OpenVinoSession:
     @property
     def class_names(self) -> tuple[str, ...]:
         return names_or_numbers(self.identity, self.classes)
-
-    @property
-    def at_once(self) -> int:
-        """See `runtime.session.Overlapping.at_once`."""
-        return AT_ONCE
 
     def run(self, images: Images) -> Logits:
         """See `runtime.session.Session.run`."""
@@ -119,28 +118,32 @@ class OpenVinoSession:
         return OpenVinoRun(self, batches, len(images), begun)
 
     def _begin(self, images: Images) -> Batch:
-        with self._lock:
-            if not self._idle:
-                self.finish(self._under_way[0])
-            batch = Batch(self._idle.pop(), images)
-            self._under_way.append(batch)
-            return batch
+        while True:
+            with self._lock:
+                if self._idle:
+                    batch = Batch(self._idle.pop(), images)
+                    self._under_way.append(batch)
+                    return batch
+                if not self._under_way:
+                    raise DeviceError(f"{self.name} is closed")
+                oldest = self._under_way[0]
+            self.finish(oldest)
 
     def finish(self, batch: Batch) -> None:
         """Wait until a batch is computed, and take its request back; nothing where that was done."""
+        batch.wait(self.name, self.classes)
         with self._lock:
             if batch in self._under_way:
                 self._under_way.remove(batch)
                 self._idle.append(batch.request)
-                batch.wait(self.name, self.classes)
 
     def close(self) -> None:
         """Free the model, when what was begun has ended."""
+        while self._under_way:
+            self.finish(self._under_way[0])
         with self._lock:
-            while self._under_way:
-                self.finish(self._under_way[0])
-            del self._compiled
             self._idle.clear()
+            del self._compiled
 
 
 def _declared_arithmetic(content: bytes, identity: Identity | None) -> Precision:

@@ -79,7 +79,11 @@ def _session(
     if _is_for_openvino(content, name, opening, identity):
         from ..openvino.session import OpenVinoSession  # so that `import runtime` stays light
 
-        return OpenVinoSession(content, name=name, threads=opening.threads, batch=batch, identity=identity)
+        return OpenVinoSession(
+            content, name=name, threads=opening.threads, streams=opening.streams, batch=batch, identity=identity
+        )
+    if opening.streams != 1:
+        raise InputError(f"‹streams› {opening.streams} is for OpenVINO; {name} is opened in ONNX Runtime")
     return _onnxruntime_session(content, name, opening, batch, identity)
 
 

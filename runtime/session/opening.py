@@ -28,6 +28,7 @@ def open_session(
     trust_unverified: bool = False,
     allow_host_code: bool = False,
     threads: int | None = None,
+    streams: int = 1,
     device: int = 0,
 ) -> Session:
     """Open an artifact folder, or one file of it, verified against its manifest and proved on the golden image.
@@ -45,6 +46,8 @@ def open_session(
         trust_unverified: Load a plan that has no manifest beside it.
         allow_host_code: Let a version-compatible plan run the host code that it brings.
         threads: Threads of one run on the CPU; as many as there are cores where None.
+        streams: Runs of OpenVINO's that are computed at the same time, each by its share of the threads: more images a
+            second of callers who run few images each, of which each waits longer.
         device: The GPU of an engine, or of ONNX Runtime's providers of NVIDIA's, as CUDA counts: by PCI bus, unless
             CUDA_DEVICE_ORDER says otherwise, within CUDA_VISIBLE_DEVICES.
 
@@ -59,6 +62,7 @@ def open_session(
         trust_unverified=trust_unverified,
         allow_host_code=allow_host_code,
         threads=threads,
+        streams=streams,
         device=device,
     )
     path = pathlib.Path(path)

@@ -14,4 +14,5 @@ class Opening:
     trust_unverified: bool = False
     allow_host_code: bool = False
     threads: int | None = None
+    streams: int = 1
     device: int = 0

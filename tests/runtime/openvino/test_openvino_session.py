@@ -1,8 +1,10 @@
 """OpenVINO computes in the numbers that a graph declares, gives its logits in order, and refuses what it cannot run."""
 
+import concurrent.futures
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.metrics.distance import sqnr_of
 from deepvit.runtime import Arithmetic, open_session
 from deepvit.runtime.artifact import MODEL
-from deepvit.runtime.errors import InputError, MissingError, NonFiniteError
+from deepvit.runtime.errors import DeviceError, InputError, MissingError, NonFiniteError
 from deepvit.runtime.manifest import GOLDEN_SQNR_DB, BatchRange, Precision
 from deepvit.runtime.openvino import library, run
 from deepvit.runtime.openvino.session import ACTIVATION_GROUPS, OpenVinoSession
@@ -133,6 +135,54 @@ def test_runs_that_overlap_give_the_same(content, images):
     session.close()
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+def test_callers_of_several_threads_get_their_own(content, images, streams):
+    session = OpenVinoSession(content, name="m", streams=streams)
+    alone = [session.run(images[n : n + 1]) for n in range(len(images))]
+    with concurrent.futures.ThreadPoolExecutor(4) as callers:
+        turns = [n % len(images) for n in range(60)]
+        found = list(callers.map(lambda n: session.run(images[n : n + 1]), turns))
+    assert all(np.abs(one - alone[n]).max() < 1e-5 for n, one in zip(turns, found, strict=True))
+    session.close()
+    with pytest.raises(DeviceError, match="m is closed"):
+        session.run(images)
+
+
+def test_who_waits_for_one_run_lets_others_begin(content, images):
+    """Of two streams both compute: a second caller's run ends while the first's is not waited for to its end."""
+    session = OpenVinoSession(content, name="m", streams=2)
+    slow, is_waiting, go_on = begin(session, images), threading.Event(), threading.Event()
+    assert isinstance(slow, run.OpenVinoRun)
+    slow._batches[0].request = _Slow(slow._batches[0].request, is_waiting, go_on)
+    with concurrent.futures.ThreadPoolExecutor(2) as callers:
+        first = callers.submit(slow.result)
+        assert is_waiting.wait(10)
+        second = callers.submit(session.run, images)
+        assert np.isfinite(second.result(10)).all()
+        assert not first.done()
+        go_on.set()
+        assert np.isfinite(first.result(10)).all()
+
+
+class _Slow:
+    def __init__(self, request, is_waiting, go_on):
+        self._request, self._is_waiting, self._go_on = request, is_waiting, go_on
+
+    def wait(self):
+        self._is_waiting.set()
+        assert self._go_on.wait(10)
+        self._request.wait()
+
+    def get_output_tensor(self, number):
+        return self._request.get_output_tensor(number)
+
+
+def test_streams_are_openvinos(tiny_artifact):
+    with pytest.raises(InputError, match="streams. 2 is for OpenVINO"):
+        open_session(tiny_artifact, "cpu", streams=2)
+    assert open_session(tiny_artifact, "openvino", streams=2).at_once == 3
+
+
 def test_a_run_that_fails_is_that_runs(content, images, monkeypatch):
     session = OpenVinoSession(content, name="m", threads=1)
     good = begin(session, images)
@@ -161,10 +211,16 @@ def _refusing(wait):
 
 
 class _Failing:
+    """A request that fails once."""
+
     def __init__(self, request):
         self._request = request
 
+    def __getattr__(self, name):
+        return getattr(self._request, name)
+
     def wait(self):
+        self.wait = self._request.wait
         raise RuntimeError("Exception from src/cpp/infer_request.cpp:224:\nno memory\n")
 
 
