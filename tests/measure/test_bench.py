@@ -130,7 +130,7 @@ class InThisProcess:
 
     def __init__(self, name, opener):
         self.session = opener()
-        logits = self.session.run(worker.noise_images(self.session, 1))
+        logits = self.session.run(worker.pictures(self.session, 1))
         self.opening = worker.OpeningReply(
             runs_on="", is_emulated=False, open_s=0.1, dtype=self.session.input.dtype, logits=logits
         )

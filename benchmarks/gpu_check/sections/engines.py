@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepvit.measure.bench.worker import noise_images
+from deepvit.measure.bench.inputs import pictures
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FLOAT32_BOUND
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.manifest import Backend, BatchRange, Precision
@@ -150,7 +150,7 @@ def _tuned(findings: Findings, place: Place, root: pathlib.Path) -> None:
             continue
         with contextlib.closing(place.open_engine(folder, Backend.TENSORRT)) as session:
             for batch in TUNED_FOR:
-                images = noise_images(session, batch)
+                images = pictures(session, batch)
                 findings.figure(f"{label}, batch {batch}: compute", _compute_ms(session, images, place.runs), "ms")
 
 

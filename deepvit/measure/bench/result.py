@@ -71,7 +71,7 @@ class Timed(Record):
     bytes: int | None
     open_s: float
     first_answer_s: float  # from the start of a process to the logits of one image
-    sqnr_db: float | None  # of its answer to one image of noise against the baseline's; None: equal, or not compared
+    sqnr_db: float | None  # of its answer to the golden image against the baseline's; None: equal, or not compared
     not_compared: NotCompared | None  # why there is no SQNR where the answers are not equal
     timings: Annotated[list[Timing], pydantic.Field(min_length=1)]
     input_dtype: str | None = None  # of the images that it takes

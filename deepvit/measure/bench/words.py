@@ -21,7 +21,7 @@ def describe_benchmark(benchmark: Benchmark) -> Iterator[str | rich.table.Table]
     yield from _describe_weights(benchmark, names)
     opened = [_opening(model, names[model.model]) for model in benchmark.models]
     yield table_of(("model", "runs on", "size", "first answer", "SQNR"), opened, texts=2)
-    yield f"SQNR of the answer to an image of noise, against {baseline}"
+    yield f"SQNR of the answer to the golden image, against {baseline}"
     random = ", random weights" if all(model.random_weights for model in benchmark.models) else ""
     for batch in sorted({timing.batch for model in benchmark.models for timing in model.timings}):
         yield ""

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-import numpy as np
-
 from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.ort.arithmetic import Arithmetic
@@ -17,9 +15,9 @@ from deepvit.runtime.session import Session, begin, open_session, run_each, runs
 from deepvit.runtime.session.tensors import Images, Logits, RunTimes
 
 from .conditions import peak_host_bytes
+from .inputs import pictures
 
 Opener = Callable[[], Session]  # picklable
-SEED = 0
 START_S = 900  # how long opening may take; torch.compile is slow
 
 
@@ -151,7 +149,7 @@ def _serve(pipe: Connection, opener: Opener) -> None:
         start = time.perf_counter()
         session = opener()
         open_s = time.perf_counter() - start
-        logits = session.run(noise_images(session, 1))
+        logits = session.run(pictures(session, 1))
         pipe.send(
             OpeningReply(
                 runs_on=session.description,
@@ -179,7 +177,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _run_turn(session: Session, batch: int, seconds: float, least_runs: int) -> TurnReply:
-    images = noise_images(session, batch)
+    images = pictures(session, batch)
     session.run(images)
     durations: list[float] = []
     times: list[RunTimes] = []
@@ -208,12 +206,3 @@ def _run_overlapped(session: Session, images: Images, seconds: float, least_runs
     batches = (images for _ in itertools.takewhile(goes_on, itertools.count()))
     runs = sum(1 for _ in run_each(session, batches))
     return runs, time.perf_counter() - start
-
-
-def noise_images(session: Session, batch: int) -> Images:
-    """Return noise as `session` takes it, the same for all sessions of the same input."""
-    shape = (batch, *(side if isinstance(side, int) else 224 for side in session.input.shape[1:]))
-    generator = np.random.default_rng(SEED)
-    if session.input.dtype == "uint8":
-        return generator.integers(0, 256, shape, np.uint8)
-    return generator.standard_normal(shape, np.float32)
