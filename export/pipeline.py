@@ -13,6 +13,7 @@ from deepvit.calibration.ranges import RANGES
 from deepvit.images.samples import crops_of
 from deepvit.metrics.bounds import FP16_MAX, PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
+from deepvit.model.variants import Layout
 from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
@@ -20,6 +21,7 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import (
     GOLDEN_LOGITS,
     GOLDEN_SQNR_DB,
+    ArchitectureRecord,
     FileRecord,
     FoldRecord,
     GoldenAnswer,
@@ -238,6 +240,25 @@ def _manifest(
         largest_activation=_largest(proof.activations, ACTIVATIONS_KEPT),
         files=files,
         tools=_tool_versions(),
+        architecture=_architecture(source.loaded),
+    )
+
+
+def _architecture(loaded: LoadedModel) -> ArchitectureRecord | None:
+    """Return what a checkpoint said of its network; None where the variant's name says it."""
+    architecture = loaded.variant.architecture
+    if loaded.variant.layout is Layout.ORIGINAL:
+        return None
+    return ArchitectureRecord(
+        depth=architecture.depth,
+        embed_dim=architecture.embed_dim,
+        num_heads=architecture.num_heads,
+        head_dim=architecture.head_dim,
+        mlp_dim=architecture.mlp_dim,
+        patch_size=architecture.patch_size,
+        stem=architecture.stem.value,
+        mix_norm=architecture.mix_norm.value,
+        pooling=architecture.pooling.value,
     )
 
 

@@ -47,7 +47,7 @@ def _own_cache(tmp_path_factory):
         yield
 
 
-@pytest.fixture(params=list(Stem), ids=lambda stem: stem.value)
+@pytest.fixture(params=list(TINY), ids=lambda stem: stem.value)
 def tiny_variant(request) -> Variant:
     return TINY[request.param]
 

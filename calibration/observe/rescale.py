@@ -40,6 +40,7 @@ def choose_rescalings(
 ) -> dict[str, Rescaling]:
     """Choose the rescaling of every site that gains by one."""
     weights = {initializer.name: initializer for initializer in model.graph.initializer}
+    normed = {node.name.partition("/")[0] for node in model.graph.node}  # its heads are normalised: nothing moves past
     by_unit: dict[str, list[Product]] = {}
     for product in products:
         by_unit.setdefault(product.unit, []).append(product)
@@ -50,7 +51,7 @@ def choose_rescalings(
             rescaling = _migration(weights, members, channels, grid)
             site = SITES[kind]
         elif kind in ATTENTION_SITES:
-            is_mixed = f"blocks.{block}.attn.mix_weight" in weights
+            is_mixed = f"blocks.{block}.attn.mix_weight" in weights and f"blocks.{block}.attn.head_norm" not in normed
             rescaling = _levelling(members[0], channels) if kind == "attn.qk" or is_mixed else None
             site = ATTENTION_SITES[kind]
         else:

@@ -10,7 +10,7 @@ def models(json_path: Json = None) -> None:
     """List the variants: architecture, parameters, published accuracy, aliases, checkpoint."""
     import rich.table
 
-    from deepvit.model.variants import VARIANTS
+    from deepvit.model.variants import VARIANTS, VIT_PYTORCH
 
     check_outputs(json=json_path)
     table = rich.table.Table(box=None, pad_edge=False)
@@ -29,6 +29,7 @@ def models(json_path: Json = None) -> None:
     for row in VARIANTS.values():
         for alias in row.aliases:
             out.print(f"{row.name} is {alias} in the original code")
+    out.print(f"{VIT_PYTORCH.name} is vit-pytorch's DeepViT, of whatever size its --checkpoint has")
     out.print("mixed: so many blocks, the last, have re-attention; px: side of the images")
     out.print("top-1, alike: as published, percent on ImageNet-1k and blocks like the one before")
     out.print("the digits models are ours, of handwritten digits")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deepvit.images.class_names import names_or_default
-from deepvit.model.variants import VARIANTS, find_variant
+from deepvit.model.variants import VARIANTS, Layout, Pooling, find_variant
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Identity, Manifest, Precision
@@ -240,7 +240,7 @@ def load_weights_of(identity: Identity, weights: WeightOptions) -> "LoadedModel"
     resized = None if size == find_variant(identity.variant).img_size else size
     is_plain = identity.weights.entry in ("state_dict", "model")
     exact = dataclasses.replace(
-        weights,
+        _as_exported(identity, weights),
         img_size=resized,
         no_ema=is_plain or weights.no_ema,
         num_classes=identity.classes if weights.are_random else None,
@@ -252,6 +252,22 @@ def load_weights_of(identity: Identity, weights: WeightOptions) -> "LoadedModel"
             f"{identity.weights.sha256[:16]}…; give those"
         )
     return loaded
+
+
+def _as_exported(identity: Identity, weights: WeightOptions) -> WeightOptions:
+    """Return `weights` with what vit-pytorch's do not say, as the artifact has it."""
+    if find_variant(identity.variant).layout is Layout.ORIGINAL:
+        return weights
+    how = identity.preprocess
+    record = identity.architecture if isinstance(identity, Manifest) else None
+    return dataclasses.replace(
+        weights,
+        pooling=weights.pooling if record is None else Pooling(record.pooling),
+        mean=how.mean,
+        std=how.std,
+        crop_pct=how.crop / (how.resize + 0.5),  # of which floor(crop / crop_pct) is `resize` whatever is rounded
+        interpolation=how.interpolation,
+    )
 
 
 FIELDS = ("resize", "crop", "interpolation", "mean", "std", "color")

@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from deepvit.export.options import GraphOptions, Target
+from deepvit.model.variants import Pooling, Unsaid
 from deepvit.runtime.errors import InputError, needed_for, require_installed
 from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.options import Help
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.preprocess import FILES, DecodePolicy
+from deepvit.runtime.preprocess import FILES, INTERPOLATIONS, LARGEST_STATISTIC, LEAST_STD, DecodePolicy
 from deepvit.runtime.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -19,7 +20,22 @@ if TYPE_CHECKING:
     from deepvit.model.load import LoadedModel
     from deepvit.model.variants import Variant
 
+LEAST_CROP = 0.05
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def channels_from_text(text: str) -> tuple[float, float, float]:
+    """Parse three numbers between commas, or one for all three.
+
+    Raises:
+        InputError: No such numbers.
+    """
+    parts = text.split(",")
+    try:
+        red, green, blue = [float(part) for part in parts] * (3 if len(parts) == 1 else 1)
+    except ValueError as error:
+        raise InputError(f"{text!r}: expected three numbers, as in 0.485,0.456,0.406, or one for all") from error
+    return red, green, blue
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,16 +53,53 @@ class WeightOptions:
     no_ema: Annotated[bool, Help("Take the checkpoint's plain weights, not their moving average.")] = False
     img_size: Annotated[int | None, Help("Side of the images in pixels; resizes the position embedding.")] = None
     num_classes: Annotated[int | None, Help("Number of classes of random weights; a checkpoint says it itself.")] = None
+    pooling: Annotated[
+        Pooling | None, Help("For vit_pytorch_deepvit: cls or mean, what it classifies; cls if not given.")
+    ] = None
+    mean: Annotated[
+        tuple[float, float, float] | None,
+        Help("For vit_pytorch_deepvit: mean of the channels; ImageNet's if not given.", parse=channels_from_text),
+    ] = None
+    std: Annotated[
+        tuple[float, float, float] | None,
+        Help("For vit_pytorch_deepvit: their standard deviation; ImageNet's if not given.", parse=channels_from_text),
+    ] = None
+    crop_pct: Annotated[
+        float | None,
+        Help("For vit_pytorch_deepvit: share of the resized shorter side that is cropped; 0.875 if not given."),
+    ] = None
+    interpolation: Annotated[
+        str | None, Help("For vit_pytorch_deepvit: nearest, bilinear, bicubic or lanczos; bilinear if not given.")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.sha256 is not None and self.checkpoint is None:
             raise InputError("‹sha256› is of a ‹checkpoint›; give one, or leave it out")
         if self.sha256 is not None and not SHA256.fullmatch(self.sha256):
             raise InputError(f"‹sha256› {self.sha256}: expected 64 hexadecimal digits, as sha256sum prints")
+        if self.std is not None and not all(LEAST_STD <= value <= LARGEST_STATISTIC for value in self.std):
+            raise InputError(f"‹std› {self.std}: expected {LEAST_STD:g} to {LARGEST_STATISTIC:g}")
+        if self.mean is not None and not all(abs(value) <= LARGEST_STATISTIC for value in self.mean):
+            raise InputError(f"‹mean› {self.mean}: expected at most {LARGEST_STATISTIC:g}")
+        if self.crop_pct is not None and not LEAST_CROP <= self.crop_pct <= 1:
+            raise InputError(f"‹crop_pct› {self.crop_pct}: expected {LEAST_CROP} to 1")
+        if self.interpolation is not None and self.interpolation not in INTERPOLATIONS:
+            raise InputError(f"‹interpolation› {self.interpolation}: expected one of {', '.join(INTERPOLATIONS)}")
 
     @property
     def are_random(self) -> bool:
         return self.checkpoint is None and not self.pretrained
+
+    @property
+    def unsaid(self) -> Unsaid:
+        """What vit-pytorch's weights do not say."""
+        return Unsaid(
+            pooling=self.pooling,
+            mean=self.mean,
+            std=self.std,
+            crop_pct=self.crop_pct,
+            interpolation=self.interpolation,  # type: ignore[arg-type]
+        )
 
     def load(self, variant: str) -> "LoadedModel":
         """Load a model with them; see `load_model`.
@@ -66,6 +119,7 @@ class WeightOptions:
             ema=EmaChoice.REFUSE if self.no_ema else EmaChoice.PREFER,
             img_size=self.img_size,
             num_classes=self.num_classes,
+            unsaid=self.unsaid,
         )
 
     def shape(self, variant: str) -> "ModelShape":
@@ -76,11 +130,13 @@ class WeightOptions:
             MissingError: As `load`, or the published weights would have to be fetched, and cannot be.
         """
         from deepvit.export.plan import ModelShape, shape_of
-        from deepvit.model.variants import find_variant
+        from deepvit.model.variants import Layout, find_variant
         from deepvit.model.weights.addresses import is_address
 
         row = find_variant(variant)
         require_installed(f"{variant} in PyTorch", "torch", "timm")
+        if row.layout is Layout.VIT_PYTORCH:
+            return shape_of(self.load(variant))
         is_own = row.bundled_weights is not None and self.num_classes is None  # a file of ours, which fits
         is_here = self.checkpoint is not None and not is_address(
             self.checkpoint

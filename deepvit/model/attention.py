@@ -4,17 +4,12 @@ Source: Zhou et al., "DeepViT: Towards Deeper Vision Transformer" (arXiv:2103.11
 original implementation, whose state-dict names are kept.
 """
 
-import enum
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-
-class MixNorm(enum.Enum):
-    """The norm that follows the mix of the heads."""
-
-    BATCH = "batch"  # BatchNorm over heads; "FC + BN" in the paper's tables
-    NONE = "none"  # "FC"
+from .variants import MixNorm
 
 
 class Attention(nn.Module):
@@ -22,19 +17,23 @@ class Attention(nn.Module):
 
     Args:
         dim: Width C of the tokens.
-        num_heads: Number of heads H; the head width is C / H.
+        num_heads: Number of heads H.
         attn_drop: Dropout rate on the softmaxed maps (training only).
         proj_drop: Dropout rate on the output (training only).
+        head_dim: Width of a head; C / H where None.
     """
 
-    def __init__(self, dim: int, num_heads: int, attn_drop: float = 0.0, proj_drop: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, attn_drop: float = 0.0, proj_drop: float = 0.0, head_dim: int | None = None
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.head_dim = dim // num_heads
+        self.head_dim = head_dim or dim // num_heads
         self.scale = self.head_dim**-0.5
-        self.qkv = nn.Linear(dim, dim * 3)
+        width = num_heads * self.head_dim
+        self.qkv = nn.Linear(dim, width * 3)
         self.attn_drop = nn.Dropout(attn_drop)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = nn.Linear(width, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
     def split_heads(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -59,6 +58,35 @@ class Attention(nn.Module):
         return self.proj_drop(self.proj(out))
 
 
+class HeadNorm(nn.LayerNorm):
+    """LayerNorm over the heads of mixed maps (B, H, N, N), for each pair of tokens."""
+
+    def forward(self, mixed: torch.Tensor) -> torch.Tensor:
+        return super().forward(mixed.movedim(1, -1)).movedim(-1, 1)
+
+
+class HeadRms(nn.Module):
+    """What is left of `HeadNorm` behind a centred mix: γ·M/√(mean_h M² + ε) + β, of maps M (B, H, N, N).
+
+    Args:
+        gain: γ, (H,).
+        bias: β, (H,).
+        eps: ε.
+    """
+
+    def __init__(self, gain: torch.Tensor, bias: torch.Tensor, eps: float) -> None:
+        super().__init__()
+        self.gain, self.bias, self.eps = nn.Parameter(gain), nn.Parameter(bias), eps
+
+    def forward(self, mixed: torch.Tensor) -> torch.Tensor:
+        return over_rms(mixed, self.eps) * self.gain.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+
+
+def over_rms(mixed: torch.Tensor, eps: float | torch.Tensor) -> torch.Tensor:
+    """Return M/√(mean_h M² + ε) of maps M (B, H, N, N)."""
+    return mixed / torch.sqrt((mixed * mixed).mean(dim=1, keepdim=True) + eps)
+
+
 class ReAttention(Attention):
     """Attention whose maps are mixed across heads: norm(Θ·A + b)·reatten_scale, then ·v.
 
@@ -71,6 +99,7 @@ class ReAttention(Attention):
         transform_scale: Multiply A' by head_dim ** -0.5.
         attn_drop: Dropout rate on the softmaxed maps (training only).
         proj_drop: Dropout rate on the output (training only).
+        head_dim: Width of a head; C / H where None.
     """
 
     def __init__(
@@ -81,10 +110,11 @@ class ReAttention(Attention):
         transform_scale: bool = False,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
+        head_dim: int | None = None,
     ) -> None:
-        super().__init__(dim, num_heads, attn_drop, proj_drop)
+        super().__init__(dim, num_heads, attn_drop, proj_drop, head_dim)
         self.reatten_matrix = nn.Conv2d(num_heads, num_heads, kernel_size=1)
-        self.var_norm = nn.BatchNorm2d(num_heads) if mix_norm is MixNorm.BATCH else nn.Identity()
+        self.var_norm: nn.Module = NORMS[mix_norm](num_heads)
         self.reatten_scale = self.scale if transform_scale else 1.0
 
     def reattend(self, maps: torch.Tensor) -> torch.Tensor:
@@ -94,3 +124,11 @@ class ReAttention(Attention):
     def attend(self, maps: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Return A'·v, (B, H, N, head_dim)."""
         return self.reattend(maps) @ v
+
+
+# MixNorm → the module for so many heads.
+NORMS: dict[MixNorm, Callable[[int], nn.Module]] = {
+    MixNorm.BATCH: nn.BatchNorm2d,
+    MixNorm.NONE: nn.Identity,
+    MixNorm.LAYER: HeadNorm,
+}

@@ -1,6 +1,7 @@
 """Where the model comes from: a checkpoint file, the published one, or seeded random weights."""
 
 import dataclasses
+import logging
 import pathlib
 from typing import Literal
 
@@ -11,11 +12,15 @@ from deepvit.runtime.manifest import Weights
 from deepvit.runtime.preprocess import Preprocessing
 
 from .network import DeepViT, allocate, create_deepvit
-from .variants import Variant, find_variant
+from .variants import Layout, Pooling, Unsaid, Variant, find_variant
 from .weights.addresses import HUB, fetch_address, is_address, record_sha256
 from .weights.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
 from .weights.published import fetch_checkpoint
 from .weights.random import SEED, randomize, state_sha256
+from .weights.vit_pytorch import read_vit_pytorch
+
+logger = logging.getLogger(__name__)
+NOTHING = Unsaid()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,7 @@ def load_model(
     ema: EmaChoice = EmaChoice.PREFER,
     img_size: int | None = None,
     num_classes: int | None = None,
+    unsaid: Unsaid = NOTHING,
 ) -> LoadedModel:
     """Build a variant; without a checkpoint and without `pretrained` its weights are random.
 
@@ -51,6 +57,7 @@ def load_model(
         ema: Which of the two sets of weights of a training checkpoint is taken.
         img_size: Side of the images, where not the variant's own.
         num_classes: Where not the variant's own; a checkpoint says it itself.
+        unsaid: What the weights of `VIT_PYTORCH` do not say, of which nothing is for other variants.
 
     Raises:
         InputError: `checkpoint` and `pretrained`, an unknown variant, an impossible size, or a checkpoint that cannot
@@ -60,11 +67,14 @@ def load_model(
     if pretrained and checkpoint is not None:
         raise InputError("‹pretrained› and ‹checkpoint› both say where the weights come from; give one of them")
     row = find_variant(variant)
+    require_checkpoint(row, has_checkpoint=checkpoint is not None, unsaid=unsaid)
     trained: Checkpoint | None = None
     if checkpoint is not None:
         trained = _checkpoint_at(checkpoint, ema, sha256)
     elif pretrained:
         trained = fetch_checkpoint(row, ema)
+    if trained is not None and row.layout is Layout.VIT_PYTORCH:
+        row, trained = _recognised(row, trained, unsaid)
     if trained is not None:
         module = model_from_checkpoint(row, trained, img_size=img_size, num_classes=num_classes)
         weights = Weights(source="checkpoint", sha256=trained.sha256, entry=trained.entry or None)
@@ -85,3 +95,37 @@ def _checkpoint_at(place: pathlib.Path | str, ema: EmaChoice, sha256: str | None
     if not str(place).startswith(HUB):
         record_sha256(path, trained.sha256)
     return trained
+
+
+def require_checkpoint(row: Variant, *, has_checkpoint: bool, unsaid: Unsaid) -> None:
+    """Refuse vit-pytorch's DeepViT without the weights that say its sizes, and what is for it alone with any other.
+
+    Raises:
+        InputError: Either.
+    """
+    if row.layout is Layout.VIT_PYTORCH:
+        if not has_checkpoint:
+            raise InputError(f"{row.name} has the sizes that its checkpoint has; give ‹checkpoint›")
+    elif unsaid.given:
+        names = " and ".join(f"‹{name}›" for name in unsaid.given)
+        raise InputError(f"{names} cannot be chosen for {row.name}, of which it is known; leave out")
+
+
+def _recognised(row: Variant, trained: Checkpoint, unsaid: Unsaid) -> tuple[Variant, Checkpoint]:
+    """Return what vit-pytorch's weights say, and those under our names; say in a line what nobody said."""
+    given, name = unsaid.given, f"checkpoint {trained.path}"
+    pooling = unsaid.pooling or Pooling.CLS
+    preparation = {each: value for each, value in given.items() if each != "pooling"}
+    found, state = read_vit_pytorch(dataclasses.replace(row, **preparation), trained.state, name, pooling)  # type: ignore[arg-type]
+    taken = {each: getattr(found, each) for each in ("mean", "std", "crop_pct", "interpolation") if each not in given}
+    taken |= {} if "pooling" in given else {"pooling": pooling.value}
+    if taken:
+        logger.warning("%s does not say how images are prepared and tokens pooled; taken: %s", name, _options(taken))
+    return found, dataclasses.replace(trained, state=state)
+
+
+def _options(taken: dict[str, object]) -> str:
+    """Return options as a user would give them."""
+    return ", ".join(
+        f"‹{name}› {','.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in taken.items()
+    )

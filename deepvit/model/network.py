@@ -1,15 +1,16 @@
 """DeepViT: patch embeddings, blocks, classifier, with the original's state-dict names."""
 
+from collections.abc import Callable
+
 import torch
 from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import nn
 
 from deepvit.runtime.errors import InputError
 
-from .attention import Attention, MixNorm, ReAttention
-from .variants import Architecture, Stem, Variant
+from .attention import Attention, ReAttention
+from .variants import Architecture, MixNorm, Pooling, Stem, Variant
 
-LAYER_NORM_EPS = 1e-6
 STEM_CHANNELS = 64
 
 
@@ -50,6 +51,31 @@ class CnnStem(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
+class NormedStem(nn.Module):
+    """Patches by LayerNorm, linear, LayerNorm; (B, C, H, W) → (B, N, dim), a patch's pixels in the order (h, w, C)."""
+
+    def __init__(self, patch_size: int, in_chans: int, embed_dim: int) -> None:
+        super().__init__()
+        self.patch_size, width = patch_size, patch_size**2 * in_chans
+        self.norm_in = nn.LayerNorm(width)
+        self.proj = nn.Linear(width, embed_dim)
+        self.norm_out = nn.LayerNorm(embed_dim)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, _ = images.shape
+        size, side = self.patch_size, height // self.patch_size
+        patches = images.reshape(batch, channels, side, size, side, size).permute(0, 2, 4, 3, 5, 1)
+        return self.norm_out(self.proj(self.norm_in(patches.flatten(3).flatten(1, 2))))
+
+
+PatchEmbedding = PatchStem | CnnStem | NormedStem
+STEMS: dict[Stem, Callable[[int, int, int], PatchEmbedding]] = {
+    Stem.PATCH: PatchStem,
+    Stem.CNN: CnnStem,
+    Stem.NORMED: NormedStem,
+}
+
+
 class Block(nn.Module):
     """x + attn(norm1(a·x))/a, then x + mlp(norm2(a·x))/a, with a = `scale_adjustment`; (B, N, C) → (B, N, C)."""
 
@@ -63,17 +89,17 @@ class Block(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        dim, heads = architecture.embed_dim, architecture.num_heads
+        dim, heads, width = architecture.embed_dim, architecture.num_heads, architecture.head_dim
         self.scale_adjustment = architecture.scale_adjustment
-        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=architecture.norm_eps)
         self.attn: Attention = (
-            ReAttention(dim, heads, mix_norm, architecture.transform_scale, attn_drop_rate, drop_rate)
+            ReAttention(dim, heads, mix_norm, architecture.transform_scale, attn_drop_rate, drop_rate, width)
             if architecture.has_reattention(index)
-            else Attention(dim, heads, attn_drop_rate, drop_rate)
+            else Attention(dim, heads, attn_drop_rate, drop_rate, width)
         )
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.mlp = Mlp(dim, int(dim * architecture.mlp_ratio), drop=drop_rate)
+        self.norm2 = nn.LayerNorm(dim, eps=architecture.norm_eps)
+        self.mlp = Mlp(dim, architecture.mlp_dim, drop=drop_rate)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = self.scale_adjustment
@@ -92,7 +118,7 @@ class DeepViT(nn.Module):
         img_size: Side of the square images, a multiple of the patch size.
         num_classes: Width of the classifier.
         in_chans: Image channels.
-        mix_norm: The norm of re-attention.
+        mix_norm: The norm of re-attention, where not the architecture's.
         drop_rate: Dropout on tokens, projections and MLPs (training only).
         attn_drop_rate: Dropout on the attention maps (training only).
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 (training only).
@@ -107,18 +133,18 @@ class DeepViT(nn.Module):
         img_size: int = 224,
         num_classes: int = 1000,
         in_chans: int = 3,
-        mix_norm: MixNorm = MixNorm.BATCH,
+        mix_norm: MixNorm | None = None,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        mix_norm = mix_norm or architecture.mix_norm
         architecture.require_sizes(img_size, num_classes, in_chans)
         self.architecture = architecture
         self.img_size, self.num_classes, self.in_chans, self.mix_norm = img_size, num_classes, in_chans, mix_norm
         dim = self.num_features = self.embed_dim = architecture.embed_dim
-        stem = CnnStem if architecture.stem is Stem.CNN else PatchStem
-        self.patch_embed: CnnStem | PatchStem = stem(architecture.patch_size, in_chans, dim)
+        self.patch_embed = STEMS[architecture.stem](architecture.patch_size, in_chans, dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, (img_size // architecture.patch_size) ** 2 + 1, dim))
         self.pos_drop = nn.Dropout(drop_rate)
@@ -127,7 +153,7 @@ class DeepViT(nn.Module):
         self.blocks = nn.ModuleList(
             Block(architecture, i, mix_norm, drop_rate, attn_drop_rate, paths[i]) for i in range(depth)
         )
-        self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(dim, eps=architecture.norm_eps)
         self.head = nn.Linear(dim, num_classes)
         trunc_normal_(self.pos_embed, std=0.02)
         trunc_normal_(self.cls_token, std=0.02)
@@ -160,7 +186,7 @@ class DeepViT(nn.Module):
         return x
 
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the normalised tokens (B, N + 1, dim), as timm's models do."""
+        """Return the normalised tokens (B, N + 1, dim), as timm's models do; where the class token is pooled."""
         return self.norm(self.forward_tokens(images))
 
     def forward_head(self, tokens: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
@@ -168,8 +194,13 @@ class DeepViT(nn.Module):
         return tokens[:, 0] if pre_logits else self.head(tokens[:, 0])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        # The final norm works token by token, so the class token alone is enough.
-        return self.head(self.norm(self.forward_tokens(images)[:, 0]))
+        # The final norm works token by token, so what is pooled is enough.
+        return self.head(self.norm(pooled(self.forward_tokens(images), self.architecture.pooling)))
+
+
+def pooled(tokens: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """Return (B, C), what is classified of tokens (B, N, C), the class token first."""
+    return tokens.mean(dim=1) if pooling is Pooling.MEAN else tokens[:, 0]
 
 
 def create_deepvit(
@@ -178,7 +209,7 @@ def create_deepvit(
     img_size: int | None = None,
     num_classes: int | None = None,
     in_chans: int = 3,
-    mix_norm: MixNorm = MixNorm.BATCH,
+    mix_norm: MixNorm | None = None,
     **drop_rates: float,
 ) -> DeepViT:
     """Build `variant`, initialised as the original does for training, with the variant's sizes where none is given.
@@ -188,7 +219,7 @@ def create_deepvit(
         img_size: Side of the images.
         num_classes: Width of the classifier.
         in_chans: Image channels.
-        mix_norm: The norm of re-attention.
+        mix_norm: The norm of re-attention, where not the variant's.
         drop_rates: `drop_rate`, `attn_drop_rate`, `drop_path_rate` of `DeepViT`.
     """
     return DeepViT(

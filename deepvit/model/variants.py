@@ -14,12 +14,37 @@ from typing import Literal
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
 
 class Stem(enum.Enum):
     """How an image becomes patch tokens."""
 
     PATCH = "patch"  # one convolution, kernel and stride = patch size
     CNN = "cnn"  # 7×7/2 and 3×3 convolutions with BatchNorm and ReLU, then a patch convolution
+    NORMED = "normed"  # a LayerNorm before and behind the patches' linear: "dual patchnorm" (arXiv:2302.01327)
+
+
+class MixNorm(enum.Enum):
+    """The norm that follows the mix of the heads."""
+
+    BATCH = "batch"  # BatchNorm over heads; "FC + BN" in the paper's tables
+    NONE = "none"  # "FC"
+    LAYER = "layer"  # LayerNorm over heads, pair of tokens by pair of tokens: vit-pytorch's
+
+
+class Pooling(enum.Enum):
+    """What of the last block's tokens is classified."""
+
+    CLS = "cls"  # the class token
+    MEAN = "mean"  # the mean of all, the class token among them
+
+
+class Layout(enum.Enum):
+    """Whose names and shapes the weights of a checkpoint have."""
+
+    ORIGINAL = "original"
+    VIT_PYTORCH = "vit-pytorch"  # which say the architecture, too
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,16 +60,24 @@ class Architecture:
     patch_size: int = 16
     transform_scale: bool = False  # multiply the re-attended maps by head_dim ** -0.5
     scale_adjustment: float = 1.0  # a in: x + f(norm(a·x)) / a
+    mix_norm: MixNorm = MixNorm.BATCH  # where a state dict does not say another
+    head_width: int | None = None  # embed_dim / num_heads where None
+    norm_eps: float = 1e-6
+    pooling: Pooling = Pooling.CLS
 
     def __post_init__(self) -> None:
-        if self.embed_dim % self.num_heads:
+        if self.head_width is None and self.embed_dim % self.num_heads:
             raise InputError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
         if not 0 <= self.reattention_blocks <= self.depth:
             raise InputError(f"reattention_blocks {self.reattention_blocks} is not within 0..{self.depth}")
 
     @property
     def head_dim(self) -> int:
-        return self.embed_dim // self.num_heads
+        return self.head_width or self.embed_dim // self.num_heads
+
+    @property
+    def mlp_dim(self) -> int:
+        return round(self.embed_dim * self.mlp_ratio)
 
     def require_sizes(self, img_size: int, num_classes: int, in_chans: int) -> None:
         """Refuse sizes that no such network has.
@@ -82,12 +115,13 @@ class Variant:
     img_size: int = 224
     num_classes: int = 1000
     crop_pct: float = 0.9
-    interpolation: Literal["bicubic"] = "bicubic"
+    interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     drive_id: str | None = None  # Google Drive file of the published checkpoint
     bundled_weights: str | None = None  # trained weights shipped with this package, in weights/trained
     class_names: tuple[str, ...] | None = None  # of `num_classes` that are not ImageNet's
+    layout: Layout = Layout.ORIGINAL
 
     @property
     def checkpoint_url(self) -> str | None:
@@ -96,7 +130,7 @@ class Variant:
     @property
     def is_published(self) -> bool:
         """Whether the row is a model of the paper, not one of our two small models."""
-        return self.bundled_weights is None
+        return self.bundled_weights is None and self.layout is Layout.ORIGINAL
 
     def names_of(self, classes: int) -> tuple[str, ...] | None:
         """Return the row's own class names, where a model has as many classes as the row."""
@@ -116,6 +150,22 @@ class Variant:
             std=self.std,
             layout=layout,
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unsaid:
+    """What vit-pytorch's weights do not say of their model; None: nobody else does."""
+
+    pooling: Pooling | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    crop_pct: float | None = None
+    interpolation: Interpolation | None = None
+
+    @property
+    def given(self) -> dict[str, object]:
+        """What somebody said, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 def _plain(depth: int, *, reattention: bool) -> Architecture:
@@ -238,6 +288,20 @@ _ROWS = (
     ),
 )
 
+# vit-pytorch's DeepViT, which has the sizes that its checkpoint has. Nothing there says how images are prepared: as
+# torchvision does for ImageNet, unless somebody says otherwise.
+VIT_PYTORCH = Variant(
+    name="vit_pytorch_deepvit",
+    architecture=Architecture(depth=1, embed_dim=64, reattention_blocks=1, num_heads=1, mix_norm=MixNorm.LAYER),
+    parameters=0,
+    top1=None,
+    crop_pct=0.875,
+    interpolation="bilinear",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    layout=Layout.VIT_PYTORCH,
+)
+
 VARIANTS: dict[str, Variant] = {row.name: row for row in _ROWS}
 _BY_ALIAS: dict[str, Variant] = {alias: row for row in _ROWS for alias in row.aliases}
 
@@ -251,7 +315,9 @@ def find_variant(name: str) -> Variant:
     variant = VARIANTS.get(name) or _BY_ALIAS.get(name)
     if variant is not None:
         return variant
-    names = [*VARIANTS, *_BY_ALIAS]
+    if name == VIT_PYTORCH.name:
+        return VIT_PYTORCH
+    names = [*VARIANTS, *_BY_ALIAS, VIT_PYTORCH.name]
     nearest = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(VARIANTS)}"
     raise InputError(f"unknown variant {name!r}; {hint}; list them with: ‹deepvit› models")

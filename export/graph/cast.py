@@ -50,7 +50,7 @@ def check_fp16_range(model: onnx.ModelProto) -> None:
     """Refuse weights that overflow in FP16, and weights that are nothing but FP16 subnormals.
 
     Small biases pass: rounding one costs at most 2⁻²⁵ in absolute terms. So do the scales of quantised tensors, which
-    are FP16 numbers from the start.
+    are FP16 numbers from the start, and what keeps a norm from dividing by nothing.
 
     Raises:
         OutOfBoundsError: Such weights, all of them named.
@@ -71,7 +71,7 @@ def check_fp16_range(model: onnx.ModelProto) -> None:
 
 
 def _may_be_small(name: str) -> bool:
-    return "bias" in name or name.endswith(".scale")
+    return "bias" in name or name.endswith((".scale", ".eps"))
 
 
 def _set_constant(value: ir.Value, kind: ir.DataType) -> None:

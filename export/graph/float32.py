@@ -11,6 +11,7 @@ from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.fold import FoldReport
+from deepvit.model.variants import MixNorm
 from deepvit.progress import Progress
 from deepvit.runtime.manifest import InputForm, ParityStage
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
@@ -22,7 +23,7 @@ from . import trace as onnx_graph
 from .module import GraphModule, tokens_in
 from .padding import Tokens
 from .proof import Answers, graph_logits, plain_answers, prove_rewrite, torch_logits
-from .spec import GraphSpec
+from .spec import GraphSpec, Outputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,7 @@ def _traced(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing, exam
 
 def unproved_graph(loaded: LoadedModel, spec: GraphSpec) -> onnx.ModelProto:
     """Return the graph that `float32_graph` writes, to be looked at and not kept: nothing is proved."""
-    folded, _ = folding.fold(loaded.module, folds_of(spec))
+    folded, _ = folding.fold(loaded.module, folds_of(loaded.module, spec))
     form = graph_preprocessing(loaded, spec.input_form)
     side, channels = loaded.module.img_size, loaded.module.in_chans
     crop, floats = np.zeros((1, side, side, 3), np.uint8), np.zeros((1, channels, side, side), np.float32)
@@ -156,14 +157,16 @@ def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:
 
 def fold_and_prove(original: DeepViT, spec: GraphSpec, images: Images) -> tuple[DeepViT, list[FoldReport], ParityStage]:
     """Fold `original` as `spec` wants it and compare both in float64 on a few of `images`."""
-    folded, reports = folding.fold(original, folds_of(spec))
+    folded, reports = folding.fold(original, folds_of(original, spec))
     exact = folding.float64_copy(original)
     return folded, reports, prove_rewrite("folded-float64", "original-float64", folded, exact, images)
 
 
-def folds_of(spec: GraphSpec) -> list[folding.Fold]:
-    """Return the folds, in order, that a graph is written after."""
+def folds_of(model: DeepViT, spec: GraphSpec) -> list[folding.Fold]:
+    """Return the folds, in order, that the graph of a model is written after."""
     folds = list(folding.ALWAYS)
+    if model.mix_norm is MixNorm.LAYER and spec.outputs is Outputs.LOGITS:  # maps are to be as the model has them
+        folds.append(folding.fold_head_gain)
     if spec.folds_biases:
         folds += [folding.fold_key_bias, folding.fold_value_bias]
     if spec.pads_head_dim:

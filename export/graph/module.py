@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from deepvit.model.attention import Attention, ReAttention
-from deepvit.model.network import Block, DeepViT
+from deepvit.model.attention import Attention, HeadRms, ReAttention, over_rms
+from deepvit.model.network import Block, DeepViT, NormedStem, PatchEmbedding, pooled
 from deepvit.model.rewrites.fold import is_mix_folded
+from deepvit.model.variants import Pooling
 from deepvit.runtime.manifest import InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing
 
@@ -21,6 +22,25 @@ from .padding import TokenPadding, Tokens, tokens_of
 from .spec import GraphSpec, Outputs
 
 CENTERED_SCALE = 2.0**-7  # brings centred pixels into [-1, 1]; a power of two, hence exact in every float type
+
+
+class GraphRms(nn.Module):
+    """M/√(mean_h M² + ε) of mixed maps (B, H, N, N), times the gain where a head has kept one.
+
+    Of the forms tried side by side (ONNX Runtime, OpenVINO and TensorRT-RTX's listing): LayerNormalization
+    between two transposes takes more than twice as long, a mean by a product with ones or by a convolution no less.
+    """
+
+    def __init__(self, norm: HeadRms) -> None:
+        super().__init__()
+        # Of each block its own, and blocks that differ in nothing but weights are alike: hence a parameter.
+        self.eps = nn.Parameter(norm.gain.new_tensor([norm.eps]))
+        if bool((norm.gain != 1.0).any()):
+            self.gain = nn.Parameter(norm.gain.detach().view(-1, 1, 1).clone())
+
+    def forward(self, mixed: torch.Tensor) -> torch.Tensor:
+        scaled = over_rms(mixed, self.eps)
+        return scaled * self.gain if hasattr(self, "gain") else scaled
 
 
 class GraphAttention(nn.Module):
@@ -49,18 +69,29 @@ class GraphAttention(nn.Module):
             weights, biases = folded.qkv.weight.detach().chunk(3), folded.qkv.bias.detach().chunk(3)
             self.q, self.k, self.v = (_linear(w, b) for w, b in zip(weights, biases, strict=True))
         else:
-            self.qkv = copy.deepcopy(folded.qkv)
+            self.qkv = _linear(folded.qkv.weight.detach(), folded.qkv.bias.detach())
         self.proj = copy.deepcopy(folded.proj)
         if isinstance(folded, ReAttention):
-            matrix = folded.reatten_matrix
-            assert matrix.bias is not None
-            if mix is MixForm.CONV:
-                self.reatten_matrix = copy.deepcopy(matrix)
-            else:
-                self.mix_weight = nn.Parameter(matrix.weight.detach().flatten(1).clone())  # (H, H)
-                # P·b' times the mean of v over all rows, instead of b' times its sum
-                times = tokens.rows if mix is MixForm.MATMUL_VALUE else 1
-                self.mix_bias = nn.Parameter(times * matrix.bias.detach().view(1, -1, 1, 1))
+            self._set_mix(folded, tokens)
+
+    def _set_mix(self, folded: ReAttention, tokens: Tokens) -> None:
+        """Take over Θ', what is left of a norm behind it, and b', what is added to each entry of the maps."""
+        matrix, norm = copy.deepcopy(folded.reatten_matrix), folded.var_norm
+        assert matrix.bias is not None
+        bias = matrix.bias.detach()
+        self.head_norm = GraphRms(norm) if isinstance(norm, HeadRms) else None
+        if isinstance(norm, HeadRms):
+            if bool(bias.any()):
+                raise ValueError("GraphAttention takes no bias between a mix and LayerNorm over heads")
+            bias, matrix.bias = norm.bias.detach(), None
+        if self.mix is MixForm.CONV:
+            self.reatten_matrix = matrix
+        else:
+            self.mix_weight = nn.Parameter(matrix.weight.detach().flatten(1).clone())  # (H, H)
+        if self.mix is not MixForm.CONV or self.head_norm is not None:
+            # P·b' times the mean of v over all rows, instead of b' times its sum
+            times = tokens.rows if self.mix is MixForm.MATMUL_VALUE else 1
+            self.mix_bias = nn.Parameter(times * bias.view(1, -1, 1, 1))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
@@ -77,12 +108,12 @@ class GraphAttention(nn.Module):
         if self.mix is None:
             return maps @ v
         v = v if self.value_mask is None else v * self.value_mask
-        if self.mix is MixForm.CONV:
-            return self.reatten_matrix(maps) @ v
-        mixed = (self.mix_weight @ maps.flatten(2)).view(maps.shape)
-        if self.mix is MixForm.MATMUL:
-            return (mixed + self.mix_bias) @ v
-        return mixed @ v + self.mix_bias * v.mean(dim=2, keepdim=True)
+        is_conv = self.mix is MixForm.CONV
+        mixed = self.reatten_matrix(maps) if is_conv else (self.mix_weight @ maps.flatten(2)).view(maps.shape)
+        mixed = mixed if self.head_norm is None else self.head_norm(mixed)
+        if self.mix is MixForm.MATMUL_VALUE:
+            return mixed @ v + self.mix_bias * v.mean(dim=2, keepdim=True)
+        return (mixed + self.mix_bias if hasattr(self, "mix_bias") else mixed) @ v
 
     def forward(self, x: torch.Tensor, rows: int | None = None) -> torch.Tensor:
         """Attend from the first `rows` tokens, or from all, to all."""
@@ -126,6 +157,18 @@ class PixelInput(nn.Module):
         return (x - self.shift if self.has_padding else x) * CENTERED_SCALE
 
 
+class PixelNormalization(nn.Module):
+    """Cropped pixels (B, H, W, 3) uint8 → (p/255 − μ)/σ, (B, 3, H, W), for a stem whose LayerNorm has to see that."""
+
+    def __init__(self, preprocessing: Preprocessing, dtype: torch.dtype) -> None:
+        super().__init__()
+        mean, std = (torch.tensor(each, dtype=dtype).view(-1, 1, 1) for each in (preprocessing.mean, preprocessing.std))
+        self.shift, self.scale = nn.Parameter(255 * mean), nn.Parameter(1 / (255 * std))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels.to(self.shift.dtype).permute(0, 3, 1, 2) - self.shift) * self.scale
+
+
 class GraphModule(nn.Module):
     """The whole network: images → logits (B, classes).
 
@@ -139,17 +182,18 @@ class GraphModule(nn.Module):
     def __init__(self, folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.patch_embed = copy.deepcopy(folded.patch_embed)
-        first_conv = self.patch_embed.first_conv
         is_uint8 = spec.input_form is InputForm.UINT8
-        self.pixels = fold_normalization(first_conv, preprocessing) if is_uint8 else None
+        self.pixels = _pixel_input(self.patch_embed, preprocessing) if is_uint8 else None
         position = folded.pos_embed.detach()
         tokens = tokens_in(folded, spec.token_padding)
+        self.pooling, self.real_tokens = folded.architecture.pooling, tokens.real
         self.class_token = nn.Parameter(folded.cls_token.detach() + position[:, :1])
         self.padding = (
             nn.Parameter(self.class_token.detach().repeat(1, extra, 1)) if (extra := tokens.padding) else None
         )
         self.position = nn.Parameter(position[:, 1:].clone())
-        last = len(folded.blocks) - 1 if spec.outputs is Outputs.LOGITS else None
+        is_cut = spec.outputs is Outputs.LOGITS and self.pooling is Pooling.CLS
+        last = len(folded.blocks) - 1 if is_cut else None
         self.blocks = nn.ModuleList(
             GraphBlock(block, spec.mix, spec.qkv, tokens, rows=1 if index == last else None)  # type: ignore[arg-type]
             for index, block in enumerate(folded.blocks)
@@ -165,13 +209,20 @@ class GraphModule(nn.Module):
         x = torch.cat(tokens, dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.head(self.norm(x[:, 0]))
+        x = x if x.shape[1] <= self.real_tokens else x[:, : self.real_tokens]
+        return self.head(self.norm(pooled(x, self.pooling)))
 
 
 def tokens_in(model: DeepViT, padding: TokenPadding) -> Tokens:
     """Return how many tokens a model has, and how many rows its graph keeps for them."""
     is_mixed = any(isinstance(block.attn, ReAttention) for block in model.blocks)
     return tokens_of(model.pos_embed.shape[1], padding, is_mixed=is_mixed)
+
+
+def _pixel_input(stem: PatchEmbedding, preprocessing: Preprocessing) -> PixelInput | PixelNormalization:
+    if isinstance(stem, NormedStem):
+        return PixelNormalization(preprocessing, stem.proj.weight.dtype)
+    return fold_normalization(stem.first_conv, preprocessing)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from deepvit.model.variants import MixNorm
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.kernels.table import Kernel, Number
 from deepvit.runtime.manifest import Precision
@@ -22,7 +23,11 @@ def kernel_for(shape: "ModelShape", graph: "GraphOptions") -> Kernel:
     architecture = shape.variant.architecture
     if not architecture.reattention_blocks:
         raise InputError(f"‹reattention› fused: {shape.variant.name} does not mix its maps; leave it out")
-    width = architecture.embed_dim // architecture.num_heads
+    if architecture.mix_norm is MixNorm.LAYER:
+        raise InputError(
+            f"‹reattention› fused: {shape.variant.name} has LayerNorm over heads, the kernel has none; leave it out"
+        )
+    width = architecture.head_dim
     if graph.spec.pads_head_dim:
         width += -width % ALIGNMENT
     tokens = (shape.img_size // architecture.patch_size) ** 2 + 1

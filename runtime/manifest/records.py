@@ -50,6 +50,22 @@ class BatchRange(Record):
 ANY_BATCH = BatchRange(min=1, opt=8, max=64)  # where no manifest says otherwise
 
 
+class ArchitectureRecord(Record):
+    """What a checkpoint's weights said of their network, and what they do not say: the pooling. For names that are of
+    networks of any size.
+    """
+
+    depth: PositiveInt
+    embed_dim: PositiveInt
+    num_heads: PositiveInt
+    head_dim: PositiveInt
+    mlp_dim: PositiveInt
+    patch_size: PositiveInt
+    stem: str
+    mix_norm: str
+    pooling: Literal["cls", "mean"]
+
+
 class FoldRecord(Record):
     """One exact rewrite: in how many modules, and the largest entries that it wrote."""
 

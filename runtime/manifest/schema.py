@@ -11,7 +11,17 @@ from .fields import FAULTS_SHOWN, FileName, without_duplicates
 from .forms import InputForm
 from .golden import GOLDEN_LOGITS, GoldenAnswer
 from .identity import Identity
-from .records import BatchRange, Calibration, Engine, FileRecord, FoldRecord, GraphForm, ParityStage, PlainSessions
+from .records import (
+    ArchitectureRecord,
+    BatchRange,
+    Calibration,
+    Engine,
+    FileRecord,
+    FoldRecord,
+    GraphForm,
+    ParityStage,
+    PlainSessions,
+)
 
 
 class Manifest(Identity):
@@ -28,6 +38,7 @@ class Manifest(Identity):
     tools: dict[str, str]
     golden: GoldenAnswer | None = None  # None: exported before there was one
     plain: PlainSessions | None = None  # likewise
+    architecture: ArchitectureRecord | None = None  # None: the variant's name says it
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "Manifest":

@@ -2,6 +2,8 @@
 
 from .crop import (
     INTERPOLATIONS,
+    LARGEST_STATISTIC,
+    LEAST_STD,
     Crop,
     Preprocessing,
     crop_image,
@@ -17,6 +19,8 @@ __all__ = [
     "FILES",
     "FORMATS",
     "INTERPOLATIONS",
+    "LARGEST_STATISTIC",
+    "LEAST_STD",
     "MOST_MEGAPIXELS",
     "SERVED",
     "Crop",

@@ -24,7 +24,7 @@ TINY = {
         img_size=32,
         num_classes=5,
     )
-    for stem in Stem
+    for stem in (Stem.PATCH, Stem.CNN)
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
-from ..attention import Attention, ReAttention
+from ..attention import Attention, HeadRms, ReAttention
 from ..network import Block, DeepViT
 from .fold import is_mix_folded
 
@@ -57,8 +57,8 @@ def scale_values(block: Block, exponents: Exponents) -> None:
 def scale_heads(block: Block, exponents: Exponents) -> None:
     """Row g of Θ' and b'_g divided by t_g, V of head g times t_g: (A'_g/t_g)·(t_g·V_g). One exponent a head."""
     attn = block.attn
-    if not isinstance(attn, ReAttention) or not is_mix_folded(attn):
-        raise ValueError("scale_heads needs re-attention with its norm folded")
+    if not isinstance(attn, ReAttention) or not is_mix_folded(attn) or isinstance(attn.var_norm, HeadRms):
+        raise ValueError("scale_heads needs re-attention with its norm folded, wholly")
     width = attn.num_heads * attn.head_dim
     factors = _factors(exponents, attn.qkv.weight, attn.num_heads, "attn.heads")
     assert attn.reatten_matrix.bias is not None

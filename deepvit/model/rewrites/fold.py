@@ -6,14 +6,17 @@ the model in place, reports what it touched, and does nothing the second time.
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
 
-from ..attention import Attention, ReAttention
+from ..attention import Attention, HeadNorm, HeadRms, ReAttention
 from ..network import Block, CnnStem, DeepViT
 
+LARGEST_MIXED = 2.0**7  # bounds centred maps, so that their squares stay within FP16, and ε above its subnormals
+LEAST_GAIN = 2.0**-6  # of the largest: what a smaller γ divides grows too large
 HEAD_DIM_MULTIPLE = 8  # what tensor cores want of a GEMM's inner dimension in 16-bit types
 
 
@@ -89,11 +92,17 @@ def fold_stem_norms(model: DeepViT) -> FoldReport:
 def fold_mix_norm(model: DeepViT) -> FoldReport:
     """Fold BatchNorm and `reatten_scale` into the mix of the heads.
 
-    s·BN(Θ·A + b) = Θ'·A + b' with Θ' = s·diag(γ/√(σ²+ε))·Θ and b' = s·(γ/√(σ²+ε)·(b − μ) + β).
+    s·BN(Θ·A + b) = Θ'·A + b' with Θ' = s·diag(γ/√(σ²+ε))·Θ and b' = s·(γ/√(σ²+ε)·(b − μ) + β). Of LayerNorm over heads
+    it is the centring that folds, see `_centred`.
     """
     pairs = []
     for attn in _attentions(model):
         if not isinstance(attn, ReAttention):
+            continue
+        if isinstance(attn.var_norm, HeadNorm):
+            attn.reatten_matrix, attn.var_norm = _centred(attn.reatten_matrix, attn.var_norm, attn.reatten_scale)
+            attn.reatten_scale = 1.0
+            pairs.append((attn.reatten_matrix.weight, attn.reatten_matrix.bias))
             continue
         has_norm = isinstance(attn.var_norm, nn.BatchNorm2d)
         if not has_norm and attn.reatten_scale == 1.0:
@@ -111,6 +120,47 @@ def fold_mix_norm(model: DeepViT) -> FoldReport:
         attn.var_norm, attn.reatten_scale = nn.Identity(), 1.0
         pairs.append((attn.reatten_matrix.weight, attn.reatten_matrix.bias))
     return _report("mix_norm", pairs)
+
+
+def _centred(mix: nn.Conv2d, norm: HeadNorm, scale: float) -> tuple[nn.Conv2d, HeadRms]:
+    """Return a mix that does the centring of LayerNorm over heads, and what is left of the norm.
+
+    With C = I − 11ᵀ/H: LN_h(Θ·A + b) = γ·M/√(mean_h M² + ε) + β with M = C·Θ·A + C·b. A factor t of M cancels where ε
+    becomes t²·ε: M' = t·C·Θ·A + t·C·b, of which |M'_g| ≤ Σ_h |t·(CΘ)[g,h]| + |t·(Cb)_g|, as 0 ≤ A ≤ 1. t is the largest
+    power of two that keeps that within LARGEST_MIXED. `scale` goes into γ and β.
+    """
+    assert mix.bias is not None
+    weight, bias = (tensor.double() - tensor.double().mean(0, keepdim=True) for tensor in (mix.weight, mix.bias))
+    bound = float((weight.flatten(1).abs().sum(1) + bias.abs()).max())
+    factor = 2.0 ** math.floor(math.log2(LARGEST_MIXED / bound)) if bound > 0 else 1.0
+    rest = HeadRms(scale * norm.weight.detach(), scale * norm.bias.detach(), factor**2 * norm.eps)
+    return _conv_with(mix, factor * weight, factor * bias), rest
+
+
+@torch.no_grad()
+def fold_head_gain(model: DeepViT) -> FoldReport:
+    """Move the gain of LayerNorm over heads into V, head by head: (γ·R + β)·V = (R + β/γ)·(γ·V).
+
+    A head whose gain is less than LEAST_GAIN of the largest keeps it.
+    """
+    pairs = []
+    for attn in _attentions(model):
+        norm = attn.var_norm if isinstance(attn, ReAttention) else None
+        if not isinstance(norm, HeadRms):
+            continue
+        gain = norm.gain.clone()
+        gain[gain.abs() < LEAST_GAIN * gain.abs().max()] = 1.0
+        if bool((gain == 1.0).all()):
+            continue
+        rows = attn.num_heads * attn.head_dim
+        weight, bias = attn.qkv.weight[2 * rows :], attn.qkv.bias[2 * rows :]
+        factors = gain.repeat_interleave(attn.head_dim)
+        weight.mul_(factors[:, None])
+        bias.mul_(factors)
+        norm.gain.div_(gain)
+        norm.bias.div_(gain)
+        pairs.append((weight, norm.bias))
+    return _report("head_gain", pairs)
 
 
 @torch.no_grad()
@@ -168,14 +218,16 @@ def fold_value_bias(model: DeepViT) -> FoldReport:
 
     The rows of head g's maps sum to r_g, so that A'_g·(V_g + 1·b_vᵀ) = A'_g·V_g + r_g·1·b_vᵀ, and the projection's bias
     becomes b + W·concat_g(r_g·b_v,g). r is 1 for softmaxed maps and Σ_h Θ'[g,h] + N·b'_g for mixed ones, which is why
-    this needs `fold_mix_norm` first; a block where that has not been done is left alone.
+    this needs `fold_mix_norm` first; a block where that has not been done is left alone, and so is one with LayerNorm
+    over heads, whose rows have no such sum.
     """
     tokens = model.pos_embed.shape[1]
     pairs = []
     for attn in _attentions(model):
         rows = attn.num_heads * attn.head_dim
         value_bias = attn.qkv.bias[2 * rows :]
-        if not bool(value_bias.any()) or not is_mix_folded(attn):
+        is_summed = not isinstance(attn, ReAttention) or isinstance(attn.var_norm, nn.Identity)
+        if not bool(value_bias.any()) or not is_mix_folded(attn) or not is_summed:
             continue
         sums = torch.ones(attn.num_heads, dtype=value_bias.dtype)
         if isinstance(attn, ReAttention):
@@ -216,8 +268,10 @@ def _linear_with(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
 
 
 def is_mix_folded(attn: Attention) -> bool:
-    """Return whether nothing but Θ' and b' is left between softmax and v."""
-    return not isinstance(attn, ReAttention) or (isinstance(attn.var_norm, nn.Identity) and attn.reatten_scale == 1.0)
+    """Return whether nothing but Θ', b' and `HeadRms` is left between softmax and v."""
+    if not isinstance(attn, ReAttention):
+        return True
+    return isinstance(attn.var_norm, nn.Identity | HeadRms) and attn.reatten_scale == 1.0
 
 
 FOLDS: tuple[Fold, ...] = (

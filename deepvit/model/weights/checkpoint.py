@@ -20,12 +20,12 @@ from timm.layers import resample_abs_pos_embed
 from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files import open_bounded
 
-from ..attention import MixNorm
 from ..network import DeepViT, allocate, create_deepvit
-from ..variants import VARIANTS, Variant
+from ..variants import VARIANTS, VIT_PYTORCH, Layout, MixNorm, Variant
 from .pickled import PickleReader
 from .pickled_child import NAMES_SHOWN
 from .tensor_file import parse_tensors
+from .vit_pytorch import is_vit_pytorch
 from .wrappers import unwrapped
 
 MOST_BYTES = 8 << 30
@@ -204,13 +204,19 @@ def _sized_as(variant: Variant, state: Mapping[str, torch.Tensor], img_size: int
             variant,
             img_size=img_size,
             num_classes=_width(state, "head.weight", 0, variant.num_classes),
-            in_chans=_width(state, _first_conv(state), 1, 3),
-            mix_norm=MixNorm.BATCH if any(".var_norm." in key for key in state) else MixNorm.NONE,
+            in_chans=_width(state, _first_conv(state), 1, 3) if variant.layout is Layout.ORIGINAL else 3,
+            mix_norm=None if variant.layout is not Layout.ORIGINAL or _has_norm(state) else MixNorm.NONE,
         )
+
+
+def _has_norm(state: Mapping[str, torch.Tensor]) -> bool:
+    return any(".var_norm." in key for key in state)
 
 
 def _suggest(variant: Variant, state: Mapping[str, torch.Tensor], faults: list[str]) -> str:
     """Return what would fit, and else what does not."""
+    if is_vit_pytorch(state):
+        return f"it has the names of vit-pytorch: name the variant {VIT_PYTORCH.name} instead"
     if fitting := fitting_variants(state):
         return f"it fits {' or '.join(fitting)}: name that variant instead"
     listed = "; ".join(faults)

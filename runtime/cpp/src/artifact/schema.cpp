@@ -192,6 +192,18 @@ Rule plain_sessions() {
   return record({{"version", text}, {"right", levels}, {"wrong", levels}, {"refused", levels}});
 }
 
+Rule architecture() {
+  return record({{"depth", positive},
+                 {"embed_dim", positive},
+                 {"num_heads", positive},
+                 {"head_dim", positive},
+                 {"mlp_dim", positive},
+                 {"patch_size", positive},
+                 {"stem", text},
+                 {"mix_norm", text},
+                 {"pooling", one_of({"cls", "mean"})}});
+}
+
 Rule fold() {
   return record({{"name", text}, {"applied", count}, {"max_abs_weight", number}, {"max_abs_bias", number}});
 }
@@ -314,7 +326,8 @@ Rule manifest() {
                  {"files", files},
                  {"tools", map_of(text)},
                  {"golden", nullable(golden()), false},
-                 {"plain", nullable(plain_sessions()), false}});
+                 {"plain", nullable(plain_sessions()), false},
+                 {"architecture", nullable(architecture()), false}});
 }
 
 }  // namespace
