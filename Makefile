@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test cpp cpp-test lint kernels plugin operator bench torture gpu-check guards clean FORCE
+.PHONY: demo test cpp cpp-test lint kernels plugin operator bench torture gpu-check guards glyphs clean FORCE
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,20 @@ build/cpp-test-data/done: $(VENV)/installed $(shell find -L deepvit -name '*.py'
 
 data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
 	$(BIN)/python examples/digits/make_dataset.py data/digits
+	touch $@
+
+# The characters of examples/glyphs, and the fonts that they are drawn in.
+glyphs: data/glyphs/done
+
+build/fonts/done: examples/glyphs/fetch_fonts.sh examples/glyphs/faces.txt
+	rm -rf $(@D)
+	examples/glyphs/fetch_fonts.sh $(@D)
+	touch $@
+
+data/glyphs/done: $(VENV)/installed build/fonts/done \
+    $(patsubst %,examples/glyphs/%.py,characters dataset distort draw faces)
+	rm -rf $(@D)
+	$(BIN)/python -m examples.glyphs.dataset build/fonts data/glyphs
 	touch $@
 
 demo: data/digits/done
