@@ -1,8 +1,9 @@
-"""What INT8 and FP8 cost on the two trained models: top-1 and agreement with float32 on the 596 held-out digits.
+"""What INT8 and FP8 cost on trained models: top-1 and agreement with float32 on the held-out images.
 
 Every calibration method, with and without rescaling, on the same 512 training images. Usage:
-python benchmarks/quantization_digits.py DATASET, where DATASET is what examples/digits/make_dataset.py wrote; writes
-benchmarks/results/.
+python benchmarks/quantization_digits.py DATASET [--models NAME NAME], where DATASET is what
+examples/digits/make_dataset.py wrote, or another ImageNet folder with models that are trained on it; writes
+benchmarks/results/quantization_FOLDER.json, by the name of the dataset's folder.
 """
 
 import argparse
@@ -62,15 +63,25 @@ def measure(source: Float32Graph, form: str, method: str, dataset: str) -> tuple
     return check, compare_logits("", "", logits, source.logits).sqnr_db
 
 
+def command_of(dataset: str, models: tuple[str, ...]) -> str:
+    """Return the command that makes the figures again, in a checkout whose data/ has the dataset."""
+    chosen = "" if models == MODELS else f" --models {' '.join(models)}"
+    return f"python benchmarks/quantization_digits.py data/{pathlib.Path(dataset).name}{chosen}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", help="what make_dataset.py wrote")
-    dataset = parser.parse_args().dataset
+    parser.add_argument(
+        "--models", nargs="+", default=MODELS, metavar="NAME", help="variants with weights of their own"
+    )
+    given = parser.parse_args()
+    dataset, models = given.dataset, tuple(given.models)
     rows = []
     print(
         f"{'model':14s}{'precision':20s}{'ranges':20s}{'top-1':>8s}{'float32':>9s}{'drop':>7s}{'agreement':>11s}{'SQNR':>9s}"
     )
-    for name in MODELS:
+    for name in models:
         loaded = load_model(name, pretrained=True)
         crops = parity_crops(dataset, 64, loaded.preprocessing())
         source = float32_graph(loaded, GraphOptions(precision=Precision.INT8).spec, crops, log_step)
@@ -92,12 +103,12 @@ def main() -> None:
                     flush=True,
                 )
     content = {
-        "command": "python benchmarks/quantization_digits.py data/digits",
+        "command": command_of(dataset, models),
         "calibration_images": IMAGES,
         "machine": machine(),
         "rows": rows,
     }
-    write_result("quantization_digits", content)
+    write_result(f"quantization_{pathlib.Path(dataset).name}", content)
 
 
 if __name__ == "__main__":

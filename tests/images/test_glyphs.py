@@ -6,9 +6,12 @@ import pathlib
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from deepvit.images.imagenet import open_dataset
+from deepvit.model.weights.checkpoint import model_from_checkpoint, read_checkpoint
 from examples.glyphs.characters import COUNT, characters, common_characters, synset
 from examples.glyphs.dataset import held_out_pictures, pictures_of, write_split
 from examples.glyphs.distort import MASTER_SIDE, SIDE, distort
@@ -135,6 +138,18 @@ def test_a_training_that_is_killed_and_goes_on_ends_the_same(masters, tmp_path, 
     other = short_training(masters[::-1])
     train(other, tmp_path / "other.pt", masters, every=0)
     assert _hash_of(other) != _hash_of(whole)  # the hash tells
+
+
+def test_the_weights_in_fp16_are_a_checkpoint(masters, tmp_path):
+    training = short_training(masters)
+    training.advance()
+    save_file(training.weights(), tmp_path / "weights.safetensors")
+    module = model_from_checkpoint(training.variant, read_checkpoint(tmp_path / "weights.safetensors"))
+    images = torch.randn(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected, got = training.model.eval()(images), module.eval()(images)
+    assert torch.allclose(got, expected, atol=0.01)
+    assert not torch.equal(got, expected)  # they were rounded
 
 
 def _kill():
