@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.graph.float32 import folds_of
+from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.options import ExportOptions, GraphOptions, Reattention, Target
 from deepvit.export.pipeline import export_artifact
@@ -18,6 +20,7 @@ from deepvit.measure.attention.torch_maps import TorchMaps
 from deepvit.measure.models import OpenedModel, load_weights_of, open_torch, preprocessing_breaches
 from deepvit.measure.options import WeightOptions
 from deepvit.metrics.bounds import FP32_BOUND
+from deepvit.model.rewrites.fold import fold
 from deepvit.model.variants import VIT_PYTORCH, Pooling
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import InputForm, MixForm, Precision
@@ -114,3 +117,19 @@ def test_maps_are_those_of_the_model(weights, tmp_path):
     for field in ("before", "after", "features"):
         assert np.abs(getattr(got, field) - getattr(expected, field)).max() <= 1e-5
     assert got.reattends == expected.reattends == (True, True)
+
+
+@pytest.mark.parametrize("mix", MixForm)
+def test_a_gain_that_stays_is_in_every_form_of_the_graph(tmp_path, mix):
+    theirs = model_of(CONFIG)
+    with torch.no_grad():
+        theirs.transformer.layers[1][0].reattn_norm[1].weight[2] = 0.0
+    save_file(state_of(theirs, CONFIG), tmp_path / "w.safetensors")
+    loaded = WeightOptions(checkpoint=str(tmp_path / "w.safetensors"), pooling=Pooling.MEAN).load(VIT_PYTORCH.name)
+    spec = GraphOptions(mix=mix, pad_tokens=True).spec
+    folded, _ = fold(loaded.module, folds_of(loaded.module, spec))
+    module = GraphModule(folded, spec, loaded.preprocessing())
+    images = torch.rand((2, 3, CONFIG.image_size, CONFIG.image_size), dtype=torch.float64)
+    with torch.inference_mode():
+        assert (module(images) - theirs.double()(images)).abs().max() <= 1e-6  # masks are float32
+    assert [hasattr(block.attn.head_norm, "gain") for block in module.blocks] == [False, True]
