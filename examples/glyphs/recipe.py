@@ -13,14 +13,14 @@ SEED = 0
 class Recipe:
     """All that the weights depend on, besides the network, the faces, and how a machine adds."""
 
-    steps: int = 16_000
+    steps: int = 10_000
     batch: int = 128
     muon_rate: float = 0.02  # of the matrices of the blocks
     adam_rate: float = 2e-3  # of all else
     weight_decay: float = 0.02
     warm_up: int = 200  # steps until the rates are full
     decay: float = 0.6  # the last part of the steps, in which the rates fall to zero
-    gentle: float = 0.15  # the first part of the steps, in which the distortion grows to its full strength
+    gentle: float = 0.08  # the first part of the steps, in which the distortion grows to its full strength
 
     def rate(self, step: int) -> float:
         """Return the factor of both rates, 0 to 1."""
