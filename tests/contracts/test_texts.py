@@ -14,7 +14,8 @@ from tests.places import ROOT
 FOREIGN = {  # flags of other programs
     "nvidia-smi": {"--query-gpu", "--query-compute-apps", "--format"},
     "nvrtc": {"--gpu-architecture", "--std", "--ptxas-options"},
-    "pip": {"--user", "--no-cache-dir", "--disable-pip-version-check", "--requirement"},
+    "pip": {"--no-cache-dir", "--disable-pip-version-check", "--requirement"},
+    "venv": {"--system-site-packages", "--without-pip"},
     "kubectl": {"--for", "--timeout"},
     "docker": {"--rm", "--gpus", "--shm-size", "--publish", "--env", "--volume"},
     "tritonserver": {

@@ -49,15 +49,16 @@ class Server:
         server: Its folder.
         line: How it is started; what this machine needs besides is added.
         log: File for what it says.
+        environment: Of its process, added to ours.
     """
 
-    def __init__(self, server: pathlib.Path, line: list[str], log: pathlib.Path) -> None:
+    def __init__(
+        self, server: pathlib.Path, line: list[str], log: pathlib.Path, environment: dict[str, str] = ENVIRONMENT
+    ) -> None:
         self.http_port, self.grpc_port, self.metrics_port = free_ports(3)
         self.log = log
-        program, *given = line
         command = [
-            str(server / "bin" / program),
-            *given,
+            *line,
             f"--backend-directory={server / 'backends'}",
             f"--cache-directory={server / 'caches'}",
             "--http-address=127.0.0.1", f"--http-port={self.http_port}",
@@ -65,11 +66,11 @@ class Server:
             "--metrics-address=127.0.0.1", f"--metrics-port={self.metrics_port}",
             "--exit-timeout-secs=2",
         ]  # fmt: skip
-        path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+        path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), str(server / "bin"), os.environ["PATH"]])
         libraries = os.pathsep.join([str(server.parents[1] / "nvidia_pytriton.libs")])
-        environment = {**os.environ, **ENVIRONMENT, "PATH": path, "LD_LIBRARY_PATH": libraries}
+        given = {**os.environ, "PATH": path, "LD_LIBRARY_PATH": libraries, **environment}
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=given)
 
     def __enter__(self) -> "Server":
         try:

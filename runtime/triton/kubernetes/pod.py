@@ -8,10 +8,18 @@ from .cluster import FOLDER_IN_VOLUME, GRPC, HTTP, METRICS, MODELS, Cluster
 from .text import Object
 
 USER = 1000  # triton-server in NVIDIA's container
-PACKAGES = "/packages"  # what pip installs for the Python models
+PACKAGES = "/packages"  # an environment of Python with what the models import
+# Triton's Python processes take the Python that is first on PATH, and no notice of PYTHONPATH. What the image has
+# already is not installed again; where that is all, nobody is asked for anything.
+INSTALL = (
+    f"python3 -m venv --system-site-packages --without-pip {PACKAGES} && "
+    f'{PACKAGES}/bin/python3 -m pip install --no-cache-dir --disable-pip-version-check "$@"'
+)
+# By NVIDIA's entry point where the image has it, which looks for a driver's compatibility libraries.
+START = f'PATH={PACKAGES}/bin:$PATH exec $(command -v /opt/nvidia/nvidia_entrypoint.sh) "$@"'
 PROBE_SECONDS, TIMEOUT_SECONDS = 10, 15  # the probe's own limit comes first, and says why
 SHARED_MEMORY = "1Gi"  # Triton's Python models get their tensors through it; 64 MiB if nothing is said
-SCRATCH = {"tmp": "/tmp", "shm": "/dev/shm", "packages": PACKAGES}  # noqa: S108 - all that the server may write
+SCRATCH = {"tmp": "/tmp", "shm": "/dev/shm", "packages": PACKAGES}  # noqa: S108 - all that is written
 
 
 def pod_spec(cluster: Cluster) -> Object:
@@ -55,9 +63,10 @@ def shared_spec(cluster: Cluster, packages: list[str], mounts: list[Object]) -> 
 def server(cluster: Cluster, models: str, port: int, mounts: list[Object]) -> Object:
     """Return what is the same of every container of the server, with the repository in `models`, HTTP at `port`."""
     return {
-        "env": _variables({**ENVIRONMENT, "PYTHONUSERBASE": PACKAGES, "HOME": SCRATCH["tmp"]}),
+        "command": ["sh", "-c", START, "sh"],  # what is started follows as args
+        "env": _variables({**ENVIRONMENT, "HOME": SCRATCH["tmp"]}),
         "resources": _resources(cluster),
-        "volumeMounts": [*mounts, *_scratch_mounts(*SCRATCH)],
+        "volumeMounts": [*mounts, *_scratch_mounts("tmp", "shm"), *_scratch_mounts("packages", is_read_only=True)],
         "securityContext": container_security(),
         **probes(models, port),
     }
@@ -109,13 +118,12 @@ def container_security() -> Object:
 
 def _installer(cluster: Cluster, packages: list[str], mounts: list[Object]) -> Object:
     """Return the container that installs what the image lacks for the Python models; nothing where it has it all."""
-    options = ["--user", "--no-cache-dir", "--disable-pip-version-check"]
     small = {"cpu": "100m", "memory": "512Mi"}
     return {
         "name": "packages",
         "image": cluster.image,
-        "args": ["python3", "-m", "pip", "install", *options, *packages],
-        "env": _variables({"PYTHONUSERBASE": PACKAGES, "PIP_BREAK_SYSTEM_PACKAGES": "1", "HOME": SCRATCH["tmp"]}),
+        "args": ["sh", "-c", INSTALL, "install", *packages],
+        "env": _variables({"HOME": SCRATCH["tmp"]}),
         "resources": {"requests": small, "limits": {"memory": "1Gi"}},
         "volumeMounts": [*mounts, *_scratch_mounts("tmp", "packages")],
         "securityContext": container_security(),
@@ -146,8 +154,9 @@ def _gpu_nodes(cluster: Cluster) -> Object:
     }
 
 
-def _scratch_mounts(*names: str) -> list[Object]:
-    return [{"name": name, "mountPath": SCRATCH[name]} for name in names]
+def _scratch_mounts(*names: str, is_read_only: bool = False) -> list[Object]:
+    rule = {"readOnly": True} if is_read_only else {}
+    return [{"name": name, "mountPath": SCRATCH[name], **rule} for name in names]
 
 
 def _variables(values: dict[str, str]) -> list[dict[str, Any]]:

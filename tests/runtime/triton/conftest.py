@@ -73,11 +73,11 @@ def tritonserver(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def start(tritonserver, tmp_path_factory):
-    """A function: repository, or the server's command line → a started server, a context manager."""
+    """A function: repository, or the server's command line, and environment → a started server, a context manager."""
     from tests.doubles.triton_server import Server, line_for
 
-    def started(given):
+    def started(given, **environment):
         line = line_for(given) if isinstance(given, pathlib.Path) else given
-        return Server(tritonserver, line, tmp_path_factory.mktemp("log") / "server.log")
+        return Server(tritonserver, line, tmp_path_factory.mktemp("log") / "server.log", **environment)
 
     return started

@@ -139,14 +139,17 @@ def test_large_images_are_refused_and_their_neighbours_are_answered(served, rows
         served.http().infer("small", request(tritonclient.http, [large[0]]))
 
 
-def test_the_deployment_starts_it_and_its_probe_sees_a_dead_process(start, deployed, cpp_data, tmp_path):
-    """Command line and probe are those of deployment.yaml; its mounts and ports are elsewhere here."""
+def test_the_deployment_starts_it_and_its_probe_sees_a_dead_process(start, tritonserver, deployed, cpp_data, tmp_path):
+    """Command line, environment and probe are those of deployment.yaml; its mounts and ports are elsewhere here."""
     options = {"backends": (TritonBackend.PYTHON,)}
     repository, manifests = deployed(cpp_data / "artifacts" / "small", tmp_path, **options)
     (container,) = objects_of(manifests)["deployment.yaml"]["spec"]["template"]["spec"]["containers"]
-    line = [each.replace("/models", str(repository)) for each in container["args"]]
+    places = {"/tmp": str(tmp_path), "/models": str(repository), "/packages": sys.prefix}
+    line = [places_in(each, places) for each in (*container["command"], *container["args"])]
+    environment = {each["name"]: places_in(each["value"], places) for each in container["env"]}
+    environment["PATH"] = f"{tritonserver / 'bin'}:/usr/bin:/bin"  # the image's, without what the models import
     for model in ("small_preprocess", "small_python", "small_classify"):
-        with start(line) as server:
+        with start(line, environment=environment) as server:
             assert set(server.states().values()) == {"READY"}, server.text()
             probes = [container[f"{kind}Probe"]["exec"]["command"] for kind in ("startup", "readiness", "liveness")]
             for probe in probes if model == "small_classify" else probes[-1:]:
@@ -157,12 +160,18 @@ def test_the_deployment_starts_it_and_its_probe_sees_a_dead_process(start, deplo
             assert server.http().is_server_ready()  # all that Triton says of it
 
 
+def places_in(text, places):
+    """Return `text` with the places of a pod replaced by those here."""
+    for there, here in places.items():
+        text = text.replace(there, here)
+    return text
+
+
 def probed(command, repository, server):
     """Run a probe as the kubelet would in the pod; return its exit status and what it says."""
     here = {"/models": str(repository), "http://127.0.0.1:8000": f"http://127.0.0.1:{server.http_port}"}
-    for there, place in here.items():
-        assert any(there in each for each in command)
-        command = [each.replace(there, place) for each in command]
+    assert all(any(there in each for each in command) for there in here)
+    command = [places_in(each, here) for each in command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stderr
 
