@@ -240,7 +240,7 @@ def load_weights_of(identity: Identity, weights: WeightOptions) -> "LoadedModel"
     resized = None if size == find_variant(identity.variant).img_size else size
     is_plain = identity.weights.entry in ("state_dict", "model")
     exact = dataclasses.replace(
-        _as_exported(identity, weights),
+        as_exported(identity, weights),
         img_size=resized,
         no_ema=is_plain or weights.no_ema,
         num_classes=identity.classes if weights.are_random else None,
@@ -254,7 +254,7 @@ def load_weights_of(identity: Identity, weights: WeightOptions) -> "LoadedModel"
     return loaded
 
 
-def _as_exported(identity: Identity, weights: WeightOptions) -> WeightOptions:
+def as_exported(identity: Identity, weights: WeightOptions) -> WeightOptions:
     """Return `weights` with what vit-pytorch's do not say, as the artifact has it."""
     if find_variant(identity.variant).layout is Layout.ORIGINAL:
         return weights

@@ -8,6 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.engine.census import engine_breaches, require_network
+from deepvit.export.engine.options import EngineOptions
+from deepvit.export.engine.process import build_engine
+from deepvit.export.engine.worker import Job
 from deepvit.export.graph.float32 import folds_of
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.spec import Outputs
@@ -17,6 +21,7 @@ from deepvit.export.plan import plan_export, shape_of
 from deepvit.images.samples import crops_of, parity_images
 from deepvit.measure.attention.maps import OnnxMaps
 from deepvit.measure.attention.torch_maps import TorchMaps
+from deepvit.measure.bench.subjects import _peer_weights
 from deepvit.measure.models import OpenedModel, load_weights_of, open_torch, preprocessing_breaches
 from deepvit.measure.options import WeightOptions
 from deepvit.metrics.bounds import FP32_BOUND
@@ -71,8 +76,12 @@ def test_the_graph_answers_as_vit_pytorch(weights, tmp_path, options):
     assert np.abs(got - expected).max() <= FP32_BOUND.max_abs
 
 
-def test_a_manifest_keeps_what_the_weights_do_not_say(weights, tmp_path):
-    artifact = _export(weights, tmp_path / "a")
+@pytest.fixture(scope="module")
+def artifact(weights, tmp_path_factory):
+    return _export(weights, tmp_path_factory.mktemp("fp16") / "a", pad_tokens=True)
+
+
+def test_a_manifest_keeps_what_the_weights_do_not_say(weights, artifact):
     manifest = artifact.manifest
     assert manifest.variant == "vit_pytorch_deepvit"
     assert manifest.architecture.model_dump() == {
@@ -87,6 +96,15 @@ def test_a_manifest_keeps_what_the_weights_do_not_say(weights, tmp_path):
     assert again.preprocessing() == manifest.preprocess
     opened = OpenedModel(name="a", session=None, preprocessing=manifest.preprocess, identity=manifest)
     assert list(preprocessing_breaches(opened, open_torch(again))) == []
+    peer = _peer_weights(str(artifact.folder), WeightOptions(checkpoint=weights.checkpoint))
+    assert peer.load(VIT_PYTORCH.name).variant.architecture == again.variant.architecture
+
+
+def test_tensorrt_builds_it_and_it_holds_to_its_types(artifact, on_rig):
+    job = Job(options=EngineOptions(), batch=artifact.manifest.batch, timing_cache=None, is_run=False)
+    content, manifest = (artifact.folder / "model.onnx").read_bytes(), artifact.manifest
+    built = build_engine(content, job, None, lambda *_: None, lambda layers: require_network(layers, manifest))
+    assert engine_breaches(built.layers(), built.network, manifest) == []
 
 
 @pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8, Precision.BF16])

@@ -10,7 +10,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.session import artifact_of, engine_here, identity_of, is_in_artifact
 
-from ..models import is_variant
+from ..models import as_exported, is_variant
 from ..options import SessionOptions, WeightOptions
 from .peers import NAMES, Peer, PeerOpener
 from .turns import Subject
@@ -123,7 +123,7 @@ def _peer_weights(name: str, weights: WeightOptions) -> WeightOptions:
     if identity is None:
         return weights
     return dataclasses.replace(
-        weights,
+        as_exported(identity, weights),
         img_size=identity.preprocess.crop,
         num_classes=identity.classes if weights.are_random else None,
     )
