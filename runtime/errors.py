@@ -47,6 +47,7 @@ PACKAGES = {  # module that can be left out → what pip installs it by, all of 
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "pyarrow": "pyarrow",
+    "ray": "ray",
     "polygraphy": "'polygraphy>=0.53'",
     "scipy": "scipy",
     "tritonclient": "tritonclient",

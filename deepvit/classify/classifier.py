@@ -14,13 +14,13 @@ from collections.abc import Generator, Iterable, Iterator
 
 from deepvit.images.blocks import Block, block_of, with_inputs
 from deepvit.images.class_names import names_or_default
-from deepvit.images.decode import CHUNK, decode_parts
+from deepvit.images.decode import CHUNK, decode_images, decode_parts
 from deepvit.measure.models import OpenedModel, open_model
 from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.preprocess import FILES, DecodePolicy, model_input
+from deepvit.runtime.preprocess import FILES, DecodePolicy, Preprocessing, model_input
 from deepvit.runtime.session import Pending, begin, runs_at_once, unchecked_result
-from deepvit.runtime.session.tensors import Images
+from deepvit.runtime.session.tensors import Images, Logits
 
 from .options import DEFAULT_BATCH, Answer
 from .rows import Record, Row, record_of, rows_of
@@ -34,6 +34,18 @@ class ImageBlock:
 
     number: int
     entries: tuple[Entry, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageBlockDecoder:
+    """Decodes image blocks, in whichever process it is sent to."""
+
+    preprocessing: Preprocessing
+    policy: DecodePolicy
+
+    def __call__(self, block: ImageBlock) -> Block:
+        source, preprocessings = EntrySource(block.entries, self.policy), [self.preprocessing]
+        return block_of(block.number, list(decode_images(source, preprocessings, 0)), preprocessings)
 
 
 class Classifier:
@@ -130,13 +142,21 @@ class Classifier:
     def _input(self, block: Block) -> Images:
         return model_input(block.crops[0], self.model.preprocessing, self.model.session.input.channels)
 
+    def record(self, block: Block) -> Record:
+        """Return what is kept of a block that was decoded elsewhere."""
+        images = self._input(block)
+        logits = unchecked_result(begin(self.model.session, images)) if len(images) else None
+        return self._kept(block, len(block.indices) + len(block.errors), logits)
+
     def _record(
         self, waiting: collections.deque[ImageBlock], under_way: collections.deque[tuple[Block, Pending | None]]
     ) -> tuple[ImageBlock, Record]:
         (block, pending), image_block = under_way.popleft(), waiting.popleft()
         logits = None if pending is None else unchecked_result(pending)
-        images = len(image_block.entries)
-        return image_block, record_of(block, images, logits, self.top, with_logits=self.answer.logits)
+        return image_block, self._kept(block, len(image_block.entries), logits)
+
+    def _kept(self, block: Block, images: int, logits: Logits | None) -> Record:
+        return record_of(block, images, logits, self.top, with_logits=self.answer.logits)
 
     def close(self) -> None:
         """Free what the session holds."""

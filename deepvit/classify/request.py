@@ -3,24 +3,26 @@
 import contextlib
 import dataclasses
 import logging
-import os
+import pathlib
 import time
 from collections.abc import Generator, Iterable, Iterator
 
 from deepvit.images.decode import default_workers
-from deepvit.measure.models import open_model
+from deepvit.measure.cluster import ClusterJob, records_of_cluster
+from deepvit.measure.models import open_model, require_same
 from deepvit.progress import Advance
-from deepvit.runtime.errors import InputError, printable
+from deepvit.runtime.errors import printable
 
-from .classifier import Classifier, as_served, blocks_of
+from .classifier import Classifier, ImageBlockDecoder, as_served, blocks_of
 from .journal import Journal, open_journal
 from .options import ClassificationRequest
 from .processes import records_of_processes
 from .rows import Record, Row, rows_of
-from .sources.addresses import public
+from .sources.addresses import is_address, public
 from .sources.listing import Listing
 
 logger = logging.getLogger(__name__)
+PLACES_TRIED = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,14 +124,25 @@ def _records(job: Job, numbers: Iterable[int]) -> Generator[tuple[int, Record], 
     request = job.request
     blocks = blocks_of(job.listing, request.batch_size, numbers)
     workers = default_workers(job.listing.images) if request.workers is None else request.workers
-    if request.shards.count == 1 and not request.shards.gpus:
+    if request.shards.is_alone:
         for block, record in job.classifier.records(blocks, workers):
             yield block.number, record
         return
     count = request.shards.count
-    sessions = dataclasses.replace(request.sessions, threads=max(1, (os.cpu_count() or 1) // count))
-    opener = ClassifierOpener(dataclasses.replace(request, sessions=sessions), job.classifier.model.contestant.key)
-    yield from records_of_processes(opener, request.shards, blocks, -(-workers // count))
+    opener = ClassifierOpener(request, job.classifier.model.contestant.key, count)
+    if request.shards.ray is None:
+        yield from records_of_processes(opener, request.shards, blocks, -(-workers // count))
+        return
+    decode = ImageBlockDecoder(job.classifier.model.preprocessing, request.decoding)
+    cluster_job = ClusterJob(decode=decode, opener=opener, place=_place(job.listing))
+    for number, _, record in records_of_cluster(request.shards.ray, request.shards.actors, cluster_job, blocks):
+        yield number, record
+
+
+def _place(listing: Listing) -> str | None:
+    """Return the file of an image that is here, so that every node must have it; None where there is none."""
+    places = (entry.place for entry in listing.entries(range(PLACES_TRIED)))
+    return next((place for place in places if not is_address(place) and pathlib.Path(place).exists()), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,12 +155,13 @@ class ClassifierOpener:
 
     request: ClassificationRequest
     key: list[str]
+    share: int
 
     @contextlib.contextmanager
-    def __call__(self) -> Iterator[Classifier]:
-        with contextlib.closing(open_classifier(self.request)) as classifier:
-            if classifier.model.contestant.key != self.key:
-                raise InputError(f"{self.request.model} was replaced while it was opened; run it again")
+    def __call__(self, share: int | None = None) -> Iterator[Classifier]:
+        sessions = self.request.sessions.sharing(share or self.share)
+        with contextlib.closing(open_classifier(dataclasses.replace(self.request, sessions=sessions))) as classifier:
+            require_same(self.request.model, classifier.model.contestant.key, self.key)
             yield classifier
 
 

@@ -37,6 +37,7 @@ from .terminal.ending import fail, fail_if_interrupted, fail_if_starved
 from .terminal.groups import with_options
 from .terminal.help import HelpfulCommand
 from .terminal.last_line import fail_if_incomplete
+from .terminal.options import with_ray_addresses
 from .terminal.progress import JsonHandler, LineFormatter, is_json, log_as_json
 from .terminal.signals import EXIT_INTERRUPTED, listen
 from .terminal.spelling import NAME, program
@@ -140,6 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     if "--log-json" in arguments:
         log_as_json()
     arguments = [argument for argument in arguments if argument not in ("--debug", "--log-json")] or ["--help"]
+    arguments = list(with_ray_addresses(arguments))
     _log_warnings()
     warnings.simplefilter("ignore")
     listen()

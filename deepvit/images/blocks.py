@@ -77,6 +77,20 @@ def decoded_blocks(
             yield block_of(number, list(itertools.islice(decoded, len(places))), preprocessings)
 
 
+@dataclasses.dataclass(frozen=True)
+class BlockDecoder:
+    """Makes blocks of a source by their numbers, in whichever process it is sent to."""
+
+    source: ImageSource
+    preprocessings: Sequence[Preprocessing]
+    size: int
+
+    def __call__(self, number: int) -> Block:
+        places = block_range(number, self.size, len(self.source))
+        items = list(decode_images(self.source, self.preprocessings, 0, places))
+        return block_of(number, items, self.preprocessings)
+
+
 def block_of(number: int, items: Sequence[Decoded], preprocessings: Sequence[Preprocessing]) -> Block:
     """Return the block of `items`, which are all its images in the order of the list."""
     good = [item for item in items if item.crops]

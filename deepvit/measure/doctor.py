@@ -56,6 +56,7 @@ def examine() -> list[Finding]:
         _libraries("draw, and write reports", "matplotlib", "jinja2"),
         _libraries("package for Triton", "tritonclient"),
         _libraries("compare layers", "polygraphy"),
+        _libraries("share classify and eval among machines with ‹ray›", "ray"),
         _libraries("fetch published checkpoints", "gdown"),
         _libraries("read the ImageNet devkit's labels", "scipy"),
         _compiler(),

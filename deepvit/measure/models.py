@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from deepvit.images.class_names import names_or_default
 from deepvit.model.variants import VARIANTS, Layout, Pooling, find_variant
 from deepvit.runtime.artifact import MANIFEST, record_file
-from deepvit.runtime.errors import InputError
+from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Identity, Manifest, Precision
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session, artifact_of, closed_on_failure, is_in_artifact
@@ -141,6 +141,27 @@ class OpenedModel:
             published_top1=self.published_top1,
             class_names=self.class_names,
         )
+
+
+def require_same(model: str, found: Sequence[str], expected: Sequence[str]) -> None:
+    """Refuse a model that another process opened otherwise than this one: answers would depend on who gave them.
+
+    Args:
+        model: What the user calls it.
+        found: `Contestant.key` there.
+        expected: The one here.
+
+    Raises:
+        InputError: It is another model.
+        MissingError: Something else runs it.
+    """
+    if found[1] != expected[1]:
+        raise MissingError(
+            f"{model} would be run by {found[1]}, expected {expected[1]} as where the run was started; "
+            "install the same there, or start the run on such a machine"
+        )
+    if found != expected:
+        raise InputError(f"{model} was replaced while it was opened, or is another one there; run it again")
 
 
 def shared_class_names(models: Sequence[OpenedModel | Contestant]) -> tuple[str, ...]:

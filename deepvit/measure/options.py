@@ -1,6 +1,7 @@
 """What several measurements can be asked for; nothing here loads PyTorch. Options check themselves."""
 
 import dataclasses
+import os
 import pathlib
 import re
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -181,6 +182,10 @@ class SessionOptions:
     ] = None
     trust_unverified: Annotated[bool, Help("Load a plan that has no manifest.")] = False
     allow_host_code: Annotated[bool, Help("Let a version-compatible plan run its own code.")] = False
+
+    def sharing(self, others: int) -> "SessionOptions":
+        """Return them for one of several processes that share the cores of the machine that this is called on."""
+        return dataclasses.replace(self, threads=max(1, (os.cpu_count() or 1) // others))
 
     def open(self, path: pathlib.Path) -> Session:
         return open_session(path, **dataclasses.asdict(self))

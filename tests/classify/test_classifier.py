@@ -98,10 +98,10 @@ def test_another_process_opens_the_same_model(tiny_artifact):
     request = ClassificationRequest(model=str(tiny_artifact), images=("none",))
     with contextlib.closing(open_classifier(request)) as classifier:
         key = classifier.model.contestant.key
-    with ClassifierOpener(request, key)() as classifier:
+    with ClassifierOpener(request, key, 1)() as classifier:
         assert classifier.model.session.classes == 5
     replaced = pytest.raises(InputError, match="was replaced while it was opened")
-    with replaced, ClassifierOpener(request, ["of another", *key[1:]])():
+    with replaced, ClassifierOpener(request, ["of another", *key[1:]], 1)():
         pass
 
 

@@ -46,6 +46,7 @@ LEFT_OUT = (
     "scipy",
     "fsspec",
     "pyarrow",
+    "ray",
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.images.blocks import Block, count_blocks, decoded_blocks, read_blocks_sha256, with_inputs
+from deepvit.images.blocks import Block, block_range, count_blocks, decoded_blocks, read_blocks_sha256, with_inputs
 from deepvit.images.sources import ImageSource, fingerprint_sha256
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError
@@ -18,7 +18,7 @@ from deepvit.runtime.session import Ended, Overlapping, Pending, Session, begin,
 from deepvit.runtime.session.tensors import Images, Logits
 
 from ..models import Contestant
-from .block_store import BlockStore
+from .block_store import Arrays, BlockStore
 from .crop_cache import cached_blocks
 from .options import EvaluationOptions
 from .result import Evaluation
@@ -52,7 +52,7 @@ class Evaluator:
         self._all = (*self.models, *(() if reference is None else (reference,)))
         _check_classes(self._all)
         self.source, self.options = source, options
-        self._croppings = _distinct_croppings(self._all)
+        self.croppings = _distinct_croppings(self._all)
         self._journal = BlockStore(options.journal)
         self._reference_logits = BlockStore(options.reference_logits)
         self._fingerprint: str | None = None
@@ -104,17 +104,9 @@ class Evaluator:
             InputError: A label that the models do not have.
             MissingError: The disk is full, or a decoding process was killed.
         """
-        start, done = time.perf_counter(), self.images_done()
         with contextlib.closing(self._prepared(numbers)) as prepared:  # however it ends, its processes end with it
-            for block, records in self._scored(prepared):
-                self._journal.write(block.number, block.sha256, records)
-                self._sound.add(block.number)
-                images = len(block.labels) + len(block.errors)
-                self._run_here += images
-                done += images
-                if progress is not None:
-                    progress(done, len(self.source))
-        self.seconds += time.perf_counter() - start
+            found = ((block.number, block.sha256, records) for block, records in self._scored(prepared))
+            self.note(found, progress)
         if self._logits_refused:
             logger.warning(
                 "%d blocks of kept logits of %s were damaged or of other images; it was run anew on them",
@@ -122,6 +114,34 @@ class Evaluator:
                 "the reference" if self.reference is None else self.reference.name,
             )
             self._logits_refused = 0
+
+    def note(self, found: Iterable[tuple[int, bytes, Arrays]], progress: Advance | None = None) -> None:
+        """Write blocks into the journal as they come: number, hash of the images and records of each.
+
+        Raises:
+            MissingError: The disk is full.
+        """
+        start, done = time.perf_counter(), self.images_done()
+        for number, images_sha256, records in found:
+            self._journal.write(number, images_sha256, records)
+            self._sound.add(number)
+            images = len(block_range(number, self.options.batch_size, len(self.source)))
+            self._run_here += images
+            done += images
+            if progress is not None:
+                progress(done, len(self.source))
+        self.seconds += time.perf_counter() - start
+
+    def record(self, block: Block) -> Arrays:
+        """Run a block that was decoded elsewhere, and return what the journal keeps of it.
+
+        Raises:
+            InputError: A label that the models do not have.
+        """
+        self._check_labels(block)
+        inputs = self._inputs(block)
+        models = zip(self.models, inputs, strict=False) if len(block.labels) else ()
+        return self._records(block, inputs, [Ended(model.session, images) for model, images in models])
 
     def note_time(self, seconds: float, images: int) -> None:
         """Add what other processes took, and how many images they ran or found corrupt."""
@@ -131,11 +151,11 @@ class Evaluator:
     def _blocks(self, numbers: Sequence[int]) -> Generator[Block, None, None]:
         options = self.options
         if options.crops is None:
-            return decoded_blocks(self.source, self._croppings, numbers, options.batch_size, options.workers)
+            return decoded_blocks(self.source, self.croppings, numbers, options.batch_size, options.workers)
         if self._fingerprint is None:
             self._fingerprint = fingerprint_sha256(self.source)
         return cached_blocks(
-            options.crops, self._fingerprint, self.source, self._croppings, numbers, options.batch_size, options.workers
+            options.crops, self._fingerprint, self.source, self.croppings, numbers, options.batch_size, options.workers
         )
 
     def _prepared(self, numbers: Sequence[int]) -> Generator[tuple[Block, list[Images]], None, None]:
@@ -150,7 +170,7 @@ class Evaluator:
             channels = model.session.input.channels
             key = (model.preprocessing.model_dump_json(), channels)
             if key not in input_by_key:
-                place = next(i for i, each in enumerate(self._croppings) if each.crops_like(model.preprocessing))
+                place = next(i for i, each in enumerate(self.croppings) if each.crops_like(model.preprocessing))
                 input_by_key[key] = model_input(block.crops[place], model.preprocessing, channels)
             inputs.append(input_by_key[key])
         return inputs

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import Annotated, ClassVar
 
 from deepvit.runtime.errors import InputError
@@ -64,9 +65,30 @@ def gpus_from_text(text: str) -> tuple[str, ...]:
     return names
 
 
+CLUSTER = re.compile(r"local|auto|(ray://)?[^/:\s]+:[0-9]+|(ray://)?\[[0-9a-fA-F:]+\]:[0-9]+")
+
+
+def cluster_from_text(text: str) -> str:
+    """Parse where a Ray cluster is.
+
+    Raises:
+        InputError: No address.
+    """
+    if CLUSTER.fullmatch(text) is None:
+        raise InputError(f"‹ray› {text}: expected local (this machine), auto (the cluster it is in) or HOST:PORT")
+    return text
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shards:
-    """How many processes, and which GPU each sees; `gpus` is empty where they share what there is."""
+    """How many processes of this machine, and which GPU each sees, or the actors of a Ray cluster.
+
+    Attributes:
+        processes: So many.
+        gpus: One process on each; empty where they share what there is.
+        ray: Address of a cluster; see `cluster_from_text`. None where there is none.
+        actors: Of the cluster that hold the model; chosen where None.
+    """
 
     heading: ClassVar[str] = "How it runs"
 
@@ -78,6 +100,17 @@ class Shards:
             parse=gpus_from_text,
         ),
     ] = ()
+    ray: Annotated[
+        str | None,
+        Help(
+            "Run on Ray: the cluster that this machine is in (auto) or HOST:PORT; this machine if none is said.",
+            parse=cluster_from_text,
+        ),
+    ] = None
+    actors: Annotated[
+        int | None,
+        Help("Ray actors that hold the model; one for each GPU, or else each node, if not given.", min=1, max=10_000),
+    ] = None
 
     def __post_init__(self) -> None:
         assert self.processes >= 1
@@ -86,6 +119,15 @@ class Shards:
             raise InputError(
                 f"‹processes› {self.processes} with {len(self.gpus)} GPUs; leave it out: one process runs on each"
             )
+        if self.ray is not None and self.count > 1:
+            raise InputError("‹processes› and ‹gpus› are of one machine; with ‹ray› give ‹actors›, or leave them out")
+        if self.ray is None and self.actors is not None:
+            raise InputError("‹actors› are of a Ray cluster; give ‹ray›, or ‹processes› for this machine")
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the process that was started runs all by itself, with the model that it has opened."""
+        return self.processes == 1 and not self.gpus and self.ray is None
 
     @property
     def count(self) -> int:
@@ -133,3 +175,7 @@ class EvaluationRequest:
     preprocess_as: Annotated[
         str | None, Help("Variant whose preprocessing a file without a manifest takes.", name="variant")
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.shards.ray is not None and self.keeping.crops:
+            raise InputError("‹cache_crops› keeps them on this machine; leave it out with ‹ray›")

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import logging
-import os
-from collections.abc import Iterator, Sequence
+import pathlib
+from collections.abc import Generator, Iterator, Sequence
 
+from deepvit.images.blocks import BlockDecoder
 from deepvit.images.decode import default_workers
 from deepvit.images.imagenet import open_dataset
 from deepvit.images.real_labels import read_real_labels
@@ -13,7 +14,9 @@ from deepvit.images.sources import ImageSource, spread
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, printable
 
-from ..models import OpenedModel, open_model, open_reference, preprocessing_breaches
+from ..cluster import ClusterJob, records_of_cluster
+from ..models import OpenedModel, open_model, open_reference, preprocessing_breaches, require_same
+from .block_store import Arrays
 from .evaluator import Evaluator
 from .options import EvaluationOptions, EvaluationRequest
 from .result import Evaluation
@@ -102,7 +105,10 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
         missing = evaluator.missing()
         if request.keeping.resume:
             logger.warning("resuming: %d of %d blocks are there", evaluator.blocks - len(missing), evaluator.blocks)
-        if request.shards.count > 1 or request.shards.gpus:
+        if request.shards.ray is not None:
+            with contextlib.closing(_found_on_cluster(request, contest, missing)) as found:
+                evaluator.note(found, progress)
+        elif request.shards.count > 1 or request.shards.gpus:
             if options.journal is None:
                 raise InputError("several processes share files in the cache folder; set DEEPVIT_CACHE to one")
             opener = ShardOpener(_request_of_shard(request, options, len(contest.source)), contest.keys)
@@ -112,6 +118,20 @@ def run_request(request: EvaluationRequest, contest: Contest, progress: Advance)
         return evaluator.results(printable(request.dataset), real)
 
 
+def _found_on_cluster(
+    request: EvaluationRequest, contest: Contest, numbers: Sequence[int]
+) -> Generator[tuple[int, bytes, Arrays], None, None]:
+    """Yield blocks as actors find them; the reference is run there too, since kept logits are of this machine."""
+    shards, opener = request.shards, ShardOpener(request, contest.keys)
+    with contextlib.closing(contest.evaluator(request.options)) as evaluator:
+        decode = BlockDecoder(contest.source, evaluator.croppings, request.options.batch_size)
+    place = request.dataset if pathlib.Path(request.dataset).exists() else None
+    assert shards.ray is not None
+    yield from records_of_cluster(
+        shards.ray, shards.actors, ClusterJob(decode=decode, opener=opener, place=place), numbers
+    )
+
+
 def _request_of_shard(request: EvaluationRequest, options: EvaluationOptions, images: int) -> EvaluationRequest:
     """Return the request that one of several processes opens: its share of the cores, and the run's own files."""
     processes = request.shards.count
@@ -119,13 +139,15 @@ def _request_of_shard(request: EvaluationRequest, options: EvaluationOptions, im
     return dataclasses.replace(
         request,
         options=dataclasses.replace(options, workers=-(-workers // processes)),
-        sessions=dataclasses.replace(request.sessions, threads=max(1, (os.cpu_count() or 1) // processes)),
+        sessions=request.sessions.sharing(processes),
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardOpener:
     """Opens a request in another process; `keys` of the contest say what the journal's answers must come from.
+
+    Called with a number, it shares the cores with so many others.
 
     Raises:
         InputError: Another model lies there now.
@@ -135,11 +157,13 @@ class ShardOpener:
     keys: Sequence[list[str]]
 
     @contextlib.contextmanager
-    def __call__(self) -> Iterator[Evaluator]:
-        with contextlib.closing(open_request(self.request)) as contest:
+    def __call__(self, share: int | None = None) -> Iterator[Evaluator]:
+        request = self.request
+        if share is not None:
+            request = dataclasses.replace(request, sessions=request.sessions.sharing(share))
+        with contextlib.closing(open_request(request)) as contest:
             for name, opened, expected in zip(self._names(), contest.keys, self.keys, strict=True):
-                if opened != expected:
-                    raise InputError(f"{name} was replaced while the evaluation started; run it again")
+                require_same(name, opened, expected)
             with contextlib.closing(contest.evaluator(self.request.options)) as evaluator:
                 yield evaluator
 

@@ -41,7 +41,7 @@ def test_another_process_opens_the_same_models(request_of, tmp_path, tiny_artifa
     for place, name in enumerate("ab"):
         keys = [list(key) for key in opener.keys]
         keys[place][0] = "of another model"
-        refused = pytest.raises(InputError, match=f"{name} was replaced while the evaluation started; run it again")
+        refused = pytest.raises(InputError, match=f"{name} was replaced while it was opened")
         with refused, ShardOpener(request, keys)():
             pytest.fail("it was opened")
 
