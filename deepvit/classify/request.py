@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 
 from deepvit.images.decode import default_workers
-from deepvit.measure.cluster import ClusterJob, records_of_cluster
+from deepvit.measure.evaluate.cluster import ClusterJob, records_of_cluster
 from deepvit.measure.models import open_model, require_same
 from deepvit.progress import Advance
 from deepvit.runtime.errors import printable

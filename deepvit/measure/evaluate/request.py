@@ -14,9 +14,9 @@ from deepvit.images.sources import ImageSource, spread
 from deepvit.progress import Advance
 from deepvit.runtime.errors import InputError, printable
 
-from ..cluster import ClusterJob, records_of_cluster
 from ..models import OpenedModel, open_model, open_reference, preprocessing_breaches, require_same
 from .block_store import Arrays
+from .cluster import ClusterJob, records_of_cluster
 from .evaluator import Evaluator
 from .options import EvaluationOptions, EvaluationRequest
 from .result import Evaluation

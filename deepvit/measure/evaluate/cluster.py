@@ -27,7 +27,7 @@ import deepvit
 from deepvit.images.blocks import Block
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, needed_for
 
-from .evaluate.block_store import Arrays
+from .block_store import Arrays
 
 logger = logging.getLogger(__name__)
 LOCAL = "local"  # no cluster: Ray is started on this machine, and ends with the run
