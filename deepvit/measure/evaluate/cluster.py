@@ -195,10 +195,10 @@ def _said(ray: Any) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, OURS):
-            raise error.cause from error
-        last = (str(error).strip().splitlines() or [""])[-1]
-        raise MissingError(f"a node of the Ray cluster failed, or has not installed what runs here: {last}") from error
+        lines = str(error).strip().splitlines() or [""]
+        if isinstance(error.cause, ImportError) or "failed to import" in str(error):  # as Ray says it of a whole module
+            raise MissingError(f"a node of the Ray cluster lacks what runs here: {lines[-1]}; install it") from error
+        raise error.cause or error from error
     except ray.exceptions.RayError as error:
         raise MissingError(
             f"Ray gave up after {RETRIES} more tries ({type(error).__name__}): what runs a block was killed, usually "

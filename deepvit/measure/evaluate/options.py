@@ -119,7 +119,7 @@ class Shards:
             raise InputError(
                 f"‹processes› {self.processes} with {len(self.gpus)} GPUs; leave it out: one process runs on each"
             )
-        if self.ray is not None and self.count > 1:
+        if self.ray is not None and (self.gpus or self.processes > 1):
             raise InputError("‹processes› and ‹gpus› are of one machine; with ‹ray› give ‹actors›, or leave them out")
         if self.ray is None and self.actors is not None:
             raise InputError("‹actors› are of a Ray cluster; give ‹ray›, or ‹processes› for this machine")
