@@ -55,22 +55,26 @@ class WeightOptions:
     img_size: Annotated[int | None, Help("Side of the images in pixels; resizes the position embedding.")] = None
     num_classes: Annotated[int | None, Help("Number of classes of random weights; a checkpoint says it itself.")] = None
     pooling: Annotated[
-        Pooling | None, Help("For vit_pytorch_deepvit: cls or mean, what it classifies; cls if not given.")
+        Pooling | None, Help("What a vit_pytorch_deepvit classifies: cls or mean; cls if not given.")
     ] = None
     mean: Annotated[
         tuple[float, float, float] | None,
-        Help("For vit_pytorch_deepvit: mean of the channels; ImageNet's if not given.", parse=channels_from_text),
+        Help("Channels' means for a vit_pytorch_deepvit; ImageNet's if not given.", parse=channels_from_text),
     ] = None
     std: Annotated[
         tuple[float, float, float] | None,
-        Help("For vit_pytorch_deepvit: their standard deviation; ImageNet's if not given.", parse=channels_from_text),
+        Help(
+            "Channels' standard deviations for a vit_pytorch_deepvit; ImageNet's if not given.",
+            parse=channels_from_text,
+        ),
     ] = None
     crop_pct: Annotated[
         float | None,
-        Help("For vit_pytorch_deepvit: share of the resized shorter side that is cropped; 0.875 if not given."),
+        Help("Share of the shorter side that is cropped for a vit_pytorch_deepvit; 0.875 if not given."),
     ] = None
     interpolation: Annotated[
-        str | None, Help("For vit_pytorch_deepvit: nearest, bilinear, bicubic or lanczos; bilinear if not given.")
+        str | None,
+        Help("Resizing for a vit_pytorch_deepvit: nearest, bilinear, bicubic or lanczos; bilinear if not given."),
     ] = None
 
     def __post_init__(self) -> None:

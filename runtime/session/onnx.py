@@ -83,7 +83,7 @@ def _session(
             content, name=name, threads=opening.threads, streams=opening.streams, batch=batch, identity=identity
         )
     if opening.streams != 1:
-        raise InputError(f"‹streams› {opening.streams} is for OpenVINO; {name} is opened in ONNX Runtime")
+        raise InputError(f"{opening.streams} streams are for OpenVINO; {name} is opened in ONNX Runtime")
     return _onnxruntime_session(content, name, opening, batch, identity)
 
 

@@ -178,7 +178,7 @@ class _Slow:
 
 
 def test_streams_are_openvinos(tiny_artifact):
-    with pytest.raises(InputError, match="streams. 2 is for OpenVINO"):
+    with pytest.raises(InputError, match="2 streams are for OpenVINO"):
         open_session(tiny_artifact, "cpu", streams=2)
     assert open_session(tiny_artifact, "openvino", streams=2).at_once == 3
 
