@@ -74,7 +74,7 @@ class WeightOptions:
     ] = None
     interpolation: Annotated[
         str | None,
-        Help("Resizing for a vit_pytorch_deepvit: nearest, bilinear, bicubic or lanczos; bilinear if not given."),
+        Help("Resizing for a vit_pytorch_deepvit: nearest, bilinear, bicubic, lanczos; bilinear if not given."),
     ] = None
 
     def __post_init__(self) -> None:
