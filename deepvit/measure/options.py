@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deepvit.model.variants import Variant
 
 LEAST_CROP = 0.05
+UNSAID = "What checkpoints of vit_pytorch_deepvit do not say"  # the heading
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -55,26 +56,25 @@ class WeightOptions:
     img_size: Annotated[int | None, Help("Side of the images in pixels; resizes the position embedding.")] = None
     num_classes: Annotated[int | None, Help("Number of classes of random weights; a checkpoint says it itself.")] = None
     pooling: Annotated[
-        Pooling | None, Help("What a vit_pytorch_deepvit classifies: cls or mean; cls if not given.")
+        Pooling | None, Help("What is classified: cls or mean of the tokens; cls if not given.", heading=UNSAID)
     ] = None
     mean: Annotated[
         tuple[float, float, float] | None,
-        Help("Channels' means for a vit_pytorch_deepvit; ImageNet's if not given.", parse=channels_from_text),
+        Help(
+            "Mean of the channels, as in 0.5,0.5,0.5; ImageNet's if not given.",
+            parse=channels_from_text,
+            heading=UNSAID,
+        ),
     ] = None
     std: Annotated[
         tuple[float, float, float] | None,
-        Help(
-            "Channels' standard deviations for a vit_pytorch_deepvit; ImageNet's if not given.",
-            parse=channels_from_text,
-        ),
+        Help("Standard deviation of the channels; ImageNet's if not given.", parse=channels_from_text, heading=UNSAID),
     ] = None
     crop_pct: Annotated[
-        float | None,
-        Help("Share of the shorter side that is cropped for a vit_pytorch_deepvit; 0.875 if not given."),
+        float | None, Help("Share of the resized shorter side that is cropped; 0.875 if not given.", heading=UNSAID)
     ] = None
     interpolation: Annotated[
-        str | None,
-        Help("Resizing for a vit_pytorch_deepvit: nearest, bilinear, bicubic, lanczos; bilinear if not given."),
+        str | None, Help("Resize by nearest, bilinear, bicubic or lanczos; bilinear if not given.", heading=UNSAID)
     ] = None
 
     def __post_init__(self) -> None:
