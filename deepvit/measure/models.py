@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deepvit.images.class_names import names_or_default
-from deepvit.model.variants import VARIANTS, Layout, Pooling, find_variant
+from deepvit.model.variants import Pooling, VARIANTS, VIT_PYTORCH, find_variant
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Identity, Manifest, Precision
@@ -277,7 +277,7 @@ def load_weights_of(identity: Identity, weights: WeightOptions) -> "LoadedModel"
 
 def as_exported(identity: Identity, weights: WeightOptions) -> WeightOptions:
     """Return `weights` with what vit-pytorch's do not say, as the artifact has it."""
-    if find_variant(identity.variant).layout is Layout.ORIGINAL:
+    if identity.variant != VIT_PYTORCH.name:
         return weights
     how = identity.preprocess
     record = identity.architecture if isinstance(identity, Manifest) else None

@@ -20,7 +20,6 @@ from deepvit.measure.attention.torch_maps import TorchMaps
 from deepvit.measure.options import WeightOptions
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel, load_model
-from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend, BatchRange, InputForm, MixForm, Precision, Weights
@@ -29,7 +28,7 @@ from tests.doubles.changed_artifact import shift_mean
 from tests.doubles.tiny_models import TINY
 
 
-@pytest.fixture(params=list(Stem), ids=lambda stem: stem.value)
+@pytest.fixture(params=list(TINY), ids=lambda stem: stem.value)
 def loaded(request):
     model = randomize(create_deepvit(TINY[request.param]))
     return LoadedModel(variant=TINY[request.param], module=model, weights=Weights(source="random", sha256="0" * 64))

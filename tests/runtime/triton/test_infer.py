@@ -31,7 +31,8 @@ def test_the_model_comes_up_with_the_golden_logits(packaged, tiny_loaded, tmp_pa
     bindings.TritonModelException = RuntimeError
     monkeypatch.setitem(sys.modules, bindings.__name__, bindings)
     infer = importlib.import_module("deepvit.runtime.triton.serving.infer")
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(VARIABLE, "")  # so that what is set below does not outlive the test
+    monkeypatch.delenv(VARIABLE)
     model = infer.TritonPythonModel()
     model.initialize({"model_repository": str(repository / "small_python"), "model_version": "1"})
     assert ("rounded" in model._session.description) == (precision is Precision.BF16)
