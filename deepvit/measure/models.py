@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deepvit.images.class_names import names_or_default
-from deepvit.model.variants import Pooling, VARIANTS, VIT_PYTORCH, find_variant
+from deepvit.model.variants import VARIANTS, VIT_PYTORCH, Pooling, find_variant
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Identity, Manifest, Precision
