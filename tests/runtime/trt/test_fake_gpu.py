@@ -53,6 +53,12 @@ def apis(tmp_path_factory):
     return list_apis(tmp_path_factory.mktemp("apis"))
 
 
+@pytest.fixture(autouse=True)
+def _first_logger(monkeypatch):
+    """Whatever runtime is made here, its logger is not the first of the tests that follow: it is freed."""
+    monkeypatch.setattr(fake_gpu.ILogger, "first", None)
+
+
 def fakes():
     """The fake's classes by the names of the real ones, and of those that are instantiated an instance."""
     module = vars(fake_library(Backend.TENSORRT_RTX).trt)
