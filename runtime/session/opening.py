@@ -47,7 +47,7 @@ def open_session(
         allow_host_code: Let a version-compatible plan run the host code that it brings.
         threads: Threads of one run on the CPU; as many as there are cores where None.
         streams: Runs of OpenVINO's that are computed at the same time, each by its share of the threads: more images a
-            second of callers who run few images each, of which each waits longer.
+            second of several callers who run few images each, fewer of one who waits for each run.
         device: The GPU of an engine, or of ONNX Runtime's providers of NVIDIA's, as CUDA counts: by PCI bus, unless
             CUDA_DEVICE_ORDER says otherwise, within CUDA_VISIBLE_DEVICES.
 
