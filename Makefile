@@ -23,7 +23,7 @@ $(VENV)/tritonserver/done: $(VENV)/installed
 	touch $@
 
 # A browser without a window, in which the tests open the report.
-$(VENV)/chromium/done: $(VENV)/installed tests/doubles/fetch_chromium.sh
+$(VENV)/chromium/done: $(VENV)/installed tests/doubles/fetch_chromium.sh runtime/cpp/unpack_debian.sh
 	rm -rf $(@D)
 	tests/doubles/fetch_chromium.sh $(@D)
 	touch $@
@@ -34,7 +34,7 @@ $(VENV)/cuda-headers/done: $(VENV)/installed
 	  nvidia-cuda-runtime==13.2.86 nvidia-cuda-crt==13.2.86
 	touch $@
 
-build/dependencies/done: runtime/cpp/fetch_dependencies.sh
+build/dependencies/done: runtime/cpp/fetch_dependencies.sh runtime/cpp/unpack_debian.sh
 	rm -rf $(@D)
 	runtime/cpp/fetch_dependencies.sh $(@D)
 	touch $@
@@ -52,7 +52,7 @@ data/digits/done: $(VENV)/installed examples/digits/make_dataset.py
 # The characters of examples/glyphs, and the fonts that they are drawn in.
 glyphs: data/glyphs/done
 
-build/fonts/done: examples/glyphs/fetch_fonts.sh examples/glyphs/faces.txt
+build/fonts/done: examples/glyphs/fetch_fonts.sh examples/glyphs/faces.txt runtime/cpp/unpack_debian.sh
 	rm -rf $(@D)
 	examples/glyphs/fetch_fonts.sh $(@D)
 	touch $@

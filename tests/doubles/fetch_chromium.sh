@@ -1,32 +1,15 @@
 #!/bin/sh
-# Unpacks a Chromium without a window, and the libraries that it misses here, into a folder: Debian's own packages, by
-# Debian's own apt with its signatures checked, but without root and without installing anything.
+# Unpacks a Chromium without a window, and the libraries that it misses here, into a folder
+# (runtime/cpp/unpack_debian.sh).
 #
 #   fetch_chromium.sh FOLDER        then: FOLDER/chromium --screenshot=page.png page.html
 set -eu
+. "$(dirname "$0")/../../runtime/cpp/unpack_debian.sh"
 
-FOLDER=$1
-PACKAGES="chromium-headless-shell fonts-dejavu-core fontconfig-config"
-
-command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || {
-  echo "error: no apt here; the browser tests need a Chromium: set CHROMIUM to its path" >&2
-  exit 3
-}
-
-mkdir -p "$FOLDER"
-cd "$FOLDER"
+require_apt "the browser tests need a Chromium: set CHROMIUM to its path"
+unpack_missing "$1" chromium-headless-shell fonts-dejavu-core fontconfig-config
+cd "$1"
 ROOT=$PWD
-mkdir -p apt/lists/partial apt/cache/archives/partial
-
-apt() {
-  apt-get -qq -o Dir::State::lists="$ROOT/apt/lists" -o Dir::Cache="$ROOT/apt/cache" -o Debug::NoLocking=1 \
-    -o APT::Sandbox::User=root "$@"
-}
-
-apt update
-apt install --download-only --no-install-recommends --reinstall --yes $PACKAGES
-for package in apt/cache/archives/*.deb; do dpkg-deb --extract "$package" .; done
-rm -r apt
 cat >fonts.conf <<CONF
 <?xml version="1.0"?>
 <fontconfig><dir>$ROOT/usr/share/fonts</dir><cachedir>$ROOT/fonts</cachedir></fontconfig>
