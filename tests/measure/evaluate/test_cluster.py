@@ -19,7 +19,8 @@ from deepvit.classify.sources.listing import Listing
 from deepvit.commands.terminal.options import with_ray_addresses
 from deepvit.images.blocks import BlockDecoder
 from deepvit.images.imagenet import open_dataset
-from deepvit.measure.evaluate.cluster import LOCAL, ClusterJob, _share_of_gpu, records_of_cluster
+from deepvit.measure.evaluate.cluster import LOCAL, ClusterJob, records_of_cluster
+from deepvit.measure.evaluate.cluster.crew import share_of_gpu
 from deepvit.measure.evaluate.options import EvaluationOptions, EvaluationRequest, Keeping, Shards
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
 from deepvit.runtime.preprocess import FILES
@@ -169,4 +170,4 @@ def test_what_is_of_one_machine_is_refused_with_ray(options):
 
 @pytest.mark.parametrize(("actors", "gpus", "share"), [(1, 0, 0), (2, 4, 1), (4, 2, 0.5), (3, 2, 0.5), (3, 1, 0.3333)])
 def test_actors_find_room_on_gpus(actors, gpus, share):
-    assert _share_of_gpu(actors, gpus) == share
+    assert share_of_gpu(actors, gpus) == share
