@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import deepvit.runtime.ort.graph as ort_graph
-from deepvit.measure.models import SessionOptions
+from deepvit.measure.options import SessionOptions
 from deepvit.runtime import Arithmetic
 from deepvit.runtime.artifact import MODEL, open_artifact
 from deepvit.runtime.errors import MissingError
