@@ -10,8 +10,8 @@ from collections.abc import Callable
 from ...artifact import Artifact, record_file
 from ...files.staging import staged_folder
 from .. import layout
-from ..guide import guide
 from ..options import RepositoryOptions, TritonBackend
+from .guide import guide
 from .models import write_classify, write_ensemble, write_model, write_plugin, write_preprocess
 from .plan import RepositoryPlan, plan_repository
 from .python_models import RUNTIME
@@ -37,8 +37,7 @@ def write_repository(artifact: Artifact, options: RepositoryOptions, spelled: Ca
 
 def write_planned(plan: RepositoryPlan, spelled: Callable[[str], str] = str) -> list[str]:
     """Write what was planned, as `write_repository` does."""
-    options, sha256 = plan.options, "" if plan.plugin is None else plan.plugin[0].sha256
-    with staged_folder(options.output, marker=layout.RECORD, option="‹triton›") as folder:
+    with staged_folder(plan.options.output, marker=layout.RECORD, option="‹triton›") as folder:
         for backend in plan.backends:
             write_model(folder, plan, backend)
         write_preprocess(folder, plan)
@@ -47,16 +46,7 @@ def write_planned(plan: RepositoryPlan, spelled: Callable[[str], str] = str) -> 
         (folder / layout.REQUIREMENTS).write_text("".join(f"{each}\n" for each in requirements(plan)), encoding="ascii")
         if plan.serves_plugin:
             write_plugin(folder, plan)
-        text = guide(
-            plan.names,
-            plan.artifact.manifest,
-            list(plan.backends),
-            plan.served,
-            plan.engine,
-            sha256,
-            options.max_megapixels,
-        )
-        (folder / layout.GUIDE).write_text(spelled(text), encoding="utf-8")
+        (folder / layout.GUIDE).write_text(spelled(guide(plan)), encoding="utf-8")
         shutil.copyfile(RUNTIME / "triton" / layout.PROBE, folder / layout.PROBE)
         _write_record(folder, plan)
     return plan.models

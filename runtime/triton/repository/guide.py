@@ -1,11 +1,11 @@
 """README.md of a repository: how to serve it, and what clients send and get."""
 
-from ..manifest import Engine, Manifest
-from . import layout
-from .flags import ENVIRONMENT, HOST_CODE, server_flags
-from .layout import Names
-from .options import TritonBackend
-from .releases import release_for
+from ...manifest import Engine
+from .. import layout
+from ..flags import ENVIRONMENT, HOST_CODE, server_flags
+from ..options import TritonBackend
+from ..releases import release_for
+from .plan import RepositoryPlan
 
 NEEDS = {
     TritonBackend.TENSORRT: "Triton's TensorRT backend and the GPU that the plan was built for",
@@ -23,8 +23,6 @@ exit status 0, or 1 and a line. Restart the server where it fails; the manifests
 
 `python3 {layout.PROBE} http://127.0.0.1:8000 10` names the server and the seconds that all of it may take.
 """
-
-
 ASSIGNMENTS = " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
 
 
@@ -34,19 +32,19 @@ def _rules(engine: Engine | None, folder: str) -> str:
     return " \\\n      ".join(" ".join(flags[at : at + 2]) for at in range(0, len(flags), 2))
 
 
-def _plugin(engine: Engine | None, sha256: str) -> str:
-    """Return the paragraph about the library that the server loads for the plan; nothing where it needs none."""
-    if engine is None or engine.plugin is None:
+def _plugin(plan: RepositoryPlan) -> str:
+    """Return the paragraph about the library that the server loads for the engine; nothing where it needs none."""
+    if plan.plugin is None or not plan.serves_plugin:
         return ""
     return f"""
 The plan needs `{layout.PLUGIN}`, the plugin of fused re-attention, whose SHA-256 is
-{sha256}. The server opens what `plugins=` names
+{plan.plugin[0].sha256}. The server opens what `plugins=` names
 without looking at it: `‹deepvit› package ‹triton› "$PWD" ‹check›` tells before whether it is what was written.
 `LD_PRELOAD` would open it before TensorRT is there to be told of its layer.
 """
 
 
-def _plan(engine: Engine | None) -> str:
+def _engine(engine: Engine | None) -> str:
     """Return the paragraph that says which server loads the plan; nothing where there is none."""
     if engine is None:
         return ""
@@ -67,19 +65,12 @@ def _container(served: TritonBackend, rules: str) -> str:
       exec tritonserver --model-repository=/models {rules}'"""
 
 
-def guide(
-    names: Names,
-    manifest: Manifest,
-    backends: list[TritonBackend],
-    served: TritonBackend,
-    engine: Engine | None,
-    plugin_sha256: str,
-    max_megapixels: int,
-) -> str:
-    """Return the text of README.md; `plugin_sha256` is that of the library beside it, where the engine needs one."""
-    models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in backends)
+def guide(plan: RepositoryPlan) -> str:
+    """Return the text of README.md."""
+    names, manifest, engine, served = plan.names, plan.artifact.manifest, plan.engine, plan.served
+    models = "\n".join(f"| `{names.model(backend.value)}` | {NEEDS[backend]} |" for backend in plan.backends)
     random = "\n**The weights are random: the answers mean nothing.**\n" if manifest.has_random_weights else ""
-    plan = _plan(engine)
+    server, megapixels = _engine(engine), plan.options.max_megapixels
     return f"""# {names.ensemble}: {manifest.variant} in {manifest.precision.value.upper()} for Triton Inference Server
 {random}
     {ASSIGNMENTS} tritonserver --model-repository="$PWD" \\
@@ -90,8 +81,8 @@ Only this machine can reach it, clients cannot load or unload models, and nothin
 say. The first setting keeps glibc from raising its threshold with every large image, without which the server's memory
 grows under load. A path with a space in it hangs Triton's Python backend. The Python models need what
 `{layout.REQUIREMENTS}` lists in the Python that is first on PATH: `pip install -r {layout.REQUIREMENTS}`.
-{plan}{_plugin(engine, plugin_sha256)}
-In NVIDIA's container, which nobody has tried with this repository{"; its release is the one above" if plan else ""}:
+{server}{_plugin(plan)}
+In NVIDIA's container, which nobody has tried with this repository{"; its release is the one above" if server else ""}:
 
 {_container(served, _rules(engine, "/models"))}
 
@@ -115,7 +106,7 @@ ensemble, `{names.classify}` asks it for them before its first answer, and refus
 | out | `{layout.LOGITS}` | FP32 (B, {manifest.classes}) | ask for it with class_count to get names |
 | out | `{layout.STATUS}` | INT32 (B, 1) | 0, or 4: the image cannot be decoded or is too large; its classes are −1 |
 
-Images of more than {max_megapixels} million pixels are not decoded: `{layout.MAX_MEGAPIXELS}` in `{names.preprocess}`.
+Images of more than {megapixels} million pixels are not decoded: `{layout.MAX_MEGAPIXELS}` in `{names.preprocess}`.
 A request none of whose images can be decoded is an error, and so are logits that are not finite.
 
     import numpy as np, tritonclient.http as http
