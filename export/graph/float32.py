@@ -10,7 +10,9 @@ from deepvit.metrics.bounds import FP32_BOUND, FUSED_BOUND, prove
 from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
-from deepvit.model.rewrites.fold import FoldReport
+from deepvit.model.rewrites.linears import fold_key_bias, fold_value_bias, pad_head_dim
+from deepvit.model.rewrites.norms import fold_head_gain
+from deepvit.model.rewrites.report import Fold, FoldReport
 from deepvit.model.variants import MixNorm
 from deepvit.progress import Progress
 from deepvit.runtime.manifest import InputForm, ParityStage
@@ -162,15 +164,15 @@ def fold_and_prove(original: DeepViT, spec: GraphSpec, images: Images) -> tuple[
     return folded, reports, prove_rewrite("folded-float64", "original-float64", folded, exact, images)
 
 
-def folds_of(model: DeepViT, spec: GraphSpec) -> list[folding.Fold]:
+def folds_of(model: DeepViT, spec: GraphSpec) -> list[Fold]:
     """Return the folds, in order, that the graph of a model is written after."""
     folds = list(folding.ALWAYS)
     if model.mix_norm is MixNorm.LAYER and spec.outputs is Outputs.LOGITS:  # maps are to be as the model has them
-        folds.append(folding.fold_head_gain)
+        folds.append(fold_head_gain)
     if spec.folds_biases:
-        folds += [folding.fold_key_bias, folding.fold_value_bias]
+        folds += [fold_key_bias, fold_value_bias]
     if spec.pads_head_dim:
-        folds.append(folding.pad_head_dim)
+        folds.append(pad_head_dim)
     return folds
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from deepvit.model.attention import Attention, HeadRms, ReAttention, over_rms
 from deepvit.model.network import Block, DeepViT, NormedStem, PatchEmbedding, pooled
-from deepvit.model.rewrites.fold import is_mix_folded
+from deepvit.model.rewrites.norms import is_mix_folded
 from deepvit.model.variants import Pooling
 from deepvit.runtime.manifest import InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing

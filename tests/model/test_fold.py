@@ -5,18 +5,15 @@ import torch
 
 import deepvit.model
 from deepvit.model.attention import MixNorm
-from deepvit.model.rewrites.fold import (
-    ALWAYS,
-    FOLDS,
-    fold,
+from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
+from deepvit.model.rewrites.linears import (
     fold_attention_scale,
     fold_key_bias,
-    fold_mix_norm,
     fold_scale_adjustment,
-    fold_stem_norms,
     fold_value_bias,
     pad_head_dim,
 )
+from deepvit.model.rewrites.norms import fold_mix_norm, fold_stem_norms
 from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from tests.doubles.tiny_models import replace

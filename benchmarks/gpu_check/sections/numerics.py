@@ -102,9 +102,10 @@ def graph_of(
     from deepvit.export.graph.module import GraphModule
     from deepvit.model.load import load_model
     from deepvit.model.rewrites import fold as folding
+    from deepvit.model.rewrites.linears import pad_head_dim
 
     loaded = load_model(variant)
-    folded, _ = folding.fold(loaded.module, [*folding.ALWAYS, folding.pad_head_dim])
+    folded, _ = folding.fold(loaded.module, [*folding.ALWAYS, pad_head_dim])
     spec = dataclasses.replace(SPEC, token_padding=padding)
     module = GraphModule(folded, spec, loaded.preprocessing()).eval()
     size = loaded.module.img_size

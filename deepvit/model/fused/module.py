@@ -5,7 +5,8 @@ from torch import nn
 
 from ..attention import ReAttention
 from ..network import Block, DeepViT
-from ..rewrites.fold import float64_copy, fold_mix_norm
+from ..rewrites.fold import float64_copy
+from ..rewrites.norms import fold_mix_norm
 from .operator import reattention
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..attention import Attention, HeadRms, ReAttention
 from ..network import Block, DeepViT
-from .fold import is_mix_folded
+from .norms import is_mix_folded
 
 Exponents = Sequence[int]
 

@@ -7,7 +7,7 @@ from deepvit.model.attention import MixNorm, ReAttention
 from deepvit.model.fused import operator
 from deepvit.model.fused.module import FusedReAttention, fuse_reattention
 from deepvit.model.fused.operator import reattention
-from deepvit.model.rewrites.fold import fold_mix_norm
+from deepvit.model.rewrites.norms import fold_mix_norm
 
 FOLD = 1e-9  # on logits in float64, as of every fold
 

@@ -9,7 +9,8 @@ import deepvit.model
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.trace import onnx_from_module, to_bytes
 from deepvit.export.options import GraphOptions, Target
-from deepvit.model.rewrites.fold import ALWAYS, fold, pad_head_dim
+from deepvit.model.rewrites.fold import ALWAYS, fold
+from deepvit.model.rewrites.linears import pad_head_dim
 from deepvit.runtime.preprocess import Preprocessing
 from tests.model.golden import formula
 
