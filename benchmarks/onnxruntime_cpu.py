@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.common.interleaved import interleave, machine, print_rows, write_result
 from deepvit.export.graph.float32 import fold_and_prove, graph_module
-from deepvit.export.graph.trace import onnx_from_module, to_bytes
+from deepvit.export.graph.onnx_file import to_bytes
+from deepvit.export.graph.trace import onnx_from_module
 from deepvit.export.options import GraphOptions, Target
 from deepvit.measure.bench.plain import plain_export
 from deepvit.model.load import LoadedModel, load_model

@@ -15,8 +15,8 @@ from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import Float32Graph, float32_graph
+from deepvit.export.graph.onnx_file import finish
 from deepvit.export.graph.proof import graph_logits
-from deepvit.export.graph.trace import finish
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.quantized.calibrated import calibrate_graph
 from deepvit.export.quantized.held_out_check import HeldOutCheck

@@ -39,7 +39,7 @@ from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from . import stages
 from .forms.choose import choose_form
-from .graph import trace as onnx_graph
+from .graph import onnx_file
 from .graph.activation_range import largest_activations, probed_answers
 from .graph.batch_check import check_batches
 from .graph.cast import cast_graph
@@ -97,8 +97,8 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
             source = prove_fused(source)
         graph = _typed(source, options, inputs, progress)
         model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
-        onnx_graph.identify(model, identity, __version__)
-        content = onnx_graph.to_bytes(model)
+        onnx_file.identify(model, identity, __version__)
+        content = onnx_file.to_bytes(model)
         with contextlib.closing(graph_session(content, f"the ONNX graph in {identity.precision.value}")) as session:
             proof = _prove(session, graph, source, options.graph, progress)
             golden = golden_answer(identity, session)
@@ -176,7 +176,7 @@ def _largest(activations: dict[str, float], count: int) -> dict[str, float]:
 def _identity(loaded: LoadedModel, graph: GraphOptions, class_names: tuple[str, ...] | None) -> Identity:
     module, batch, size = loaded.module, graph.batch, loaded.module.img_size
     is_uint8 = graph.input_form is InputForm.UINT8
-    dynamic: int | str = onnx_graph.BATCH if batch.min != batch.max else batch.max
+    dynamic: int | str = onnx_file.BATCH if batch.min != batch.max else batch.max
     return Identity(
         schema=1,
         variant=loaded.variant.name,
@@ -184,11 +184,11 @@ def _identity(loaded: LoadedModel, graph: GraphOptions, class_names: tuple[str, 
         weights=loaded.weights,
         precision=graph.precision,
         input=Tensor(
-            name=onnx_graph.INPUT,
+            name=onnx_file.INPUT,
             shape=(dynamic, size, size, 3) if is_uint8 else (dynamic, module.in_chans, size, size),
             dtype="uint8" if is_uint8 else "float32",
         ),
-        output=Tensor(name=onnx_graph.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
+        output=Tensor(name=onnx_file.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
         preprocess=graph_preprocessing(loaded, graph.spec.input_form),
         class_names=class_names,
     )
@@ -218,7 +218,7 @@ def _manifest(
     files: dict[str, FileRecord],
     tried: TriedForms | None,
 ) -> Manifest:
-    spec, tokens, counts = source.spec, source.tokens, onnx_graph.count_gemms(graph.model)
+    spec, tokens, counts = source.spec, source.tokens, onnx_file.count_gemms(graph.model)
     return Manifest(
         **{("schema" if name == "schema_version" else name): value for name, value in identity},
         batch=options.batch,

@@ -10,7 +10,7 @@ from deepvit.export.engine.listing.traffic import Kernel, kernels_of
 from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import Build, build_engine
 from deepvit.export.engine.worker import Job
-from deepvit.export.graph.trace import count_gemms, to_bytes
+from deepvit.export.graph.onnx_file import count_gemms, to_bytes
 from deepvit.runtime.manifest import Backend, BatchRange, GraphForm, Manifest, Precision, ReattentionForm
 
 BATCH, CAPABILITY = 32, "8.9"

@@ -9,7 +9,7 @@ from deepvit.runtime.manifest import ChooseForm, TriedForm, TriedForms
 
 from ..engine.listing.compile import Graph, compile_kernels
 from ..engine.listing.traffic import Compiled
-from ..graph.trace import to_bytes
+from ..graph.onnx_file import to_bytes
 from .form import Form
 
 COMPUTE_CAPABILITY = "8.9"

@@ -18,7 +18,7 @@ from deepvit.runtime.ort.graph import version
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session.tensors import Images
 
-from ..graph.trace import to_bytes
+from ..graph.onnx_file import to_bytes
 from .form import Form
 
 TURNS = 15

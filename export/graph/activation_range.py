@@ -12,7 +12,7 @@ from deepvit.runtime.ort.rounding import MOVES_DATA
 from deepvit.runtime.session.tensors import Images, Logits, padded_batch, split_batches
 
 from .apart import run_apart
-from .trace import INPUT, OUTPUT
+from .onnx_file import INPUT, OUTPUT
 
 REDUCTIONS = ("ReduceMax", "ReduceMin")
 

@@ -14,7 +14,7 @@ from deepvit.runtime.errors import OutOfBoundsError, first_of
 from deepvit.runtime.manifest import Precision
 
 from ..reattention.operator import DOMAIN
-from .trace import INPUT, OUTPUT, finish
+from .onnx_file import INPUT, OUTPUT, finish
 
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}
 ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})

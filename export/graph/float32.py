@@ -21,11 +21,12 @@ from deepvit.runtime.session.tensors import Images, Logits
 
 from .. import stages
 from ..reattention.fuse import fuse_reattention
-from . import trace as onnx_graph
 from .module import GraphModule, tokens_in
+from .onnx_file import to_bytes
 from .padding import Tokens
 from .proof import Answers, graph_logits, plain_answers, prove_rewrite, torch_logits
 from .spec import GraphSpec, Outputs
+from .trace import onnx_from_module
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ def graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing)
 
 def _traced(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
     module = graph_module(folded, spec, preprocessing)
-    return onnx_graph.onnx_from_module(module, torch.from_numpy(example), spec.batch, spec.opset)
+    return onnx_from_module(module, torch.from_numpy(example), spec.batch, spec.opset)
 
 
 def unproved_graph(loaded: LoadedModel, spec: GraphSpec) -> onnx.ModelProto:
@@ -154,7 +155,7 @@ def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:
     floats = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
     folded, _, _ = fold_and_prove(loaded.module, spec, floats)
     images = crops if spec.input_form is InputForm.UINT8 else floats
-    return onnx_graph.to_bytes(_traced(folded, spec, graph_preprocessing(loaded, spec.input_form), images[:1]))
+    return to_bytes(_traced(folded, spec, graph_preprocessing(loaded, spec.input_form), images[:1]))
 
 
 def fold_and_prove(original: DeepViT, spec: GraphSpec, images: Images) -> tuple[DeepViT, list[FoldReport], ParityStage]:

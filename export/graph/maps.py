@@ -7,8 +7,8 @@ from onnx import TensorProto, helper
 
 from deepvit.calibration.graph_links import makers, readers
 
+from .onnx_file import BATCH, finish
 from .spec import AFTER, BEFORE, FEATURES
-from .trace import BATCH, finish
 
 
 def expose_maps(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -20,8 +20,9 @@ from deepvit.runtime.manifest import Grid, ParityStage
 
 from ..graph.cast import cast_graph
 from ..graph.float32 import Float32Graph, graph_module
+from ..graph.onnx_file import finish
 from ..graph.proof import prove_rewrite
-from ..graph.trace import finish, with_weights
+from ..graph.trace import with_weights
 from ..options import ExportOptions, GraphOptions
 from ..reattention.fuse import written
 from .images import CalibrationInput

@@ -13,7 +13,7 @@ from deepvit.calibration.padded_tokens import KEY_MASK
 from deepvit.calibration.policy import Product, find_products
 from deepvit.runtime.manifest import ReattentionForm
 
-from ..graph.trace import finish
+from ..graph.onnx_file import finish
 from .channels import Constants, Mix, is_in_eight_bits, take_over
 from .operator import add_operator, reattention_node
 

@@ -25,9 +25,9 @@ from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import float32_graph, prove_fused
+from deepvit.export.graph.onnx_file import finish, to_bytes
 from deepvit.export.graph.proof import graph_logits
 from deepvit.export.graph.spec import Outputs
-from deepvit.export.graph.trace import finish, to_bytes
 from deepvit.export.options import ExportOptions, GraphOptions, Reattention, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.plan import plan_export, shape_of

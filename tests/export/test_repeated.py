@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import deepvit.model
-from deepvit.export.graph import repeated, trace
 from deepvit.export.graph.module import GraphModule
-from deepvit.export.graph.repeated import Run, runs_of
-from deepvit.export.graph.trace import onnx_from_module, to_bytes
+from deepvit.export.graph.onnx_file import to_bytes
+from deepvit.export.graph.trace import onnx_from_module, repeated, structure
+from deepvit.export.graph.trace.repeated import Run, runs_of
 from deepvit.export.options import GraphOptions
 from deepvit.model.rewrites.fold import ALWAYS, fold
 from deepvit.model.variants import Stem
@@ -65,8 +65,8 @@ def test_the_graph_is_that_of_tracing_every_block(module, monkeypatch):
     blocks = module.blocks
     few = to_bytes(_export(module))
     assert module.blocks is blocks
-    trace._KNOWN.clear()
-    monkeypatch.setattr(trace, "runs_of", lambda blocks: [Run(index, index) for index, _ in enumerate(blocks)])
+    structure._KNOWN.clear()
+    monkeypatch.setattr(structure, "runs_of", lambda blocks: [Run(index, index) for index, _ in enumerate(blocks)])
     assert to_bytes(_export(module)) == few
 
 
@@ -79,7 +79,7 @@ def test_weights_that_are_equal_in_what_is_traced_alone_stay_apart(monkeypatch):
     state = {name: value.numpy() for name, value in module.state_dict().items()}
 
     def wrong():
-        trace._KNOWN.clear()
+        structure._KNOWN.clear()
         constants = {each.name: onnx.numpy_helper.to_array(each) for each in _export(module).graph.initializer}
         names = [f"blocks.{index}.norm1.bias" for index in range(len(module.blocks))]
         return [name for name in names if name not in constants or not np.array_equal(constants[name], state[name])]
@@ -94,7 +94,7 @@ def test_a_structure_is_traced_once_and_takes_any_weights(monkeypatch):
     module, other = _module(PLAIN), _module(PLAIN, seed=1)
     one = to_bytes(_export(module))
     with monkeypatch.context() as patch:
-        patch.setattr(trace, "_traced", None)
+        patch.setattr(structure, "_traced", None)
         known = to_bytes(_export(other))
-    trace._KNOWN.clear()
+    structure._KNOWN.clear()
     assert known == to_bytes(_export(other)) != one

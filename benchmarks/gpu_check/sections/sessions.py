@@ -112,7 +112,7 @@ def _graphs(loaded: "LoadedModel") -> Iterator[tuple[str, bytes]]:
 
     from deepvit.export.graph.cast import cast_graph
     from deepvit.export.graph.float32 import float32_onnx
-    from deepvit.export.graph.trace import to_bytes
+    from deepvit.export.graph.onnx_file import to_bytes
     from deepvit.export.options import GraphOptions
     from deepvit.images.samples import parity_crops
 

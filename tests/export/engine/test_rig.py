@@ -24,7 +24,7 @@ from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.trace import count_gemms, finish, to_bytes
+from deepvit.export.graph.onnx_file import count_gemms, finish, to_bytes
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact, record_file

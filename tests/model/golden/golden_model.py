@@ -7,7 +7,8 @@ import torch
 
 import deepvit.model
 from deepvit.export.graph.module import GraphModule
-from deepvit.export.graph.trace import onnx_from_module, to_bytes
+from deepvit.export.graph.onnx_file import to_bytes
+from deepvit.export.graph.trace import onnx_from_module
 from deepvit.export.options import GraphOptions, Target
 from deepvit.model.rewrites.fold import ALWAYS, fold
 from deepvit.model.rewrites.linears import pad_head_dim

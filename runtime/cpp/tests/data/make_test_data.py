@@ -15,8 +15,8 @@ import onnx.numpy_helper
 from PIL import Image
 
 from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.graph.onnx_file import identify
 from deepvit.export.graph.proof import graph_session
-from deepvit.export.graph.trace import identify
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact, golden_answer
 from deepvit.model import create_deepvit
