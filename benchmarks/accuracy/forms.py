@@ -1,0 +1,115 @@
+"""The forms whose accuracy is measured, and how each becomes a graph."""
+
+import dataclasses
+
+import onnx
+
+from deepvit.calibration.observe.histogram import Method
+from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.ranges import Ranges
+from deepvit.export.graph.cast import cast_graph
+from deepvit.export.graph.float32 import Float32Graph, float32_graph
+from deepvit.export.options import GraphOptions, Target
+from deepvit.export.quantized.calibrated import CalibratedGraph, calibrate_graph, typed_graph
+from deepvit.export.quantized.images import CalibrationInput, calibration_input
+from deepvit.images.samples import parity_crops
+from deepvit.runtime.manifest import Precision
+
+from .subject import Subject, export_options, say
+
+METHODS = ("max", "percentile-99.9", "percentile-99.99", "percentile-99.999", "entropy", "mse")
+PARITY_IMAGES = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Form:
+    """One way to write a model: as `export` does, but that biases may be left as they are.
+
+    `openvino` says whether it is tried there too.
+    """
+
+    graph: GraphOptions
+    quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
+    corrects_bias: bool = True
+    openvino: bool = False
+
+
+def _form(
+    precision: Precision, *, target: Target = Target.ONNX, openvino: bool = False, **quantization: object
+) -> Form:
+    options = QuantizationOptions(**quantization)  # type: ignore[arg-type]
+    return Form(graph=GraphOptions(precision=precision, target=target), quantization=options, openvino=openvino)
+
+
+def _forms() -> dict[str, Form]:
+    off = Equalization.OFF
+    forms = {
+        "FP32": _form(Precision.FP32, openvino=True),
+        "FP16": _form(Precision.FP16, openvino=True),
+        "BF16": _form(Precision.BF16, openvino=True),
+        "INT8": _form(Precision.INT8, openvino=True),
+        "INT8, for CPUs": _form(Precision.INT8, target=Target.CPU, openvino=True),
+        "INT8, weights alone": _form(Precision.INT8, weight_only=True, openvino=True),
+        "FP8": _form(Precision.FP8, openvino=True),
+        "FP8, not rescaled": _form(Precision.FP8, equalization=off),
+        "FP8 with attention": _form(Precision.FP8, attention=True),
+        "FP8, weights alone": _form(Precision.FP8, weight_only=True),
+    }
+    for method in METHODS:
+        forms[f"INT8, {method}"] = _form(Precision.INT8, method=Method(method))
+        forms[f"INT8, {method}, not rescaled"] = _form(Precision.INT8, method=Method(method), equalization=off)
+    plain = _form(Precision.INT8, method=Method("max"), equalization=off)
+    return forms | {PLAIN: dataclasses.replace(plain, corrects_bias=False)}
+
+
+PLAIN = "INT8, max, no help"  # neither rescaled nor its biases corrected
+FORMS = _forms()
+
+
+class Graphs:
+    """The float32 graphs of a model, and what they become; graphs of the same spec are traced and proved once."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._crops = parity_crops(subject.dataset, PARITY_IMAGES, subject.loaded.preprocessing())
+        self._float32: dict[str, Float32Graph] = {}
+        self._inputs: dict[int | None, CalibrationInput] = {}
+
+    def float32(self, graph: GraphOptions) -> Float32Graph:
+        """Return the float32 graph that `graph` begins with, proved."""
+        key = repr(graph.spec)
+        if key not in self._float32:
+            self._float32[key] = float32_graph(self._subject.loaded, graph.spec, self._crops, say)
+        return self._float32[key]
+
+    def inputs(self, quantization: QuantizationOptions) -> CalibrationInput:
+        """Return the images that calibrate; none for weights alone."""
+        if quantization.weight_only:
+            return CalibrationInput(images=None, ranges=None)
+        if quantization.images not in self._inputs:
+            loaded = self._subject.loaded
+            self._inputs[quantization.images] = calibration_input(
+                quantization, self._subject.dataset, loaded.preprocessing(), say,
+                is_random=loaded.weights.source == "random",
+            )  # fmt: skip
+        return self._inputs[quantization.images]
+
+    def calibrated(self, form: Form) -> CalibratedGraph:
+        """Return the float32 graph of a form in eight bits with its ranges."""
+        source = self.float32(form.graph)
+        found = calibrate_graph(source, form.graph, form.quantization, self.inputs(form.quantization), say)
+        if form.corrects_bias or not isinstance(found.ranges, Ranges):
+            return found
+        return dataclasses.replace(found, ranges=without_means(found.ranges))
+
+    def typed(self, form: Form) -> onnx.ModelProto:
+        """Return the graph of a form, all linears quantised, in its types."""
+        if form.graph.grid is None:
+            return cast_graph(self.float32(form.graph).model, form.graph.precision)
+        return typed_graph(self.calibrated(form), export_options(form.graph, self._subject.dataset), ())
+
+
+def without_means(ranges: Ranges) -> Ranges:
+    """Return ranges whose inputs are 0 in the mean: then no bias is corrected."""
+    means = {name: (0.0,) * len(mean) for name, mean in ranges.means.items()}
+    return ranges.model_copy(update={"means": means})
