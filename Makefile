@@ -141,7 +141,6 @@ operator: build/kernels/kernels.json build/dependencies/done
 
 # Every figure of the README, made again: writes benchmarks/results/. About an hour on two cores; use them for nothing else.
 bench: data/digits/done
-	$(BIN)/python benchmarks/digits_accuracy.py data/digits
 	$(BIN)/python benchmarks/quantization_digits.py data/digits
 	$(BIN)/python benchmarks/export_cost.py data/digits
 	$(BIN)/python benchmarks/feeding.py
