@@ -1,11 +1,8 @@
-"""What an export can be asked for. Options check themselves; an illegal combination cannot be built."""
+"""How the graph of an export is written. Options check themselves; an illegal combination cannot be built."""
 
 import dataclasses
-import enum
-import pathlib
 from typing import Annotated, ClassVar
 
-from deepvit.calibration.options import DEFAULT_SEED, QuantizationOptions
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import (
     ANY_BATCH,
@@ -19,55 +16,18 @@ from deepvit.runtime.manifest import (
     ReattentionForm,
 )
 from deepvit.runtime.options import Help
-from deepvit.runtime.preprocess import FILES, DecodePolicy
 
-from .graph.padding import TokenPadding
-from .graph.spec import GraphSpec, Outputs
-
-
-class Reattention(enum.Enum):
-    """How re-attention is to be written; `ReattentionForm` is how it was."""
-
-    AUTO = "auto"  # fused by the command `export` where `reattention/choice.py` says so, else unfused
-    UNFUSED = "unfused"
-    FUSED = "fused"
-
-
-class Target(enum.Enum):
-    """What the graph is written for, and which engines are built."""
-
-    AUTO = "auto"  # the graph for TensorRT; every engine that this machine can build
-    ONNX = "onnx"  # the graph alone, without what only TensorRT gains from
-    CPU = "cpu"  # the graph in the form that is fastest in ONNX Runtime on a CPU
-    TENSORRT = "tensorrt"
-    TENSORRT_RTX = "tensorrt-rtx"
-
+from ..graph.padding import TokenPadding
+from ..graph.spec import GraphSpec, Outputs
+from .choices import FOR_TENSORRT, MAX_BATCH, QUANTIZED, Reattention, Target, batch_from_text
 
 PRECISION = "Precision"  # the heading
 DEFAULT_OPSET = 20
-QUANTIZED = frozenset({Precision.INT8, Precision.FP8})
 QUANTIZED_OPSET = 19  # the first in which scales may be FP16 and Q/DQ take FP8
 FP8_OPSET = 21  # the first in which Transpose takes FP8, where ONNX Runtime quantises before it transposes
 BF16_OPSET = 22  # the first in which Conv takes bfloat16
 DEFAULT_OPSETS = {Precision.FP8: FP8_OPSET, Precision.BF16: BF16_OPSET}
 OPSETS = range(18, 24)
-MAX_BATCH = 4096
-FOR_TENSORRT = frozenset({Target.AUTO, Target.TENSORRT, Target.TENSORRT_RTX})
-
-
-def batch_from_text(text: str) -> BatchRange:
-    """Parse MIN:OPT:MAX, or one number for all three.
-
-    Raises:
-        InputError: Not three numbers in order.
-    """
-    parts = text.split(":")
-    if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise InputError(f"‹batch› {text}: expected MIN:OPT:MAX, as in 1:8:64")
-    least, opt, most = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
-    if not 1 <= least <= opt <= most <= MAX_BATCH:
-        raise InputError(f"‹batch› {least}:{opt}:{most}: expected 1 ≤ MIN ≤ OPT ≤ MAX ≤ {MAX_BATCH}, as in 1:8:64")
-    return BatchRange(min=least, opt=opt, max=most)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,7 +101,6 @@ class GraphOptions:
             raise InputError(f"‹opset› {self.opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
         if self.precision is Precision.BF16 and self.opset is not None and self.opset < BF16_OPSET:
             raise InputError(f"‹opset› {self.opset}: BF16 needs at least {BF16_OPSET}, where Conv takes bfloat16")
-
         if self.precision in QUANTIZED and self.opset is not None and self.opset < QUANTIZED_OPSET:
             raise InputError(f"‹opset› {self.opset}: INT8 and FP8 need at least {QUANTIZED_OPSET}, for scales in FP16")
         if self.precision is Precision.FP8 and self.target is Target.CPU:
@@ -240,70 +199,3 @@ class GraphOptions:
             return TokenPadding.ALIGNED if self.pad_tokens else TokenPadding.NEVER
         is_for_engine = self.target in FOR_TENSORRT and self.outputs is Outputs.LOGITS
         return TokenPadding.WORTHWHILE if is_for_engine else TokenPadding.NEVER
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """One export: the graph, how it is quantised, which images prove it, and where it goes.
-
-    Attributes:
-        graph: How it is written, and for what.
-        imagenet: The dataset that calibrates and proves; the bundled photographs where None.
-        decoding: Which of its images are decoded.
-        parity_images: How many of its images prove; by their size where None.
-        quantization: How INT8 and FP8 come about.
-        labels: The names of the classes, one a line; None: the variant's, ImageNet's for 1000 classes, else none.
-        output: The artifact's folder; `artifact_folder` where None.
-    """
-
-    heading: ClassVar[str] = "Images"
-
-    graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
-    imagenet: Annotated[
-        str | None,
-        Help("Dataset that calibrates and proves the export; the bundled photographs prove it if not given."),
-    ] = None
-    decoding: DecodePolicy = FILES
-    parity_images: Annotated[
-        int | None, Help("Prove the export on so many images; 16 if not given, 8 of those above 256 pixels.")
-    ] = None
-    quantization: QuantizationOptions = dataclasses.field(default_factory=QuantizationOptions)
-    labels: Annotated[
-        pathlib.Path | None,
-        Help("File with a class name per line; ImageNet's for 1000 classes if not given.", heading="Output"),
-    ] = None
-    output: Annotated[
-        pathlib.Path | None, Help("Folder of the artifact; artifacts/VARIANT-PRECISION if not given.", heading="Output")
-    ] = None
-
-    def __post_init__(self) -> None:
-        if self.parity_images is not None and not 1 <= self.parity_images <= 50_000:
-            raise InputError(f"‹parity_images› {self.parity_images}: expected 1 to 50000")
-        if self.graph.precision not in QUANTIZED and self.quantization != QuantizationOptions():
-            raise InputError(
-                "options of calibration and of accuracy budgets are for ‹int8› and ‹fp8›; leave them out, or give one"
-            )
-        require_attention(self.graph, self.quantization)
-        quantization = self.quantization
-        is_about_images = dataclasses.replace(quantization, images=None, seed=DEFAULT_SEED, skip_corrupt=False)
-        if quantization.weight_only and quantization.budget is None and quantization != is_about_images:
-            raise InputError(
-                "‹weight_only› calibrates nothing, and without a budget searches nothing; leave out "
-                "‹calibration_images›, ‹calibration_seed› and ‹skip_corrupt›"
-            )
-
-    def artifact_folder(self, variant: str) -> pathlib.Path:
-        """Return where the artifact of `variant` goes: `output`, else a folder named after it and its precision."""
-        return self.output or pathlib.Path("artifacts") / f"{variant}-{self.graph.precision.value}"
-
-
-def require_attention(graph: GraphOptions, quantization: QuantizationOptions) -> None:
-    """Refuse to quantise attention where the graph's precision is not for it.
-
-    Raises:
-        InputError: Attention is to be quantised, and the graph is not FP8, or has it fused.
-    """
-    if quantization.attention and graph.is_fused:
-        raise InputError("‹quantize_attention›: fused re-attention has no products to quantise; leave out one of both")
-    if quantization.attention and graph.precision is not Precision.FP8:
-        raise InputError("‹quantize_attention› is for ‹fp8›: in INT8 the maps of attention lose too much")
