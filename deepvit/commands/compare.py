@@ -35,7 +35,8 @@ def compare(
         return
     with steps() as step:
         step("opening the reference")
-        from deepvit.measure.compare.ladder import DEFAULT_IMAGES, compare_models, open_reference_for
+        from deepvit.measure.compare.ladder import DEFAULT_IMAGES, compare_models
+        from deepvit.measure.compare.opening import open_reference_for
         from deepvit.measure.compare.pictures import draw_worst
         from deepvit.measure.compare.words import describe_comparison
 

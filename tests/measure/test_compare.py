@@ -13,7 +13,8 @@ from PIL import Image
 import deepvit.commands.app
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
-from deepvit.measure.compare.ladder import compare_models, open_reference_for
+from deepvit.measure.compare.ladder import compare_models
+from deepvit.measure.compare.opening import open_reference_for
 from deepvit.measure.compare.pictures import _caption
 from deepvit.measure.compare.result import ComparedModel, WorstImage
 from deepvit.measure.compare.timm_inputs import timm_inputs
