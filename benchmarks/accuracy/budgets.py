@@ -10,7 +10,7 @@ from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.ranges import grid_of
-from deepvit.export.graph.trace import to_bytes
+from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.export.quantized.budget_search import RANKING_IMAGES
 from deepvit.export.quantized.calibrated import CalibratedGraph, typed_graph
 from deepvit.export.quantized.graph import quantize
@@ -107,8 +107,8 @@ def export_within(subject: Subject, graphs: Graphs, evidence: Evidence) -> dict[
     except OutOfBoundsError as error:
         return asked | {"refused": str(error).replace("‹", "--").replace("›", "").replace("max_drop", "max-drop")}
     assert calibration is not None
-    found = calibration.model_dump(mode="json", include={"check", "budget_proof", "float_units"})
-    return asked | {"kept": len(calibration.float_units)} | found
+    found = calibration.model_dump(mode="json", include={"check", "budget_proof", "kept"})
+    return asked | found
 
 
 def draw_budgets(found: dict[str, Any], title: str) -> Any:

@@ -217,7 +217,7 @@ def _outcome(row: Content) -> str:
     check = row["check"]
     shown = "lies within it too" if row["budget_proof"]["is_shown"] else "does not lie within it"
     return (
-        f"- {asked} keeps {row['kept']} linears: drop {_points(check['drop'])} points on {check['images']:,} held-out images; "
+        f"- {asked} keeps {len(row['kept'])} linears: drop {_points(check['drop'])} points on {check['images']:,} held-out images; "
         f"its interval, {_interval(check['drop_interval'])}, {shown}."
     )
 

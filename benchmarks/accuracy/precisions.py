@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deepvit.export.graph.trace import count_gemms, to_bytes
+from deepvit.export.graph.onnx_file import count_gemms, to_bytes
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.openvino.library import is_installed
 from deepvit.runtime.openvino.session import OpenVinoSession

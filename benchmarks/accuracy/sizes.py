@@ -3,7 +3,7 @@
 from typing import Any
 
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.graph.trace import to_bytes
+from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.images.imagenet import open_images
 from deepvit.measure.figures import new_figure
 from deepvit.runtime.ort.arithmetic import Arithmetic

@@ -15,7 +15,7 @@ from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import count_quantized, quantize_graph
 from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.trace import finish, to_bytes
+from deepvit.export.graph.onnx_file import finish, to_bytes
 from deepvit.metrics.bounds import PRECISION_BOUNDS
 from deepvit.metrics.paired import count_pairs, mcnemar_p
 from deepvit.runtime.manifest import Grid, Precision
