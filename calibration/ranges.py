@@ -41,7 +41,7 @@ class TensorRange(_Record):
 
 
 class Rescaling(_Record):
-    """An exact rescaling that was chosen for one site; see `deepvit.equalize`."""
+    """An exact rescaling that was chosen for one site; see `deepvit.model.rewrites.equalize`."""
 
     strength: float | None  # SmoothQuant's exponent of the activations; None where heads were made alike
     exponents: tuple[Exponent, ...]  # of two, one a channel or head

@@ -184,7 +184,7 @@ class GraphModule(nn.Module):
     """The whole network: images → logits (B, classes).
 
     Args:
-        folded: A DeepViT with `deepvit.fold.ALWAYS` applied.
+        folded: A DeepViT with `deepvit.model.rewrites.fold.ALWAYS` applied.
         spec: How it is written: images are float32 (B, 3, H, W) normalised, or uint8 (B, H, W, 3); for maps, the last
             block computes all of its tokens.
         preprocessing: Mean and standard deviation, for the uint8 form.

@@ -1,4 +1,4 @@
-// Whether an engine can run on a machine, by what its manifest says. The rules are runtime/engine_fit.py's too, and
+// Whether an engine can run on a machine, by what its manifest says. The rules are those of runtime/trt/fit.py too, and
 // tests/data/engine_fit_cases.json holds both to them.
 #pragma once
 
