@@ -111,8 +111,8 @@ void write_all(const Descriptor& file, const void* data, std::size_t size) {
   }
 }
 
-// Beside `path`, hidden, by a name that nobody can have planted: as runtime/files/replacement.py names what it stages, which
-// removes those that nobody holds the lock of.
+// Beside `path`, hidden, by a name that nobody can have planted: as runtime/files/replacement.py names what it stages,
+// which removes those that nobody holds the lock of.
 fs::path staged_beside(const fs::path& path) {
   static const char digits[] = "0123456789abcdef";
   std::random_device random;
