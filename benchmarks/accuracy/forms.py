@@ -67,13 +67,14 @@ FORMS = _forms()
 
 
 class Graphs:
-    """The float32 graphs of a model, and what they become; graphs of the same spec are traced and proved once."""
+    """The float32 graphs of a model, and what they become; each is traced, proved and calibrated once."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._crops = parity_crops(subject.dataset, PARITY_IMAGES, subject.loaded.preprocessing())
         self._float32: dict[str, Float32Graph] = {}
         self._inputs: dict[int | None, CalibrationInput] = {}
+        self._calibrated: dict[str, CalibratedGraph] = {}
 
     def float32(self, graph: GraphOptions) -> Float32Graph:
         """Return the float32 graph that `graph` begins with, proved."""
@@ -96,8 +97,11 @@ class Graphs:
 
     def calibrated(self, form: Form) -> CalibratedGraph:
         """Return the float32 graph of a form in eight bits with its ranges."""
-        source = self.float32(form.graph)
-        found = calibrate_graph(source, form.graph, form.quantization, self.inputs(form.quantization), say)
+        key = repr((form.graph, form.quantization))
+        if key not in self._calibrated:
+            source, inputs = self.float32(form.graph), self.inputs(form.quantization)
+            self._calibrated[key] = calibrate_graph(source, form.graph, form.quantization, inputs, say)
+        found = self._calibrated[key]
         if form.corrects_bias or not isinstance(found.ranges, Ranges):
             return found
         return dataclasses.replace(found, ranges=without_means(found.ranges))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deepvit.calibration.options import QuantizationOptions
+from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
 from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.images.imagenet import open_images
 from deepvit.measure.figures import new_figure
@@ -21,7 +21,8 @@ def measure_sizes(subject: Subject, graphs: Graphs) -> dict[str, Any]:
     rows, most = [], len(open_images(subject.dataset, "train"))
     for images in (size for size in SIZES if size <= most):
         say(f"INT8, calibrated on {images}")
-        content = to_bytes(graphs.typed(Form(graph=INT8, quantization=QuantizationOptions(images=images))))
+        chosen = None if images == DEFAULT_IMAGES else images
+        content = to_bytes(graphs.typed(Form(graph=INT8, quantization=QuantizationOptions(images=chosen))))
         session = OnnxRuntimeSession(content, name="INT8", arithmetic=Arithmetic.AS_DECLARED)
         found = scored(subject, logits_of(session, subject.images))
         rows.append({"calibration_images": images} | {name: found[name] for name in FIELDS})

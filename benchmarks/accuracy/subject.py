@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.export.options import ExportOptions, GraphOptions
+from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.images import decode
 from deepvit.images.blocks import decoded_blocks
 from deepvit.images.imagenet import open_dataset
@@ -106,7 +106,7 @@ def export_options(graph: GraphOptions, dataset: str) -> ExportOptions:
     return ExportOptions(graph=graph, output=pathlib.Path(), imagenet=dataset)
 
 
-INT8 = GraphOptions(precision=Precision.INT8)
+INT8 = GraphOptions(precision=Precision.INT8, target=Target.ONNX)
 
 
 def say(text: str) -> Advance:
