@@ -10,7 +10,6 @@ from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.ranges import grid_of
-from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.export.quantized.budget_search import RANKING_IMAGES
 from deepvit.export.quantized.calibrated import CalibratedGraph, typed_graph
 from deepvit.export.quantized.graph import quantize
@@ -21,12 +20,11 @@ from deepvit.measure.figures import new_figure
 from deepvit.metrics.paired import PairedCounts, count_pairs, drop_fraction_interval
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.session.tensors import Images, Logits
 
 from .forms import FORMS, Graphs
-from .subject import BATCH, INT8, Subject, export_options, logits_of, say
+from .subject import BATCH, INT8, Subject, export_options, onnxruntime_logits, say
 
 KEPT = (0, 1, 2, 4, 8, 16, 32, 47)
 BUDGET = 0.2  # points
@@ -57,9 +55,8 @@ def _curve(subject: Subject, calibrated: CalibratedGraph) -> dict[str, Any]:
         say(f"keeping {count} of {len(ranked)} linears")
         rest = frozenset(ranked[count:])
         searched = np.concatenate([model.run(part, rest) for part in _batches(images)])
-        content = to_bytes(typed_graph(calibrated, options, tuple(ranked[:count])))
-        session = OnnxRuntimeSession(content, name="kept", arithmetic=Arithmetic.AS_DECLARED)
-        held_out = logits_of(session, subject.images)
+        typed = typed_graph(calibrated, options, tuple(ranked[:count]))
+        held_out, _ = onnxruntime_logits(typed, subject.images, Arithmetic.AS_DECLARED)
         rows.append(
             {
                 "kept": count,

@@ -18,11 +18,11 @@ from deepvit.calibration.policy import find_products
 from deepvit.calibration.quantize import count_quantized, quantize_graph
 from deepvit.export.graph.float32 import Float32Graph
 from deepvit.export.graph.onnx_file import INPUT, finish, to_bytes
-from deepvit.runtime.ort.session import OnnxRuntimeSession
+from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session.tensors import Images
 
 from .forms import FORMS, PLAIN, Form, Graphs
-from .subject import INT8, Subject, logits_of, say, scored
+from .subject import INT8, Subject, onnxruntime_logits, say, scored
 
 OURS = {"ours, as export does": FORMS["INT8"], "ours, max, no help": FORMS[PLAIN]}
 THEIRS = ("MinMax", "Entropy", "Percentile")
@@ -47,8 +47,8 @@ def measure_peers(subject: Subject, graphs: Graphs) -> dict[str, Any]:
 
 def _row(subject: Subject, name: str, model: onnx.ModelProto) -> dict[str, Any]:
     say(name)
-    session = OnnxRuntimeSession(to_bytes(model), name=name)
-    return {"quantized_gemms": count_quantized(model), **scored(subject, logits_of(session, subject.images))}
+    logits, _ = onnxruntime_logits(model, subject.images, Arithmetic.NATIVE)
+    return {"quantized_gemms": count_quantized(model), **scored(subject, logits)}
 
 
 def _ours(graphs: Graphs, form: Form) -> onnx.ModelProto:

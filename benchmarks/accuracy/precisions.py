@@ -7,10 +7,9 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.openvino.library import is_installed
 from deepvit.runtime.openvino.session import OpenVinoSession
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from .forms import FORMS, Form, Graphs
-from .subject import Subject, logits_of, say, scored
+from .subject import Subject, logits_of, onnxruntime_logits, say, scored
 
 ONNXRUNTIME, OPENVINO = "ONNX Runtime", "OpenVINO"
 
@@ -33,17 +32,16 @@ def row_of(subject: Subject, graphs: Graphs, name: str, form: Form) -> dict[str,
     In ONNX Runtime every tensor is rounded to the type that the graph gives it, as a GPU that stores it would.
     """
     model = graphs.typed(form)
-    content = to_bytes(model)
     say(f"{name} in {ONNXRUNTIME}")
-    session = OnnxRuntimeSession(content, name=name, arithmetic=Arithmetic.AS_DECLARED)
+    logits, description = onnxruntime_logits(model, subject.images, Arithmetic.AS_DECLARED)
     found = {
-        "runs_on": session.description,
+        "runs_on": description,
         "quantized_gemms": count_gemms(model).quantized_gemms,
-        ONNXRUNTIME: scored(subject, logits_of(session, subject.images)),
+        ONNXRUNTIME: scored(subject, logits),
     }
     if form.openvino and is_installed():
         say(f"{name} in {OPENVINO}")
-        found[OPENVINO] = _in_openvino(subject, name, content)
+        found[OPENVINO] = _in_openvino(subject, name, to_bytes(model))
     cost = found[ONNXRUNTIME]
     say(f"  top-1 {cost['top1']:.2%}, drop {100 * cost['drop_fraction']:+.2f}, McNemar's p {cost['mcnemar_p']:.2g}")
     return found

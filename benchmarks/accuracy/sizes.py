@@ -3,14 +3,12 @@
 from typing import Any
 
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
-from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.images.imagenet import open_images
 from deepvit.measure.figures import new_figure
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from .forms import Form, Graphs
-from .subject import INT8, Subject, logits_of, say, scored
+from .subject import INT8, Subject, onnxruntime_logits, say, scored
 
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 FIELDS = ("drop_fraction", "drop_fraction_interval", "agreement", "agreement_interval", "sqnr_db", "mcnemar_p")
@@ -22,9 +20,8 @@ def measure_sizes(subject: Subject, graphs: Graphs) -> dict[str, Any]:
     for images in (size for size in SIZES if size <= most):
         say(f"INT8, calibrated on {images}")
         chosen = None if images == DEFAULT_IMAGES else images
-        content = to_bytes(graphs.typed(Form(graph=INT8, quantization=QuantizationOptions(images=chosen))))
-        session = OnnxRuntimeSession(content, name="INT8", arithmetic=Arithmetic.AS_DECLARED)
-        found = scored(subject, logits_of(session, subject.images))
+        typed = graphs.typed(Form(graph=INT8, quantization=QuantizationOptions(images=chosen)))
+        found = scored(subject, onnxruntime_logits(typed, subject.images, Arithmetic.AS_DECLARED)[0])
         rows.append({"calibration_images": images} | {name: found[name] for name in FIELDS})
     return {"rows": rows}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Iterator
@@ -10,7 +11,10 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
+from deepvit.export.graph.apart import run_apart
+from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.images import decode
 from deepvit.images.blocks import decoded_blocks
@@ -22,6 +26,8 @@ from deepvit.metrics.paired import proportion_interval
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Advance
 from deepvit.runtime.manifest import Precision
+from deepvit.runtime.ort.arithmetic import Arithmetic
+from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import model_input
 from deepvit.runtime.session import Session
 from deepvit.runtime.session.tensors import Images, Logits
@@ -85,9 +91,17 @@ def subject_of(loaded: LoadedModel, dataset: str, limit: int | None = None) -> S
 
 
 def logits_of(session: Session, images: Images) -> Logits:
-    """Run images in batches, and close the session."""
+    """Run images in batches, each on one core where the session was opened for one thread, and close the session."""
+    parts = (images[first : first + BATCH] for first in range(0, len(images), BATCH))
     with contextlib.closing(session):
-        return np.concatenate([session.run(images[first : first + BATCH]) for first in range(0, len(images), BATCH)])
+        return np.concatenate(run_apart(functools.partial(session.run, part) for part in parts))
+
+
+def onnxruntime_logits(model: onnx.ModelProto, images: Images, arithmetic: Arithmetic) -> tuple[Logits, str]:
+    """Return what ONNX Runtime answers, and its description."""
+    session = OnnxRuntimeSession(to_bytes(model), name="the graph", arithmetic=arithmetic, threads=1)
+    description = session.description
+    return logits_of(session, images), description
 
 
 def scored(subject: Subject, logits: Logits) -> dict[str, Any]:

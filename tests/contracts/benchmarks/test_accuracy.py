@@ -10,17 +10,16 @@ from PIL import Image
 from benchmarks.accuracy import page
 from benchmarks.accuracy.forms import FORMS, PLAIN, Form, Graphs
 from benchmarks.accuracy.peers import quantized_by_onnxruntime
-from benchmarks.accuracy.subject import INT8, logits_of, scored, subject_of
+from benchmarks.accuracy.subject import INT8, onnxruntime_logits, scored, subject_of
 from deepvit.calibration.observe.statistics import ImageFeed
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import count_quantized, quantize_graph
 from deepvit.export.graph.cast import cast_graph
-from deepvit.export.graph.onnx_file import finish, to_bytes
+from deepvit.export.graph.onnx_file import finish
 from deepvit.metrics.bounds import PRECISION_BOUNDS
 from deepvit.metrics.paired import count_pairs, mcnemar_p
 from deepvit.runtime.manifest import Grid, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.ort.session import OnnxRuntimeSession
 from tests.places import ROOT
 
 FEW = QuantizationOptions(images=8)
@@ -56,8 +55,8 @@ def test_a_row_is_what_the_product_says(subject):
 
 def test_a_wrong_precision_shows(subject, graphs):
     def sqnr(model):
-        session = OnnxRuntimeSession(to_bytes(finish(model)), name="x", arithmetic=Arithmetic.AS_DECLARED)
-        return scored(subject, logits_of(session, subject.images))["sqnr_db"]
+        logits, _ = onnxruntime_logits(finish(model), subject.images, Arithmetic.AS_DECLARED)
+        return scored(subject, logits)["sqnr_db"]
 
     exact = graphs.float32(INT8).model
     least = PRECISION_BOUNDS[Precision.FP16].sqnr_db
