@@ -18,7 +18,8 @@ from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.onnx_file import identify
 from deepvit.export.graph.proof import graph_session
 from deepvit.export.options import ExportOptions, GraphOptions, Target
-from deepvit.export.pipeline import export_artifact, golden_answer
+from deepvit.export.pipeline import export_artifact
+from deepvit.export.record import golden_answer
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel
 from deepvit.model.variants import Architecture, Variant
