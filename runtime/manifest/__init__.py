@@ -1,6 +1,8 @@
 """manifest.json: what an artifact is, as one validated record that Python, C++ and Triton read."""
 
-from .fields import Sha256
+from .batch import ANY_BATCH, BatchRange
+from .engines import BuildLimits, Census, Engine, EnginePlugin
+from .fields import FileRecord, Sha256
 from .forms import (
     Backend,
     ChooseForm,
@@ -15,27 +17,9 @@ from .forms import (
     Split,
 )
 from .golden import GOLDEN_LOGITS, GOLDEN_SQNR_DB, GoldenAnswer
+from .graph import ArchitectureRecord, FoldRecord, GraphForm, PlainSessions, TriedForm, TriedForms
 from .identity import IDENTITY, VERSION, Identity, Tensor, Weights, name_fault, names_or_numbers, parse_identity
-from .records import (
-    ANY_BATCH,
-    AccuracyCheck,
-    ArchitectureRecord,
-    BatchRange,
-    BudgetProof,
-    BuildLimits,
-    Calibration,
-    Census,
-    Engine,
-    EnginePlugin,
-    FileRecord,
-    FoldRecord,
-    GraphForm,
-    Interval,
-    ParityStage,
-    PlainSessions,
-    TriedForm,
-    TriedForms,
-)
+from .proof import AccuracyCheck, BudgetProof, Calibration, Interval, ParityStage
 from .schema import Manifest, parse_manifest
 
 __all__ = [

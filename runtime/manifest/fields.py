@@ -29,6 +29,13 @@ class Partial(Record):
         return {name: value for name, value in write(self).items() if value is not None}
 
 
+class FileRecord(Record):
+    """Size and hash of one file of the artifact."""
+
+    bytes: Count
+    sha256: Sha256
+
+
 def cut(text: str) -> str:
     """Return the beginning of what may be too long for a line."""
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"

@@ -7,21 +7,14 @@ from typing import Annotated
 import pydantic
 
 from ..errors import InputError, first_of, validation_faults
-from .fields import FAULTS_SHOWN, FileName, without_duplicates
+from .batch import BatchRange
+from .engines import Engine
+from .fields import FAULTS_SHOWN, FileName, FileRecord, without_duplicates
 from .forms import InputForm
 from .golden import GOLDEN_LOGITS, GoldenAnswer
+from .graph import ArchitectureRecord, FoldRecord, GraphForm, PlainSessions
 from .identity import Identity
-from .records import (
-    ArchitectureRecord,
-    BatchRange,
-    Calibration,
-    Engine,
-    FileRecord,
-    FoldRecord,
-    GraphForm,
-    ParityStage,
-    PlainSessions,
-)
+from .proof import Calibration, ParityStage
 
 
 class Manifest(Identity):
