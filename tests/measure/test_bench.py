@@ -15,7 +15,8 @@ from deepvit.measure.bench.conditions import Clocks, conditions_here, device_byt
 from deepvit.measure.bench.options import BenchmarkOptions
 from deepvit.measure.bench.pictures import draw_benchmark, draw_speed
 from deepvit.measure.bench.result import Benchmark
-from deepvit.measure.bench.turns import Subject, run_benchmark
+from deepvit.measure.bench.timings import Subject
+from deepvit.measure.bench.turns import run_benchmark
 from deepvit.measure.bench.words import describe_benchmark, describe_copies
 from deepvit.measure.bench.worker import BenchmarkWorker, FileOpener
 from deepvit.measure.figures import new_figure

@@ -13,7 +13,7 @@ from deepvit.runtime.session import artifact_of, engine_here, identity_of, is_in
 from ..models import as_exported, is_variant
 from ..options import SessionOptions, WeightOptions
 from .peers import NAMES, Peer, PeerOpener
-from .turns import Subject
+from .timings import Subject
 from .worker import FileOpener
 
 
