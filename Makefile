@@ -144,6 +144,8 @@ bench: data/digits/done
 	$(BIN)/python benchmarks/quantization_digits.py data/digits
 	$(BIN)/python benchmarks/export_cost.py data/digits
 	$(BIN)/python benchmarks/feeding.py
+	$(BIN)/python cli.py export deepvit_s --bf16 --target cpu
+	$(BIN)/python benchmarks/classifying.py artifacts/deepvit_s-bf16
 	$(BIN)/python benchmarks/deepvit_cpu.py
 	$(BIN)/python benchmarks/deepvit_cpu.py deepvit_s
 	$(BIN)/python -m benchmarks.forms.streams
