@@ -71,6 +71,7 @@ def find_products(model: onnx.ModelProto, *, attention: bool = False) -> list[Pr
     graph = model.graph
     constants = {initializer.name for initializer in graph.initializer}
     users = readers(graph)
+    single = _plain_single_queries(graph, constants)
     products = []
     for node in graph.node:
         rule = next((rule for rule in POLICY if re.fullmatch(rule.products, node.name)), None)
@@ -79,10 +80,20 @@ def find_products(model: onnx.ModelProto, *, attention: bool = False) -> list[Pr
         if not rule.is_attention:
             bias = _bias_after(node, users, constants)
             products.append(Product(node.name, _unit(node.name), (node.input[0],), node.input[1], bias))
-        elif attention and constants.isdisjoint(node.input):
+        elif attention and constants.isdisjoint(node.input) and _unit(node.name) not in single:
             kind = "qk" if _leads_to(node, users, "Softmax") else "av"
             products.append(Product(node.name, f"{_unit(node.name)}.{kind}", tuple(node.input), None, None))
     return products
+
+
+def _plain_single_queries(graph: onnx.GraphProto, constants: set[str]) -> set[str]:
+    """Return the attentions of the class token alone whose maps are not mixed: the last block's in a plain ViT.
+
+    They stay as they are: TensorRT-RTX 1.7 computes them in FP16 whatever they read.
+    """
+    slices = {node.output[0] for node in graph.node if node.op_type == "Slice"}
+    units = {_unit(node.name) for node in graph.node if node.op_type == "MatMul" and node.input[0] in slices}
+    return {unit for unit in units if f"{unit}.mix_weight" not in constants}
 
 
 def _unit(node: str) -> str:

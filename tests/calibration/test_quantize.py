@@ -211,6 +211,17 @@ def test_fp8_with_attention(fp8, tiny_loaded):
     assert producers[mix.input[1]].op_type != "DequantizeLinear"
 
 
+def test_the_class_token_s_attention_stays_where_it_is_plain(fp8):
+    model = onnx.ModelProto()
+    model.CopyFrom(fp8[1].model)
+    attentions = {"blocks.0.attn.qk", "blocks.0.attn.av", "blocks.1.attn.qk", "blocks.1.attn.av"}
+    assert attentions < set(units_of(find_products(model, attention=True)))
+    (mix,) = (each for each in model.graph.initializer if each.name == "blocks.1.attn.mix_weight")
+    mix.name = "another"  # as in a plain ViT, where nothing is mixed
+    left = set(units_of(find_products(model, attention=True)))
+    assert left & attentions == {"blocks.0.attn.qk", "blocks.0.attn.av"}
+
+
 def test_correcting_the_bias_keeps_the_mean():
     generator = np.random.default_rng(0)
     weight, bias = generator.normal(0, 1, (40, 8)).astype(np.float32), np.zeros(8, np.float32)
