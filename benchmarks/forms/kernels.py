@@ -1,8 +1,9 @@
 """What TensorRT-RTX makes of every variant in every precision: whether the gate passes, kernels, bytes; no GPU is needed.
 
 Weights are random and ranges stand in for calibrated ones: neither has a say in what is compiled. Usage:
-python -m benchmarks.forms.kernels [VARIANT …]; writes benchmarks/results/kernels.json, and docs/kernels.md from it. A row
-whose gate does not pass, or whose GEMMs the engine does not all name, ends it with exit code 1.
+python -m benchmarks.forms.kernels [VARIANT …]; writes benchmarks/results/kernels.json, in which other variants than those
+that are named stay as they are, and docs/kernels.md from it. A row whose gate does not pass, or whose GEMMs the engine
+does not all name, ends it with exit code 1.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 
 import onnx
 
+from benchmarks.common.command_line import RESULTS
 from benchmarks.common.interleaved import machine, write_result
 from benchmarks.forms.gate import BATCH, CAPABILITY, compile_and_judge
 from benchmarks.forms.kernels_page import PAGE, page_of
@@ -111,10 +113,10 @@ def listed_of(table: dict[str, dict[str, Any]]) -> Listed:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="all if none is given")
-    chosen = parser.parse_args().variants
+    chosen = parser.parse_args().variants or list(VARIANTS)
     table: dict[str, dict[str, Any]] = {}
     faults = 0
-    for variant, form, row in rows_of(chosen or list(VARIANTS)):
+    for variant, form, row in rows_of(chosen):
         table.setdefault(variant, {})[form] = rounded(row)
         faults += bool(row["breaches"]) or row["attributed"] != row["products"]
         print(
@@ -122,17 +124,18 @@ def main() -> int:
             row["breaches"][:2],
             flush=True,
         )
-    if not chosen:
-        content = {
-            "command": "python -m benchmarks.forms.kernels",
-            "batch": BATCH,
-            "compute_capability": CAPABILITY,
-            "machine": machine(),
-            "variants": table,
-        }
-        write_result("kernels", content)
-        PAGE.write_text(page_of(json.loads(json.dumps(content))))
-        LISTED.write_text(listed_of(table).model_dump_json(indent=1) + "\n")
+    before = json.loads((RESULTS / "kernels.json").read_text())["variants"]
+    table = {variant: (before | table)[variant] for variant in VARIANTS if variant in before | table}
+    content = {
+        "command": "python -m benchmarks.forms.kernels",
+        "batch": BATCH,
+        "compute_capability": CAPABILITY,
+        "machine": machine(),
+        "variants": table,
+    }
+    write_result("kernels", content)
+    PAGE.write_text(page_of(json.loads(json.dumps(content))))
+    LISTED.write_text(listed_of(table).model_dump_json(indent=1) + "\n")
     return 1 if faults else 0
 
 
