@@ -32,7 +32,7 @@ def models(json_path: Json = None) -> None:
     out.print(f"{VIT_PYTORCH.name} is vit-pytorch's DeepViT, of whatever size its --checkpoint has")
     out.print("mixed: so many blocks, the last, have re-attention; px: side of the images")
     out.print("top-1, alike: as published, percent on ImageNet-1k and blocks like the one before")
-    out.print("the digits models are ours, of handwritten digits")
+    out.print("the digits and glyphs models are ours, of handwritten digits and a thousand Chinese characters")
     if json_path is not None:
         from deepvit.measure.results.variants import all_variants  # and pydantic, which the table does without
 

@@ -14,6 +14,8 @@ from typing import Literal
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Preprocessing
 
+from .glyphs import GLYPHS
+
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
@@ -176,6 +178,29 @@ _LARGE = Architecture(depth=32, embed_dim=420, reattention_blocks=12, stem=Stem.
 
 _DIGITS = tuple("0123456789")
 
+
+def _glyphs(name: str, parameters: int, reattention_blocks: int) -> Variant:
+    """Return a model of ours for a thousand characters: accuracy hard enough to lose, without ImageNet."""
+    return Variant(
+        name=name,
+        architecture=Architecture(
+            depth=12,
+            embed_dim=128,
+            reattention_blocks=reattention_blocks,
+            stem=Stem.CNN,
+            num_heads=4,
+            patch_size=8,
+            transform_scale=True,
+        ),
+        parameters=parameters,
+        top1=None,
+        img_size=48,
+        crop_pct=1.0,
+        bundled_weights=f"{name}.safetensors",
+        class_names=GLYPHS,
+    )
+
+
 _ROWS = (
     Variant(
         name="vit_16",
@@ -286,6 +311,8 @@ _ROWS = (
         bundled_weights="digits_cnn.safetensors",
         class_names=_DIGITS,
     ),
+    _glyphs("glyphs_vit", 2_296_360, reattention_blocks=0),
+    _glyphs("glyphs_deepvit", 2_296_612, reattention_blocks=9),
 )
 
 # vit-pytorch's DeepViT, which has the sizes that its checkpoint has. Nothing there says how images are prepared: as

@@ -1,7 +1,9 @@
-"""Measure how alike the blocks of the two trained networks attend, in PyTorch and in their INT8 graphs, and draw it.
+"""Measure how alike the blocks of the glyph networks attend, in PyTorch and in their INT8 graphs, and draw it.
 
-Usage: python -m examples.collapse.measure DATASET WEIGHTS, with what train.py wrote; writes collapse.png and
-collapse-matrices.png into docs/images/ and the figures to benchmarks/results/collapse.json.
+Usage: python -m examples.collapse.measure DATASET [WEIGHTS] [--depths 6 12], with what examples/glyphs made: the
+networks of 12 blocks come with deepvit, WEIGHTS is a folder with those of other depths, such as
+glyphs_vit_6.safetensors. Writes collapse.png, collapse-matrices.png and collapse-depth.png into docs/images/ and the
+figures to benchmarks/results/collapse.json.
 """
 
 import argparse
@@ -9,7 +11,6 @@ import pathlib
 import tempfile
 
 import numpy as np
-import safetensors
 import torch
 
 from benchmarks.common.interleaved import machine, write_result
@@ -22,26 +23,35 @@ from deepvit.measure.attention.options import AttentionOptions
 from deepvit.measure.attention.run import OpenedMaps, analyse_attention
 from deepvit.measure.attention.torch_maps import TorchMaps
 from deepvit.model.load import LoadedModel
-from deepvit.model.variants import Variant
 from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
+from deepvit.model.weights.published import TRAINED_HERE
 from deepvit.runtime.manifest import Precision, Weights
 from deepvit.runtime.session import open_session
-from examples.collapse.pictures import Seen, draw_collapse, draw_collapse_matrices
-from examples.collapse.train import collapse_variants
+from examples.collapse.pictures import Seen, draw_collapse, draw_collapse_matrices, draw_depths
 from examples.digits.train import load_split
+from examples.glyphs.variants import NAMES, glyph_variant
 
 IMAGES = 64  # that the similarities are means over
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 512
 PICTURES = pathlib.Path(__file__).parents[2] / "docs" / "images"
 
 
-def measure(variant: Variant, weights: pathlib.Path, dataset: str, images: int) -> list[Seen]:
-    """Return how a network does on the held-out digits, and how it attends, in PyTorch and as an INT8 graph."""
-    trained = read_checkpoint(weights, EmaChoice.PREFER)
+def load_trained(name: str, depth: int, weights: pathlib.Path) -> LoadedModel:
+    """Return a trained network: that which comes with deepvit, or what `weights` has of another depth."""
+    variant = glyph_variant(name, depth)
+    path = (
+        TRAINED_HERE / variant.bundled_weights if variant.bundled_weights else weights / f"{variant.name}.safetensors"
+    )
+    trained = read_checkpoint(path, EmaChoice.PREFER)
     module = model_from_checkpoint(variant, trained)
-    loaded = LoadedModel(variant=variant, module=module, weights=Weights(source="checkpoint", sha256=trained.sha256))
+    return LoadedModel(variant=variant, module=module, weights=Weights(source="checkpoint", sha256=trained.sha256))
+
+
+def measure(loaded: LoadedModel, dataset: str, images: int, calibration_images: int) -> list[Seen]:
+    """Return how a network does on the held-out images, and how it attends, in PyTorch and as an INT8 graph."""
+    variant, module = loaded.variant, loaded.module
     graph = GraphOptions(precision=Precision.INT8, target=Target.ONNX, outputs=Outputs.MAPS)
-    quantization = QuantizationOptions(images=CALIBRATION_IMAGES, check_images=0)
+    quantization = QuantizationOptions(images=calibration_images, check_images=0)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         options = ExportOptions(graph=graph, output=folder / "int8", imagenet=dataset, quantization=quantization)
@@ -80,6 +90,7 @@ def figures_of(seen: Seen) -> dict[str, object]:
     neighbours = {name: matrix for name, (matrix, _, _) in kinds.items()} | {"features": found.features}
     return {
         "network": found.model,
+        "blocks": len(found.reattends),
         "form": seen.form,
         "runs_on": found.runs_on,
         "top1": round(seen.top1, 4),
@@ -93,29 +104,30 @@ def figures_of(seen: Seen) -> dict[str, object]:
     }
 
 
-def trained_how(weights: pathlib.Path) -> dict[str, int]:
-    """Return the epochs and the seconds that the training took."""
-    with safetensors.safe_open(weights, "np") as file:
-        return {name: int(value) for name, value in file.metadata().items()}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", help="what make_dataset.py wrote")
-    parser.add_argument("weights", type=pathlib.Path, help="folder of the checkpoints")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", help="what `make glyphs` wrote")
+    parser.add_argument(
+        "weights", nargs="?", type=pathlib.Path, default=pathlib.Path(), help="folder of the checkpoints"
+    )
+    parser.add_argument("--depths", nargs="+", type=int, default=[12])
     given = parser.parse_args()
-    files = {name: given.weights / f"{name}.safetensors" for name in collapse_variants()}
-    seen = [
-        each for name, row in collapse_variants().items() for each in measure(row, files[name], given.dataset, IMAGES)
-    ]
+    seen = {
+        depth: [
+            each for name in NAMES for each in measure(load_trained(name, depth, given.weights), given.dataset, IMAGES)
+        ]
+        for depth in given.depths
+    }
     PICTURES.mkdir(parents=True, exist_ok=True)
-    draw_collapse(seen, PICTURES / "collapse.png")
-    draw_collapse_matrices(seen, PICTURES / "collapse-matrices.png")
+    shown = seen[max(seen)]
+    draw_collapse(shown, PICTURES / "collapse.png")
+    draw_collapse_matrices(shown, PICTURES / "collapse-matrices.png")
+    draw_depths(seen, PICTURES / "collapse-depth.png")
+    depths = " ".join(map(str, given.depths))
     content = {
-        "command": "python -m examples.collapse.measure data/digits data/collapse",
+        "command": f"python -m examples.collapse.measure data/glyphs data/glyphs-trained --depths {depths}",
         "machine": machine(),
-        "trained": {name: trained_how(path) for name, path in files.items()},
-        "networks": [figures_of(each) for each in seen],
+        "networks": [figures_of(each) for found in seen.values() for each in found],
     }
     write_result("collapse", content)
 

@@ -13,7 +13,7 @@ SEED = 0
 class Recipe:
     """All that the weights depend on, besides the network, the faces, and how a machine adds."""
 
-    steps: int = 10_000
+    steps: int = 3_000
     batch: int = 128
     muon_rate: float = 0.02  # of the matrices of the blocks
     adam_rate: float = 2e-3  # of all else

@@ -1,8 +1,8 @@
 """Train a glyph network: python -m examples.glyphs.train NAME FONTS FOLDER; the same command goes on where it was.
 
-NAME is glyphs_deepvit or glyphs_vit, FONTS what fetch_fonts.sh unpacked. FOLDER has a checkpoint of every few minutes:
-killed at any time and begun again, the weights come out the same to the bit, on the same machine with as many threads.
-In the end it has NAME.safetensors, in FP16.
+NAME is glyphs_deepvit or glyphs_vit, of 12 blocks or `--depth`, FONTS what fetch_fonts.sh unpacked. FOLDER has a
+checkpoint of every few minutes: killed at any time and begun again, the weights come out the same to the bit, on the
+same machine with as many threads. In the end it has NAME.safetensors, in FP16.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from .draw import draw_masters
 from .faces import HELD_OUT, TRAINED
 from .recipe import Recipe
 from .training import Training, accuracy
-from .variants import glyph_variants
+from .variants import NAMES, glyph_variant
 
 QUICK = 2  # held-out pictures of a class that are scored on the way
 SAVED_EVERY = 300  # seconds
@@ -54,7 +54,8 @@ def train(training: Training, checkpoint: pathlib.Path, held_out: np.ndarray, ev
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=glyph_variants())
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--depth", type=int, help="blocks, if not 12")
     parser.add_argument("fonts", type=pathlib.Path, help="what fetch_fonts.sh unpacked")
     parser.add_argument("folder", type=pathlib.Path, help="for the checkpoint and the weights")
     parser.add_argument("--device", default="cpu", help="of PyTorch: cpu, cuda")
@@ -66,9 +67,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     masters = draw_masters(given["fonts"], TRAINED)
     held_out = draw_masters(given["fonts"], HELD_OUT)
-    training = Training(glyph_variants()[given["name"]], recipe, masters, given["device"])
-    train(training, folder / f"{given['name']}.pt", held_out)
-    path = folder / f"{given['name']}.safetensors"
+    variant = glyph_variant(given["name"], given["depth"])
+    training = Training(variant, recipe, masters, given["device"])
+    train(training, folder / f"{variant.name}.pt", held_out)
+    path = folder / f"{variant.name}.safetensors"
     with replaced(path) as staged:
         save_file(training.weights(), staged)
     top1 = accuracy(training.model, *held_out_pictures(held_out, HELD_OUT_EACH))

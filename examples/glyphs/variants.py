@@ -1,34 +1,18 @@
-"""The two networks, alike but for re-attention."""
+"""The two networks, alike but for re-attention, in any depth."""
 
-from deepvit.model.variants import Architecture, Stem, Variant
+import dataclasses
 
-from .characters import COUNT, characters
-from .distort import SIDE
+from deepvit.model.variants import VARIANTS, Variant
 
-DEPTH = 12
-REATTENTION_BLOCKS = 9
+NAMES = ("glyphs_deepvit", "glyphs_vit")
 
 
-def glyph_variants(depth: int = DEPTH, embed_dim: int = 128, count: int = COUNT) -> dict[str, Variant]:
-    """Return the DeepViT, whose last three quarters of blocks mix their maps, and the plain ViT of the same size."""
-    return {
-        name: Variant(
-            name=name,
-            architecture=Architecture(
-                depth=depth,
-                embed_dim=embed_dim,
-                reattention_blocks=blocks,
-                stem=Stem.CNN,
-                num_heads=4,
-                patch_size=8,
-                transform_scale=True,
-            ),
-            parameters=0,  # unused here
-            top1=None,
-            img_size=SIDE,
-            num_classes=count,
-            crop_pct=1.0,
-            class_names=characters()[:count],
-        )
-        for name, blocks in (("glyphs_deepvit", depth * REATTENTION_BLOCKS // DEPTH), ("glyphs_vit", 0))
-    }
+def glyph_variant(name: str, depth: int | None = None) -> Variant:
+    """Return the row `name`, or the same network of another depth, with re-attention in the same part of its blocks."""
+    row = VARIANTS[name]
+    of = row.architecture
+    if depth in (None, of.depth):
+        return row
+    mixed = of.reattention_blocks * depth // of.depth
+    other = dataclasses.replace(of, depth=depth, reattention_blocks=mixed)
+    return dataclasses.replace(row, name=f"{name}_{depth}", architecture=other, parameters=0, bundled_weights=None)

@@ -91,7 +91,7 @@ class Kernel:
 
 
 # (H, d, tokens) of every variant that mixes its maps, head widths of 25, 33 and 35 padded.
-SHAPES = ((12, 32, 197), (12, 40, 197), (12, 40, 577), (4, 24, 26), (4, 32, 26))
+SHAPES = ((12, 32, 197), (12, 40, 197), (12, 40, 577), (4, 32, 37), (4, 24, 26), (4, 32, 26))
 KERNELS = tuple(
     Kernel(number=number, heads=heads, width=width, tokens=tokens, rows=rows)
     for heads, width, tokens in SHAPES

@@ -1,5 +1,6 @@
 """The glyphs: which characters, how they are drawn and distorted, and a training that is killed and goes on."""
 
+import dataclasses
 import hashlib
 import pathlib
 
@@ -20,7 +21,7 @@ from examples.glyphs.faces import BELOW, HELD_OUT, TRAINED, Face
 from examples.glyphs.recipe import Recipe
 from examples.glyphs.train import train
 from examples.glyphs.training import Training
-from examples.glyphs.variants import glyph_variants
+from examples.glyphs.variants import NAMES, glyph_variant
 from tests.places import ROOT
 
 FONTS = ROOT / "build" / "fonts"
@@ -115,7 +116,9 @@ def _middle(master):
 
 
 def short_training(masters):
-    variant = glyph_variants(depth=4, embed_dim=16, count=CLASSES)["glyphs_deepvit"]
+    row = glyph_variant("glyphs_deepvit", depth=4)
+    small = dataclasses.replace(row.architecture, embed_dim=16)
+    variant = dataclasses.replace(row, architecture=small, num_classes=CLASSES, class_names=None)
     return Training(variant, Recipe(steps=6, batch=8, warm_up=2), masters)
 
 
@@ -181,6 +184,12 @@ def test_real_characters_are_drawn_and_packed_the_same_everywhere(tmp_path):
 
 
 def test_the_two_networks_are_alike_but_for_reattention():
-    deep, plain = (variant.architecture for variant in glyph_variants().values())
-    assert (deep.depth, deep.reattention_blocks, plain.depth, plain.reattention_blocks) == (12, 9, 12, 0)
-    assert deep.embed_dim == plain.embed_dim
+    for depth, mixed in ((12, 9), (6, 4), (24, 18)):
+        deep, plain = (glyph_variant(name, depth).architecture for name in NAMES)
+        assert (deep.depth, deep.reattention_blocks) == (depth, mixed)
+        assert dataclasses.replace(deep, reattention_blocks=0) == plain
+    assert glyph_variant("glyphs_vit", 6).name == "glyphs_vit_6"
+
+
+def test_the_names_of_the_classes_are_the_characters():
+    assert glyph_variant("glyphs_vit").class_names == characters()
