@@ -6,13 +6,14 @@ benchmarks/results/accuracy-PART-MODEL.json, the pictures beside them, and docs/
 """
 
 import argparse
+import functools
 import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.accuracy.budgets import draw_budgets, measure_budgets
-from benchmarks.accuracy.forms import Graphs
+from benchmarks.accuracy.forms import MAIN, Graphs
 from benchmarks.accuracy.page import DEEPVIT, results_of, write_page
 from benchmarks.accuracy.peers import measure_peers
 from benchmarks.accuracy.precisions import measure_precisions
@@ -35,7 +36,9 @@ PARTS: dict[str, tuple[Callable[[Subject, Graphs], dict[str, Any]], Callable[[di
     "sizes": (measure_sizes, draw_sizes),
     "peers": (measure_peers, None),
     "timm": (measure_timm_loop, None),
+    "main": (functools.partial(measure_precisions, names=MAIN), None),
 }
+WHOLE = [part for part in PARTS if part != "main"]  # which is a part of the precisions, for a second model
 
 
 def write_part(part: str, subject: Subject, graphs: Graphs, output: pathlib.Path) -> None:
@@ -57,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="what make glyphs wrote")
     parser.add_argument("--models", nargs="+", default=[DEEPVIT], metavar="NAME", help="with weights of their own")
-    parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", default=WHOLE, choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--images", type=int, help="held-out images; all if not given")
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS, help="another folder for the results")
     given = parser.parse_args()
@@ -67,7 +70,7 @@ def main() -> None:
             graphs = Graphs(subject)
             for part in given.only:
                 write_part(part, subject, graphs, given.output)
-    if given.output == RESULTS and results_of(DEEPVIT).keys() >= PARTS.keys():
+    if given.output == RESULTS and results_of(DEEPVIT).keys() >= set(WHOLE):
         say(f"wrote {write_page().name}")
 
 

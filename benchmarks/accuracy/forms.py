@@ -64,6 +64,7 @@ def _forms() -> dict[str, Form]:
 
 PLAIN = "INT8, max, no help"  # neither rescaled nor its biases corrected
 FORMS = _forms()
+MAIN = ("FP32", "FP16", "BF16", "INT8", "INT8, for CPUs", "INT8, weights alone", "FP8", "FP8 with attention", PLAIN)
 
 
 class Graphs:

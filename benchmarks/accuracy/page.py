@@ -14,7 +14,6 @@ from .precisions import ONNXRUNTIME, OPENVINO
 
 PAGE = ROOT / "docs" / "accuracy.md"
 DEEPVIT, VIT = "glyphs_deepvit", "glyphs_vit"
-MAIN = ("FP32", "FP16", "BF16", "INT8", "INT8, for CPUs", "INT8, weights alone", "FP8", "FP8 with attention", PLAIN)
 SIGNIFICANT = 0.01  # McNemar's p
 Content = dict[str, Any]
 
@@ -139,7 +138,7 @@ def _timm(content: Content) -> str:
 def _vit(vit: dict[str, Content]) -> str:
     if not vit:
         return ""
-    exact = vit["precisions"]["pytorch"]
+    exact = vit["main"]["pytorch"]
     return (
         f"; {VIT}, the plain ViT of the same size, on {_percent(exact['top1'])} ({_interval(exact['top1_interval'])})"
     )
@@ -148,10 +147,9 @@ def _vit(vit: dict[str, Content]) -> str:
 def _vit_section(vit: dict[str, Content]) -> str:
     if not vit:
         return ""
-    whole = vit["precisions"]
-    forms = {name: row for name, row in whole["found"]["forms"].items() if name in MAIN}
-    table = "\n".join(_table(forms, ONNXRUNTIME))
-    where = f"`{whole['command']}`, in `benchmarks/results/accuracy-precisions-{VIT}.json`"
+    whole = vit["main"]
+    table = "\n".join(_table(whole["found"]["forms"], ONNXRUNTIME))
+    where = f"`{whole['command']}`, in `benchmarks/results/accuracy-main-{VIT}.json`"
     return f"\n\n{VIT}, the plain ViT ({where}):\n\n{table}"
 
 

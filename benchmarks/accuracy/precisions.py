@@ -1,5 +1,6 @@
 """Every precision: PyTorch, ONNX Runtime and OpenVINO, on all held-out images."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from deepvit.export.graph.onnx_file import count_gemms, to_bytes
@@ -14,9 +15,9 @@ from .subject import Subject, logits_of, onnxruntime_logits, say, scored
 ONNXRUNTIME, OPENVINO = "ONNX Runtime", "OpenVINO"
 
 
-def measure_precisions(subject: Subject, graphs: Graphs) -> dict[str, Any]:
-    """Return a row for every form: the engines' scores, or in words why there are none."""
-    forms = {name: row_of(subject, graphs, name, form) for name, form in FORMS.items()}
+def measure_precisions(subject: Subject, graphs: Graphs, names: Iterable[str] = FORMS) -> dict[str, Any]:
+    """Return a row for each of the forms: the engines' scores, or in words why there are none."""
+    forms = {name: row_of(subject, graphs, name, FORMS[name]) for name in names}
     return {"calibration_images": len(_calibrated(graphs)), "forms": forms}
 
 
