@@ -1,8 +1,4 @@
-"""A folded DeepViT as the module that is traced: the same function, written in the form that the target runs fastest.
-
-The last block's queries, projection and MLP are computed for the class token alone, since nothing else of that block
-reaches the head; the final norm likewise.
-"""
+"""Attention whose scale, norm and mix are folded, in the forms that a graph has it."""
 
 import copy
 
@@ -12,16 +8,10 @@ import torch
 from torch import nn
 
 from deepvit.model.attention import Attention, HeadRms, ReAttention, over_rms
-from deepvit.model.network import Block, DeepViT, NormedStem, PatchEmbedding, pooled
 from deepvit.model.rewrites.norms import is_mix_folded
-from deepvit.model.variants import Pooling
-from deepvit.runtime.manifest import InputForm, MixForm, QkvForm
-from deepvit.runtime.preprocess import Preprocessing
+from deepvit.runtime.manifest import MixForm, QkvForm
 
-from .padding import TokenPadding, Tokens, tokens_of
-from .spec import GraphSpec, Outputs
-
-CENTERED_SCALE = 2.0**-7  # brings centred pixels into [-1, 1]; a power of two, hence exact in every float type
+from ..padding import Tokens
 
 
 class GraphRms(nn.Module):
@@ -132,123 +122,6 @@ class GraphAttention(nn.Module):
         scores = q @ k.transpose(-2, -1)
         maps = torch.softmax(scores if self.key_mask is None else scores + self.key_mask, dim=-1)
         return self.proj(self._attend(maps, v).transpose(1, 2).flatten(2))
-
-
-class GraphBlock(nn.Module):
-    """A folded block; with `rows`, only the first so many tokens leave it."""
-
-    def __init__(self, folded: Block, mix: MixForm, qkv: QkvForm, tokens: Tokens, rows: int | None) -> None:
-        super().__init__()
-        if folded.scale_adjustment != 1.0:
-            raise ValueError("GraphBlock needs fold_scale_adjustment first")
-        self.rows = rows
-        self.norm1, self.norm2, self.mlp = (copy.deepcopy(m) for m in (folded.norm1, folded.norm2, folded.mlp))
-        self.attn = GraphAttention(folded.attn, mix, qkv, tokens)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        attended = self.attn(self.norm1(x), self.rows)
-        x = (x if self.rows is None else x[:, : self.rows]) + attended
-        return x + self.mlp(self.norm2(x))
-
-
-class PixelInput(nn.Module):
-    """Cropped pixels (B, H, W, 3) uint8 → what the rescaled first convolution takes, (B, 3, H, W).
-
-    With W' = W·(2⁷/(255·σ)): W∗((p/255 − μ)/σ) = W'∗((p − 255·μ)·2⁻⁷). The mean moves on into the convolution's bias,
-    as −Σ W·μ/σ, where it does not pad: a padded zero stands for the mean, not for black.
-    """
-
-    def __init__(self, mean: torch.Tensor, has_padding: bool) -> None:
-        super().__init__()
-        self.has_padding = has_padding
-        self.shift = nn.Parameter(255 * mean.view(1, -1, 1, 1))
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        x = pixels.to(self.shift.dtype).permute(0, 3, 1, 2)  # in this order: TensorRT's uint8 can only be cast
-        return (x - self.shift if self.has_padding else x) * CENTERED_SCALE
-
-
-class PixelNormalization(nn.Module):
-    """Cropped pixels (B, H, W, 3) uint8 → (p/255 − μ)/σ, (B, 3, H, W), for a stem whose LayerNorm has to see that."""
-
-    def __init__(self, preprocessing: Preprocessing, dtype: torch.dtype) -> None:
-        super().__init__()
-        mean, std = (torch.tensor(each, dtype=dtype).view(-1, 1, 1) for each in (preprocessing.mean, preprocessing.std))
-        self.shift, self.scale = nn.Parameter(255 * mean), nn.Parameter(1 / (255 * std))
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return (pixels.to(self.shift.dtype).permute(0, 3, 1, 2) - self.shift) * self.scale
-
-
-class GraphModule(nn.Module):
-    """The whole network: images → logits (B, classes).
-
-    Args:
-        folded: A DeepViT with `deepvit.model.rewrites.fold.ALWAYS` applied.
-        spec: How it is written: images are float32 (B, 3, H, W) normalised, or uint8 (B, H, W, 3); for maps, the last
-            block computes all of its tokens.
-        preprocessing: Mean and standard deviation, for the uint8 form.
-    """
-
-    def __init__(self, folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.patch_embed = copy.deepcopy(folded.patch_embed)
-        is_uint8 = spec.input_form is InputForm.UINT8
-        self.pixels = _pixel_input(self.patch_embed, preprocessing) if is_uint8 else None
-        position = folded.pos_embed.detach()
-        tokens = tokens_in(folded, spec.token_padding)
-        self.pooling, self.real_tokens = folded.architecture.pooling, tokens.real
-        self.class_token = nn.Parameter(folded.cls_token.detach() + position[:, :1])
-        self.padding = (
-            nn.Parameter(self.class_token.detach().repeat(1, extra, 1)) if (extra := tokens.padding) else None
-        )
-        self.position = nn.Parameter(position[:, 1:].clone())
-        is_cut = spec.outputs is Outputs.LOGITS and self.pooling is Pooling.CLS
-        last = len(folded.blocks) - 1 if is_cut else None
-        self.blocks = nn.ModuleList(
-            GraphBlock(block, spec.mix, spec.qkv, tokens, rows=1 if index == last else None)  # type: ignore[arg-type]
-            for index, block in enumerate(folded.blocks)
-        )
-        self.norm, self.head = copy.deepcopy(folded.norm), copy.deepcopy(folded.head)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = images if self.pixels is None else self.pixels(images)
-        x = self.patch_embed(x) + self.position
-        tokens = [self.class_token.expand(x.shape[0], -1, -1), x]
-        if self.padding is not None:
-            tokens.append(self.padding.expand(x.shape[0], -1, -1))
-        x = torch.cat(tokens, dim=1)
-        for block in self.blocks:
-            x = block(x)
-        x = x if x.shape[1] <= self.real_tokens else x[:, : self.real_tokens]
-        return self.head(self.norm(pooled(x, self.pooling)))
-
-
-def tokens_in(model: DeepViT, padding: TokenPadding) -> Tokens:
-    """Return how many tokens a model has, and how many rows its graph keeps for them."""
-    is_mixed = any(isinstance(block.attn, ReAttention) for block in model.blocks)
-    return tokens_of(model.pos_embed.shape[1], padding, is_mixed=is_mixed)
-
-
-def _pixel_input(stem: PatchEmbedding, preprocessing: Preprocessing) -> PixelInput | PixelNormalization:
-    if isinstance(stem, NormedStem):
-        return PixelNormalization(preprocessing, stem.proj.weight.dtype)
-    return fold_normalization(stem.first_conv, preprocessing)
-
-
-@torch.no_grad()
-def fold_normalization(conv: nn.Conv2d, preprocessing: Preprocessing) -> PixelInput:
-    """Rescale `conv` in place so that it takes pixels, and return what goes before it; formula in `PixelInput`."""
-    mean, std = (torch.tensor(values, dtype=conv.weight.dtype) for values in (preprocessing.mean, preprocessing.std))
-    has_padding = any(conv.padding) if isinstance(conv.padding, tuple) else conv.padding != "valid"
-    if not has_padding:
-        shift = (conv.weight * (mean / std).view(1, -1, 1, 1)).sum(dim=(1, 2, 3))
-        if conv.bias is None:
-            conv.bias = nn.Parameter(-shift)
-        else:
-            conv.bias.sub_(shift)
-    conv.weight.mul_((1 / (CENTERED_SCALE * 255 * std)).view(1, -1, 1, 1))
-    return PixelInput(mean, has_padding)
 
 
 def _constant(values: npt.NDArray[np.float32], dtype: torch.dtype) -> nn.Parameter:
