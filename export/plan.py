@@ -11,7 +11,7 @@ from deepvit.calibration.ranges import RANGES
 from deepvit.images.class_names import default_names, read_labels
 from deepvit.images.samples import default_images, parity_images
 from deepvit.images.sources import ImageSource
-from deepvit.model.variants import Variant
+from deepvit.model.row import Variant
 from deepvit.runtime.artifact import MANIFEST, MAX_MANIFEST_BYTES, MODEL
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room

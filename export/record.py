@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 
 from deepvit.model.load import LoadedModel
-from deepvit.model.variants import Layout
+from deepvit.model.row import Layout
 from deepvit.runtime.manifest import (
     GOLDEN_LOGITS,
     GOLDEN_SQNR_DB,

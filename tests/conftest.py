@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import deepvit.model
-from deepvit.model.variants import Stem, Variant
+from deepvit.model.architecture import Stem
+from deepvit.model.row import Variant
 from deepvit.model.weights.random import randomize
 from tests.doubles.made_once import made_once
 from tests.doubles.tiny_models import TINY

@@ -10,7 +10,8 @@ def models(json_path: Json = None) -> None:
     """List the variants: architecture, parameters, published accuracy, aliases, checkpoint."""
     import rich.table
 
-    from deepvit.model.variants import VARIANTS, VIT_PYTORCH
+    from deepvit.model.variants import VARIANTS
+    from deepvit.model.vit_pytorch import VIT_PYTORCH
 
     check_outputs(json=json_path)
     table = rich.table.Table(box=None, pad_edge=False)

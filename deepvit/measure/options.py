@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from deepvit.export.options import GraphOptions, Target
-from deepvit.model.variants import Pooling, Unsaid
+from deepvit.model.architecture import Pooling
+from deepvit.model.vit_pytorch import Unsaid
 from deepvit.runtime.errors import InputError, needed_for, require_installed
 from deepvit.runtime.files import cache_root
 from deepvit.runtime.manifest import Precision
@@ -19,7 +20,7 @@ from deepvit.runtime.session import Session, open_session
 if TYPE_CHECKING:
     from deepvit.export.plan import ModelShape
     from deepvit.model.load import LoadedModel
-    from deepvit.model.variants import Variant
+    from deepvit.model.row import Variant
 
 LEAST_CROP = 0.05
 UNSAID = "What checkpoints of vit_pytorch_deepvit do not say"  # the heading
@@ -135,7 +136,8 @@ class WeightOptions:
             MissingError: As `load`, or the published weights would have to be fetched, and cannot be.
         """
         from deepvit.export.plan import ModelShape, shape_of
-        from deepvit.model.variants import Layout, find_variant
+        from deepvit.model.row import Layout
+        from deepvit.model.variants import find_variant
         from deepvit.model.weights.addresses import is_address
 
         row = find_variant(variant)

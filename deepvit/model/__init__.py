@@ -5,7 +5,8 @@ Importing `deepvit.model.registry` registers every variant with timm.
 
 from typing import TYPE_CHECKING, Any
 
-from .variants import VARIANTS, Variant, find_variant
+from .row import Variant
+from .variants import VARIANTS, find_variant
 
 if TYPE_CHECKING:
     from .network import DeepViT, create_deepvit

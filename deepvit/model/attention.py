@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .variants import MixNorm
+from .architecture import MixNorm
 
 
 class Attention(nn.Module):

@@ -11,8 +11,11 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Weights
 from deepvit.runtime.preprocess import Preprocessing
 
+from .architecture import Pooling
 from .network import DeepViT, allocate, create_deepvit
-from .variants import Layout, Pooling, Unsaid, Variant, find_variant
+from .row import Layout, Variant
+from .variants import find_variant
+from .vit_pytorch import Unsaid
 from .weights.addresses import HUB, fetch_address, is_address, record_sha256
 from .weights.checkpoint import Checkpoint, EmaChoice, model_from_checkpoint, read_checkpoint
 from .weights.published import fetch_checkpoint

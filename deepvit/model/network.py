@@ -8,8 +8,9 @@ from torch import nn
 
 from deepvit.runtime.errors import InputError
 
+from .architecture import Architecture, MixNorm, Pooling, Stem
 from .attention import Attention, ReAttention
-from .variants import Architecture, MixNorm, Pooling, Stem, Variant
+from .row import Variant
 
 STEM_CHANNELS = 64
 

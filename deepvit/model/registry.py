@@ -8,7 +8,8 @@ from timm.models import register_model
 from timm.models._pretrained import PretrainedCfg
 
 from .network import DeepViT, create_deepvit
-from .variants import VARIANTS, Variant
+from .row import Variant
+from .variants import VARIANTS
 from .weights.checkpoint import model_from_checkpoint
 from .weights.published import fetch_checkpoint
 

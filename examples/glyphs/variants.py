@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from deepvit.model.variants import VARIANTS, Variant
+from deepvit.model.row import Variant
+from deepvit.model.variants import VARIANTS
 
 NAMES = ("glyphs_deepvit", "glyphs_vit")
 

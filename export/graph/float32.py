@@ -7,13 +7,13 @@ import onnx
 import torch
 
 from deepvit.metrics.bounds import FP32_BOUND, FUSED_BOUND, prove
+from deepvit.model.architecture import MixNorm
 from deepvit.model.load import LoadedModel
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites import fold as folding
 from deepvit.model.rewrites.linears import fold_key_bias, fold_value_bias, pad_head_dim
 from deepvit.model.rewrites.norms import fold_head_gain
 from deepvit.model.rewrites.report import Fold, FoldReport
-from deepvit.model.variants import MixNorm
 from deepvit.progress import Progress
 from deepvit.runtime.manifest import InputForm, ParityStage
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input

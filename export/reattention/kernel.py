@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from deepvit.model.variants import MixNorm
+from deepvit.model.architecture import MixNorm
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.kernels.table import Kernel, Number
 from deepvit.runtime.manifest import Precision

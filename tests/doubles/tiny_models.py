@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from deepvit.model.variants import Architecture, Stem, Variant
+from deepvit.model.architecture import Architecture, Stem
+from deepvit.model.row import Variant
 
 TINY = {
     stem: Variant(

@@ -21,8 +21,8 @@ from deepvit.export.graph.padding import TokenPadding, Tokens
 from deepvit.export.graph.trace import onnx_from_module
 from deepvit.export.options import GraphOptions, Target
 from deepvit.metrics.bounds import FP16_MAX
+from deepvit.model.architecture import Stem
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
-from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import ANY_BATCH, BatchRange, InputForm, MixForm, Precision, QkvForm

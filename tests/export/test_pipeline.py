@@ -25,8 +25,9 @@ from deepvit.measure.evaluate.options import EvaluationOptions
 from deepvit.measure.models import Contestant
 from deepvit.measure.torch_session import TorchSession
 from deepvit.metrics.bounds import PRECISION_BOUNDS, unshown
+from deepvit.model.architecture import Stem
 from deepvit.model.load import LoadedModel, load_model
-from deepvit.model.variants import VARIANTS, Stem
+from deepvit.model.variants import VARIANTS
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, OutOfBoundsError

@@ -37,8 +37,8 @@ from deepvit.export.reattention.fuse import fuse_reattention
 from deepvit.export.reattention.operator import add_operator, nodes_of, reattention_node, traffic_bytes
 from deepvit.measure.results.kernels import describe_kernels, kernels_from
 from deepvit.metrics.distance import compare_logits
+from deepvit.model.architecture import Stem
 from deepvit.model.load import LoadedModel
-from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.progress import log_step
 from deepvit.runtime.artifact import open_artifact

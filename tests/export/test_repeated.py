@@ -11,8 +11,8 @@ from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.export.graph.trace import onnx_from_module, repeated, structure
 from deepvit.export.graph.trace.repeated import Run, runs_of
 from deepvit.export.options import GraphOptions
+from deepvit.model.architecture import Stem
 from deepvit.model.rewrites.fold import ALWAYS, fold
-from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.manifest import ANY_BATCH
 from tests.doubles.tiny_models import TINY, replace

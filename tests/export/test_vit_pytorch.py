@@ -25,8 +25,9 @@ from deepvit.measure.bench.subjects import _peer_weights
 from deepvit.measure.models import OpenedModel, load_weights_of, open_torch, preprocessing_breaches
 from deepvit.measure.options import WeightOptions
 from deepvit.metrics.bounds import FP32_BOUND
+from deepvit.model.architecture import Pooling
 from deepvit.model.rewrites.fold import fold
-from deepvit.model.variants import VIT_PYTORCH, Pooling
+from deepvit.model.vit_pytorch import VIT_PYTORCH
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import InputForm, MixForm, Precision
 from deepvit.runtime.preprocess import model_input

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 import deepvit.model
+from deepvit.model.architecture import Stem
 from deepvit.model.attention import MixNorm
-from deepvit.model.variants import Stem
 from deepvit.model.weights import pickled_child
 from deepvit.model.weights import published as pretrained
 from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint

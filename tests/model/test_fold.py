@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import deepvit.model
+from deepvit.model.architecture import Stem
 from deepvit.model.attention import MixNorm
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.rewrites.linears import (
@@ -14,7 +15,6 @@ from deepvit.model.rewrites.linears import (
     pad_head_dim,
 )
 from deepvit.model.rewrites.norms import fold_mix_norm, fold_stem_norms
-from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from tests.doubles.tiny_models import replace
 

@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import save_file
 
 from deepvit.measure.options import WeightOptions
+from deepvit.model.architecture import Pooling, Stem
 from deepvit.model.attention import HeadRms
 from deepvit.model.load import load_model
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.rewrites.linears import fold_value_bias
 from deepvit.model.rewrites.norms import LARGEST_MIXED, fold_head_gain, fold_mix_norm
-from deepvit.model.variants import VIT_PYTORCH, Pooling, Stem, Unsaid
+from deepvit.model.vit_pytorch import VIT_PYTORCH, Unsaid
 from deepvit.runtime.errors import InputError
 from tests.model.vit_pytorch_models import CONFIGS, Config, model_of, state_of
 

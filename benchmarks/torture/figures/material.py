@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 import deepvit.model
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
+from deepvit.model.architecture import Stem
 from deepvit.model.load import LoadedModel
-from deepvit.model.variants import Stem
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.manifest import Precision, Weights
 from tests.doubles.tiny_models import TINY

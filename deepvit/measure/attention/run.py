@@ -10,7 +10,8 @@ import numpy as np
 from deepvit.images.decode import decode_one
 from deepvit.images.samples import open_images_or_samples
 from deepvit.images.sources import ImageSource, spread
-from deepvit.model.variants import VARIANTS, Variant
+from deepvit.model.row import Variant
+from deepvit.model.variants import VARIANTS
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session import artifact_of

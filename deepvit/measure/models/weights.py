@@ -3,7 +3,9 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
-from deepvit.model.variants import VIT_PYTORCH, Pooling, find_variant
+from deepvit.model.architecture import Pooling
+from deepvit.model.variants import find_variant
+from deepvit.model.vit_pytorch import VIT_PYTORCH
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Identity, Manifest
 

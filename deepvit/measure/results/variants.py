@@ -3,7 +3,8 @@
 from typing import Literal
 
 from deepvit.metrics.result import Fraction, Record, Result
-from deepvit.model.variants import VARIANTS, Variant
+from deepvit.model.row import Variant
+from deepvit.model.variants import VARIANTS
 
 
 class VariantRow(Record):

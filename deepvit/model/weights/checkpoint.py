@@ -20,8 +20,11 @@ from timm.layers import resample_abs_pos_embed
 from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files import open_bounded
 
+from ..architecture import MixNorm
 from ..network import DeepViT, allocate, create_deepvit
-from ..variants import VARIANTS, VIT_PYTORCH, Layout, MixNorm, Variant
+from ..row import Layout, Variant
+from ..variants import VARIANTS
+from ..vit_pytorch import VIT_PYTORCH
 from .pickled import PickleReader
 from .pickled_child import NAMES_SHOWN
 from .tensor_file import parse_tensors

@@ -7,7 +7,8 @@ import re
 from deepvit.runtime.errors import InputError, MissingError, needed_for
 from deepvit.runtime.files import cache_folder, replaced
 
-from ..variants import VARIANTS, Variant
+from ..row import Variant
+from ..variants import VARIANTS
 from .addresses import record_sha256, verify_recorded
 from .checkpoint import Checkpoint, EmaChoice, read_checkpoint
 

@@ -16,7 +16,8 @@ import torch
 
 from deepvit.runtime.errors import InputError, first_of
 
-from ..variants import Architecture, MixNorm, Pooling, Stem, Variant
+from ..architecture import Architecture, MixNorm, Pooling, Stem
+from ..row import Variant
 
 CHANNELS = 3
 NORM_EPS = 1e-5

@@ -9,9 +9,9 @@ import copy
 import torch
 from torch import nn
 
+from deepvit.model.architecture import Pooling
 from deepvit.model.attention import ReAttention
 from deepvit.model.network import Block, DeepViT, pooled
-from deepvit.model.variants import Pooling
 from deepvit.runtime.manifest import InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing
 

@@ -21,8 +21,9 @@ from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.record import golden_answer
 from deepvit.model import create_deepvit
+from deepvit.model.architecture import Architecture
 from deepvit.model.load import LoadedModel
-from deepvit.model.variants import Architecture, Variant
+from deepvit.model.row import Variant
 from deepvit.model.weights.random import randomize
 
 from .... import crop_image, open_artifact, open_session
