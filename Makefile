@@ -139,9 +139,10 @@ operator: build/kernels/kernels.json build/dependencies/done
 	  -DDEEPVIT_CUDA_INCLUDE="$$(realpath $(VENV)/lib/python3*/site-packages/nvidia/cu*/include)"
 	$(BIN)/cmake --build build/operator
 
-# Every figure of the README, made again: writes benchmarks/results/. About an hour on two cores; use them for nothing else.
-bench: data/digits/done
-	$(BIN)/python benchmarks/quantization_digits.py data/digits
+# Every figure of the README, made again: writes benchmarks/results/. An hour and a half on two cores; use them for nothing else.
+bench: data/digits/done data/glyphs/done
+	$(BIN)/python -m benchmarks.accuracy data/glyphs --models glyphs_vit --only main
+	$(BIN)/python -m benchmarks.accuracy data/glyphs
 	$(BIN)/python benchmarks/export_cost.py data/digits
 	$(BIN)/python benchmarks/feeding.py
 	$(BIN)/python cli.py export deepvit_s --bf16 --target cpu

@@ -17,7 +17,7 @@ DEFAULT_IMAGES = 512
 DEFAULT_SEED = 0
 DEFAULT_CHECK_IMAGES = 1000
 MAX_IMAGES = 100_000
-# What kept the logits closest on the trained models: benchmarks/results/quantization_digits.json.
+# What kept the logits closest on the trained models: docs/accuracy.md.
 DEFAULT_METHODS = {Grid.INT8: Method("mse"), Grid.UINT8: Method("mse"), Grid.FP8: Method("max")}
 
 

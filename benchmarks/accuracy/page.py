@@ -2,7 +2,8 @@
 
 import json
 import pathlib
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.common.command_line import RESULTS, ROOT
@@ -14,6 +15,7 @@ from .precisions import ONNXRUNTIME, OPENVINO
 
 PAGE = ROOT / "docs" / "accuracy.md"
 DEEPVIT, VIT = "glyphs_deepvit", "glyphs_vit"
+VIT_PLACE = "‹vit›"  # where the plain ViT's table goes
 SIGNIFICANT = 0.01  # McNemar's p
 Content = dict[str, Any]
 
@@ -24,11 +26,11 @@ What each precision costs a trained model, on images hard enough to show it: {de
 characters apart ([examples/glyphs](../examples/glyphs/README.md)), {images:,} pictures in faces that it never saw; in
 PyTorch it is right on {top1} (95% interval {top1_interval}){vit}. `python -m benchmarks.accuracy data/glyphs` measures all of this and writes this page;
 {cores} cores of an {cpu}, {versions}; `--only PART` one part of it. No GPU has been measured, and no ImageNet model: what eight bits cost depends on the
-model and its images, and `export` measures it on yours. {timm}
+model and its images, and `export` measures it on yours. {timm_words}
 
 ## Every precision
 
-{deepvit} (`{precisions}`, in `benchmarks/results/{precisions_file}`), against PyTorch in float32, image by image: drop of
+{deepvit} (`{command}`, in `benchmarks/results/{file}.json`), against PyTorch in float32, image by image: drop of
 top-1 in points with its 95% interval, same class, images that only PyTorch has right and that only the form has, McNemar's
 exact p, SQNR of the logits. In ONNX Runtime every tensor is rounded to the type that the graph gives it, as a GPU that
 stores it would. Calibrated on {calibration} images of `train/`, which has other faces.
@@ -39,43 +41,44 @@ stores it would. Calibrated on {calibration} images of `train/`, which has other
 
 In OpenVINO, which computes FP16 in float32:
 
-{openvino}{vit_section}
+{openvino}‹vit›
 
 ## Which linear costs what
 
-![A bar for every linear](../benchmarks/results/{sensitivity_file}.png)
+![A bar for every linear](../benchmarks/results/{file}.png)
 
-{linears} linears on {sensitivity_images} images (`{sensitivity}`, in `benchmarks/results/{sensitivity_file}.json`). The most
+{linears} linears on {images} images (`{command}`, in `benchmarks/results/{file}.json`). The most
 sensitive when it is quantised alone: {most}; the least: {least}. All of them together: {all_sqnr}.
 
 ## What kept linears buy
 
-![Drop of top-1 over the number of linears kept in FP16](../benchmarks/results/{budgets_file}.png)
+![Drop of top-1 over the number of linears kept in FP16](../benchmarks/results/{file}.png)
 
 `--max-drop` keeps the most sensitive linears in FP16, as few as meet the budget on the {search} images that calibrated, and
-checks the choice on held-out ones (`{budgets}`, in `benchmarks/results/{budgets_file}.json`). {curve}
+checks the choice on held-out ones (`{command}`, in `benchmarks/results/{file}.json`). {curve}
 
 {outcomes}
 
 ## Attention before and after
 
-![Similarity of each block to the one before](../benchmarks/results/{similarity_file}.png)
+![Similarity of each block to the one before](../benchmarks/results/{file}.png)
 
-{similarity_words} (`{similarity}`, in `benchmarks/results/{similarity_file}.json`).
+{words} (`{command}`, in `benchmarks/results/{file}.json`).
 
 ## How many images calibrate
 
-![Drop, agreement and SQNR by the number of calibration images](../benchmarks/results/{sizes_file}.png)
+![Drop, agreement and SQNR by the number of calibration images](../benchmarks/results/{file}.png)
 
-{sizes_words} (`{sizes}`, in `benchmarks/results/{sizes_file}.json`).
+{words} (`{command}`, in `benchmarks/results/{file}.json`).
 
-## Beside ONNX Runtime's own tool
+## Beside other tools
 
 The same float32 graph, the same linears in INT8 (signed, symmetric, a scale for each output channel), the same
-{peer_calibration} images, all else in float32, all run by ONNX Runtime (`{peers}`, in
-`benchmarks/results/{peers_file}.json`). onnxruntime.quantization neither rescales nor corrects biases.
+{images} images, all else in float32, all run by ONNX Runtime (`{command}`, in
+`benchmarks/results/{file}.json`). None of the others was told to rescale or
+to correct biases; NVIDIA's ModelOpt is among them where it is installed (`benchmarks/accuracy/peers.py` says how).
 
-{peer_table}
+{table}
 """
 
 
@@ -86,45 +89,58 @@ def results_of(model: str) -> dict[str, Content]:
 
 
 def page_of(deepvit: dict[str, Content], vit: dict[str, Content]) -> str:
-    """Return the page of the results of both models; of the plain ViT there may be none."""
-    whole = deepvit["precisions"]
-    found = {part: content["found"] for part, content in deepvit.items()}
-    commands = {part: content["command"] for part, content in deepvit.items()}
-    files = {f"{part}_file": f"accuracy-{part}-{DEEPVIT}" for part in deepvit}
-    machine = whole["machine"]
-    names = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-    units = found["sensitivity"]["units"]
-    text = TEXT.format(
-        deepvit=DEEPVIT,
-        images=whole["images"],
-        top1=_percent(whole["pytorch"]["top1"]),
-        top1_interval=_interval(whole["pytorch"]["top1_interval"]),
-        vit=_vit(vit),
-        timm=_timm(deepvit["timm"]),
-        cores=machine["cores"],
-        cpu=machine["cpu"],
-        versions=", ".join(f"{name} {machine['versions'][key]}" for key, name in names.items()),
-        calibration=found["precisions"]["calibration_images"],
-        table="\n".join(_table(found["precisions"]["forms"], ONNXRUNTIME)),
-        plain=_plain(found["precisions"]["forms"]),
-        openvino="\n".join(_table(found["precisions"]["forms"], OPENVINO)),
-        vit_section=_vit_section(vit),
-        linears=len(units),
-        sensitivity_images=found["sensitivity"]["images"],
-        most=", ".join(map(_unit, units[:3])),
-        least=_unit(units[-1]),
-        all_sqnr=_db(found["sensitivity"]["all_sqnr_db"]),
-        search=found["budgets"]["curve"]["search_images"],
-        curve=_curve(found["budgets"]["curve"]),
-        outcomes="\n".join(map(_outcome, found["budgets"]["budget"])),
-        similarity_words=_similarity(found["similarity"]),
-        sizes_words=_sizes(found["sizes"]["rows"]),
-        peer_calibration=found["peers"]["calibration_images"],
-        peer_table="\n".join(_peers(found["peers"]["rows"])),
-        **commands,
-        **(files | {"precisions_file": f"{files['precisions_file']}.json"}),
-    )
+    """Return the page of the results of both models; parts that were not measured have no section."""
+    head, *sections = TEXT.split("\n## ")
+    titled = {each.partition("\n")[0]: each for each in sections}
+    text = head.format(vit=_vit(vit), timm_words=_timm(deepvit["timm"]), **_of(deepvit["precisions"]))
+    for part, (title, words_of) in SECTIONS.items():
+        if part in deepvit:
+            content = deepvit[part]
+            file = f"accuracy-{part}-{DEEPVIT}"
+            words = words_of(content["found"])
+            section = titled[title].format(command=content["command"], file=file, deepvit=DEEPVIT, **words)
+            text += "\n## " + section.replace(VIT_PLACE, _vit_section(vit))
     return wrapped(text)
+
+
+def _of(whole: Content) -> Content:
+    machine, exact = whole["machine"], whole["pytorch"]
+    names = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+    return {
+        "deepvit": DEEPVIT,
+        "images": whole["images"],
+        "top1": _percent(exact["top1"]),
+        "top1_interval": _interval(exact["top1_interval"]),
+        "cores": machine["cores"],
+        "cpu": machine["cpu"],
+        "versions": ", ".join(f"{name} {machine['versions'][key]}" for key, name in names.items()),
+    }
+
+
+def _precisions(found: Content) -> Content:
+    forms = found["forms"]
+    return {
+        "calibration": found["calibration_images"],
+        "table": "\n".join(_table(forms, ONNXRUNTIME)),
+        "plain": _plain(forms),
+        "openvino": "\n".join(_table(forms, OPENVINO)),
+    }
+
+
+def _sensitivity(found: Content) -> Content:
+    units = found["units"]
+    return {
+        "linears": len(units),
+        "images": found["images"],
+        "most": ", ".join(map(_unit, units[:3])),
+        "least": _unit(units[-1]),
+        "all_sqnr": _db(found["all_sqnr_db"]),
+    }
+
+
+def _budgets(found: Content) -> Content:
+    outcomes = "\n".join(map(_outcome, found["budget"]))
+    return {"search": found["curve"]["search_images"], "curve": _curve(found["curve"]), "outcomes": outcomes}
 
 
 def _timm(content: Content) -> str:
@@ -186,12 +202,19 @@ def _plain(forms: Content) -> str:
     plain, ours = forms[PLAIN][ONNXRUNTIME], forms["INT8"][ONNXRUNTIME]
     is_worse = plain["mcnemar_p"] < SIGNIFICANT and plain["drop_fraction"] > 0
     verdict = "is significantly worse than PyTorch" if is_worse else "is not significantly worse than PyTorch either"
-    high = 100 * ours["drop_fraction_interval"]["high"]
     return (
-        f"What `export` writes loses {_points(ours['drop_fraction'])} points, at most {high:.2f} by the interval. Plain "
-        f"max without help, whose activations are not rescaled and whose biases are not corrected, {verdict}: "
-        f"{_points(plain['drop_fraction'])} points, p {plain['mcnemar_p']:.2g}, {_db(plain['sqnr_db'])}."
+        f"`--int8` as `export` writes it {_lost(ours)}. Plain max without help, whose activations are not rescaled and "
+        f"whose biases are not corrected, {verdict}: {_points(plain['drop_fraction'])} points, p "
+        f"{plain['mcnemar_p']:.2g}, {_db(plain['sqnr_db'])} instead of {_db(ours['sqnr_db'])}."
     )
+
+
+def _lost(row: Content) -> str:
+    ends = row["drop_fraction_interval"]
+    interval = f"its drop of {_points(row['drop_fraction'])} points has the 95% interval {_interval(ends)}"
+    if ends["low"] <= 0 <= ends["high"]:
+        return f"loses nothing that so many images can show: {interval}"
+    return f"{'loses' if ends['low'] > 0 else 'gains'} more than chance would: {interval}"
 
 
 def _unit(row: Content) -> str:
@@ -211,7 +234,8 @@ def _curve(curve: Content) -> str:
 def _outcome(row: Content) -> str:
     asked = f"`--max-drop {row['max_drop']:g}{' --confident' if row['confident'] else ''}`"
     if "refused" in row:
-        return f"- {asked} is refused: “{row['refused']}”."
+        why = re.sub(r"--\w+", lambda option: option[0].replace("_", "-"), row["refused"].partition("; loosen")[0])
+        return f"- {asked} is refused: “{why}”."
     check = row["check"]
     shown = "lies within it too" if row["budget_proof"]["is_shown"] else "does not lie within it"
     return (
@@ -265,6 +289,19 @@ def _interval(ends: Content) -> str:
 
 def _db(value: float | None) -> str:
     return "equal" if value is None else f"{value:.1f} dB"
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Content], Content]]] = {  # part → its section, and what fills it
+    "precisions": ("Every precision", _precisions),
+    "sensitivity": ("Which linear costs what", _sensitivity),
+    "budgets": ("What kept linears buy", _budgets),
+    "similarity": ("Attention before and after", lambda found: {"words": _similarity(found)}),
+    "sizes": ("How many images calibrate", lambda found: {"words": _sizes(found["rows"])}),
+    "peers": (
+        "Beside other tools",
+        lambda found: {"images": found["calibration_images"], "table": "\n".join(_peers(found["rows"]))},
+    ),
+}
 
 
 def write_page() -> pathlib.Path:

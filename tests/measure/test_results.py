@@ -94,7 +94,7 @@ def test_the_committed_results_are_valid():
     kinds = [
         valid_result(path)["kind"] for path in (ROOT / "benchmarks" / "results").glob("*-*.json") if _is_result(path)
     ]
-    assert sorted(kinds) == ["benchmark", "benchmark", "evaluation", "evaluation"]
+    assert sorted(kinds) == ["benchmark", "benchmark"]
 
 
 def _is_result(path):
@@ -106,7 +106,7 @@ def test_numbers_are_rounded_once_and_percent_is_no_fraction():
     assert math.copysign(1, rounded_number(-0.0)) == 1
     assert rounded_number(0.98825503) == 0.988255
     assert rounded({"a": [2.2000000001e-7, 3, "x", None, True]}) == {"a": [2.2e-7, 3, "x", None, True]}
-    content = json.loads((ROOT / "benchmarks" / "results" / "eval-digits_cnn.json").read_text())
+    content = json.loads((ROOT / "tests" / "measure" / "evaluate" / "evaluation.json").read_text())
     Evaluation.model_validate(content)
     content["models"][0]["top1"] *= 100  # planted: percent
     with pytest.raises(ValueError, match="less than or equal to 1"):
@@ -117,7 +117,7 @@ def test_numbers_are_rounded_once_and_percent_is_no_fraction():
 
 def test_names_that_are_no_utf8_are_written_as_escapes():
     name = b"a\xff.png".decode(errors="surrogateescape")
-    content = json.loads((ROOT / "benchmarks" / "results" / "eval-digits_cnn.json").read_text())
+    content = json.loads((ROOT / "tests" / "measure" / "evaluate" / "evaluation.json").read_text())
     found = Evaluation.model_validate(content | {"dataset": name})
     text = found.to_json()
     text.encode()

@@ -50,6 +50,7 @@ def test_a_row_is_what_the_product_says(subject):
     found, counts = scored(subject, turned), count_pairs(turned, subject.logits, subject.labels)
     assert (found["lost"], found["gained"]) == (counts.lost, counts.gained)
     assert found["mcnemar_p"] == mcnemar_p(counts.lost, counts.gained)
+    assert found["top1"] == (turned.argmax(1) == subject.labels).mean()  # its own, not PyTorch's
     assert found["agreement"] == counts.agree / counts.images < 1
 
 
@@ -95,7 +96,6 @@ def test_both_tools_quantise_the_same_products(subject, graphs):
     assert len(source.model.graph.node) + 2 * ours < len(theirs.graph.node) + ours  # nothing behind a product
 
 
-@pytest.mark.skipif(not page.PAGE.is_file(), reason="no result yet")
 def test_the_page_is_that_of_the_results_and_a_planted_figure_is_seen():
     deepvit, vit = page.results_of(page.DEEPVIT), page.results_of(page.VIT)
     assert page.page_of(deepvit, vit) == page.PAGE.read_text()

@@ -51,7 +51,7 @@ def test_a_section_names_its_files_and_its_command(title, section):
     assert re.search(r"`(python|make) \S+", section), title
 
 
-@pytest.mark.parametrize("title", ["INT8 and FP8", "Speed on a CPU"])
+@pytest.mark.parametrize("title", ["Speed on a CPU"])
 def test_tables_hold_what_was_measured(title):
     section = sections(PAGE.read_text())[title]
     figures = [figure for line in section.splitlines() if line.startswith("| ") for figure in FIGURE.findall(line)]
@@ -60,5 +60,5 @@ def test_tables_hold_what_was_measured(title):
 
 
 def test_a_planted_figure_is_seen():
-    section = sections(PAGE.read_text())["INT8 and FP8"]
-    assert strange_figures(section.replace("44.0 dB", "43.9 dB")) == ["43.9"]
+    section = sections(PAGE.read_text())["Speed on a CPU"]
+    assert strange_figures(section.replace("1588 ms", "1589 ms")) == ["1589"]

@@ -13,7 +13,7 @@ from tests.places import ROOT
 @pytest.fixture
 def content():
     """A pass over the digits with three models, two of them emulated."""
-    return json.loads((ROOT / "benchmarks" / "results" / "eval-digits_patch.json").read_text())
+    return json.loads((ROOT / "tests" / "measure" / "evaluate" / "evaluation.json").read_text())
 
 
 def _found(content, count=3):
