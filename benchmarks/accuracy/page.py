@@ -205,8 +205,14 @@ def _plain(forms: Content) -> str:
     return (
         f"`--int8` as `export` writes it {_lost(ours)}. Plain max without help, whose activations are not rescaled and "
         f"whose biases are not corrected, {verdict}: {_points(plain['drop_fraction'])} points, p "
-        f"{plain['mcnemar_p']:.2g}, {_db(plain['sqnr_db'])} instead of {_db(ours['sqnr_db'])}."
+        f"{plain['mcnemar_p']:.2g}, {_db(plain['sqnr_db'])} instead of {_db(ours['sqnr_db'])}. {_worse(forms)}"
     )
+
+
+def _worse(forms: Content) -> str:
+    rows = {name: row[ONNXRUNTIME] for name, row in forms.items()}
+    worse = [name for name, row in rows.items() if row["mcnemar_p"] < SIGNIFICANT and row["drop_fraction"] > 0]
+    return f"Significantly worse (p < {SIGNIFICANT:g}): {'; '.join(worse) or 'none of them'}."
 
 
 def _lost(row: Content) -> str:
