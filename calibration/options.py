@@ -22,9 +22,10 @@ DEFAULT_METHODS = {Grid.INT8: Method("mse"), Grid.UINT8: Method("mse"), Grid.FP8
 
 
 class Equalization(enum.Enum):
-    """Whether activations are rescaled into weights before the ranges are taken."""
+    """Whether activations are rescaled into weights before the ranges are taken, and shifted as well."""
 
     ON = "on"
+    SHIFT = "shift"
     OFF = "off"
 
 
@@ -63,7 +64,8 @@ class QuantizationOptions:
     ranges: Annotated[pathlib.Path | None, Help("File ranges.json of the same graph, instead of calibrating.")] = None
     skip_corrupt: Annotated[bool, Help("Replace calibration images that cannot be decoded.")] = False
     equalization: Annotated[
-        Equalization, Help("Whether activations are first rescaled into weights, exactly: on or off.")
+        Equalization,
+        Help("Whether activations are first rescaled into weights, exactly: on, shift (and shifted) or off."),
     ] = Equalization.ON
     attention: Annotated[
         bool, Help("With FP8 quantise q·kᵀ and A'·v too, for GPUs that run them faster.", name="quantize_attention")
@@ -113,7 +115,7 @@ class QuantizationOptions:
             raise InputError(f"‹check_images› {self.check_images}: expected 0 to {MAX_IMAGES}")
         if self.attention and self.weight_only:
             raise InputError("‹quantize_attention› and ‹weight_only› exclude each other; give one of them")
-        is_calibrated = self.method is not None or self.ranges is not None or self.equalization is Equalization.OFF
+        is_calibrated = self.method is not None or self.ranges is not None or self.equalization is not Equalization.ON
         if self.weight_only and is_calibrated:
             raise InputError(
                 "‹weight_only› calibrates nothing; leave out ‹calibration_method›, ‹ranges› and ‹equalization›"

@@ -11,6 +11,8 @@ import re
 
 import onnx
 
+from deepvit.runtime.manifest import Grid
+
 from .graph_links import readers
 
 
@@ -109,6 +111,17 @@ def _bias_after(node: onnx.NodeProto, users: dict[str, list[onnx.NodeProto]], co
     if len(following) != 1 or following[0].op_type != "Add":
         return None
     return next((name for name in following[0].input if name in constants), None)
+
+
+def shifted_activations(products: list[Product], grid: Grid) -> frozenset[str]:
+    """Return the activations that go to a symmetric grid shifted by a constant: what GELU gives, −0.17 and more.
+
+    x·W + b = (x − c)·W + (b + c·1ᵀW), so that the grid's negative half is of use as well. An E4M3 grid is finest around
+    zero, where most of the values are, and UINT8 has a zero point for the same.
+    """
+    if grid is not Grid.INT8:
+        return frozenset()
+    return frozenset(p.activations[0] for p in products if p.unit.endswith(".mlp.fc2") and p.bias is not None)
 
 
 def units_of(products: list[Product]) -> list[str]:

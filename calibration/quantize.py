@@ -1,8 +1,8 @@
 """Float32 graph + ranges → the same graph with Q/DQ nodes, which is how every engine builder is told of INT8 and FP8.
 
 `DequantizeLinear(QuantizeLinear(x))` in front of a product's activations, `DequantizeLinear` of stored numbers in front
-of its weights. A tensor that several products read is quantised once. Scales are FP16 numbers, so that the graph can be
-cast to FP16 afterwards without changing them.
+of its weights. A tensor that several products read is quantised once. Scales and shifts are FP16 numbers, so that the
+graph can be cast to FP16 afterwards without changing them.
 """
 
 import dataclasses
@@ -48,18 +48,29 @@ def store_weight(
     bias: npt.NDArray[np.float32] | None,
     mean: npt.NDArray[np.float64] | None,
     grid: Grid,
+    shift: float = 0.0,
 ) -> StoredWeight:
-    """Round weights (inputs, outputs) to their grid and correct the bias: b + E[x]·(W − W_q).
+    """Round weights (inputs, outputs) to their grid and correct the bias: b + c·1ᵀW + (E[x] − c)·(W − W_q).
 
     So the linear's mean output stays what it was (Nagel et al., "Data-free quantization", arXiv:1906.04721, section
-    4.2, with the mean measured). `mean` is E[x], (inputs,); None leaves the bias as it is.
+    4.2, with the mean measured), of an input x − c with the `shift` c. `mean` is E[x], (inputs,); None leaves the bias
+    as it is.
     """
     scale = weight_scale(weight, grid)
     stored_weight = StoredWeight(stored(weight, scale), scale, bias)
     if bias is None or mean is None:
         return stored_weight
     difference = weight.astype(np.float64) - stored_weight.restored
-    return dataclasses.replace(stored_weight, bias=(bias + mean @ difference).astype(np.float32))
+    moved = bias + shift * weight.sum(axis=0, dtype=np.float64)
+    return dataclasses.replace(stored_weight, bias=(moved + (mean - shift) @ difference).astype(np.float32))
+
+
+def mean_and_shift(product: Product, ranges: Ranges | None) -> tuple[npt.NDArray[np.float64] | None, float]:
+    """Return what `store_weight` has to know of a linear's input; nothing of one that stays as it is."""
+    if ranges is None:
+        return None, 0.0
+    name = product.activations[0]
+    return np.array(ranges.means[name]), ranges.tensors[name].shift
 
 
 def quantize_graph(
@@ -125,6 +136,9 @@ class _Inserter:
         if not float(scale.step) <= FP16_MAX:
             raise OutOfBoundsError(f"{name} reaches {measured.high:.4g}: its scale does not fit FP16")
         base = name.removesuffix(".out")
+        if measured.shift:
+            constant = self._constant(f"{base}.shift", np.array(measured.shift, np.float32))
+            name = self._insert(product, "Sub", f"{base}/Sub", [name, constant])
         step = self._constant(f"{base}.scale", scale.step.reshape(()))
         zero = self._constant(f"{base}.zero_point", np.array(scale.zero_point, DTYPES[scale.grid]))
         held = self._insert(product, "QuantizeLinear", f"{base}/QuantizeLinear", [name, step, zero])
@@ -134,8 +148,8 @@ class _Inserter:
         assert product.weight is not None
         weight = numpy_helper.to_array(self._constants[product.weight])
         bias = None if product.bias is None else numpy_helper.to_array(self._constants[product.bias])
-        mean = None if self._ranges is None else np.array(self._ranges.means[product.activations[0]])
-        stored_weight = store_weight(weight, bias, mean, self._grid)
+        mean, shift = mean_and_shift(product, self._ranges)
+        stored_weight = store_weight(weight, bias, mean, self._grid, shift)
         self._graph.initializer.remove(self._constants.pop(product.weight))
         if product.bias is not None and stored_weight.bias is not None:
             self._constants[product.bias].CopyFrom(numpy_helper.from_array(stored_weight.bias, product.bias))

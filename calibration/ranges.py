@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from deepvit.metrics.bounds import FP16_MAX
 from deepvit.runtime.errors import InputError, first_of, validation_faults
 from deepvit.runtime.files import read_bounded
 from deepvit.runtime.manifest import Grid, Sha256, Split
@@ -14,6 +15,7 @@ from .grid import Scale, scale_of
 
 RANGES = "ranges.json"
 MAX_BYTES = 64 << 20
+Shift = Annotated[float, pydantic.Field(ge=-FP16_MAX, le=FP16_MAX)]  # an FP16 number
 Exponent = Annotated[int, pydantic.Field(ge=-30, le=30)]
 
 
@@ -29,6 +31,7 @@ class TensorRange(_Record):
     minimum: float
     maximum: float
     quantiles: dict[str, float]  # of |x|: percentile → value
+    shift: Shift = 0.0  # what is subtracted on the way to the grid
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> "TensorRange":
@@ -37,14 +40,15 @@ class TensorRange(_Record):
         return self
 
     def scale(self, grid: Grid) -> Scale:
-        return scale_of(self.low, self.high, grid)
+        return scale_of(self.low - self.shift, self.high - self.shift, grid)
 
 
 class Rescaling(_Record):
     """An exact rescaling that was chosen for one site; see `deepvit.model.rewrites.equalize`."""
 
-    strength: float | None  # SmoothQuant's exponent of the activations; None where heads were made alike
+    strength: float | None  # SmoothQuant's exponent of the activations; None where heads were made alike, or all are 0
     exponents: tuple[Exponent, ...]  # of two, one a channel or head
+    shifts: tuple[float, ...] = ()  # what is subtracted from each channel before that; empty where nothing is
 
 
 class Ranges(_Record):
@@ -99,11 +103,13 @@ def require_fit(
     method: str | None,
     attention: bool,
     tensors: dict[str, int | None],
+    shiftable: frozenset[str],
 ) -> None:
     """Hold a ranges file against what it is to be used for: `tensors` are its activations, with their channels.
 
     Raises:
-        InputError: The file was measured on another graph, for another grid, or lacks tensors.
+        InputError: The file was measured on another graph, for another grid, lacks tensors, or shifts others than those
+            that are `shiftable`.
     """
     if ranges.graph_sha256 != graph_sha256:
         raise InputError(
@@ -116,6 +122,9 @@ def require_fit(
         raise InputError(f"the ranges were chosen by {ranges.method}, expected {method}; calibrate again")
     if attention and not ranges.attention:
         raise InputError("the ranges lack the tensors of attention; calibrate again with ‹quantize_attention›")
+    shifted = sorted(name for name, tensor in ranges.tensors.items() if tensor.shift and name not in shiftable)
+    if shifted:
+        raise InputError(f"the ranges shift {shifted[0]}, which nothing can make up for; calibrate again")
     missing = sorted(set(tensors) - set(ranges.tensors))
     if missing:
         raise InputError(f"the ranges lack {len(missing)} tensors, the first is {missing[0]}; calibrate again")

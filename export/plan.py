@@ -132,7 +132,7 @@ class ExportPlan:
         names: list[str] = []
         if self.calibrates:
             names.append(calibration_stages.extremes(self.calibrates))
-            if options.equalization is Equalization.ON:
+            if options.equalization is not Equalization.OFF:
                 names.append(calibration_stages.RESCALING)
             names.append(calibration_stages.histograms(self.calibrates))
         elif plan.ranges is not None and plan.ranges.rescalings:

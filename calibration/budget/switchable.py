@@ -20,7 +20,7 @@ from deepvit.runtime.session.tensors import Images, Logits
 
 from ..grid import DTYPES
 from ..policy import Product, find_products, units_of
-from ..quantize import store_weight
+from ..quantize import mean_and_shift, store_weight
 from ..ranges import Ranges, TensorRange, grid_of
 
 Array = npt.NDArray[np.float32]
@@ -114,8 +114,8 @@ class _Switched:
         if product.weight is not None:
             weight, bias = self._array(product.weight), self._array(product.bias)
             assert weight is not None
-            mean = None if self._ranges is None else np.array(self._ranges.means[product.activations[0]])
-            stored_weight = store_weight(weight, bias, mean, self._grid)
+            mean, shift = mean_and_shift(product, self._ranges)
+            stored_weight = store_weight(weight, bias, mean, self._grid, shift)
             self._fed[product.weight] = _ConstantPair(product.unit, weight, stored_weight.restored)
             if product.bias is not None and bias is not None and stored_weight.bias is not None:
                 self._fed[product.bias] = _ConstantPair(product.unit, bias, stored_weight.bias)
@@ -127,13 +127,18 @@ class _Switched:
             node.input[index] = self._round(name, self._ranges.tensors[name], switch, f"{product.node}:{index}")
 
     def _round(self, name: str, measured: TensorRange, switch: str, prefix: str) -> str:
-        """Insert Where(switch, DQ(Q(x)), x) and return its output."""
+        """Insert Where(switch, DQ(Q(x − shift)), x) and return its output."""
         scale = measured.scale(self._grid)
         step, zero, held, restored, choice = (f"{prefix}:{what}" for what in ("step", "zero", "held", "dq", "chosen"))
         self._constants[step] = numpy_helper.from_array(scale.step.reshape(()), step)
         self._constants[zero] = numpy_helper.from_array(np.array(scale.zero_point, DTYPES[scale.grid]), zero)
+        shifted = name
+        if measured.shift:
+            shift, shifted = f"{prefix}:shift", f"{prefix}:shifted"
+            self._constants[shift] = numpy_helper.from_array(np.array(measured.shift, np.float32), shift)
+            self._nodes.append(helper.make_node("Sub", [name, shift], [shifted], shifted))
         self._nodes += [
-            helper.make_node("QuantizeLinear", [name, step, zero], [held], held),
+            helper.make_node("QuantizeLinear", [shifted, step, zero], [held], held),
             helper.make_node("DequantizeLinear", [held, step, zero], [restored], restored),
             helper.make_node("Where", [switch, restored, name], [choice], choice),
         ]

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 
+import numpy as np
 import onnx
 
 from deepvit.progress import Progress
@@ -10,7 +11,7 @@ from deepvit.runtime.manifest import Grid
 
 from .. import stages
 from ..options import Equalization
-from ..policy import Product, activations_of, find_products
+from ..policy import Product, activations_of, find_products, shifted_activations
 from ..ranges import Ranges, Rescaling, TensorRange, require_fit
 from ..selection import CalibrationImages
 from .histogram import Histogram, Method
@@ -58,13 +59,16 @@ def observe(model: onnx.ModelProto, options: CalibrationOptions, feed: ImageFeed
     tensors = list(activations_of(products))
     advance = progress(stages.extremes(len(feed.source)))
     channels = measure_channels(model, tensors, feed, advance)
-    is_rescaled = options.equalization is Equalization.ON
+    is_rescaled, is_shifted = options.equalization is not Equalization.OFF, options.equalization is Equalization.SHIFT
+    rescalings: dict[str, Rescaling] = {}
+    if is_rescaled:
+        rescalings = choose_rescalings(model, products, channels, options.grid, is_shifted=is_shifted)
     return Observation(
         graph_sha256=graph_sha256(model),
         options=options,
         products=products,
         channels=channels,
-        rescalings=choose_rescalings(model, products, channels, options.grid) if is_rescaled else {},
+        rescalings=rescalings,
     )
 
 
@@ -85,6 +89,8 @@ def measure_ranges(
         OutOfBoundsError: An activation that is not finite.
     """
     options, rescalings = observation.options, observation.rescalings
+    is_shifted = options.equalization is Equalization.SHIFT
+    shifted = shifted_activations(observation.products, options.grid) if is_shifted else frozenset[str]()
     channels = rescaled_statistics(observation.products, observation.channels, rescalings)
     attention = [name for name, statistics in channels.items() if not statistics.rows]
     if rescalings and attention:  # V is rescaled by channel and by head: measured rather than derived
@@ -104,7 +110,9 @@ def measure_ranges(
         replaced=images.replaced,
         attention=options.attention,
         rescalings=rescalings,
-        tensors={name: _range(histogram, options) for name, histogram in histograms.items()},
+        tensors={
+            name: _range(histogram, options, is_shifted=name in shifted) for name, histogram in histograms.items()
+        },
         means={name: tuple(_short(x) for x in s.mean) for name, s in channels.items() if name not in attention},
     )
 
@@ -126,6 +134,7 @@ def require_ranges_of(
         method=None if method is None else method.name,
         attention=attention,
         tensors={name: inputs.get(readers[0].weight or "") for name, readers in activations_of(products).items()},
+        shiftable=shifted_activations(products, grid),
     )
 
 
@@ -139,8 +148,14 @@ def _short(value: float) -> float:
     return float(f"{value:.8g}")
 
 
-def _range(histogram: Histogram, options: CalibrationOptions) -> TensorRange:
-    low, high = histogram.range_of(options.method, options.grid)
+def _range(histogram: Histogram, options: CalibrationOptions, *, is_shifted: bool) -> TensorRange:
+    """Return a tensor's range; one that is shifted fills its grid as one with a zero point would."""
+    low, high = histogram.range_of(options.method, Grid.UINT8 if is_shifted else options.grid)
     return TensorRange(
-        low=low, high=high, minimum=histogram.low, maximum=histogram.high, quantiles=histogram.quantiles()
+        low=low,
+        high=high,
+        minimum=histogram.low,
+        maximum=histogram.high,
+        quantiles=histogram.quantiles(),
+        shift=float(np.float16((low + high) / 2)) if is_shifted else 0.0,
     )

@@ -2,7 +2,8 @@
 
 import onnx
 
-from deepvit.calibration.policy import activations_of, find_products
+from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.policy import activations_of, find_products, shifted_activations
 from deepvit.calibration.ranges import Ranges, TensorRange
 from deepvit.model.load import LoadedModel
 from deepvit.runtime.manifest import Grid, Split
@@ -25,15 +26,19 @@ def unproved_typed_graph(loaded: LoadedModel, options: ExportOptions) -> onnx.Mo
     if graph.grid is None:
         return cast_graph(written(model, graph.reattention_form), graph.precision)
     quantization = options.quantization
-    ranges = graph.grid if quantization.weight_only else stand_in_ranges(model, graph.grid, quantization.attention)
+    ranges = graph.grid if quantization.weight_only else stand_in_ranges(model, graph.grid, quantization)
     calibrated = CalibratedGraph(ranges=ranges, model=model, stages=(), images=None)
     return typed_graph(calibrated, options, ())
 
 
-def stand_in_ranges(model: onnx.ModelProto, grid: Grid, attention: bool) -> Ranges:
-    """Return ranges from −1 to 1 for everything that is quantised."""
-    tensors = activations_of(find_products(model, attention=attention))
+def stand_in_ranges(model: onnx.ModelProto, grid: Grid, options: QuantizationOptions) -> Ranges:
+    """Return ranges from −1 to 1 for everything that is quantised, with the shifts that calibration would have."""
+    products = find_products(model, attention=options.attention)
     one = TensorRange(low=-1, high=1, minimum=-1, maximum=1, quantiles={})
+    shifted = one.model_copy(update={"shift": 0.5})
+    tensors = dict.fromkeys(activations_of(products), one)
+    if options.equalization is Equalization.SHIFT:
+        tensors |= dict.fromkeys(shifted_activations(products, grid), shifted)
     channels = {v.name: v.type.tensor_type.shape.dim[-1].dim_value for v in model.graph.value_info}
     return Ranges(
         graph_sha256=NO_SHA256,
@@ -43,8 +48,8 @@ def stand_in_ranges(model: onnx.ModelProto, grid: Grid, attention: bool) -> Rang
         list_sha256=NO_SHA256,
         split=Split.BUNDLED,
         seed=0,
-        attention=attention,
+        attention=options.attention,
         rescalings={},
-        tensors=dict.fromkeys(tensors, one),
+        tensors=tensors,
         means={name: (0.0,) * channels[name] for name in tensors},
     )

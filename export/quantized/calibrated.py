@@ -95,7 +95,9 @@ def _rescaled(
     if not rescalings:
         return source.model, ()
     progress(RESCALING)
-    equalized = equalize(source.folded, {site: rescaling.exponents for site, rescaling in rescalings.items()})
+    exponents = {site: rescaling.exponents for site, rescaling in rescalings.items()}
+    shifts = {site: rescaling.shifts for site, rescaling in rescalings.items() if rescaling.shifts}
+    equalized = equalize(source.folded, exponents, shifts)
     stage = prove_rewrite("rescaled-float64", "folded-float64", equalized, source.folded, source.float_images)
     return with_weights(source.model, graph_module(equalized, source.spec, source.preprocessing)), (stage,)
 

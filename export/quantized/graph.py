@@ -82,7 +82,7 @@ def _record(ranges: Ranges | Grid, text: bytes, fitted: FittedGraph, quantizatio
         split=ranges.split,
         seed=ranges.seed,
         replaced=ranges.replaced,
-        rescaled=len(ranges.rescalings),
+        rescaled=len(ranges.rescalings) + sum(tensor.shift != 0 for tensor in ranges.tensors.values()),
         attention=ranges.attention,
         budget=text_of_budget,
         budget_proof=fitted.proof,

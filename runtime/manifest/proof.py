@@ -80,7 +80,7 @@ class Calibration(Record):
     split: Split | None = None
     seed: Annotated[int, pydantic.Field(ge=-LARGEST_INT, le=LARGEST_INT)] | None = None
     replaced: tuple[str, ...] = ()  # images that could not be decoded
-    rescaled: Count = 0  # sites where activations were rescaled into weights
+    rescaled: Count = 0  # sites where activations were rescaled or shifted into weights
     weight_only: bool = False
     attention: bool = False
     budget: str | None = None  # "max-drop 0.3"

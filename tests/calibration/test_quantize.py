@@ -14,7 +14,8 @@ from deepvit.calibration.budget.switchable import SwitchableModel
 from deepvit.calibration.observe.passes import graph_sha256
 from deepvit.calibration.observe.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
 from deepvit.calibration.onnxruntime_products import fuse_products
-from deepvit.calibration.policy import activations_of, find_products, units_of
+from deepvit.calibration.options import Equalization
+from deepvit.calibration.policy import activations_of, find_products, shifted_activations, units_of
 from deepvit.calibration.quantize import count_quantized, quantize_graph, store_weight
 from deepvit.calibration.ranges import read_ranges, require_fit
 from deepvit.export.graph.cast import cast_graph
@@ -28,12 +29,19 @@ from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.manifest import Grid, Precision
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, images_of
 
+SHIFT = Equalization.SHIFT
+SHIFTED_BOUND = 1e-5  # float32 rounds what is shifted otherwise; powers of two alone change no bit
 KEPT_OPS = ("Conv", "Softmax", "LayerNormalization", "Gelu", "Gemm", "ReduceMean")
 
 
 @pytest.fixture(scope="module")
 def int8(tiny_loaded):
     return calibrated(tiny_loaded)
+
+
+@pytest.fixture(scope="module")
+def shifted(tiny_loaded):
+    return calibrated(tiny_loaded, equalization=SHIFT)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,33 @@ def test_rescaling_changes_no_bit_of_the_logits(int8):
     assert [stage.stage for stage in made.stages] == ["rescaled-float64"]
     before, after = (graph_session(model, "graph").run(source.images) for model in (source.model, made.model))
     assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("target", [Target.AUTO, Target.CPU])
+def test_a_shifted_graph_gives_the_same_logits(shifted, tiny_loaded, target):
+    """That for a CPU has no biases of k and v, which shifts must not lose."""
+    source, made = shifted if target is Target.AUTO else calibrated(tiny_loaded, target=target, equalization=SHIFT)
+    assert [stage.stage for stage in made.stages] == ["rescaled-float64"]
+    assert any(rescaling.shifts for site, rescaling in made.ranges.rescalings.items() if site.endswith("norm1"))
+    before, after = (graph_session(model, "graph").run(source.images) for model in (source.model, made.model))
+    np.testing.assert_allclose(before, after, atol=SHIFTED_BOUND)
+
+
+def test_gelu_is_shifted_on_its_way_to_int8(shifted):
+    _, made = shifted
+    model = finish(quantize_graph(made.model, made.ranges, frozenset({"blocks.0.mlp.fc2"})))
+    producers = made_by(model)
+    assert [node.name for node in model.graph.node if node.op_type == "Sub"] == ["blocks.1.mlp.act/Gelu/Sub"]
+    held = producers["blocks.1.mlp.act/Gelu/QuantizeLinear.out"]
+    assert producers[held.input[0]].op_type == "Sub"
+    changed = {name: tensor for name, tensor in made.ranges.tensors.items() if tensor.shift}
+    assert list(changed) == ["blocks.0.mlp.act/Gelu.out", "blocks.1.mlp.act/Gelu.out"]
+    for tensor in changed.values():
+        assert (
+            tensor.shift == float(np.float16(tensor.shift)) == pytest.approx((tensor.low + tensor.high) / 2, rel=1e-3)
+        )
+        assert 127 * float(tensor.scale(Grid.INT8).step) == pytest.approx((tensor.high - tensor.low) / 2, rel=5e-3)
+    assert not shifted_activations(find_products(made.model), Grid.FP8)
 
 
 def test_weights_are_written_where_they_belong(int8, tiny_loaded):
@@ -231,9 +266,13 @@ def test_correcting_the_bias_keeps_the_mean():
     shift = np.abs((inputs @ kept.restored + kept.bias - exact).mean(axis=0))
     uncorrected = np.abs((inputs @ kept.restored - exact).mean(axis=0))
     assert shift.max() < 0.05 * uncorrected.max()
+    shifted = store_weight(weight, bias, inputs.mean(axis=0, dtype=np.float64), Grid.INT8, shift=2.5)
+    np.testing.assert_allclose((inputs - 2.5) @ shifted.restored + shifted.bias, exact, atol=0.5)
+    assert np.abs(((inputs - 2.5) @ shifted.restored + shifted.bias - exact).mean(axis=0)).max() < 0.01
+    assert np.abs(inputs @ shifted.restored + shifted.bias - exact).max() > 5  # the control
 
 
-@pytest.mark.parametrize("fixture", ["int8", "fp8"])
+@pytest.mark.parametrize("fixture", ["int8", "shifted", "fp8"])
 def test_switches_give_the_float32_and_the_quantised_graph(fixture, request, tiny_loaded):
     _, made = request.getfixturevalue(fixture)
     images = images_of(tiny_loaded)
@@ -255,12 +294,13 @@ def test_the_same_calibration_gives_the_same_bytes(int8, tiny_loaded):
     assert to_bytes(typed(again)) == to_bytes(typed(int8[1]))
     _, other = calibrated(tiny_loaded, **PLAIN_MAX)
     assert not other.ranges.rescalings
+    assert not any(tensor.shift for made in (other, int8[1]) for tensor in made.ranges.tensors.values())
     assert other.stages == ()
     assert to_bytes(typed(other)) != to_bytes(typed(int8[1]))
 
 
-def test_a_ranges_file_is_read_back_and_refused_elsewhere(int8, tmp_path):
-    source, made = int8
+def test_a_ranges_file_is_read_back_and_refused_elsewhere(shifted, tmp_path):
+    source, made = shifted
     path = tmp_path / "ranges.json"
     path.write_text(made.ranges.to_json())
     ranges = read_ranges(path)
@@ -268,6 +308,7 @@ def test_a_ranges_file_is_read_back_and_refused_elsewhere(int8, tmp_path):
     fitting = {
         "graph_sha256": graph_sha256(source.model), "grid": Grid.INT8, "method": "mse", "attention": False,
         "tensors": {name: len(means) for name, means in ranges.means.items()},
+        "shiftable": frozenset(name for name in ranges.tensors if "Gelu" in name),
     }  # fmt: skip
     require_fit(ranges, **fitting)
     for change, says in (
@@ -275,6 +316,7 @@ def test_a_ranges_file_is_read_back_and_refused_elsewhere(int8, tmp_path):
         ({"grid": Grid.FP8}, "measured for int8, expected fp8"),
         ({"method": "max"}, "chosen by mse, expected max"),
         ({"attention": True}, "lack the tensors of attention"),
+        ({"shiftable": frozenset()}, "shift blocks.0.mlp.act/Gelu.out, which nothing can make up for"),
         ({"tensors": {"blocks.9.x": 1}}, "lack 1 tensors, the first is blocks.9.x"),
         ({"tensors": {next(iter(ranges.means)): 7}}, "have 18 means of blocks.0.norm1.*, expected 7"),
     ):
@@ -313,8 +355,8 @@ def test_a_scale_that_fp16_cannot_hold_is_refused(int8):
 def test_a_wrong_rescaling_leaves_nothing(tiny_loaded, monkeypatch):
     import deepvit.export.quantized.calibrated as calibrated_graph
 
-    def wrong(model, sites):
-        changed = equalize(model, sites)
+    def wrong(model, sites, shifts):
+        changed = equalize(model, sites, shifts)
         with torch.no_grad():
             changed.blocks[0].attn.qkv.weight[0, 0] += 1e-3
         return changed

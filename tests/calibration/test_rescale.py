@@ -1,4 +1,4 @@
-"""Activations rescaled into weights: where one channel dwarfs the others, and nowhere else."""
+"""Activations rescaled and shifted into weights: where a channel dwarfs the others or leans to a side, nowhere else."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,15 @@ from deepvit.calibration.observe.rescale import choose_migration, level_heads, l
 CHANNELS, OUTLIER = 16, 3
 
 
-def migration(*, outlier, grid):
+def migration(*, outlier, grid, offset=0.0):
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((64, CHANNELS), np.float32)
     rows[:, OUTLIER] *= outlier
+    rows[:, OUTLIER] += offset
     weight = rng.standard_normal((CHANNELS, 8), np.float32)
-    return choose_migration(rows, rows.min(axis=0), rows.max(axis=0), weight, grid)
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    shifts = (low + high).astype(np.float64) / 2 if offset else np.zeros(CHANNELS)
+    return choose_migration(rows, low, high, weight, grid, shifts)
 
 
 @pytest.mark.parametrize("grid", [Grid.INT8, Grid.UINT8])
@@ -23,6 +26,14 @@ def test_an_outlier_moves_into_the_weights(grid):
     assert exponents.argmax() == OUTLIER
     assert exponents[OUTLIER] >= 2
     assert abs(np.delete(exponents, OUTLIER)).max() <= 1
+
+
+@pytest.mark.parametrize("grid", list(Grid))
+def test_a_channel_that_leans_is_shifted(grid):
+    chosen = migration(outlier=1, grid=grid, offset=40)
+    assert chosen.shifts[OUTLIER] == pytest.approx(40, abs=2)
+    rows = np.full((1, CHANNELS), 40, np.float32)
+    assert abs(chosen.of(rows)[0, OUTLIER]) <= 2
 
 
 def test_even_channels_stay():

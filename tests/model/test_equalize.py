@@ -1,10 +1,10 @@
-"""Rescalings: exact in float64 and bit for bit in float32, refused where they do not fit."""
+"""Rescalings: exact in float64 and bit for bit in float32, refused where they do not fit. Shifts: exact in float64."""
 
 import numpy as np
 import pytest
 import torch
 
-from deepvit.model.rewrites.equalize import RESCALINGS, equalize
+from deepvit.model.rewrites.equalize import RESCALINGS, SHIFTS, equalize
 from deepvit.model.rewrites.fold import FOLDS, fold
 
 FLOAT64_BOUND = 1e-12
@@ -46,6 +46,21 @@ def test_a_rescaling_fires_and_changes_nothing(folded, kind):
     assert torch.equal(_logits(changed, torch.float32), _logits(folded, torch.float32))  # powers of two round alike
 
 
+@pytest.mark.parametrize("kind", list(SHIFTS))
+def test_a_shift_fires_and_changes_nothing(folded, kind):
+    constants = np.random.default_rng(0).normal(0, 2, folded.embed_dim).tolist()
+    has_biases = [bool(part.any()) for part in folded.blocks[1].attn.qkv.bias.chunk(3)]
+    changed = equalize(folded, {}, {f"blocks.{index}.{kind}": constants for index in range(len(folded.blocks))})
+    for before, after in zip(folded.blocks, changed.blocks, strict=True):
+        moved = getattr(before, kind).bias - getattr(after, kind).bias
+        torch.testing.assert_close(moved, torch.tensor(constants, dtype=torch.float64))
+    assert [bool(part.any()) for part in changed.blocks[1].attn.qkv.bias.chunk(3)] == has_biases
+    assert (_logits(changed) - _logits(folded)).abs().max() <= FLOAT64_BOUND
+    with torch.no_grad():  # the control: half of it is seen
+        getattr(changed.blocks[0], kind).bias.add_(torch.tensor(constants))
+    assert (_logits(changed) - _logits(folded)).abs().max() > 1e-6
+
+
 def test_all_together_and_back_again(folded):
     sites = {
         site: chosen for seed, kind in enumerate(RESCALINGS) for site, chosen in _sites(folded, kind, seed).items()
@@ -76,6 +91,10 @@ def test_half_a_rescaling_is_seen(folded, kind):
 def test_what_does_not_fit_is_refused(tiny_model, folded):
     with pytest.raises(ValueError, match="got 3 exponents"):
         equalize(folded, {"blocks.0.norm1": [1, 2, 3]})
+    with pytest.raises(ValueError, match="got 3 shifts"):
+        equalize(folded, {}, {"blocks.0.norm2": [1, 2, 3]})
+    with pytest.raises(ValueError, match="is none of norm1, norm2"):
+        equalize(folded, {}, {"blocks.0.attn.v": [1]})
     with pytest.raises(ValueError, match="is none of"):
         equalize(folded, {"blocks.0.mlp.fc2": [1]})
     with pytest.raises(ValueError, match="needs re-attention"):

@@ -1,20 +1,25 @@
-"""Exact rescalings between neighbouring tensors, which leave the function as it is and suit a quantisation grid better.
+"""Exact changes of neighbouring tensors, which leave the function as it is and suit a quantisation grid better.
 
-Source of the idea for norms: Xiao et al., "SmoothQuant" (arXiv:2211.10438), section 4. All factors here are powers of
-two, so that not even float32 rounding changes. Each rescaling needs a folded model: Θ' and b' in the mix.
+Rescalings: the idea for norms is that of Xiao et al., "SmoothQuant" (arXiv:2211.10438), section 4. All factors are
+powers of two, so that not even float32 rounding changes. Each needs a folded model: Θ' and b' in the mix.
+
+Shifts: W·LN(x) + b = W·(LN(x) − c) + (b + W·c), and LN(x) − c is LN with β − c: a constant for each channel (Wei et
+al., "Outlier Suppression+", arXiv:2304.09145, section 4.1). Exact in real numbers, and no operation more.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import nn
 
 from ..attention import Attention, HeadRms, ReAttention
 from ..network import Block, DeepViT
+from .linears import move_value_bias
 from .norms import is_mix_folded
 
 Exponents = Sequence[int]
+Shifts = Sequence[float]
 
 
 def _factors(exponents: Exponents, like: torch.Tensor, expected: int, site: str) -> torch.Tensor:
@@ -80,6 +85,39 @@ def scale_queries(block: Block, exponents: Exponents) -> None:
         tensor[width : 2 * width].mul_(factors.view(shape))
 
 
+@torch.no_grad()
+def _shift_norm(norm: nn.LayerNorm, linear: nn.Linear, shifts: Shifts, site: str) -> None:
+    if len(shifts) != linear.in_features:
+        raise ValueError(f"{site} has {linear.in_features} channels, got {len(shifts)} shifts")
+    constants = torch.tensor(shifts, dtype=linear.weight.dtype)
+    norm.bias.sub_(constants)
+    linear.bias.add_(linear.weight @ constants)
+
+
+@torch.no_grad()
+def shift_norm1(block: Block, shifts: Shifts, tokens: int) -> None:
+    """LN(x) − c, and b + W·c in q, k and v; where k or v had no bias, W·c is folded away as their biases are.
+
+    Raises:
+        ValueError: v has no bias, and the rows of its maps have no sum to fold W·c by.
+    """
+    attn = block.attn
+    width = attn.num_heads * attn.head_dim
+    key_bias, value_bias = attn.qkv.bias[width : 2 * width], attn.qkv.bias[2 * width :]
+    has_key_bias, has_value_bias = bool(key_bias.any()), bool(value_bias.any())
+    _shift_norm(block.norm1, attn.qkv, shifts, "norm1")
+    if not has_key_bias:
+        key_bias.zero_()  # softmax does not see it: `fold_key_bias`
+    if not has_value_bias:
+        move_value_bias(attn, tokens)
+
+
+def shift_norm2(block: Block, shifts: Shifts, _tokens: int) -> None:
+    """As `shift_norm1`, between norm2 and fc1."""
+    _shift_norm(block.norm2, block.mlp.fc1, shifts, "norm2")
+
+
+SHIFTS: dict[str, Callable[[Block, Shifts, int], None]] = {"norm1": shift_norm1, "norm2": shift_norm2}
 RESCALINGS: dict[str, Callable[[Block, Exponents], None]] = {
     "norm1": scale_norm1,
     "norm2": scale_norm2,
@@ -89,22 +127,31 @@ RESCALINGS: dict[str, Callable[[Block, Exponents], None]] = {
 }
 
 
-def equalize(model: DeepViT, sites: Mapping[str, Exponents]) -> DeepViT:
-    """Return a copy of the folded `model` with every rescaling of `sites` applied.
+def equalize(model: DeepViT, sites: Mapping[str, Exponents], shifts: Mapping[str, Shifts] | None = None) -> DeepViT:
+    """Return a copy of the folded `model` with every shift, and then every rescaling of `sites` applied.
 
     Args:
         model: Folded, in evaluation mode.
         sites: `blocks.3.norm1`, or another of RESCALINGS behind the block, to its exponents of two.
+        shifts: Likewise of SHIFTS, to the constants of its channels.
 
     Raises:
-        ValueError: No such site, or exponents that do not fit it.
+        ValueError: No such site, or exponents or constants that do not fit it.
     """
-    equalized = copy.deepcopy(model)
+    equalized, tokens = copy.deepcopy(model), model.pos_embed.shape[1]
+    for site, constants in (shifts or {}).items():
+        block, kind = _place(equalized, site, SHIFTS)
+        SHIFTS[kind](block, constants, tokens)
     for site, exponents in sites.items():
-        _, index, kind = site.split(".", 2)
-        block = equalized.blocks[int(index)]
-        assert isinstance(block, Block)
-        if kind not in RESCALINGS:
-            raise ValueError(f"{site} is none of {', '.join(RESCALINGS)}")
+        block, kind = _place(equalized, site, RESCALINGS)
         RESCALINGS[kind](block, exponents)
     return equalized
+
+
+def _place(model: DeepViT, site: str, kinds: Collection[str]) -> tuple[Block, str]:
+    _, index, kind = site.split(".", 2)
+    if kind not in kinds:
+        raise ValueError(f"{site} is none of {', '.join(kinds)}")
+    block = model.blocks[int(index)]
+    assert isinstance(block, Block)
+    return block, kind

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ..attention import ReAttention
+from ..attention import Attention, ReAttention
 from ..network import DeepViT
 from .norms import is_mix_folded
 from .report import FoldReport, attentions_of, blocks_of, report_of
@@ -70,21 +70,34 @@ def fold_value_bias(model: DeepViT) -> FoldReport:
     over heads, whose rows have no such sum.
     """
     tokens = model.pos_embed.shape[1]
-    pairs = []
-    for attn in attentions_of(model):
-        rows = attn.num_heads * attn.head_dim
-        value_bias = attn.qkv.bias[2 * rows :]
-        is_summed = not isinstance(attn, ReAttention) or isinstance(attn.var_norm, nn.Identity)
-        if not bool(value_bias.any()) or not is_mix_folded(attn) or not is_summed:
-            continue
-        sums = torch.ones(attn.num_heads, dtype=value_bias.dtype)
-        if isinstance(attn, ReAttention):
-            assert attn.reatten_matrix.bias is not None
-            sums = attn.reatten_matrix.weight.flatten(1).sum(1) + tokens * attn.reatten_matrix.bias
-        attn.proj.bias.add_(attn.proj.weight @ (value_bias * sums.repeat_interleave(attn.head_dim)))
-        value_bias.zero_()
-        pairs.append((attn.proj.weight, attn.proj.bias))
-    return report_of("value_bias", pairs)
+    moved = [attn for attn in attentions_of(model) if has_row_sums(attn) and move_value_bias(attn, tokens)]
+    return report_of("value_bias", [(attn.proj.weight, attn.proj.bias) for attn in moved])
+
+
+def has_row_sums(attn: Attention) -> bool:
+    """Return whether the rows of each head's maps sum to a constant that is known."""
+    return is_mix_folded(attn) and (not isinstance(attn, ReAttention) or isinstance(attn.var_norm, nn.Identity))
+
+
+@torch.no_grad()
+def move_value_bias(attn: Attention, tokens: int) -> bool:
+    """Move the bias of v into the projection's, as `fold_value_bias`; return whether there was one.
+
+    Raises:
+        ValueError: The rows of the maps have no sum that is known.
+    """
+    if not has_row_sums(attn):
+        raise ValueError("move_value_bias needs fold_mix_norm first, and no LayerNorm over heads")
+    value_bias = attn.qkv.bias[2 * attn.num_heads * attn.head_dim :]
+    if not bool(value_bias.any()):
+        return False
+    sums = torch.ones(attn.num_heads, dtype=value_bias.dtype)
+    if isinstance(attn, ReAttention):
+        assert attn.reatten_matrix.bias is not None
+        sums = attn.reatten_matrix.weight.flatten(1).sum(1) + tokens * attn.reatten_matrix.bias
+    attn.proj.bias.add_(attn.proj.weight @ (value_bias * sums.repeat_interleave(attn.head_dim)))
+    value_bias.zero_()
+    return True
 
 
 @torch.no_grad()
