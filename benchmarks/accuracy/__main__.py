@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.accuracy.budgets import draw_budgets, measure_budgets
 from benchmarks.accuracy.forms import MAIN, Graphs
+from benchmarks.accuracy.mending import measure_mending
 from benchmarks.accuracy.page import DEEPVIT, results_of, write_page
 from benchmarks.accuracy.peers import measure_peers
 from benchmarks.accuracy.precisions import measure_precisions
@@ -36,9 +37,11 @@ PARTS: dict[str, tuple[Callable[[Subject, Graphs], dict[str, Any]], Callable[[di
     "sizes": (measure_sizes, draw_sizes),
     "peers": (measure_peers, None),
     "timm": (measure_timm_loop, None),
+    "mending": (measure_mending, None),
     "main": (functools.partial(measure_precisions, names=MAIN), None),
 }
-WHOLE = [part for part in PARTS if part != "main"]  # which is a part of the precisions, for a second model
+# The last two are asked for by name: what was tried once, and a part of the precisions, for a second model.
+WHOLE = [part for part in PARTS if part not in ("mending", "main")]
 
 
 def write_part(part: str, subject: Subject, graphs: Graphs, output: pathlib.Path) -> None:
