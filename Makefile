@@ -76,7 +76,7 @@ demo: data/digits/done
 	@echo "look at: file://$$PWD/artifacts/report.html; go on with README.md, Five commands"
 
 # The C++ runtime is built first: the pages show what it prints.
-test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done build/cpp
+test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done data/glyphs/done build/cpp
 	# A worker a core, each with one thread of PyTorch; whole files, in the order of tests/conftest.py.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	$(MAKE) cpp-test
