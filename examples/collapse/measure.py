@@ -112,11 +112,10 @@ def main() -> None:
     )
     parser.add_argument("--depths", nargs="+", type=int, default=[12])
     given = parser.parse_args()
+    networks = {depth: [load_trained(name, depth, given.weights) for name in NAMES] for depth in given.depths}
     seen = {
-        depth: [
-            each for name in NAMES for each in measure(load_trained(name, depth, given.weights), given.dataset, IMAGES)
-        ]
-        for depth in given.depths
+        depth: [each for one in loaded for each in measure(one, given.dataset, IMAGES, CALIBRATION_IMAGES)]
+        for depth, loaded in networks.items()
     }
     PICTURES.mkdir(parents=True, exist_ok=True)
     shown = seen[max(seen)]

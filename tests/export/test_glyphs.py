@@ -1,7 +1,8 @@
-"""Eight bits on the glyph model, whose top-1 leaves room to lose: the default within half a point of float32."""
+"""Eight bits on the glyph model, whose top-1 leaves room to lose: the defaults within half a point of float32."""
 
 import pytest
 
+from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
@@ -10,23 +11,33 @@ from deepvit.runtime.manifest import Precision
 from tests.places import ROOT
 
 GLYPHS = ROOT / "data" / "glyphs"
-IMAGES = 2000
-TOP1 = (0.935, 0.955)  # of float32 on the first of the held-out images, and room for another machine
+IMAGES = 1000
+TOP1 = (0.925, 0.96)  # of float32: 94.34% of all 10,000 and its interval of a thousand
 DROP = 0.005
+AGREEMENT = 0.98  # of all 10,000 INT8 has 99.6%, FP8 99.0%, and INT8 with ranges by entropy 97.5%
+
+pytestmark = pytest.mark.skipif(not (GLYPHS / "done").is_file(), reason="no glyphs here: make glyphs")
 
 
-@pytest.mark.skipif(not (GLYPHS / "done").is_file(), reason="no glyphs here: make glyphs")
-@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8])
-def test_eight_bits_lose_less_than_half_a_point(tmp_path, precision):
+def held_out_check(folder, precision, method=None):
     options = ExportOptions(
         graph=GraphOptions(precision=precision, target=Target.ONNX),
-        output=tmp_path / "made",
+        output=folder / "made",
         imagenet=str(GLYPHS),
-        quantization=QuantizationOptions(check_images=IMAGES),
+        quantization=QuantizationOptions(check_images=IMAGES, method=method),
     )
-    artifact = export_artifact(load_model("glyphs_deepvit", pretrained=True), options)
-    check = artifact.manifest.calibration.check
+    return export_artifact(load_model("glyphs_deepvit", pretrained=True), options).manifest.calibration.check
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.FP8])
+def test_eight_bits_lose_less_than_half_a_point(tmp_path, precision):
+    check = held_out_check(tmp_path, precision)
     assert check.images == IMAGES
     assert TOP1[0] < check.reference_top1 < TOP1[1]
     assert check.drop <= DROP
-    assert check.agreement > 0.98
+    assert check.agreement > AGREEMENT
+
+
+def test_the_images_are_hard_enough_to_show_bad_ranges(tmp_path):
+    check = held_out_check(tmp_path, Precision.INT8, Method("entropy"))
+    assert check.agreement < AGREEMENT
