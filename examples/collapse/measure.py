@@ -73,7 +73,7 @@ def measure(loaded: LoadedModel, dataset: str, images: int, calibration_images: 
             asked = AttentionOptions(dataset=f"{dataset}/val", count=images, drawn=0, output=folder / form)
             analysis, _ = analyse_attention(opened, asked, _silent)
             top1 = float((torch.cat(answers[form]).argmax(1) == labels).float().mean())
-            found.append(Seen(form, top1, analysis))
+            found.append(Seen(form, top1, len(labels), analysis))
     return found
 
 
@@ -94,6 +94,7 @@ def figures_of(seen: Seen) -> dict[str, object]:
         "form": seen.form,
         "runs_on": found.runs_on,
         "top1": round(seen.top1, 4),
+        "scored": seen.scored,
         "images": len(found.images),
         "threshold": found.threshold,
         "similar_blocks": {name: similar for name, (_, similar, _) in kinds.items()},
@@ -112,21 +113,22 @@ def main() -> None:
     )
     parser.add_argument("--depths", nargs="+", type=int, default=[12])
     given = parser.parse_args()
-    networks = {depth: [load_trained(name, depth, given.weights) for name in NAMES] for depth in given.depths}
+    trained = {depth: [load_trained(name, depth, given.weights) for name in NAMES] for depth in given.depths}
     seen = {
         depth: [each for one in loaded for each in measure(one, given.dataset, IMAGES, CALIBRATION_IMAGES)]
-        for depth, loaded in networks.items()
+        for depth, loaded in trained.items()
     }
     PICTURES.mkdir(parents=True, exist_ok=True)
     shown = seen[max(seen)]
     draw_collapse(shown, PICTURES / "collapse.png")
     draw_collapse_matrices(shown, PICTURES / "collapse-matrices.png")
-    draw_depths(seen, PICTURES / "collapse-depth.png")
+    networks = [figures_of(each) for found in seen.values() for each in found]
+    draw_depths(networks, PICTURES / "collapse-depth.png")
     depths = " ".join(map(str, given.depths))
     content = {
         "command": f"python -m examples.collapse.measure data/glyphs data/glyphs-trained --depths {depths}",
         "machine": machine(),
-        "networks": [figures_of(each) for found in seen.values() for each in found],
+        "networks": networks,
     }
     write_result("collapse", content)
 

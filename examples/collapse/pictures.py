@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from deepvit.measure.attention.analysis import AttentionAnalysis
 from deepvit.measure.attention.similarity import draw_matrices
 from deepvit.measure.figures import integer_ticks, new_figure, save_figure
+from deepvit.metrics.paired import proportion_interval
 
 STYLES: dict[str, dict[str, str]] = {  # the INT8 graph lies where PyTorch does: squares on the lines
     "PyTorch": {"linestyle": "-"},
@@ -17,10 +19,11 @@ STYLES: dict[str, dict[str, str]] = {  # the INT8 graph lies where PyTorch does:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """One network in one form, "PyTorch" or "INT8", its top-1 on the held-out images, a fraction, and its attention."""
+    """One network in one form, "PyTorch" or "INT8": its top-1, a fraction of so many held-out images; its attention."""
 
     form: str
     top1: float
+    scored: int
     analysis: AttentionAnalysis
 
     def curves(self) -> dict[str, tuple[list[list[float]], int]]:
@@ -76,22 +79,29 @@ def draw_collapse_matrices(seen: list[Seen], path: pathlib.Path) -> None:
     save_figure(figure, path, "--output")
 
 
-def draw_depths(seen: dict[int, list[Seen]], path: pathlib.Path) -> None:
-    """Draw the share of similar blocks and the accuracy of the networks against their depth, in PyTorch."""
+def draw_depths(networks: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Draw similar blocks and accuracy against depth, of the networks in PyTorch as `figures_of` has them."""
     figure = new_figure((7.0, 3.6))
     similar, accuracy = figure.subplots(1, 2)
-    curves: dict[str, list[tuple[int, float]]] = {}
-    top1: dict[str, list[tuple[int, float]]] = {}
-    for depth, found in sorted(seen.items()):
-        for each in (each for each in found if each.form == "PyTorch"):
-            for label, (_, count) in each.curves().items():
-                curves.setdefault(label, []).append((depth, 100 * count / (depth - 1)))
-            top1.setdefault(label, []).append((depth, 100 * each.top1))
-    for axes, lines, title in ((similar, curves, "similar blocks, %"), (accuracy, top1, "held-out top-1, %")):
-        for label, points in lines.items():
-            name = label.partition(",")[0] if axes is accuracy else label
-            axes.plot(*zip(*points, strict=True), marker="o", color=COLOURS[label], label=name)
-        axes.set_xticks(sorted(seen))
+    found = sorted((each for each in networks if each["form"] == "PyTorch"), key=lambda each: each["blocks"])
+    plain = [each for each in found if "after_the_mix" not in each["similar_blocks"]]
+    deep = [each for each in found if each not in plain]
+    for label, of, kind, marker in (
+        ("plain ViT", plain, "before_the_mix", "o"),
+        ("DeepViT, softmaxed", deep, "before_the_mix", "o"),
+        ("DeepViT, mixed", deep, "after_the_mix", "x"),
+    ):
+        shares = [100 * each["similar_blocks"][kind] / (each["blocks"] - 1) for each in of]
+        similar.plot([each["blocks"] for each in of], shares, marker=marker, color=COLOURS[label], label=label)
+    for label, of, aside in (("plain ViT", plain, -0.1), ("DeepViT, mixed", deep, 0.1)):
+        intervals = [proportion_interval(each["top1"] * each["scored"], each["scored"]) for each in of]
+        top1 = np.array([each["top1"] for each in of])
+        reach = np.abs(np.array([(each.low, each.high) for each in intervals]).T - top1)
+        blocks = [each["blocks"] + aside for each in of]
+        name = label.partition(",")[0]
+        accuracy.errorbar(blocks, 100 * top1, 100 * reach, marker="o", capsize=3, color=COLOURS[label], label=name)
+    for axes, title in ((similar, "similar blocks, %"), (accuracy, "held-out top-1, %, and 95% interval")):
+        axes.set_xticks(sorted({each["blocks"] for each in found}))
         axes.set_xlabel("blocks")
         axes.set_ylabel(title)
         axes.grid(alpha=0.25)

@@ -44,7 +44,7 @@ def test_it_is_measured_and_drawn(few_digits, tmp_path):
     assert all(0 <= each["top1"] <= 1 and each["blocks"] == 3 for each in figures)
     assert "after_the_mix" not in figures[-1]["similarity_to_the_block_before"]  # a plain ViT has no mix
     _same_as_by_hand(seen[0].analysis, loaded["glyphs_deepvit"], few_digits)
-    for draw, drawn in ((draw_collapse, seen), (draw_collapse_matrices, seen), (draw_depths, {3: seen, 6: seen})):
+    for draw, drawn in ((draw_collapse, seen), (draw_collapse_matrices, seen), (draw_depths, figures)):
         draw(drawn, tmp_path / "drawn.png")
         with Image.open(tmp_path / "drawn.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5
