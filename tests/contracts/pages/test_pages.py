@@ -145,7 +145,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 FOREIGN = {  # flags of other programs
     "--write", "--requests", "--require-hashes", "--no-deps", "--requirement", "--no-build-isolation", "--editable",
     "--build", "--install", "--prefix", "--test-dir", "--file", "--build-arg", "--tag", "--rm", "--gpus", "--volume",
-    "--publish", "--onnxruntime", "--top", "--predict", "--entrypoint-num-gpus",
+    "--publish", "--onnxruntime", "--top", "--predict", "--entrypoint-num-gpus", "--models", "--only", "--depths",
 }  # fmt: skip
 
 
