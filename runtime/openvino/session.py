@@ -74,8 +74,8 @@ class OpenVinoSession:
             "INFERENCE_PRECISION_HINT": ARITHMETIC[asked],
             ACTIVATION_GROUPS: 0,
         }
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        if threads is not None:  # processes that share the cores: each would pin its threads to the first of them
+            settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         core = load_openvino()
         try:
             self._compiled = core.compile_model(core.read_model(io.BytesIO(content)), CPU, settings)

@@ -135,6 +135,13 @@ def test_runs_that_overlap_give_the_same(content, images):
     session.close()
 
 
+def test_processes_that_share_the_cores_are_not_pinned_to_the_first(content):
+    """Two processes of a thread each ran at half their speed on two cores."""
+    session = OpenVinoSession(content, name="m", threads=1)
+    assert session._compiled.get_property("ENABLE_CPU_PINNING") is False
+    session.close()
+
+
 @pytest.mark.parametrize("streams", [1, 2])
 def test_callers_of_several_threads_get_their_own(content, images, streams):
     session = OpenVinoSession(content, name="m", streams=streams)
