@@ -83,11 +83,12 @@ class OpenVino final : public Backend {
                                                            model.size(), nullptr, &read));
     const Owned<Graph> graph(read, {api_.model_free});
     const std::string number = std::to_string(threads);
-    const std::size_t arguments = threads > 0 ? 8 : 6;  // keys and values
+    // Keys and values. Programs that share the cores would each pin their threads to the first of them.
+    const std::size_t arguments = threads > 0 ? 10 : 6;
     Compiled* compiled = nullptr;
     require_loaded(api_.core_compile_model(core_.get(), graph.get(), kCpu, arguments, &compiled, "PERFORMANCE_HINT",
                                            "LATENCY", kHint, asked(), kActivationGroups, "0", "INFERENCE_NUM_THREADS",
-                                           number.c_str()));
+                                           number.c_str(), "ENABLE_CPU_PINNING", "NO"));
     compiled_ = {compiled, {api_.compiled_model_free}};
   }
 
