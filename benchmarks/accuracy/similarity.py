@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common.neighbours import STYLES, neighbours_figure
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.options import GraphOptions, Target
@@ -14,7 +15,6 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import AttentionAnalysis, AttentionSums
 from deepvit.measure.attention.maps import MapSource, OnnxMaps
 from deepvit.measure.attention.torch_maps import TorchMaps
-from deepvit.measure.figures import integer_ticks, new_figure
 from deepvit.runtime.manifest import Precision
 
 from .forms import Graphs
@@ -26,10 +26,6 @@ LINES = {
     "before_the_mix": ("softmaxed", "#22a06b"),
     "after_the_mix": ("mixed", "#f97316"),
     "features": ("features", "#3b82f6"),
-}
-MARKS: dict[str, dict[str, Any]] = {  # INT8 lies where PyTorch does: squares on the lines
-    "PyTorch": {"linestyle": "-"},
-    "INT8": {"linestyle": "", "marker": "s", "fillstyle": "none"},
 }
 
 
@@ -85,17 +81,10 @@ def _figures_of(found: AttentionAnalysis) -> dict[str, Any]:
 
 def draw_similarity(found: dict[str, Any], title: str) -> Any:
     """Draw how alike each block is to the one before, a line in PyTorch and squares in INT8."""
-    figure = new_figure((7.5, 4.6))
-    axes = figure.add_subplot()
-    for form, marks in MARKS.items():
-        for name, values in found[form]["similarity_to_the_block_before"].items():
-            label, colour = LINES[name]
-            axes.plot(range(1, len(values) + 1), values, color=colour, label=f"{label}, {form}", **marks)
-    axes.axhline(found["threshold"], color="gray", linestyle="--", linewidth=0.8, label="similar from here")
-    axes.set_xlabel("block")
-    axes.set_ylabel("similarity to the block before")
-    integer_ticks(axes)
-    axes.grid(alpha=0.25)
-    axes.set_title(f"{title}: attention before and after INT8, {found['images']} images", fontsize=10)
-    figure.legend(loc="outside lower center", ncols=4, fontsize=8)
-    return figure
+    lines = [
+        (LINES[name][0], form, LINES[name][1], values)
+        for form in STYLES
+        for name, values in found[form]["similarity_to_the_block_before"].items()
+    ]
+    about = f"{title}: attention before and after INT8, {found['images']} images"
+    return neighbours_figure(lines, found["threshold"], about)

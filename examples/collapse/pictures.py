@@ -6,15 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common.neighbours import STYLES, neighbours_figure
 from deepvit.measure.attention.analysis import AttentionAnalysis
 from deepvit.measure.attention.similarity import draw_matrices
-from deepvit.measure.figures import integer_ticks, new_figure, save_figure
+from deepvit.measure.figures import new_figure, save_figure
 from deepvit.metrics.paired import proportion_interval
-
-STYLES: dict[str, dict[str, str]] = {  # the INT8 graph lies where PyTorch does: squares on the lines
-    "PyTorch": {"linestyle": "-"},
-    "INT8": {"linestyle": "", "marker": "s", "fillstyle": "none"},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,27 +38,14 @@ COLOURS = {"plain ViT": "#3b82f6", "DeepViT, softmaxed": "#22a06b", "DeepViT, mi
 
 def draw_collapse(seen: list[Seen], path: pathlib.Path) -> None:
     """Draw how alike each block's maps are to those of the block before, a line for each network, form and kind."""
-    figure = new_figure((7.0, 4.6))
-    axes = figure.add_subplot()
-    for each in seen:
-        for label, (matrix, _) in each.curves().items():
-            values = np.diagonal(np.array(matrix), offset=1)
-            axes.plot(
-                range(1, len(values) + 1),
-                values,
-                color=COLOURS[label],
-                label=f"{label}, {each.form}",
-                **STYLES[each.form],
-            )
+    lines = [
+        (label, each.form, COLOURS[label], np.diagonal(np.array(matrix), offset=1).tolist())
+        for each in seen
+        for label, (matrix, _) in each.curves().items()
+    ]
     first = seen[0].analysis
-    axes.axhline(first.threshold, color="gray", linestyle="--", linewidth=0.8, label=f"similar from {first.threshold}")
-    axes.set_xlabel("block")
-    axes.set_ylabel("similarity to the block before")
-    integer_ticks(axes)
-    axes.grid(alpha=0.25)
-    axes.set_title(f"Attention maps of networks of {len(first.reattends)} blocks, trained on glyphs", fontsize=10)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    save_figure(figure, path, "--output")
+    title = f"Attention maps of networks of {len(first.reattends)} blocks, trained on glyphs"
+    save_figure(neighbours_figure(lines, first.threshold, title), path, "--output")
 
 
 def draw_collapse_matrices(seen: list[Seen], path: pathlib.Path) -> None:
