@@ -79,13 +79,24 @@ def load_model(
     if trained is not None and row.layout is Layout.VIT_PYTORCH:
         row, trained = _recognised(row, trained, unsaid)
     if trained is not None:
-        module = model_from_checkpoint(row, trained, img_size=img_size, num_classes=num_classes)
-        weights = Weights(source="checkpoint", sha256=trained.sha256, entry=trained.entry or None)
-    else:
-        with torch.device("meta"):
-            module = create_deepvit(row, img_size=img_size, num_classes=num_classes)
-        randomize(allocate(module))
-        weights = Weights(source="random", sha256=state_sha256(module), seed=SEED)
+        return loaded_from_checkpoint(row, trained, img_size=img_size, num_classes=num_classes)
+    with torch.device("meta"):
+        module = create_deepvit(row, img_size=img_size, num_classes=num_classes)
+    randomize(allocate(module))
+    weights = Weights(source="random", sha256=state_sha256(module), seed=SEED)
+    return LoadedModel(variant=row, module=module, weights=weights)
+
+
+def loaded_from_checkpoint(
+    row: Variant, trained: Checkpoint, *, img_size: int | None = None, num_classes: int | None = None
+) -> LoadedModel:
+    """Build a variant, which need not be one of the table, with the weights of a checkpoint.
+
+    Raises:
+        InputError: They are of another network.
+    """
+    module = model_from_checkpoint(row, trained, img_size=img_size, num_classes=num_classes)
+    weights = Weights(source="checkpoint", sha256=trained.sha256, entry=trained.entry or None)
     return LoadedModel(variant=row, module=module, weights=weights)
 
 

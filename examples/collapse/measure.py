@@ -22,10 +22,10 @@ from deepvit.measure.attention.maps import MapSource, OnnxMaps
 from deepvit.measure.attention.options import AttentionOptions
 from deepvit.measure.attention.run import OpenedMaps, analyse_attention
 from deepvit.measure.attention.torch_maps import TorchMaps
-from deepvit.model.load import LoadedModel
-from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
-from deepvit.model.weights.published import TRAINED_HERE
-from deepvit.runtime.manifest import Precision, Weights
+from deepvit.model.load import LoadedModel, loaded_from_checkpoint
+from deepvit.model.weights.checkpoint import EmaChoice, read_checkpoint
+from deepvit.model.weights.published import fetch_checkpoint
+from deepvit.runtime.manifest import Precision
 from deepvit.runtime.session import open_session
 from examples.collapse.pictures import Seen, draw_collapse, draw_collapse_matrices, draw_depths
 from examples.digits.train import load_split
@@ -39,12 +39,10 @@ PICTURES = pathlib.Path(__file__).parents[2] / "docs" / "images"
 def load_trained(name: str, depth: int, weights: pathlib.Path) -> LoadedModel:
     """Return a trained network: that which comes with deepvit, or what `weights` has of another depth."""
     variant = glyph_variant(name, depth)
-    path = (
-        TRAINED_HERE / variant.bundled_weights if variant.bundled_weights else weights / f"{variant.name}.safetensors"
-    )
-    trained = read_checkpoint(path, EmaChoice.PREFER)
-    module = model_from_checkpoint(variant, trained)
-    return LoadedModel(variant=variant, module=module, weights=Weights(source="checkpoint", sha256=trained.sha256))
+    if variant.bundled_weights is not None:
+        return loaded_from_checkpoint(variant, fetch_checkpoint(variant))
+    path = weights / f"{variant.name}.safetensors"
+    return loaded_from_checkpoint(variant, read_checkpoint(path, EmaChoice.PREFER))
 
 
 def measure(loaded: LoadedModel, dataset: str, images: int, calibration_images: int) -> list[Seen]:

@@ -12,9 +12,8 @@ from safetensors.torch import save_file
 from deepvit.measure.attention.analysis import cross_layer_similarity
 from deepvit.measure.attention.torch_maps import TorchMaps
 from deepvit.model import create_deepvit
-from deepvit.model.load import LoadedModel
-from deepvit.model.weights.checkpoint import EmaChoice, model_from_checkpoint, read_checkpoint
-from deepvit.runtime.manifest import Weights
+from deepvit.model.load import loaded_from_checkpoint
+from deepvit.model.weights.checkpoint import EmaChoice, read_checkpoint
 from examples.collapse.measure import figures_of, measure
 from examples.collapse.pictures import draw_collapse, draw_collapse_matrices, draw_depths
 from examples.digits.train import load_split
@@ -54,9 +53,7 @@ def _small(name, folder):
     variant = dataclasses.replace(glyph_variant(name, 3), num_classes=10, class_names=None)
     torch.manual_seed(0)
     save_file(create_deepvit(variant).state_dict(), folder / f"{variant.name}.safetensors")
-    trained = read_checkpoint(folder / f"{variant.name}.safetensors", EmaChoice.PREFER)
-    module = model_from_checkpoint(variant, trained)
-    return LoadedModel(variant=variant, module=module, weights=Weights(source="checkpoint", sha256=trained.sha256))
+    return loaded_from_checkpoint(variant, read_checkpoint(folder / f"{variant.name}.safetensors", EmaChoice.PREFER))
 
 
 def _same_as_by_hand(analysis, loaded, digits):
