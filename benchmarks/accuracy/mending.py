@@ -110,10 +110,11 @@ def _with_weights(
         rows, measured, scale = inputs[name], ranges.tensors[name], weight_scale(exact[product.weight], Grid.INT8)
         held = rounded(rows - np.float32(measured.shift), measured.scale(Grid.INT8)).astype(np.float64)
         steps = np.clip(rounds(weight / scale.step, held.T @ held / len(held)), -127, 127)
-        mean = held.mean(axis=0) if of_rounded else np.array(ranges.means[name]) - measured.shift
-        bias = exact[product.bias] + rows.mean(axis=0, dtype=np.float64) @ weight - mean @ (steps * scale.step)
-        if not of_rounded:
-            bias = exact[product.bias] + np.array(ranges.means[name]) @ weight - mean @ (steps * scale.step)
+        means = np.array(ranges.means[name])
+        read, kept = means, means - measured.shift
+        if of_rounded:
+            read, kept = rows.mean(axis=0, dtype=np.float64), held.mean(axis=0)
+        bias = exact[product.bias] + read @ weight - kept @ (steps * scale.step)
         for key, values in ((product.weight, steps.astype(np.int8)), (product.bias, bias.astype(np.float32))):
             stored_in[key].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), key))
     return model
