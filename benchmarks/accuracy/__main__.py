@@ -44,13 +44,14 @@ PARTS: dict[str, tuple[Callable[[Subject, Graphs], dict[str, Any]], Callable[[di
 WHOLE = [part for part in PARTS if part not in ("mending", "main")]
 
 
-def write_part(part: str, subject: Subject, graphs: Graphs, output: pathlib.Path) -> None:
-    """Measure one part of one model, write what it found, and draw it."""
+def write_part(part: str, subject: Subject, graphs: Graphs, output: pathlib.Path, images: int | None) -> None:
+    """Measure one part of one model, write what it found, and draw it; `images` is the limit that was asked for."""
     measure, draw = PARTS[part]
     say(f"{subject.name}: {part}")
     described = subject.described()
     found = rounded(measure(subject, graphs))
     command = f"python -m benchmarks.accuracy {described['dataset']} --models {subject.name} --only {part}"
+    command += "" if images is None else f" --images {images}"
     content = {"command": command, **rounded(described), "machine": machine(), "found": found}
     path = output / f"accuracy-{part}-{subject.name}.json"
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -72,7 +73,7 @@ def main() -> None:
             subject = subject_of(load_model(name, pretrained=True), given.dataset, given.images)
             graphs = Graphs(subject)
             for part in given.only:
-                write_part(part, subject, graphs, given.output)
+                write_part(part, subject, graphs, given.output, given.images)
     if given.output == RESULTS and results_of(DEEPVIT).keys() >= {"precisions", "timm"}:
         say(f"wrote {write_page().name}")
 
