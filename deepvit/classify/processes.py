@@ -1,13 +1,14 @@
-"""Blocks in several processes of this machine: each opens the model, on its own GPU, and is handed blocks by this one.
+"""Blocks in several processes of this machine: each opens the model, on its own GPU, and asks this one for each block.
 
-What a process finds it hands back, and keeps nothing: whoever is killed, no block is lost or there twice.
+What a process finds it hands back, and keeps nothing: whoever is killed, no block is lost or there twice. One that
+asked waits for its block and sends nothing meanwhile, so that never both ends of a pipe wait for the other to read.
 """
 
 import contextlib
+import enum
 import multiprocessing
 import multiprocessing.connection
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 
@@ -22,6 +23,13 @@ from .rows import Record
 Opener = Callable[[], contextlib.AbstractContextManager[Classifier]]  # picklable; opens the model in a process
 
 
+class _Word(enum.Enum):
+    """What a process says besides records and errors."""
+
+    NEXT = enum.auto()  # it waits for a block, or for None where there are no more
+    DONE = enum.auto()  # all its records are sent
+
+
 def records_of_processes(
     opener: Opener, shards: Shards, blocks: Iterable[ImageBlock], workers: int
 ) -> Iterator[tuple[int, Record]]:
@@ -30,14 +38,13 @@ def records_of_processes(
     Args:
         opener: What each process calls.
         shards: How many, and which GPU each sees.
-        blocks: Taken one by one by whoever has room for one.
+        blocks: Taken one by one, as a process asks.
         workers: Decoding processes of each.
 
     Raises:
         InputError: A GPU that this process was not given, or what a process refused.
         MissingError: A process was killed.
     """
-    shared = _Shared(blocks)
     context = multiprocessing.get_context("spawn")  # forking a process that runs ONNX Runtime's threads can hang
     processes, ends = [], []
     try:
@@ -49,9 +56,7 @@ def records_of_processes(
             theirs.close()
             processes.append(process)
             ends.append(ours)
-            threading.Thread(target=_feed, args=(ours, shared), daemon=True).start()
-        yield from _received(ends)
-        shared.raise_fault()
+        yield from _received(ends, iter(blocks))
         for process in processes:
             process.join()
     finally:
@@ -62,51 +67,41 @@ def records_of_processes(
             end.close()
 
 
-class _Shared:
-    """Blocks that several threads take; what goes wrong in taking them is raised by the one that asks."""
-
-    def __init__(self, blocks: Iterable[ImageBlock]) -> None:
-        self._blocks, self._lock = iter(blocks), threading.Lock()
-        self._fault: Exception | None = None
-
-    def take(self) -> ImageBlock | None:
-        with self._lock:
-            try:
-                return next(self._blocks, None)
-            except Exception as error:  # noqa: BLE001 - whatever it is, `raise_fault` raises it
-                self._fault = error
-                return None
-
-    def raise_fault(self) -> None:
-        if self._fault is not None:
-            raise self._fault
-
-
-def _feed(end: Connection, shared: _Shared) -> None:
-    """Hand blocks over as fast as they are taken: the pipe holds a few, and then this waits."""
-    with contextlib.suppress(OSError):  # the process is gone, which `_received` tells
-        while (block := shared.take()) is not None:
-            end.send(block)
-        end.send(None)
-
-
-def _received(ends: Iterable[Connection]) -> Iterator[tuple[int, Record]]:
+def _received(ends: Iterable[Connection], blocks: Iterator[ImageBlock]) -> Iterator[tuple[int, Record]]:
+    """Give each process a block when it asks, and yield what they find until all are done."""
     remaining = set(ends)
     while remaining:
         for end in multiprocessing.connection.wait(list(remaining)):
             assert isinstance(end, Connection)
-            try:
+            with _telling_the_killed():
                 message = end.recv()
-            except (EOFError, OSError) as error:
-                raise MissingError(
-                    "a classifying process was killed, usually for want of memory; give fewer ‹processes›, and ‹resume›"
-                ) from error
             if isinstance(message, BaseException):
                 raise message
-            if message is None:
+            if message is _Word.NEXT:
+                block = next(blocks, None)
+                with _telling_the_killed():
+                    end.send(block)
+            elif message is _Word.DONE:
                 remaining.discard(end)
             else:
                 yield message
+
+
+@contextlib.contextmanager
+def _telling_the_killed() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise MissingError(
+            "a classifying process was killed, usually for want of memory; give fewer ‹processes›, and ‹resume›"
+        ) from error
+
+
+def _asked(end: Connection) -> Iterator[ImageBlock]:
+    end.send(_Word.NEXT)
+    while (block := end.recv()) is not None:
+        yield block
+        end.send(_Word.NEXT)
 
 
 def _work(end: Connection, opener: Opener, gpu: str | None, workers: int) -> None:
@@ -115,8 +110,8 @@ def _work(end: Connection, opener: Opener, gpu: str | None, workers: int) -> Non
         os.environ[VISIBLE] = gpu  # before anything here has opened CUDA
     try:
         with opener() as classifier:
-            for block, record in classifier.records(iter(end.recv, None), workers):
+            for block, record in classifier.records(_asked(end), workers):
                 end.send((block.number, record))
-        end.send(None)
+        end.send(_Word.DONE)
     except Exception as error:  # noqa: BLE001 - whatever it is, the process that was started says it
         end.send(error)

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import json
+import multiprocessing
 import os
+import signal
 import sys
 
 from PIL import Image
@@ -14,6 +16,8 @@ from deepvit.classify.options import Answer, ClassificationRequest
 from deepvit.classify.sources.listing import Listing
 from deepvit.measure.models import OpenedModel
 from tests.doubles.evaluation_stub import CLASSES, TINY, RedSession
+
+SECONDS = 60  # that a process waits for another
 
 
 def red_model(**session):
@@ -48,11 +52,43 @@ def open_red(pause=0.0):
     yield red_classifier(pause=pause)
 
 
-@contextlib.contextmanager
-def open_other():
-    """What dies in every process but the one that a test runs in."""
-    os._exit(9)
-    yield
+class Dying:
+    """What is killed where it is opened, or where it has taken a block."""
+
+    def __init__(self, with_block=False):
+        self.with_block = with_block
+
+    @contextlib.contextmanager
+    def __call__(self):
+        if not self.with_block:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield self
+
+    def records(self, blocks, _workers):
+        yield next(iter(blocks)), os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Unequal:
+    """A process that is slow, and one that is not: its first block lasts until the other has run what there is.
+
+    What is kept of a block is which process had it.
+    """
+
+    def __init__(self):
+        context = multiprocessing.get_context("spawn")
+        self.met, self.other_is_done = context.Barrier(2, timeout=SECONDS), context.Event()
+
+    @contextlib.contextmanager
+    def __call__(self):
+        yield self
+
+    def records(self, blocks, _workers):
+        for place, block in enumerate(blocks):
+            if place == 0 and self.met.wait() == 0:
+                self.other_is_done.wait(SECONDS)
+            yield block, os.getpid()
+        self.met.abort()  # where the other has no block to meet with, nothing was shared
+        self.other_is_done.set()
 
 
 def written(job, progress=lambda *_: None):

@@ -1,5 +1,6 @@
 """Every image gets a row, in its place, whatever is wrong with others, and the same one in any process."""
 
+import collections
 import contextlib
 import pathlib
 
@@ -14,7 +15,7 @@ from deepvit.classify.request import ClassifierOpener, open_classifier
 from deepvit.classify.sources.listing import Listing
 from deepvit.measure.evaluate.options import Shards
 from deepvit.runtime.errors import InputError, MissingError
-from tests.classify.red_images import open_other, open_red, red_classifier, red_folder, red_image
+from tests.classify.red_images import Dying, Unequal, open_red, red_classifier, red_folder, red_image
 
 
 def test_images_get_their_classes_in_order(tmp_path):
@@ -78,11 +79,19 @@ def test_a_block_gives_the_same_record_in_other_processes(tmp_path):
         assert all(np.array_equal(array, here[number][name]) for name, array in record.items())
 
 
+def test_a_slow_process_has_no_block_that_it_did_not_ask_for(tmp_path):
+    red_folder(tmp_path, 22)
+    blocks = blocks_of(Listing([str(tmp_path)]), 4)
+    found = list(records_of_processes(Unequal(), Shards(processes=2), blocks, workers=0))
+    assert sorted(number for number, _ in found) == list(range(6))
+    assert sorted(collections.Counter(process for _, process in found).values()) == [1, 5]
+
+
 def test_a_process_that_is_killed_is_told(tmp_path):
     red_folder(tmp_path, 8)
     listing = Listing([str(tmp_path)])
     with pytest.raises(MissingError, match="a classifying process was killed"):
-        list(records_of_processes(open_other, Shards(processes=1), blocks_of(listing, 4), workers=0))
+        list(records_of_processes(Dying(), Shards(processes=1), blocks_of(listing, 4), workers=0))
 
 
 def test_what_a_list_raises_while_processes_run_is_raised(tmp_path):

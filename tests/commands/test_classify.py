@@ -7,6 +7,8 @@ import shutil
 import pyarrow.parquet
 import pytest
 
+from deepvit.classify import request as requests
+from tests.classify.red_images import Dying
 from tests.commands.command_line import HERE, refused_here, run, run_here, valid_result
 
 SECRET = "wJalrXUtnFEMI"
@@ -65,6 +67,13 @@ def test_one_process_and_two_give_the_same_file(exported, few, tmp_path, capsys)
     assert "classified 41 of 43 images" in said.out
     assert "2 of 43 images could not be used; their rows say why. The first:" in said.err
     assert "… and 23 more" in said.out
+
+
+def test_a_killed_process_is_a_line_and_exit_3(exported, few, monkeypatch, capsys):
+    monkeypatch.setattr(requests, "ClassifierOpener", lambda *_: Dying(with_block=True))
+    given = "classify", str(exported), "--images", str(few), "--batch-size", "8", "--processes", "2"
+    says = "a classifying process was killed, usually for want of memory; give fewer --processes, and --resume"
+    assert says in refused_here(3, given, capsys)
 
 
 def test_the_terminal_shows_the_first(exported, few):

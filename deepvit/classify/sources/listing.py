@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 
 from deepvit.runtime.errors import InputError, MissingError, first_of, printable
@@ -41,8 +40,7 @@ class Listing:
     """
 
     def __init__(self, sources: Sequence[str], column: str | None = None, limit: int | None = None) -> None:
-        self._lock = threading.Lock()
-        self._connection = sqlite3.connect("", check_same_thread=False)
+        self._connection = sqlite3.connect("", check_same_thread=False)  # whichever thread a generator goes on in
         self.images, self.sha256 = 0, ""
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.close)
@@ -75,10 +73,9 @@ class Listing:
         self._connection.execute("DELETE FROM files")
 
     def entries(self, places: range) -> tuple[Entry, ...]:
-        """Return the images at places that follow each other; for any thread."""
-        with self._lock:
-            query = "SELECT entry FROM images WHERE place >= ? AND place < ? ORDER BY place"
-            rows = self._connection.execute(query, (places.start, places.stop)).fetchall()
+        """Return the images at places that follow each other."""
+        query = "SELECT entry FROM images WHERE place >= ? AND place < ? ORDER BY place"
+        rows = self._connection.execute(query, (places.start, places.stop)).fetchall()
         return tuple(entry_from_text(text) for (text,) in rows)
 
     def close(self) -> None:
