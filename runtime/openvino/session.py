@@ -9,22 +9,21 @@ A compiled model can be kept on disk, but deepvit_32's takes 185 MB there and sa
 EPYC, OpenVINO 2026.4.1), and what is read back is executed: it is compiled each time.
 """
 
-import collections
 import io
-import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
 from onnx.inliner import inline_local_functions
 
-from ..errors import DeviceError, InputError, MissingError
+from ..errors import InputError, MissingError
 from ..manifest import ANY_BATCH, BatchRange, Identity, Precision, Tensor, names_or_numbers
 from ..ort.demands import Form, contents_of
 from ..ort.rounding import load_model
 from ..ort.self_contained import require_self_contained
 from ..session.tensors import Images, Logits, check_images, padded_batch, split_batches
 from .library import ARITHMETIC, CPU, load_openvino, version
-from .run import Batch, OpenVinoRun, reason_of
+from .requests import Requests, reason_of
+from .run import OpenVinoRun
 
 if TYPE_CHECKING:
     import openvino
@@ -91,10 +90,7 @@ class OpenVinoSession:
             raise MissingError(f"OpenVINO {version()} rounds activations of {name} to eight bits, though told not to")
         self.input, self.classes = _input_of(self._compiled, name), _classes_of(self._compiled, name)
         self.at_once = streams + AHEAD  # see `runtime.session.Overlapping`
-        self._lock = threading.Lock()  # of the two that follow
-        self._idle = [self._compiled.create_infer_request() for _ in range(self.at_once)]
-        self._under_way: collections.deque[Batch] = collections.deque()
-        self.last_end = 0.0  # when the run ended that ended last, by time.perf_counter
+        self._requests = Requests(self._compiled, self.at_once, name=name, classes=self.classes)
 
     @property
     def description(self) -> str:
@@ -114,36 +110,13 @@ class OpenVinoSession:
         begun = time.perf_counter()
         fixed = self.input.shape[0]
         least, most = (fixed, fixed) if isinstance(fixed, int) else (self.batch.min, self.batch.max)
-        batches = [self._begin(padded_batch(part, least)) for part in split_batches(images, most)]
-        return OpenVinoRun(self, batches, len(images), begun)
-
-    def _begin(self, images: Images) -> Batch:
-        while True:
-            with self._lock:
-                if self._idle:
-                    batch = Batch(self._idle.pop(), images)
-                    self._under_way.append(batch)
-                    return batch
-                if not self._under_way:
-                    raise DeviceError(f"{self.name} is closed")
-                oldest = self._under_way[0]
-            self.finish(oldest)
-
-    def finish(self, batch: Batch) -> None:
-        """Wait until a batch is computed, and take its request back; nothing where that was done."""
-        batch.wait(self.name, self.classes)
-        with self._lock:
-            if batch in self._under_way:
-                self._under_way.remove(batch)
-                self._idle.append(batch.request)
+        batches = [self._requests.begin(padded_batch(part, least)) for part in split_batches(images, most)]
+        return OpenVinoRun(self._requests, batches, len(images), begun)
 
     def close(self) -> None:
         """Free the model, when what was begun has ended."""
-        while self._under_way:
-            self.finish(self._under_way[0])
-        with self._lock:
-            self._idle.clear()
-            del self._compiled
+        self._requests.close()
+        del self._compiled
 
 
 def _declared_arithmetic(content: bytes, identity: Identity | None) -> Precision:
