@@ -5,7 +5,7 @@ torch.compile keeps it whole. It has no gradient.
 
 import torch
 
-MOST_HEADS, MOST_WIDTH = 16, 64  # of the kernel; wider heads would need more shared memory than a GPU has
+from .limits import has_kernel
 
 
 def formula(qkv: torch.Tensor, theta: torch.Tensor, bias: torch.Tensor, scale: float) -> torch.Tensor:
@@ -30,12 +30,6 @@ reattention = torch.library.custom_op("deepvit::reattention", formula, mutates_a
 def _like(qkv: torch.Tensor, theta: torch.Tensor, bias: torch.Tensor, scale: float) -> torch.Tensor:  # noqa: ARG001
     batch, tokens, _, heads, width = qkv.shape
     return qkv.new_empty(batch, tokens, heads * width)
-
-
-def has_kernel(qkv: torch.Tensor) -> bool:
-    """Return whether a GPU computes it by one kernel."""
-    heads, width = qkv.shape[3:]
-    return qkv.dtype in (torch.float16, torch.bfloat16) and heads <= MOST_HEADS and width <= MOST_WIDTH
 
 
 @reattention.register_kernel("cuda")

@@ -11,7 +11,7 @@ import torch
 
 from deepvit.runtime.errors import needed_for
 
-from .operator import MOST_HEADS
+from .limits import MOST_HEADS
 
 with needed_for("fused re-attention"):
     import triton
