@@ -1,6 +1,7 @@
 """Who may import whom, read from the syntax tree: imports run one way, and the runtime imports nothing of ours."""
 
 import ast
+import graphlib
 
 import pytest
 
@@ -19,6 +20,22 @@ def imported_modules(source, module, *, is_package=False):
             yield ".".join([*base, *([node.module] if node.module else [])])
             if node.module is None or node.module == "deepvit":
                 yield from (".".join([*base, *([node.module] if node.module else []), a.name]) for a in node.names)
+
+
+def circle(files):
+    """Modules that import one another in a circle, the first again at the end; none where there is no circle.
+
+    Args:
+        files: Module → its source.
+    """
+    imports = {
+        module: {*imported_modules(source, module)} & files.keys() - {module} for module, source in files.items()
+    }
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
 
 
 def breaches(package, source, module, *, is_package=False):
@@ -55,6 +72,19 @@ def test_the_runtime_can_be_copied_anywhere():
         if name.split(".")[0] in ("deepvit", *LAYERS)
     ]
     assert found == []
+
+
+def test_no_files_import_one_another():
+    files = {module_of(path, package): path for package in LAYERS for path in sources(package)}
+    assert circle({module: path.read_text() for module, path in files.items() if path.name != "__init__.py"}) == []
+
+
+def test_a_planted_circle_is_seen():
+    """Also one that a type alone ties, or an import inside a function."""
+    run = "if TYPE_CHECKING:\n    from .session import Session"
+    session = "def submit():\n    from deepvit.runtime.run import Run"
+    assert len(circle({"deepvit.runtime.run": run, "deepvit.runtime.session": session})) == 3
+    assert circle({"deepvit.runtime.run": "import numpy", "deepvit.runtime.session": session}) == []
 
 
 @pytest.mark.parametrize(
