@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 
 @contextlib.contextmanager
@@ -14,6 +15,7 @@ def without_interrupts() -> Iterator[None]:
 
     They inherit the mask of the thread that starts them; this one gets its interrupt when the block ends.
     """
+    resource_tracker.ensure_running()  # which the first process would start, letting interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -12,6 +12,19 @@ from tests.places import ROOT
 
 SECONDS = 60
 IS_BLOCKED = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+FIRST = """
+import multiprocessing, signal
+from deepvit.processes import without_interrupts
+
+def tell():
+    print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=tell)
+    with without_interrupts():
+        process.start()
+    process.join()
+"""
 PARENT = """
 import multiprocessing, os, sys, threading
 from deepvit.processes import end_with_parent
@@ -36,6 +49,14 @@ def test_what_is_started_without_interrupts_blocks_them():
     with without_interrupts():
         assert is_interrupt_blocked()
     assert not is_interrupt_blocked()
+
+
+def test_the_first_process_of_a_python_blocks_them_too(tmp_path):
+    (tmp_path / "first.py").write_text(FIRST)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, tmp_path / "first.py"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=True)
+    assert told.stdout == "True\n"
 
 
 def test_an_interrupt_meanwhile_comes_when_the_block_ends():
