@@ -43,7 +43,7 @@ def estimate_export(plan: ExportPlan) -> Estimate:
     passes = PARITY_PASSES * len(plan.parity) + CALIBRATION_PASSES * plan.calibrates
     quantization = plan.quantization
     if quantization is not None:
-        passes += CHECK_PASSES * quantization.held_out
+        passes += CHECK_PASSES * quantization.checks
         if plan.options.quantization.budget is not None and quantization.chosen is not None:
             searched = min(quantization.chosen.choice.count, SEARCH_IMAGES)
             # Each linear alone and left out, from its block on: as many passes as there are linears.

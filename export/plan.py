@@ -67,7 +67,7 @@ class ExportPlan:
         options: What is asked for.
         folder: The artifact's.
         parity: The images that prove it.
-        quantization: The images that calibrate and check; None where nothing is quantised.
+        quantization: The images that calibrate and check, opened; None where nothing is quantised.
         expected_bytes: How large the artifact gets, at most.
         class_names: By label: the user's, else those that are known; None where none are.
     """
@@ -120,11 +120,11 @@ class ExportPlan:
         """What is found out, and on how many images."""
         graph, plan = self.options.graph, self.quantization
         parity = f"each stage against the last on {len(self.parity)} images: largest difference, SQNR, top-1 agreement"
-        if plan is None or not plan.held_out:
+        if plan is None or not plan.checks:
             return (parity,)
         budget = self.options.quantization.goal
         judged = "" if budget is None else f", held against {budget.text}"
-        where = f"{graph.precision.value} against float32 on {plan.held_out} held-out images"
+        where = f"{graph.precision.value} against float32 on {plan.checks} held-out images"
         return (parity, f"{where}: agreement, and with labels top-1{judged}")
 
     def _quantizing(self, plan: QuantizationPlan) -> tuple[str, ...]:
@@ -139,8 +139,8 @@ class ExportPlan:
             names.append(calibration_stages.RESCALING)
         if options.budget is not None:
             names.append(stages.searching(options.budget.text))
-        if plan.held_out:
-            names.append(stages.checking(plan.held_out))
+        if plan.checks:
+            names.append(stages.checking(plan.checks))
         return tuple(names)
 
 

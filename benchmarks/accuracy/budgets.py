@@ -13,9 +13,8 @@ from deepvit.calibration.ranges import grid_of
 from deepvit.export.quantized.budget_search import RANKING_IMAGES
 from deepvit.export.quantized.calibrated import CalibratedGraph, typed_graph
 from deepvit.export.quantized.graph import quantize
-from deepvit.export.quantized.images import open_labelled
+from deepvit.export.quantized.images import plan_quantization
 from deepvit.images.decode import decode_images
-from deepvit.images.sources import Subset
 from deepvit.measure.figures import new_figure
 from deepvit.metrics.paired import PairedCounts, count_pairs, drop_fraction_interval
 from deepvit.runtime.errors import OutOfBoundsError
@@ -71,8 +70,7 @@ def search_images(subject: Subject, calibrated: CalibratedGraph) -> tuple[Images
     """Return the images that a search of a budget runs on, which are those that calibrated, with their labels."""
     chosen, loaded = calibrated.images, subject.loaded
     assert chosen is not None
-    source, _ = open_labelled(subject.dataset, loaded.module.num_classes, chosen.split)
-    items = list(decode_images(Subset(source, chosen.indices), [loaded.preprocessing()], 0))
+    items = list(decode_images(chosen.source, [loaded.preprocessing()], 0))
     crops = np.stack([item.crop for item in items if item.crop is not None])
     labels = np.array([item.label for item in items], np.int64)
     return model_input(crops, loaded.preprocessing(), loaded.module.in_chans), labels
@@ -99,8 +97,10 @@ def export_within(subject: Subject, graphs: Graphs, evidence: Evidence) -> dict[
     )
     options = dataclasses.replace(export_options(INT8, subject.dataset), quantization=quantization)
     asked = {"max_drop": BUDGET, "confident": evidence is Evidence.INTERVAL}
+    loaded = subject.loaded
+    inputs = plan_quantization(options, loaded.module.num_classes, is_random=False).inputs(loaded.preprocessing(), say)
     try:
-        calibration = quantize(graphs.float32(INT8), options, graphs.inputs(quantization), say).calibration
+        calibration = quantize(graphs.float32(INT8), options, inputs, say).calibration
     except OutOfBoundsError as error:
         return asked | {"refused": str(error).replace("‹", "--").replace("›", "").replace("max_drop", "max-drop")}
     assert calibration is not None

@@ -89,11 +89,8 @@ class Graphs:
         if quantization.weight_only:
             return CalibrationInput(images=None, ranges=None)
         if quantization.images not in self._inputs:
-            loaded = self._subject.loaded
-            self._inputs[quantization.images] = calibration_input(
-                quantization, self._subject.dataset, loaded.preprocessing(), say,
-                is_random=loaded.weights.source == "random",
-            )  # fmt: skip
+            subject = self._subject
+            self._inputs[quantization.images] = calibration_input(subject.loaded, quantization, subject.dataset, say)
         return self._inputs[quantization.images]
 
     def calibrated(self, form: Form) -> CalibratedGraph:

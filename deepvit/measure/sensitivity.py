@@ -55,7 +55,7 @@ def report_sensitivity(
     is_random = loaded.weights.source == "random"
     inputs = CalibrationInput(images=None, ranges=None)
     if dataset is not None or is_random or not quantization.weight_only:
-        inputs = calibration_input(quantization, dataset, loaded.preprocessing(), progress, policy, is_random=is_random)
+        inputs = calibration_input(loaded, quantization, dataset, progress, policy)
     if inputs.images is None:
         raise InputError("sensitivity is scored on images; give ‹imagenet› DIR")
     crops = parity_crops(dataset, float64_images(loaded.module.img_size), loaded.preprocessing(), policy)

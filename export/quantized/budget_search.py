@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from deepvit.calibration.budget.budget import Budget, Kept, fewest_kept
+from deepvit.calibration.budget.budget import Budget, BudgetKind, Kept, fewest_kept
 from deepvit.calibration.budget.check import labelled_batches
 from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
@@ -15,7 +15,6 @@ from deepvit.calibration.ranges import grid_of
 from deepvit.images.sources import ImageSource, Subset
 from deepvit.metrics.paired import PairedCounts, count_pairs
 from deepvit.progress import Progress
-from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import AccuracyCheck, BudgetProof
 from deepvit.runtime.session.tensors import Images, Logits
 
@@ -24,7 +23,6 @@ from ..graph.float32 import Float32Graph
 from ..options import ExportOptions
 from .calibrated import CalibratedGraph, typed_graph
 from .held_out_check import HeldOutCheck, budget_failure, budget_proof, describe_check
-from .images import open_labelled
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
 BATCH = 8
@@ -38,19 +36,12 @@ class BudgetSearch:
     Args:
         source: The float32 graph.
         calibrated: That graph with its rescalings and the ranges of its activations, where it has any.
-        is_labelled: Whether all images that will be added have labels.
+        budget: What must hold; for one of accuracy, all images that will be added have labels.
         progress: Called with what begins.
     """
 
-    def __init__(
-        self,
-        source: Float32Graph,
-        calibrated: CalibratedGraph,
-        *,
-        is_labelled: bool,
-        progress: Progress,
-    ) -> None:
-        self._source, self._is_labelled, self._progress = source, is_labelled, progress
+    def __init__(self, source: Float32Graph, calibrated: CalibratedGraph, budget: Budget, progress: Progress) -> None:
+        self._source, self._budget, self._progress = source, budget, progress
         self._grid = grid_of(calibrated.ranges)
         self._model = SwitchableModel(calibrated.model, calibrated.ranges)
         self._images: list[Images] = []
@@ -69,11 +60,11 @@ class BudgetSearch:
             self._labels.append(labels)
             self._exact.append(self._model.run(images))
 
-    def fewest(self, budget: Budget, at_least: int, images: int) -> Kept:
+    def fewest(self, at_least: int, images: int) -> Kept:
         """Return the fewest linears to keep, `at_least` so many, to be checked on `images`; see `fewest_kept`."""
         if self._ranking is None:
             self._ranking = self._rank()
-        return fewest_kept(self._ranking, budget, self._measure, at_least, images)
+        return fewest_kept(self._ranking, self._budget, self._measure, at_least, images)
 
     def _rank(self) -> list[str]:
         batches = self._images[: RANKING_IMAGES // BATCH]
@@ -91,9 +82,10 @@ class BudgetSearch:
     def _measure(self, quantized: frozenset[str]) -> PairedCounts:
         count = len(self._model.units) - len(quantized)
         advance = self._progress(f"keeping {count} of {len(self._model.units)} linears")
+        is_labelled = self._budget.kind is BudgetKind.MAX_DROP
         counts: PairedCounts | None = None
         for images, labels, exact in zip(self._images, self._labels, self._exact, strict=True):
-            part = count_pairs(self._model.run(images, quantized), exact, labels if self._is_labelled else None)
+            part = count_pairs(self._model.run(images, quantized), exact, labels if is_labelled else None)
             counts = part if counts is None else counts + part
             advance(counts.images, sum(map(len, self._labels)))
         assert counts is not None
@@ -131,21 +123,13 @@ def fit_budget(
     """
     images, held_out = calibrated.images, check.held_out
     assert images is not None
-    if held_out is None:
-        raise InputError("a budget is checked on images that did not calibrate, and none are left; add val/")
-    classes = source.loaded.module.num_classes
-    labelled, is_labelled = open_labelled(options.imagenet or "", classes, images.split, options.decoding)
-    search = BudgetSearch(
-        source,
-        calibrated,
-        is_labelled=is_labelled and held_out.is_labelled,
-        progress=progress,
-    )
+    assert held_out is not None
+    search = BudgetSearch(source, calibrated, budget, progress)
     progress(stages.searching(budget.text))
-    search.add(Subset(labelled, images.indices))
+    search.add(images.source)
     at_least = 0
     for attempt in ("first", "second"):
-        choice = search.fewest(budget, at_least, len(held_out.source))
+        choice = search.fewest(at_least, len(held_out.source))
         if not choice.is_met:
             raise budget_failure(
                 budget, choice.units, f"{budget.describe(choice.counts)} on the search images", choice.counts

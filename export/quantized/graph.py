@@ -23,9 +23,9 @@ def quantize(source: Float32Graph, options: ExportOptions, inputs: CalibrationIn
     """
     quantization = options.quantization
     calibrated = calibrate_graph(source, options.graph, quantization, inputs, progress)
-    check = HeldOutCheck(source, calibrated.images, options, progress)
+    check = HeldOutCheck(source, inputs.held_out, options.graph.precision, progress)
     if quantization.goal is None:
-        fitted = _everything(source, calibrated, check, options)
+        fitted = _everything(calibrated, check, options)
     else:
         fitted = fit_budget(quantization.goal, source, calibrated, check, options, progress)
     ranges = calibrated.ranges
@@ -45,16 +45,14 @@ def _extremes(ranges: Ranges | Grid) -> dict[str, float]:
     return {name: max(-extreme.minimum, extreme.maximum) for name, extreme in tensors.items()}
 
 
-def _everything(
-    source: Float32Graph, calibrated: CalibratedGraph, check: HeldOutCheck, options: ExportOptions
-) -> FittedGraph:
-    """Quantise every linear, and measure what it costs where that can be told.
+def _everything(calibrated: CalibratedGraph, check: HeldOutCheck, options: ExportOptions) -> FittedGraph:
+    """Quantise every linear, and measure what it costs where there are images for it.
 
     Raises:
         OutOfBoundsError: A trained model surely loses more than it may.
     """
     model = typed_graph(calibrated, options, ())
-    if source.is_random or check.held_out is None:
+    if check.held_out is None:
         return FittedGraph(model=model, float_units=(), check=None)
     record, _ = check.measure(model, check.held_out)
     require_default(record)

@@ -6,18 +6,16 @@ import onnx
 
 from deepvit.calibration.budget.budget import Budget, BudgetKind, Evidence
 from deepvit.calibration.budget.check import check_pairs
-from deepvit.calibration.selection import CalibrationImages
 from deepvit.images.sources import list_sha256
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP
 from deepvit.metrics.paired import PairedCounts, agreement_interval, drop_fraction_interval, mcnemar_p, percents
 from deepvit.progress import Progress
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import AccuracyCheck, BudgetProof, Calibration
+from deepvit.runtime.manifest import AccuracyCheck, BudgetProof, Calibration, Precision
 from deepvit.runtime.session import Session
 
 from .. import stages
-from ..options import ExportOptions
-from .images import HeldOut, held_out_images
+from .images import HeldOut
 
 if TYPE_CHECKING:
     from ..graph.float32 import Float32Graph
@@ -28,21 +26,16 @@ class HeldOutCheck:
 
     Args:
         source: The float32 graph.
-        calibrated: The images that calibrated, where they are known.
-        options: Which dataset, and how many of its images.
+        held_out: The images; None where nothing is to be measured.
+        precision: Of the typed graphs, for errors.
         progress: Called with each check as it begins.
     """
 
     def __init__(
-        self,
-        source: "Float32Graph",
-        calibrated: CalibrationImages | None,
-        options: ExportOptions,
-        progress: Progress,
+        self, source: "Float32Graph", held_out: HeldOut | None, precision: Precision, progress: Progress
     ) -> None:
-        classes, count = source.loaded.module.num_classes, options.quantization.check_images
-        self.held_out = held_out_images(options.imagenet, classes, calibrated, count, options.decoding)
-        self._source, self._precision, self._progress = source, options.graph.precision, progress
+        self.held_out = held_out
+        self._source, self._precision, self._progress = source, precision, progress
         self._reference: Session | None = None
 
     def measure(self, model: onnx.ModelProto, held_out: HeldOut) -> tuple[AccuracyCheck, PairedCounts]:

@@ -8,13 +8,12 @@ from PIL import Image
 
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.selection import ImageChoice, choose_images, seeded_order
-from deepvit.export.quantized.images import calibration_input, held_out_images
+from deepvit.export.quantized.images import calibration_source, held_out_images, left_over
 from deepvit.images.imagenet import open_images
 from deepvit.images.sources import FolderSource
-from deepvit.progress import log_step
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Split
-from deepvit.runtime.preprocess import Preprocessing
+from deepvit.runtime.preprocess import FILES, Preprocessing
 
 SMALL = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")
 
@@ -36,7 +35,8 @@ def _choose(folder, count, **options):
 
 def chosen_from(dataset, options, *, is_random):
     """What an export of a model of random or trained weights calibrates on."""
-    return calibration_input(options, dataset, SMALL, log_step, is_random=is_random).images
+    source = calibration_source(options, dataset, 4, FILES, is_random=is_random)
+    return choose_images(source.source, source.choice, SMALL, lambda _done, _total: None)
 
 
 def test_progress_is_told_from_the_first_image(folder):
@@ -98,16 +98,14 @@ def test_held_out_images_are_others(folder, caplog):
     options = QuantizationOptions(images=20)
     chosen = chosen_from(str(folder), options, is_random=False)
     assert chosen.split is Split.TRAIN
-    held_out = held_out_images(str(folder), 4, chosen, 100)
+    held_out = left_over(held_out_images(str(folder), 4), chosen, 100)
     assert held_out is not None
     assert held_out.is_labelled
     names = {held_out.source.name(index) for index in range(len(held_out.source))}
     assert len(names) == 4
     assert names.isdisjoint(_names(chosen))
-    assert (
-        held_out_images(str(folder), 4, chosen_from(str(folder), QuantizationOptions(images=24), is_random=False), 9)
-        is None
-    )
+    everything = chosen_from(str(folder), QuantizationOptions(images=24), is_random=False)
+    assert left_over(held_out_images(str(folder), 4), everything, 9) is None
     assert caplog.text == ""
 
 
@@ -116,7 +114,7 @@ def test_calibrating_on_what_accuracy_is_measured_on_is_said(folder, caplog):
     chosen = chosen_from(str(folder), QuantizationOptions(images=8), is_random=False)
     assert chosen.split is Split.VAL
     assert "has no train/: calibrated on its val/, so that accuracy measured there is flattered" in caplog.text
-    held_out = held_out_images(str(folder), 4, chosen, 100)
+    held_out = left_over(held_out_images(str(folder), 4), chosen, 100)
     assert held_out is not None
     assert len(held_out.source) == 16
     flat = folder / "flat"

@@ -22,7 +22,7 @@ def calibrated(
     graph = GraphOptions(precision=precision, target=target)
     source = float32_graph(loaded, graph.spec, parity_crops(dataset, 4, loaded.preprocessing()), log_step)
     options = QuantizationOptions(images=images, **wanted)
-    inputs = calibration_input(options, dataset, loaded.preprocessing(), log_step, is_random=source.is_random)
+    inputs = calibration_input(loaded, options, dataset, log_step)
     return source, calibrate_graph(source, graph, options, inputs, log_step)
 
 
