@@ -52,11 +52,10 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         MissingError: ONNX Runtime is not installed, or the disk has no room.
     """
     plan = plan_export(shape_of(loaded), options)
-    identity = export_identity(loaded, options.graph, plan.class_names)
     with artifacts.staged_artifact(plan.folder) as staging:
-        quantization = plan.quantization
-        inputs = None if quantization is None else quantization.inputs(loaded.preprocessing(), progress)
-        crops = crops_of(plan.parity, loaded.preprocessing())
+        quantization, preprocessing = plan.quantization, loaded.preprocessing()
+        inputs = None if quantization is None else quantization.inputs(preprocessing, progress)
+        crops = crops_of(plan.parity, preprocessing)
         options, tried = choose_form(loaded, options, crops, progress)
         answers = probed_answers if options.graph.precision in REDUCED else plain_answers
         source = float32_graph(loaded, options.graph.spec, crops, progress, answers)
@@ -67,6 +66,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
             source = prove_fused(source)
         graph = _typed(source, options, inputs, progress)
         model = expose_maps(graph.model) if options.graph.outputs is Outputs.MAPS else graph.model
+        identity = export_identity(source, options.graph, plan.class_names)
         onnx_file.identify(model, identity, __version__)
         content = onnx_file.to_bytes(model)
         with contextlib.closing(graph_session(content, f"the ONNX graph in {identity.precision.value}")) as session:

@@ -25,7 +25,7 @@ from deepvit.runtime.manifest import (
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from .graph import onnx_file
-from .graph.float32 import Float32Graph, graph_preprocessing
+from .graph.float32 import Float32Graph
 from .graph.spec import Outputs
 from .graph.typed import TypedGraph
 from .options import GraphOptions
@@ -43,8 +43,9 @@ class Proof:
     activations: dict[str, float]
 
 
-def export_identity(loaded: LoadedModel, graph: GraphOptions, class_names: tuple[str, ...] | None) -> Identity:
-    module, batch, size = loaded.module, graph.batch, loaded.module.img_size
+def export_identity(source: Float32Graph, graph: GraphOptions, class_names: tuple[str, ...] | None) -> Identity:
+    loaded, batch = source.loaded, graph.batch
+    module, size = loaded.module, loaded.module.img_size
     is_uint8 = graph.input_form is InputForm.UINT8
     dynamic: int | str = onnx_file.BATCH if batch.min != batch.max else batch.max
     return Identity(
@@ -59,7 +60,7 @@ def export_identity(loaded: LoadedModel, graph: GraphOptions, class_names: tuple
             dtype="uint8" if is_uint8 else "float32",
         ),
         output=Tensor(name=onnx_file.OUTPUT, shape=(dynamic, module.num_classes), dtype="float32"),
-        preprocess=graph_preprocessing(loaded, graph.spec.input_form),
+        preprocess=source.preprocessing,
         class_names=class_names,
     )
 
