@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import onnx
 import torch
 
@@ -38,7 +37,6 @@ class Float32Graph:
         folded: The model in float64, its norms and scales folded into its weights.
         model: The folded model's graph.
         spec: How the graph is written.
-        preprocessing: Of the graph's input.
         float_images: The parity images (N, 3, H, W), as the model in PyTorch takes them.
         images: Likewise as the graph takes them.
         logits: (N, classes), what the graph gives for them.
@@ -51,7 +49,6 @@ class Float32Graph:
     folded: DeepViT
     model: onnx.ModelProto
     spec: GraphSpec
-    preprocessing: Preprocessing
     float_images: Images
     images: Images
     logits: Logits
@@ -62,6 +59,11 @@ class Float32Graph:
     @property
     def is_random(self) -> bool:
         return self.loaded.weights.source == "random"
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of the graph's input."""
+        return graph_preprocessing(self.loaded, self.spec.input_form)
 
     @property
     def tokens(self) -> Tokens:
@@ -85,13 +87,12 @@ def float32_graph(
         InputError: The exporter cannot write this opset.
         MissingError: ONNX Runtime is not installed.
     """
-    preprocessing = graph_preprocessing(loaded, spec.input_form)
     float_images = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
     images = crops if spec.input_form is InputForm.UINT8 else float_images
     progress(stages.FOLDING)
     folded, reports, folding_stage = fold_and_prove(loaded.module, spec, float_images)
     progress(stages.tracing(spec.opset))
-    model = _traced(folded, spec, preprocessing, images[:1])
+    model = _traced(loaded, folded, spec)
     progress(stages.comparing(len(crops)))
     expected = torch_logits(loaded.module, float_images)
     logits, activations = answers(model, images)
@@ -101,7 +102,6 @@ def float32_graph(
         folded=folded,
         model=model,
         spec=spec,
-        preprocessing=preprocessing,
         float_images=float_images,
         images=images,
         logits=logits,
@@ -127,18 +127,19 @@ def graph_module(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing)
     return GraphModule(folded, spec, preprocessing).float()
 
 
-def _traced(folded: DeepViT, spec: GraphSpec, preprocessing: Preprocessing, example: Images) -> onnx.ModelProto:
-    module = graph_module(folded, spec, preprocessing)
-    return onnx_from_module(module, torch.from_numpy(example), spec.batch, spec.opset)
+def _traced(loaded: LoadedModel, folded: DeepViT, spec: GraphSpec) -> onnx.ModelProto:
+    """Return the graph of `loaded`, folded: as it runs for an image of zeros, which has no say in it."""
+    side, is_pixels = folded.img_size, spec.input_form is InputForm.UINT8
+    floats = torch.zeros(1, folded.in_chans, side, side)
+    image = torch.zeros(1, side, side, 3, dtype=torch.uint8) if is_pixels else floats
+    module = graph_module(folded, spec, graph_preprocessing(loaded, spec.input_form))
+    return onnx_from_module(module, image, spec.batch, spec.opset)
 
 
 def unproved_graph(loaded: LoadedModel, spec: GraphSpec) -> onnx.ModelProto:
     """Return the graph that `float32_graph` writes, to be looked at and not kept: nothing is proved."""
     folded, _ = folding.fold(loaded.module, folds_of(loaded.module, spec))
-    form = graph_preprocessing(loaded, spec.input_form)
-    side, channels = loaded.module.img_size, loaded.module.in_chans
-    crop, floats = np.zeros((1, side, side, 3), np.uint8), np.zeros((1, channels, side, side), np.float32)
-    return _traced(folded, spec, form, crop if spec.input_form is InputForm.UINT8 else floats)
+    return _traced(loaded, folded, spec)
 
 
 def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:
@@ -154,8 +155,7 @@ def float32_onnx(loaded: LoadedModel, spec: GraphSpec, crops: Crop) -> bytes:
     """
     floats = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
     folded, _, _ = fold_and_prove(loaded.module, spec, floats)
-    images = crops if spec.input_form is InputForm.UINT8 else floats
-    return to_bytes(_traced(folded, spec, graph_preprocessing(loaded, spec.input_form), images[:1]))
+    return to_bytes(_traced(loaded, folded, spec))
 
 
 def fold_and_prove(original: DeepViT, spec: GraphSpec, images: Images) -> tuple[DeepViT, list[FoldReport], ParityStage]:
