@@ -22,7 +22,7 @@ from .forms.choose import choose_form
 from .graph import onnx_file
 from .graph.activation_range import largest_activations, probed_answers
 from .graph.batch_check import check_batches
-from .graph.cast import cast_graph
+from .graph.cast import in_types
 from .graph.float32 import Float32Graph, float32_graph, prove_fused
 from .graph.maps import expose_maps
 from .graph.proof import graph_session, plain_answers
@@ -32,7 +32,6 @@ from .options import ExportOptions, GraphOptions
 from .plan import plan_export, shape_of
 from .quantized.graph import quantize
 from .quantized.images import CalibrationInput
-from .reattention.fuse import written
 from .record import Proof, export_identity, export_manifest, golden_answer, largest
 
 REDUCED = frozenset({Precision.FP16, Precision.BF16})
@@ -89,14 +88,11 @@ def _typed(
     source: Float32Graph, options: ExportOptions, inputs: CalibrationInput | None, progress: Progress
 ) -> TypedGraph:
     """Cast or quantise the float32 graph."""
-    precision = options.graph.precision
     if inputs is not None:
         return quantize(source, options, inputs, progress)
-    if precision is Precision.FP32:
-        return TypedGraph(model=source.model, float32=source.model)
-    progress(stages.casting(precision))
-    model = written(source.model, options.graph.reattention_form)
-    return TypedGraph(model=cast_graph(model, precision), float32=source.model)
+    if options.graph.precision is not Precision.FP32:
+        progress(stages.casting(options.graph.precision))
+    return TypedGraph(model=in_types(source.model, options.graph), float32=source.model)
 
 
 def _prove(

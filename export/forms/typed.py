@@ -8,11 +8,10 @@ from deepvit.calibration.ranges import Ranges, TensorRange
 from deepvit.model.load import LoadedModel
 from deepvit.runtime.manifest import Grid, Split
 
-from ..graph.cast import cast_graph
+from ..graph.cast import in_types
 from ..graph.float32 import unproved_graph
 from ..options import ExportOptions
 from ..quantized.calibrated import CalibratedGraph, typed_graph
-from ..reattention.fuse import written
 
 NO_SHA256 = "0" * 64
 
@@ -24,7 +23,7 @@ def unproved_typed_graph(loaded: LoadedModel, options: ExportOptions) -> onnx.Mo
     """
     graph, model = options.graph, unproved_graph(loaded, options.graph.spec)
     if graph.grid is None:
-        return cast_graph(written(model, graph.reattention_form), graph.precision)
+        return in_types(model, graph)
     quantization = options.quantization
     ranges = graph.grid if quantization.weight_only else stand_in_ranges(model, graph.grid, quantization)
     calibrated = CalibratedGraph(ranges=ranges, model=model, stages=(), images=None)

@@ -13,6 +13,8 @@ from deepvit.metrics.bounds import FP16_MAX
 from deepvit.runtime.errors import OutOfBoundsError, first_of
 from deepvit.runtime.manifest import Precision
 
+from ..options import GraphOptions
+from ..reattention.fuse import fuse_reattention
 from ..reattention.operator import DOMAIN
 from .onnx_file import INPUT, OUTPUT, finish
 
@@ -21,6 +23,15 @@ ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})
 
 FAULTS_SHOWN = 8
 FP16_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴
+
+
+def in_types(model: onnx.ModelProto, options: GraphOptions) -> onnx.ModelProto:
+    """Return a float32 graph, its linears quantised or not, as `options` have it: its re-attention, and its types.
+
+    Raises:
+        OutOfBoundsError: Weights that FP16 cannot hold, all of them named.
+    """
+    return cast_graph(fuse_reattention(model) if options.is_fused else model, options.rest)
 
 
 def cast_graph(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:

@@ -18,13 +18,12 @@ from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.manifest import Grid, ParityStage
 
-from ..graph.cast import cast_graph
+from ..graph.cast import in_types
 from ..graph.float32 import Float32Graph, graph_module
 from ..graph.onnx_file import finish
 from ..graph.proof import prove_rewrite
 from ..graph.trace import with_weights
 from ..options import ExportOptions, GraphOptions
-from ..reattention.fuse import written
 from .images import CalibrationInput
 
 
@@ -105,6 +104,6 @@ def _rescaled(
 def typed_graph(calibrated: CalibratedGraph, options: ExportOptions, float_units: tuple[str, ...]) -> onnx.ModelProto:
     """Return the graph with all linears but `float_units` quantised, in its types."""
     model = quantize_graph(calibrated.model, calibrated.ranges, frozenset(float_units))
-    typed = cast_graph(written(finish(model), options.graph.reattention_form), options.graph.rest)
+    typed = in_types(finish(model), options.graph)
     is_for_cpu = isinstance(calibrated.ranges, Ranges) and calibrated.ranges.grid is Grid.UINT8
     return fuse_products(typed) if is_for_cpu else typed

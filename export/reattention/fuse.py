@@ -11,7 +11,6 @@ from onnx import helper
 from deepvit.calibration.graph_links import makers, readers
 from deepvit.calibration.padded_tokens import KEY_MASK
 from deepvit.calibration.policy import Product, find_products
-from deepvit.runtime.manifest import ReattentionForm
 
 from ..graph.onnx_file import finish
 from .channels import Constants, Mix, is_in_eight_bits, take_over
@@ -43,11 +42,6 @@ class _Attention:
     def constant(self, ending: str) -> str | None:
         """Return the one whose name ends so."""
         return next((name for name in sorted(self.constants) if name.endswith(ending)), None)
-
-
-def written(model: onnx.ModelProto, form: ReattentionForm) -> onnx.ModelProto:
-    """Return a float32 graph with its re-attention in `form`; see `fuse_reattention`."""
-    return fuse_reattention(model) if form is ReattentionForm.FUSED else model
 
 
 def fuse_reattention(model: onnx.ModelProto) -> onnx.ModelProto:
