@@ -69,7 +69,7 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         onnx_file.identify(model, identity, __version__)
         content = onnx_file.to_bytes(model)
         with contextlib.closing(graph_session(content, f"the ONNX graph in {identity.precision.value}")) as session:
-            proof = _prove(session, graph, source, options.graph, progress)
+            proof = _prove(session, graph, options.graph, progress)
             golden = golden_answer(identity, session)
         progress(stages.WRITING)
         if RANGES in plan.files:
@@ -78,8 +78,9 @@ def export_artifact(loaded: LoadedModel, options: ExportOptions, progress: Progr
         progress(stages.TRYING)
         plain = probe_plain(content, identity.golden_input, np.asarray(golden.logits), golden.sqnr_db)
         files = artifacts.record_files(staging)
-        manifest = export_manifest(source, options.graph, identity, graph, proof, files, tried)
-        manifest = manifest.model_copy(update={"golden": golden, "plain": plain})
+        manifest = export_manifest(
+            identity, graph, options.graph, tried=tried, proof=proof, golden=golden, plain=plain, files=files
+        )
         (staging / artifacts.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return open_artifact(plan.folder)
 
@@ -92,17 +93,16 @@ def _typed(
         return quantize(source, options, inputs, progress)
     if options.graph.precision is not Precision.FP32:
         progress(stages.casting(options.graph.precision))
-    return TypedGraph(model=in_types(source.model, options.graph), float32=source.model)
+    return TypedGraph(model=in_types(source.model, options.graph), source=source, float32=source.model)
 
 
-def _prove(
-    session: OnnxRuntimeSession, graph: TypedGraph, source: Float32Graph, options: GraphOptions, progress: Progress
-) -> Proof:
+def _prove(session: OnnxRuntimeSession, graph: TypedGraph, options: GraphOptions, progress: Progress) -> Proof:
     """Measure the activations of the typed graph, and hold its answers, those of `session`, against float32.
 
     Raises:
         OutOfBoundsError: An activation does not fit FP16, or the answers are outside their bound.
     """
+    source = graph.source
     activations: dict[str, float] = {}
     if options.rest is not Precision.FP32:
         activations = dict(source.activations) or largest_activations(graph.float32, source.images)

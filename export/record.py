@@ -19,6 +19,7 @@ from deepvit.runtime.manifest import (
     InputForm,
     Manifest,
     ParityStage,
+    PlainSessions,
     Tensor,
     TriedForms,
 )
@@ -81,14 +82,17 @@ def golden_answer(identity: Identity, session: OnnxRuntimeSession) -> GoldenAnsw
 
 
 def export_manifest(
-    source: Float32Graph,
-    options: GraphOptions,
     identity: Identity,
     graph: TypedGraph,
-    proof: Proof,
-    files: dict[str, FileRecord],
+    options: GraphOptions,
+    *,
     tried: TriedForms | None,
+    proof: Proof,
+    golden: GoldenAnswer,
+    plain: PlainSessions,
+    files: dict[str, FileRecord],
 ) -> Manifest:
+    source = graph.source
     spec, tokens, counts = source.spec, source.tokens, onnx_file.count_gemms(graph.model)
     return Manifest(
         **{("schema" if name == "schema_version" else name): value for name, value in identity},
@@ -111,6 +115,8 @@ def export_manifest(
         largest_activation=largest(proof.activations, ACTIVATIONS_KEPT),
         files=files,
         tools=_tool_versions(),
+        golden=golden,
+        plain=plain,
         architecture=_architecture(source.loaded),
     )
 

@@ -6,6 +6,8 @@ import onnx
 
 from deepvit.runtime.manifest import Calibration, ParityStage
 
+from .float32 import Float32Graph
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TypedGraph:
@@ -13,6 +15,7 @@ class TypedGraph:
 
     Attributes:
         model: The graph.
+        source: The float32 graph that it was made from.
         float32: The float32 graph that it computes; of INT8 and FP8 the rescaled one.
         stages: The rungs of the parity ladder that lie between both.
         extremes: Tensor → its largest magnitude on the calibration images.
@@ -21,6 +24,7 @@ class TypedGraph:
     """
 
     model: onnx.ModelProto
+    source: Float32Graph
     float32: onnx.ModelProto
     stages: tuple[ParityStage, ...] = ()
     extremes: dict[str, float] = dataclasses.field(default_factory=dict)

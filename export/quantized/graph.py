@@ -32,6 +32,7 @@ def quantize(source: Float32Graph, options: ExportOptions, inputs: CalibrationIn
     text = ranges.to_json().encode() if isinstance(ranges, Ranges) else b""
     return TypedGraph(
         model=fitted.model,
+        source=source,
         float32=calibrated.model,
         stages=calibrated.stages,
         extremes=_extremes(ranges),
