@@ -7,12 +7,11 @@ import numpy as np
 from deepvit import __version__
 from deepvit.calibration.ranges import RANGES
 from deepvit.images.samples import crops_of
-from deepvit.metrics.bounds import FP16_MAX, PRECISION_BOUNDS, Bound, prove
+from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, prove
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.manifest import Precision
 from deepvit.runtime.ort.plain import probe_plain
 from deepvit.runtime.ort.session import OnnxRuntimeSession
@@ -20,7 +19,7 @@ from deepvit.runtime.ort.session import OnnxRuntimeSession
 from . import stages
 from .forms.choose import choose_form
 from .graph import onnx_file
-from .graph.activation_range import largest_activations, probed_answers
+from .graph.activation_range import largest_activations, probed_answers, require_in_fp16
 from .graph.batch_check import check_batches
 from .graph.cast import in_types
 from .graph.float32 import Float32Graph, float32_graph, prove_fused
@@ -32,7 +31,7 @@ from .options import ExportOptions, GraphOptions
 from .plan import plan_export, shape_of
 from .quantized.graph import quantize
 from .quantized.images import CalibrationInput
-from .record import Proof, export_identity, export_manifest, golden_answer, largest
+from .record import Proof, export_identity, export_manifest, golden_answer
 
 REDUCED = frozenset({Precision.FP16, Precision.BF16})
 
@@ -108,7 +107,8 @@ def _prove(session: OnnxRuntimeSession, graph: TypedGraph, options: GraphOptions
         activations = dict(source.activations) or largest_activations(graph.float32, source.images)
         for name, extreme in graph.extremes.items():
             activations[name] = max(extreme, activations.get(name, 0.0))
-        _check_activations(activations, options.rest)
+        if options.rest is Precision.FP16:
+            require_in_fp16(activations)
     rungs = (*source.stages, *graph.stages)
     if options.precision is Precision.FP32:
         return Proof(activations=activations, stages=rungs)
@@ -124,12 +124,3 @@ def _prove(session: OnnxRuntimeSession, graph: TypedGraph, options: GraphOptions
         top1_enforced=not source.is_random,
     )
     return Proof(activations=activations, stages=(*rungs, stage))
-
-
-def _check_activations(activations: dict[str, float], arithmetic: Precision) -> None:
-    over = {name: value for name, value in activations.items() if value > FP16_MAX}
-    if arithmetic is Precision.FP16 and over:
-        examples = ", ".join(f"{name} reaches {value:.4g}" for name, value in largest(over, 5).items())
-        raise OutOfBoundsError(
-            f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {examples}; export with ‹bf16›"
-        )

@@ -26,6 +26,7 @@ from deepvit.runtime.manifest import (
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from .graph import onnx_file
+from .graph.activation_range import largest
 from .graph.float32 import Float32Graph
 from .graph.spec import Outputs
 from .graph.typed import TypedGraph
@@ -147,8 +148,3 @@ def _tool_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             logger.debug("%s is not installed as a package", package)
     return versions
-
-
-def largest(activations: dict[str, float], count: int) -> dict[str, float]:
-    """Return the largest few of some activations."""
-    return dict(sorted(activations.items(), key=lambda item: (-item[1], item[0]))[:count])

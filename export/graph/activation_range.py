@@ -7,6 +7,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from deepvit.calibration.padded_tokens import KEY_MASK
+from deepvit.metrics.bounds import FP16_MAX
+from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.ort.graph import Array, OnnxGraph
 from deepvit.runtime.ort.rounding import MOVES_DATA
 from deepvit.runtime.session.tensors import Images, Logits, padded_batch, split_batches
@@ -15,6 +17,7 @@ from .apart import run_apart
 from .onnx_file import INPUT, OUTPUT
 
 REDUCTIONS = ("ReduceMax", "ReduceMin")
+SHOWN = 5  # of those that are too large
 
 
 def largest_activations(model: onnx.ModelProto, images: Images) -> dict[str, float]:
@@ -44,6 +47,25 @@ def probed_answers(model: onnx.ModelProto, images: Images) -> tuple[Logits, dict
             if reduce in REDUCTIONS:
                 extremes[tensor] = max(extremes.get(tensor, 0.0), abs(float(value)))
     return np.concatenate([np.asarray(answers[OUTPUT], np.float32) for answers in found]), extremes
+
+
+def largest(activations: dict[str, float], count: int) -> dict[str, float]:
+    """Return the largest few of some activations."""
+    return dict(sorted(activations.items(), key=lambda item: (-item[1], item[0]))[:count])
+
+
+def require_in_fp16(activations: dict[str, float]) -> None:
+    """Refuse activations that FP16 does not hold.
+
+    Raises:
+        OutOfBoundsError: Such activations, the largest of them named.
+    """
+    over = {name: value for name, value in activations.items() if value > FP16_MAX}
+    if over:
+        examples = ", ".join(f"{name} reaches {value:.4g}" for name, value in largest(over, SHOWN).items())
+        raise OutOfBoundsError(
+            f"{len(over)} activations do not fit FP16, which ends at {FP16_MAX:.0f}: {examples}; export with ‹bf16›"
+        )
 
 
 def _probed(model: onnx.ModelProto) -> onnx.ModelProto:

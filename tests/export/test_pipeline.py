@@ -10,7 +10,7 @@ import torch
 
 import deepvit.model
 from deepvit import __version__
-from deepvit.export import pipeline
+from deepvit.export.graph import activation_range
 from deepvit.export.graph.padding import TokenPadding
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, Target
@@ -158,7 +158,7 @@ def test_a_planted_fold_error_leaves_no_artifact(tiny_loaded, tmp_path, monkeypa
 
 
 def test_activations_that_overflow_fp16_leave_no_artifact(tiny_loaded, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "FP16_MAX", 2.0)
+    monkeypatch.setattr(activation_range, "FP16_MAX", 2.0)
     with pytest.raises(OutOfBoundsError, match=r"activations do not fit FP16.*blocks\.1.* reaches"):
         export_artifact(tiny_loaded, ExportOptions(graph=GraphOptions(), output=tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
