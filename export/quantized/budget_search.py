@@ -22,7 +22,8 @@ from .. import stages
 from ..graph.float32 import Float32Graph
 from ..options import ExportOptions
 from .calibrated import CalibratedGraph, typed_graph
-from .held_out_check import HeldOutCheck, budget_failure, budget_proof, describe_check
+from .held_out_check import HeldOutCheck, budget_proof
+from .words import budget_failure, describe_check
 
 RANKING_IMAGES = 32  # the ranking needs few; the budget is measured on all
 BATCH = 8

@@ -13,7 +13,7 @@ from deepvit.runtime.manifest import (
     TriedForms,
 )
 
-from ..quantized.held_out_check import describe_check, describe_proof
+from ..quantized.words import describe_check, describe_proof
 
 FUSED = (
     "re-attention fused into one operator a block: a kernel where the plugin is loaded, elsewhere its body in the file"

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from deepvit.export.quantized.held_out_check import describe_check
+from deepvit.export.quantized.words import describe_check
 from deepvit.metrics.distance import db_text
 from deepvit.metrics.paired import percents
 from deepvit.runtime.errors import needed_for
