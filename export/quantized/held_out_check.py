@@ -1,6 +1,4 @@
-"""What quantisation cost, measured on held-out images, as a record with its intervals. Its words need no PyTorch."""
-
-from typing import TYPE_CHECKING
+"""What quantisation cost, measured on held-out images, as a record with its intervals."""
 
 import onnx
 
@@ -15,11 +13,10 @@ from deepvit.runtime.manifest import AccuracyCheck, BudgetProof, Precision
 from deepvit.runtime.session import Session
 
 from .. import stages
+from ..graph.float32 import Float32Graph
+from ..graph.proof import graph_session
 from .images import HeldOut
 from .words import describe_check
-
-if TYPE_CHECKING:
-    from ..graph.float32 import Float32Graph
 
 
 class HeldOutCheck:
@@ -33,7 +30,7 @@ class HeldOutCheck:
     """
 
     def __init__(
-        self, source: "Float32Graph", held_out: HeldOut | None, precision: Precision, progress: Progress
+        self, source: Float32Graph, held_out: HeldOut | None, precision: Precision, progress: Progress
     ) -> None:
         self.held_out = held_out
         self._source, self._precision, self._progress = source, precision, progress
@@ -46,8 +43,6 @@ class HeldOutCheck:
             InputError: No image could be decoded.
             OutOfBoundsError: Logits that are not finite.
         """
-        from ..graph.proof import graph_session
-
         if self._reference is None:
             self._reference = graph_session(self._source.model, "the ONNX graph in float32")
         counts = check_pairs(
