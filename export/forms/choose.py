@@ -8,10 +8,11 @@ import onnx
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ChooseForm, InputForm, TriedForms
+from deepvit.runtime.manifest import ChooseForm, TriedForms
 from deepvit.runtime.preprocess import Crop, model_input
 
 from .. import stages
+from ..graph.float32 import graph_preprocessing
 from ..options import ExportOptions
 from .form import Form, form_by_rules, graph_in, open_choices, search
 from .listing import BATCH, Listing
@@ -54,8 +55,7 @@ def choose_form(
     if graph.choose_form is ChooseForm.LISTING:
         tried = Listing(graph_of, min(BATCH, batch.max), is_fixed=batch.min == batch.max)
     else:
-        images = model_input(crops, loaded.preprocessing(), loaded.module.in_chans)
-        images = crops if graph.input_form is InputForm.UINT8 else images
+        images = model_input(crops, graph_preprocessing(loaded, graph.input_form), loaded.module.in_chans)
         tried = Timing(graph_of, np.resize(images, (batch.opt, *images.shape[1:])))
     best = search(form_by_rules(graph, loaded.module), choices, tried.best_of)
     return dataclasses.replace(options, graph=graph_in(best, graph)), tried.record(best)
