@@ -30,7 +30,7 @@ from .graph.typed import TypedGraph
 from .options import ExportOptions, GraphOptions
 from .plan import plan_export, shape_of
 from .quantized.graph import quantize
-from .quantized.images import CalibrationInput
+from .quantized.plan import CalibrationInput
 from .record import Proof, export_identity, export_manifest, golden_answer
 
 REDUCED = frozenset({Precision.FP16, Precision.BF16})

@@ -21,7 +21,7 @@ from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from . import stages
 from .options import QUANTIZED, ExportOptions
-from .quantized.images import QuantizationPlan, plan_quantization
+from .quantized.plan import QuantizationPlan, plan_quantization
 from .reattention.kernel import kernel_for
 
 if TYPE_CHECKING:

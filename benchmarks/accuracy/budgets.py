@@ -13,7 +13,7 @@ from deepvit.calibration.ranges import grid_of
 from deepvit.export.quantized.budget_search import RANKING_IMAGES
 from deepvit.export.quantized.calibrated import CalibratedGraph, typed_graph
 from deepvit.export.quantized.graph import quantize
-from deepvit.export.quantized.images import plan_quantization
+from deepvit.export.quantized.plan import plan_quantization
 from deepvit.images.decode import decode_images
 from deepvit.measure.figures import new_figure
 from deepvit.metrics.paired import PairedCounts, count_pairs, drop_fraction_interval

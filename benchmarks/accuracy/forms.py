@@ -11,7 +11,7 @@ from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import Float32Graph, float32_graph
 from deepvit.export.options import GraphOptions, Target
 from deepvit.export.quantized.calibrated import CalibratedGraph, calibrate_graph, typed_graph
-from deepvit.export.quantized.images import CalibrationInput, calibration_input
+from deepvit.export.quantized.plan import CalibrationInput, calibration_input
 from deepvit.images.samples import parity_crops
 from deepvit.runtime.manifest import Precision
 

@@ -14,7 +14,7 @@ from deepvit.calibration.ranges import grid_of
 from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions
 from deepvit.export.quantized.calibrated import calibrate_graph
-from deepvit.export.quantized.images import CalibrationInput, calibration_input
+from deepvit.export.quantized.plan import CalibrationInput, calibration_input
 from deepvit.images.samples import float64_images, parity_crops
 from deepvit.images.sources import spread
 from deepvit.metrics.distance import db_text

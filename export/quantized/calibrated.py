@@ -24,7 +24,7 @@ from ..graph.onnx_file import finish
 from ..graph.proof import prove_rewrite
 from ..graph.trace import with_weights
 from ..options import ExportOptions, GraphOptions
-from .images import CalibrationInput
+from .plan import CalibrationInput
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from ..options import ExportOptions
 from .budget_search import FittedGraph, fit_budget
 from .calibrated import CalibratedGraph, calibrate_graph, typed_graph
 from .held_out_check import HeldOutCheck, require_default
-from .images import CalibrationInput
+from .plan import CalibrationInput
 
 
 def quantize(source: Float32Graph, options: ExportOptions, inputs: CalibrationInput, progress: Progress) -> TypedGraph:

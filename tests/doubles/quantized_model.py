@@ -8,7 +8,7 @@ from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions, Target
 from deepvit.export.quantized.calibrated import calibrate_graph
-from deepvit.export.quantized.images import calibration_input
+from deepvit.export.quantized.plan import calibration_input
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.progress import log_step
