@@ -2,8 +2,8 @@
 
 Sources: NVIDIA's support matrices of TensorRT and of TensorRT-RTX ("Hardware and Precision"); for 10.3 the Blackwell
 Ultra data sheet, 0.15 dense POPS of INT8 against 4.5 PFLOPS of FP8. The latter matrix lists INT8 for weights alone, but
-the compiler of TensorRT-RTX 1.7 multiplies in INT8, with more kernels than in FP16: `inspect --kernels` lists 708 of
-deepvit_32 in INT8 and 645 in FP16. Speeds have not been measured by this project.
+the compiler of TensorRT-RTX 1.7 multiplies in INT8, with more kernels than in FP16: 486 of deepvit_32
+instead of 453 (benchmarks/results/kernels.json). Speeds have not been measured by this project.
 """
 
 from deepvit.runtime.manifest import Backend, Precision
@@ -42,7 +42,7 @@ def why_slow(precision: Precision, compute_capabilities: tuple[str, ...], backen
         return f"{where} has no FP8 arithmetic; export with ‹int8› or ‹fp16›"
     if backend is Backend.TENSORRT_RTX:
         return (
-            "TensorRT-RTX makes more kernels of INT8 than of FP16 (of deepvit_32 708 and 645), so that it may be no "
+            "TensorRT-RTX makes more kernels of INT8 than of FP16 (of deepvit_32 486 and 453), so that it may be no "
             "faster; ‹fp8› needs 8.9 or newer"
         )
     return f"{where} computes INT8 slower than FP16; export with ‹fp8› or ‹fp16›"
