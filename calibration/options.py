@@ -22,11 +22,19 @@ DEFAULT_METHODS = {Grid.INT8: Method("mse"), Grid.UINT8: Method("mse"), Grid.FP8
 
 
 class Equalization(enum.Enum):
-    """Whether activations are rescaled into weights before the ranges are taken, and shifted as well."""
+    """What is moved out of activations, exactly, before the ranges are taken."""
 
-    ON = "on"
-    SHIFT = "shift"
+    SHIFT = "shift"  # what norms and GELU give is shifted, and all that gains is rescaled
+    RESCALE = "rescale"
     OFF = "off"
+
+
+# Shifts gain on every model in INT8; on the other grids they lose on some: docs/quantise.md.
+DEFAULT_EQUALIZATIONS = {
+    Grid.INT8: Equalization.SHIFT,
+    Grid.UINT8: Equalization.RESCALE,
+    Grid.FP8: Equalization.RESCALE,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +47,7 @@ class QuantizationOptions:
         seed: Of the choice of images.
         ranges: A ranges file to use instead of calibrating.
         skip_corrupt: Replace images that cannot be decoded, instead of failing.
-        equalization: Whether activations are rescaled into weights first.
+        equalization: What is moved from activations into weights first; where None, the default of the precision.
         attention: Quantise q·kᵀ and A'·v as well; FP8 only.
         weight_only: Leave activations in the graph's own precision; nothing is calibrated then.
         budget: What the result may cost; without one everything is quantised and the cost is reported.
@@ -64,9 +72,12 @@ class QuantizationOptions:
     ranges: Annotated[pathlib.Path | None, Help("File ranges.json of the same graph, instead of calibrating.")] = None
     skip_corrupt: Annotated[bool, Help("Replace calibration images that cannot be decoded.")] = False
     equalization: Annotated[
-        Equalization,
-        Help("Whether activations are first rescaled into weights, exactly: on, shift (and shifted) or off."),
-    ] = Equalization.ON
+        Equalization | None,
+        Help(
+            "What moves from activations into weights first, exactly: shift (and rescale), rescale or off; else shift "
+            "for INT8, rescale for FP8 and on a CPU."
+        ),
+    ] = None
     attention: Annotated[
         bool, Help("With FP8 quantise q·kᵀ and A'·v too, for GPUs that run them faster.", name="quantize_attention")
     ] = False
@@ -103,6 +114,10 @@ class QuantizationOptions:
         """Return the method that was asked for, else the grid's default."""
         return DEFAULT_METHODS[grid] if self.method is None else self.method
 
+    def equalization_for(self, grid: Grid) -> Equalization:
+        """Return the equalization that was asked for, else the grid's default."""
+        return DEFAULT_EQUALIZATIONS[grid] if self.equalization is None else self.equalization
+
     @property
     def goal(self) -> Budget | None:
         """The budget, with the evidence that it takes."""
@@ -115,8 +130,7 @@ class QuantizationOptions:
             raise InputError(f"‹check_images› {self.check_images}: expected 0 to {MAX_IMAGES}")
         if self.attention and self.weight_only:
             raise InputError("‹quantize_attention› and ‹weight_only› exclude each other; give one of them")
-        is_calibrated = self.method is not None or self.ranges is not None or self.equalization is not Equalization.ON
-        if self.weight_only and is_calibrated:
+        if self.weight_only and (self.method, self.ranges, self.equalization) != (None, None, None):
             raise InputError(
                 "‹weight_only› calibrates nothing; leave out ‹calibration_method›, ‹ranges› and ‹equalization›"
             )

@@ -128,11 +128,12 @@ class ExportPlan:
         return (parity, f"{where}: agreement, and with labels top-1{judged}")
 
     def _quantizing(self, plan: QuantizationPlan) -> tuple[str, ...]:
-        options = self.options.quantization
+        options, grid = self.options.quantization, self.options.graph.grid
+        assert grid is not None
         names: list[str] = []
         if self.calibrates:
             names.append(calibration_stages.extremes(self.calibrates))
-            if options.equalization is not Equalization.OFF:
+            if options.equalization_for(grid) is not Equalization.OFF:
                 names.append(calibration_stages.RESCALING)
             names.append(calibration_stages.histograms(self.calibrates))
         elif plan.ranges is not None and plan.ranges.rescalings:

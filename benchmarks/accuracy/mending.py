@@ -1,6 +1,6 @@
-"""What was tried to lose less in INT8, part by part: the shifts, which export makes if asked, and what did not pay.
+"""What was tried to lose less in INT8, part by part: the shifts, which export makes, and what did not pay.
 
-The shifts, `--equalization shift`, are of what LayerNorm gives, by channel, and of what GELU gives, by a constant. The
+The shifts are of what LayerNorm gives, by channel, and of what GELU gives, by a constant. The
 rest begins with a graph as export writes it, with shifts or without, and changes how its weights are rounded, its biases
 corrected, or its activations scaled.
 """

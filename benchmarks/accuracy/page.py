@@ -218,9 +218,9 @@ def _worse(forms: Content) -> str:
 def _lost(row: Content) -> str:
     ends = row["drop_fraction_interval"]
     interval = f"its drop of {_points(row['drop_fraction'])} points has the 95% interval {_interval(ends)}"
-    if ends["low"] <= 0 <= ends["high"]:
+    if ends["low"] <= 0:
         return f"loses nothing that so many images can show: {interval}"
-    return f"{'loses' if ends['low'] > 0 else 'gains'} more than chance would: {interval}"
+    return f"loses more than chance would: {interval}"
 
 
 def _unit(row: Content) -> str:

@@ -25,8 +25,8 @@ class CalibrationOptions:
 
     grid: Grid
     method: Method
-    attention: bool = False
-    equalization: Equalization = Equalization.ON
+    attention: bool
+    equalization: Equalization
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ def stand_in_ranges(model: onnx.ModelProto, grid: Grid, options: QuantizationOpt
     one = TensorRange(low=-1, high=1, minimum=-1, maximum=1, quantiles={})
     shifted = one.model_copy(update={"shift": 0.5})
     tensors = dict.fromkeys(activations_of(products), one)
-    if options.equalization is Equalization.SHIFT:
+    if options.equalization_for(grid) is Equalization.SHIFT:
         tensors |= dict.fromkeys(shifted_activations(products, grid), shifted)
     channels = {v.name: v.type.tensor_type.shape.dim[-1].dim_value for v in model.graph.value_info}
     return Ranges(

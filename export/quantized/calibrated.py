@@ -73,7 +73,7 @@ def calibrate_graph(
         grid=graph.grid,
         method=quantization.method_for(graph.grid),
         attention=quantization.attention,
-        equalization=quantization.equalization,
+        equalization=quantization.equalization_for(graph.grid),
     )
     feed = ImageFeed(images.source, source.preprocessing, source.loaded.module.in_chans)
     observation = observe(source.model, options, feed, progress)

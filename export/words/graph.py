@@ -73,7 +73,7 @@ def describe_calibration(calibration: Calibration) -> Iterator[str]:
     else:
         yield (
             f"calibrated on {calibration.images} images of {calibration.split.value}, ranges by {calibration.method} "
-            f"for {calibration.grid.value}; {calibration.rescaled} sites rescaled, exactly"
+            f"for {calibration.grid.value}; {calibration.rescaled} sites shifted or rescaled, exactly"
         )
     if calibration.replaced:
         yield f"replaced, because they cannot be decoded: {', '.join(calibration.replaced)}"

@@ -40,8 +40,8 @@ def int8(tiny_loaded):
 
 
 @pytest.fixture(scope="module")
-def shifted(tiny_loaded):
-    return calibrated(tiny_loaded, equalization=SHIFT)
+def rescaled(tiny_loaded):
+    return calibrated(tiny_loaded, equalization=Equalization.RESCALE)
 
 
 @pytest.fixture(scope="module")
@@ -102,25 +102,25 @@ def test_the_ranges_hold_on_the_rescaled_graph(int8):
         np.testing.assert_allclose(made.ranges.means[name], statistics.mean, rtol=1e-3, atol=1e-5)
 
 
-def test_rescaling_changes_no_bit_of_the_logits(int8):
-    source, made = int8
+def test_rescaling_alone_changes_no_bit_of_the_logits(rescaled):
+    source, made = rescaled
     assert [stage.stage for stage in made.stages] == ["rescaled-float64"]
     before, after = (graph_session(model, "graph").run(source.images) for model in (source.model, made.model))
     assert np.array_equal(before, after)
 
 
 @pytest.mark.parametrize("target", [Target.AUTO, Target.CPU])
-def test_a_shifted_graph_gives_the_same_logits(shifted, tiny_loaded, target):
+def test_a_shifted_graph_gives_the_same_logits(int8, tiny_loaded, target):
     """That for a CPU has no biases of k and v, which shifts must not lose."""
-    source, made = shifted if target is Target.AUTO else calibrated(tiny_loaded, target=target, equalization=SHIFT)
+    source, made = int8 if target is Target.AUTO else calibrated(tiny_loaded, target=target, equalization=SHIFT)
     assert [stage.stage for stage in made.stages] == ["rescaled-float64"]
     assert any(rescaling.shifts for site, rescaling in made.ranges.rescalings.items() if site.endswith("norm1"))
     before, after = (graph_session(model, "graph").run(source.images) for model in (source.model, made.model))
     np.testing.assert_allclose(before, after, atol=SHIFTED_BOUND)
 
 
-def test_gelu_is_shifted_on_its_way_to_int8(shifted):
-    _, made = shifted
+def test_gelu_is_shifted_on_its_way_to_int8(int8):
+    _, made = int8
     model = finish(quantize_graph(made.model, made.ranges, frozenset({"blocks.0.mlp.fc2"})))
     producers = made_by(model)
     assert [node.name for node in model.graph.node if node.op_type == "Sub"] == ["blocks.1.mlp.act/Gelu/Sub"]
@@ -192,6 +192,7 @@ def test_nothing_stands_between_quantize_dequantize_and_product(int8):
 def test_q_k_and_v_share_one_quantize(tiny_loaded):
     _, made = calibrated(tiny_loaded, target=Target.CPU)
     assert made.ranges.grid is Grid.UINT8
+    assert not any(rescaling.shifts for rescaling in made.ranges.rescalings.values())  # the control is above
     model = finish(quantize_graph(made.model, made.ranges))
     producers = made_by(model)
     read = {
@@ -272,7 +273,7 @@ def test_correcting_the_bias_keeps_the_mean():
     assert np.abs(inputs @ shifted.restored + shifted.bias - exact).max() > 5  # the control
 
 
-@pytest.mark.parametrize("fixture", ["int8", "shifted", "fp8"])
+@pytest.mark.parametrize("fixture", ["int8", "rescaled", "fp8"])
 def test_switches_give_the_float32_and_the_quantised_graph(fixture, request, tiny_loaded):
     _, made = request.getfixturevalue(fixture)
     images = images_of(tiny_loaded)
@@ -288,19 +289,20 @@ def test_switches_give_the_float32_and_the_quantised_graph(fixture, request, tin
         assert np.abs(model.run(images, {unit}) - exact).max() > 0
 
 
-def test_the_same_calibration_gives_the_same_bytes(int8, tiny_loaded):
+def test_the_same_calibration_gives_the_same_bytes(int8, rescaled, tiny_loaded):
     _, again = calibrated(tiny_loaded)
     assert again.ranges.to_json() == int8[1].ranges.to_json()
     assert to_bytes(typed(again)) == to_bytes(typed(int8[1]))
     _, other = calibrated(tiny_loaded, **PLAIN_MAX)
     assert not other.ranges.rescalings
-    assert not any(tensor.shift for made in (other, int8[1]) for tensor in made.ranges.tensors.values())
+    assert not any(tensor.shift for made in (other, rescaled[1]) for tensor in made.ranges.tensors.values())
+    assert not any(rescaling.shifts for rescaling in rescaled[1].ranges.rescalings.values())
     assert other.stages == ()
-    assert to_bytes(typed(other)) != to_bytes(typed(int8[1]))
+    assert len({to_bytes(typed(made)) for made in (other, rescaled[1], int8[1])}) == 3
 
 
-def test_a_ranges_file_is_read_back_and_refused_elsewhere(shifted, tmp_path):
-    source, made = shifted
+def test_a_ranges_file_is_read_back_and_refused_elsewhere(int8, tmp_path):
+    source, made = int8
     path = tmp_path / "ranges.json"
     path.write_text(made.ranges.to_json())
     ranges = read_ranges(path)
@@ -377,6 +379,8 @@ def test_options_check_themselves():
     ):
         with pytest.raises(InputError, match=says):
             QuantizationOptions(**options)
+    assert [grid for grid in Grid if QuantizationOptions().equalization_for(grid) is SHIFT] == [Grid.INT8]
+    assert all(QuantizationOptions(equalization=SHIFT).equalization_for(grid) is SHIFT for grid in Grid)
     with pytest.raises(InputError, match="need at least 19"):
         GraphOptions(precision=Precision.INT8, opset=18)
     with pytest.raises(InputError, match="no CPU computes in FP8"):

@@ -14,7 +14,7 @@ GLYPHS = ROOT / "data" / "glyphs"
 IMAGES = 1000
 TOP1 = (0.925, 0.96)  # of float32: 94.34% of all 10,000 and its interval of a thousand
 DROP = 0.005
-AGREEMENT = 0.98  # of all 10,000 INT8 has 99.6%, FP8 99.0%, and INT8 with ranges by entropy 97.5%
+AGREEMENT = 0.98  # of all 10,000 INT8 has 99.6%, FP8 99.0%, and INT8 with ranges by entropy 97.4%
 
 pytestmark = pytest.mark.skipif(not (GLYPHS / "done").is_file(), reason="no glyphs here: make glyphs")
 
