@@ -287,3 +287,12 @@ def test_a_tar_file_is_read_in_threads_as_it_is_by_one(tmp_path):
         sys.setswitchinterval(switching)
     copy = pickle.loads(pickle.dumps(source))
     assert copy.read(7) == alone[7]
+
+
+def test_one_thread_at_a_time_reads_a_tar_file(tmp_path, monkeypatch):
+    _tar(tmp_path / "val.tar", [b"image"])
+    source = open_dataset(str(tmp_path / "val.tar"), 2)
+    held = []
+    monkeypatch.setattr(source, "_read", lambda *_: held.append(source._one_at_a_time.locked()))
+    source.read(0)
+    assert held == [True]
