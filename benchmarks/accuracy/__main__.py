@@ -25,7 +25,7 @@ from benchmarks.accuracy.subject import Subject, decoded_here, say, subject_of
 from benchmarks.accuracy.timm_loop import measure_timm_loop
 from benchmarks.common.command_line import RESULTS
 from benchmarks.common.interleaved import machine
-from deepvit.measure.figures import save_figure
+from deepvit.measure.display.figures import save_figure
 from deepvit.metrics.result import rounded
 from deepvit.model.load import load_model
 

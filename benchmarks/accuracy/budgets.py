@@ -15,7 +15,7 @@ from deepvit.export.quantized.calibrated import CalibratedGraph, typed_graph
 from deepvit.export.quantized.graph import quantize
 from deepvit.export.quantized.plan import plan_quantization
 from deepvit.images.decode import decode_images
-from deepvit.measure.figures import new_figure
+from deepvit.measure.display.figures import new_figure
 from deepvit.metrics.paired import PairedCounts, count_pairs, drop_fraction_interval
 from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.ort.arithmetic import Arithmetic

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.measure.figures import integer_ticks, new_figure
+from deepvit.measure.display.figures import integer_ticks, new_figure
 from deepvit.measure.sensitivity import report_sensitivity
 
 from .forms import FORMS, Graphs

@@ -4,7 +4,7 @@ from typing import Any
 
 from deepvit.calibration.options import DEFAULT_IMAGES, QuantizationOptions
 from deepvit.images.imagenet import open_images
-from deepvit.measure.figures import new_figure
+from deepvit.measure.display.figures import new_figure
 from deepvit.runtime.ort.arithmetic import Arithmetic
 
 from .forms import Form, Graphs

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from deepvit.measure.figures import integer_ticks, new_figure
+from deepvit.measure.display.figures import integer_ticks, new_figure
 
 STYLES: dict[str, dict[str, Any]] = {
     "PyTorch": {"linestyle": "-"},

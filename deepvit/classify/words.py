@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import rich.table
 
+from deepvit.measure.display.table import table_of
 from deepvit.measure.results.classification import Classification, Unusable
-from deepvit.measure.results.table import table_of
 
 from .request import Found, sources_text
 from .rows import Row

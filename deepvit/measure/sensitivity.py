@@ -23,7 +23,7 @@ from deepvit.progress import Progress
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
-from .figures import draw_sqnr, new_figure, save_figure
+from .display.figures import draw_sqnr, new_figure, save_figure
 
 SHOWN = 12
 

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.common.neighbours import STYLES, neighbours_figure
 from deepvit.measure.attention.analysis import AttentionAnalysis
 from deepvit.measure.attention.similarity import draw_matrices
-from deepvit.measure.figures import new_figure, save_figure
+from deepvit.measure.display.figures import new_figure, save_figure
 from deepvit.metrics.paired import proportion_interval
 
 

@@ -12,8 +12,8 @@ from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.options import EngineOptions
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
+from deepvit.measure.display.figures import new_figure, save_figure
 from deepvit.measure.evaluate.crop_cache import CropCache
-from deepvit.measure.figures import new_figure, save_figure
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.manifest import Backend

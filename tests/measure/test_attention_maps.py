@@ -290,7 +290,7 @@ def test_the_measured_count_stands_beside_the_published(variant, says):
 
 def test_matrices_are_on_one_scale_of_colours_which_is_shown():
     from deepvit.measure.attention.similarity import draw_matrices
-    from deepvit.measure.figures import new_figure
+    from deepvit.measure.display.figures import new_figure
 
     figure = new_figure((6, 3))
     draw_matrices(figure, [("one", [[1.0, 0.2], [0.2, 1.0]]), ("other", [[1.0, -0.4], [-0.4, 1.0]])])

@@ -19,11 +19,11 @@ from deepvit.measure.bench.timings import Subject
 from deepvit.measure.bench.turns import run_benchmark
 from deepvit.measure.bench.words import describe_benchmark, describe_copies
 from deepvit.measure.bench.worker import BenchmarkWorker, FileOpener
-from deepvit.measure.figures import new_figure
+from deepvit.measure.display.figures import new_figure
+from deepvit.measure.display.names import short_names
+from deepvit.measure.display.table import table_of
 from deepvit.measure.report.collect import collect
 from deepvit.measure.report.page import render_report
-from deepvit.measure.results.names import short_names
-from deepvit.measure.results.table import table_of
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.openvino import library
 from deepvit.runtime.session.tensors import RunTimes

@@ -14,7 +14,7 @@ from PIL import Image
 from deepvit.runtime.files import write_error
 from deepvit.runtime.preprocess import Crop
 
-from ..figures import new_figure, plain, save_figure
+from ..display.figures import new_figure, plain, save_figure
 from .analysis import AttentionMaps, rollout
 
 if TYPE_CHECKING:

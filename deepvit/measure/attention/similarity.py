@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..figures import integer_ticks, new_figure, plain
+from ..display.figures import integer_ticks, new_figure, plain
 from .analysis import AttentionAnalysis
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..figures import new_figure, plain, save_figure
+from ..display.figures import new_figure, plain, save_figure
 from .result import Benchmark
 from .words import labels_of
 

@@ -6,8 +6,8 @@ import rich.table
 
 from deepvit.metrics.distance import db_text
 
-from ..results.names import EMULATED, EMULATION, short_engine, short_names
-from ..results.table import table_of
+from ..display.names import EMULATED, EMULATION, short_engine, short_names
+from ..display.table import table_of
 from .result import Benchmark, DeviceTime, Timed
 
 

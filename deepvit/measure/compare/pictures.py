@@ -11,8 +11,8 @@ from PIL import Image
 
 from deepvit.metrics.distance import db_text
 
-from ..figures import new_figure, plain, save_figure
-from ..results.names import class_name, short_names
+from ..display.figures import new_figure, plain, save_figure
+from ..display.names import class_name, short_names
 from .result import Comparison, WorstImage
 
 LINE = 30  # characters of a caption

@@ -8,8 +8,8 @@ import rich.table
 from deepvit.metrics.distance import db_text
 from deepvit.metrics.paired import percents
 
-from ..results.names import EMULATED, EMULATION, class_name, short_names
-from ..results.table import table_of
+from ..display.names import EMULATED, EMULATION, class_name, short_names
+from ..display.table import table_of
 from .result import EvaluatedModel, Evaluation
 from .scores import Agreement
 

@@ -13,8 +13,8 @@ from ..attention.analysis import AttentionAnalysis
 from ..attention.similarity import draw_heads, draw_matrices, draw_neighbours, titled_matrices
 from ..bench.pictures import draw_speed
 from ..bench.result import Benchmark
+from ..display.figures import draw_sqnr, new_figure
 from ..evaluate.scores import ReliabilityBin
-from ..figures import draw_sqnr, new_figure
 from ..results.estimate import SpeedEstimate
 
 if TYPE_CHECKING:

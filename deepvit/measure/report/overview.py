@@ -13,8 +13,8 @@ from deepvit.runtime.manifest import ParityStage, Precision
 from ..bench.result import Benchmark, Timed
 from ..compare.result import ComparedModel
 from ..compare.words import HOLDS
+from ..display.names import short_names
 from ..evaluate.result import EvaluatedModel, Evaluation
-from ..results.names import short_names
 from .collect import Collected
 
 COLUMNS = {  # name → which of two is better; None: none is

@@ -14,8 +14,8 @@ from deepvit.runtime.manifest import AccuracyCheck, Precision
 from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks, describe_copies, parts_of
 from ..compare.words import verdict_of
+from ..display.names import class_name
 from ..evaluate.result import EvaluatedModel
-from ..results.names import class_name
 from .charts import attention_charts, reliability_chart, roofline_chart, sensitivity_chart, speed_chart
 from .collect import Collected
 from .overview import COLUMNS, overview

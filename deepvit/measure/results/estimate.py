@@ -9,7 +9,7 @@ from deepvit.export.engine.listing.estimate import LAUNCH_US, Estimate, Pace
 from deepvit.export.engine.listing.peaks import Gpu
 from deepvit.metrics.result import Record
 
-from .table import WIDTH, table_of
+from ..display.table import WIDTH, table_of
 
 CAUTION = (
     "an estimate, not a measurement: no GPU was asked. Peaks are from data sheets and are never reached; bytes are a "

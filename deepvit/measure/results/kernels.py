@@ -7,7 +7,7 @@ import rich.table
 from deepvit.export.engine.listing.traffic import PLUGIN_LAYER, Compiled, Group, Kernel, grouped
 from deepvit.metrics.result import Record
 
-from .table import table_of
+from ..display.table import table_of
 
 SHOWN = 20  # patterns in words
 NAME_WIDTH = 52  # of a pattern, so that the table fits 80 columns

@@ -1,0 +1,1 @@
+"""What several measurements show their results by: names, tables, figures."""
