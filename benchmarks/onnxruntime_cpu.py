@@ -18,7 +18,7 @@ from deepvit.export.graph.trace import onnx_from_module
 from deepvit.export.options import GraphOptions, Target
 from deepvit.measure.bench.plain import plain_export
 from deepvit.model.load import LoadedModel, load_model
-from deepvit.runtime.manifest import MixForm, Precision
+from deepvit.runtime.artifact.manifest import MixForm, Precision
 from deepvit.runtime.ort.graph import OnnxGraph
 
 BATCHES = (1, 8)

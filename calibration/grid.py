@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 
 Values = npt.NDArray[np.floating[Any]]
 E4M3_MAX = 448.0

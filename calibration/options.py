@@ -5,8 +5,8 @@ import enum
 import pathlib
 from typing import Annotated, ClassVar
 
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Grid
 from deepvit.runtime.options import Help
 
 from .budget.budget import Budget, Evidence, agreement_of_at_least, drop_of_at_most

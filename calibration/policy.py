@@ -11,7 +11,7 @@ import re
 
 import onnx
 
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 
 from .graph_links import readers
 

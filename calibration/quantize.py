@@ -14,8 +14,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from deepvit.metrics.bounds import FP16_MAX
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import Grid
 
 from .graph_links import makers
 from .grid import DTYPES, Scale, stored, weight_scale

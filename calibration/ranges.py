@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import pydantic
 
 from deepvit.metrics.bounds import FP16_MAX
+from deepvit.runtime.artifact.manifest import Grid, Sha256, Split
 from deepvit.runtime.errors import InputError, first_of, validation_faults
 from deepvit.runtime.files import read_bounded
-from deepvit.runtime.manifest import Grid, Sha256, Split
 
 from .grid import Scale, scale_of
 

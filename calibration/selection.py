@@ -7,8 +7,8 @@ import random
 from deepvit.images.decode import decode_images
 from deepvit.images.sources import ImageSource, Subset, list_sha256
 from deepvit.progress import Advance
+from deepvit.runtime.artifact.manifest import Split
 from deepvit.runtime.errors import InputError, first_of
-from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import Preprocessing
 
 from .options import DEFAULT_SEED

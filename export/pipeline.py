@@ -12,7 +12,7 @@ from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress, log_step
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.ort.plain import probe_plain
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 

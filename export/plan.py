@@ -13,10 +13,10 @@ from deepvit.images.samples import default_images, parity_images
 from deepvit.images.sources import ImageSource
 from deepvit.model.row import Variant
 from deepvit.runtime.artifact import MANIFEST, MAX_MANIFEST_BYTES, MODEL
+from deepvit.runtime.artifact.manifest import Backend, ChooseForm, InputForm, Precision
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room
 from deepvit.runtime.files.staging import require_output
-from deepvit.runtime.manifest import Backend, ChooseForm, InputForm, Precision
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from . import stages

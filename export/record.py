@@ -7,7 +7,7 @@ import logging
 
 from deepvit.model.load import LoadedModel
 from deepvit.model.row import Layout
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     GOLDEN_LOGITS,
     GOLDEN_SQNR_DB,
     ArchitectureRecord,

@@ -1,6 +1,6 @@
 """What an export does, stage by stage, in the words that it reports and that a plan lists."""
 
-from deepvit.runtime.manifest import Backend, ChooseForm, Precision
+from deepvit.runtime.artifact.manifest import Backend, ChooseForm, Precision
 
 FOLDING = "folding in float64"
 BATCHES = "checking batch sizes"

@@ -1,7 +1,7 @@
 """What a server needs to run an artifact: manifest, preprocessing, sessions. Loads neither torch nor tensorrt."""
 
 from .artifact import Artifact, open_artifact
-from .manifest import Manifest
+from .artifact.manifest import Manifest
 from .ort.arithmetic import Arithmetic
 from .preprocess import Preprocessing, crop_image, model_input
 from .session import Session, begin, open_session, run_each

@@ -63,7 +63,7 @@ def tiny_model(tiny_variant) -> deepvit.model.DeepViT:
 def tiny_loaded():
     """The tiny CNN-stem model as the export takes it."""
     from deepvit.model.load import LoadedModel
-    from deepvit.runtime.manifest import Weights
+    from deepvit.runtime.artifact.manifest import Weights
 
     model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN]))
     return LoadedModel(variant=TINY[Stem.CNN], module=model, weights=Weights(source="random", sha256="0" * 64, seed=0))
@@ -87,7 +87,7 @@ def artifacts_by_precision(tiny_loaded, tmp_path_factory):
     """Precision → an artifact of the tiny model; tests must not change them."""
     from deepvit.export.options import ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
-    from deepvit.runtime.manifest import Precision
+    from deepvit.runtime.artifact.manifest import Precision
 
     def export(folder):
         for precision in Precision:
@@ -104,7 +104,7 @@ def grey_artifact(tmp_path_factory) -> pathlib.Path:
     from deepvit.export.options import ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
     from deepvit.model.load import LoadedModel
-    from deepvit.runtime.manifest import Precision, Weights
+    from deepvit.runtime.artifact.manifest import Precision, Weights
 
     model = randomize(deepvit.model.create_deepvit(TINY[Stem.CNN], in_chans=1))
     weights = Weights(source="random", sha256="0" * 64, seed=0)

@@ -13,7 +13,7 @@ from deepvit.export.options import GraphOptions, Target
 from deepvit.export.quantized.calibrated import CalibratedGraph, calibrate_graph, typed_graph
 from deepvit.export.quantized.plan import CalibrationInput, calibration_input
 from deepvit.images.samples import parity_crops
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 
 from .subject import Subject, export_options, say
 

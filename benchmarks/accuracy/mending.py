@@ -24,7 +24,7 @@ from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import Ranges
 from deepvit.export.graph.onnx_file import INPUT, finish
 from deepvit.export.quantized.calibrated import CalibratedGraph, calibrate_graph, typed_graph
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.ort.arithmetic import Arithmetic
 
 from .forms import FORMS, Form, Graphs

@@ -24,7 +24,7 @@ from deepvit.images.sources import spread
 from deepvit.metrics.distance import sqnr_of
 from deepvit.metrics.result import rounded
 from deepvit.model.load import load_model
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import model_input
 

@@ -15,7 +15,7 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.measure.attention.analysis import AttentionAnalysis, AttentionSums
 from deepvit.measure.attention.maps import MapSource, OnnxMaps
 from deepvit.measure.attention.torch_maps import TorchMaps
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 
 from .forms import Graphs
 from .subject import Subject, export_options, say

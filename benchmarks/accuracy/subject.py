@@ -25,7 +25,7 @@ from deepvit.measure.torch_session import TorchSession
 from deepvit.metrics.paired import proportion_interval
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Advance
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import model_input

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from deepvit.images.samples import SAMPLES
-from deepvit.runtime.manifest import BatchRange, Tensor
+from deepvit.runtime.artifact.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session.tensors import Images, Logits
 

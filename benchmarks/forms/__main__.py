@@ -25,7 +25,7 @@ from deepvit.metrics.result import rounded
 from deepvit.model.load import load_model
 from deepvit.runtime import open_artifact
 from deepvit.runtime.artifact import MODEL
-from deepvit.runtime.manifest import InputForm, Precision
+from deepvit.runtime.artifact.manifest import InputForm, Precision
 
 VARIANT, IMAGES = "digits_cnn", 64
 # What `export` is told → the same as options of the graph and of quantisation.

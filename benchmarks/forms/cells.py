@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.forms.engines import REFUSALS, Engine, NotRunError, Subject, declared
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FLOAT32_BOUND, Bound, breaches
 from deepvit.metrics.distance import compare_logits
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.ort.demands import contents_of
 from deepvit.runtime.session.tensors import Logits
 

@@ -15,7 +15,7 @@ from onnx.reference.op_run import OpRun
 
 from benchmarks.common.c_runtime import LIBRARY, CModel
 from deepvit.runtime import Arithmetic, Manifest, open_session
-from deepvit.runtime.manifest import Level, Precision
+from deepvit.runtime.artifact.manifest import Level, Precision
 from deepvit.runtime.openvino.library import is_installed
 from deepvit.runtime.openvino.session import OpenVinoSession
 from deepvit.runtime.ort.plain import plain_answers

@@ -11,7 +11,7 @@ from deepvit.export.engine.options import EngineOptions
 from deepvit.export.engine.process import Build, build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.export.graph.onnx_file import count_gemms, to_bytes
-from deepvit.runtime.manifest import Backend, BatchRange, GraphForm, Manifest, Precision, ReattentionForm
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, GraphForm, Manifest, Precision, ReattentionForm
 
 BATCH, CAPABILITY = 32, "8.9"
 UNFUSED, FUSED = ReattentionForm.UNFUSED, ReattentionForm.FUSED

@@ -27,7 +27,7 @@ from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.metrics.result import rounded
 from deepvit.model import VARIANTS
 from deepvit.model.load import load_model
-from deepvit.runtime.manifest import InputForm, Precision
+from deepvit.runtime.artifact.manifest import InputForm, Precision
 
 PRECISIONS = {f"--{precision.value}": {"precision": precision} for precision in Precision}
 BEFORE = {  # how graphs were written before their tokens were padded

@@ -18,7 +18,7 @@ from deepvit.export.options import ExportOptions, GraphOptions, Reattention
 from deepvit.metrics.result import rounded
 from deepvit.model import VARIANTS
 from deepvit.model.load import LoadedModel, load_model
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 
 PRECISIONS = (Precision.FP16, Precision.INT8, Precision.FP8)
 MIXING = [name for name, row in VARIANTS.items() if row.architecture.reattention_blocks]

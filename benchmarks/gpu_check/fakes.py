@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.kernels.table import KERNELS, Kernel
-from deepvit.runtime.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine

@@ -4,7 +4,7 @@ import pathlib
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deepvit.runtime.manifest import Backend, BatchRange, Precision
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.trt.machine import Machine, this_machine
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.runtime.manifest import Backend
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.trt.engine import LEASES, EngineOnGpu
 from deepvit.runtime.trt.library import Library
 from tests.doubles import fake_gpu

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from deepvit.metrics.result import Record, Result
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 
 
 class UnitSensitivity(Record):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.progress import Advance
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.session.tensors import Images, Logits
 
 from .result import Sensitivity, UnitSensitivity

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.session.tensors import Images, Logits
 

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Grid
 
 from ..grid import E4M3_MAX
 

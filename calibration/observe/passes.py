@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from deepvit.progress import Progress
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 
 from .. import stages
 from ..options import Equalization

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 
 from ..grid import rounded, scale_of, weight_scale
 from ..policy import Product

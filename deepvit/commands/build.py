@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from deepvit.export.engine.options import BuildOptions, ComputeCapabilities, EngineOptions
 from deepvit.export.options import Target
 from deepvit.export.stages import building
+from deepvit.runtime.artifact.manifest import ReattentionForm
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import ReattentionForm
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 

@@ -3,8 +3,8 @@
 import pathlib
 from typing import TYPE_CHECKING, Annotated
 
+from deepvit.runtime.artifact.manifest import ReattentionForm
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ReattentionForm
 from deepvit.runtime.options import Help
 
 from .terminal.console import out, print_next, write_json

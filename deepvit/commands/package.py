@@ -18,7 +18,7 @@ from .terminal.progress import steps
 from .terminal.spelling import spelled
 
 if TYPE_CHECKING:
-    from deepvit.runtime.manifest import Manifest
+    from deepvit.runtime.artifact.manifest import Manifest
     from deepvit.runtime.triton.kubernetes.write import ClusterPlan
     from deepvit.runtime.triton.repository import RepositoryPlan
 

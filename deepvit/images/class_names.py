@@ -4,9 +4,9 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
+from deepvit.runtime.artifact.manifest import name_fault
 from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files import read_bounded
-from deepvit.runtime.manifest import name_fault
 
 logger = logging.getLogger(__name__)
 IMAGENET_CLASSES = 1000

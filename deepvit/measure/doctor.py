@@ -7,10 +7,10 @@ import pathlib
 import shutil
 
 from deepvit.export.engine.fast_types import fast_types
+from deepvit.runtime.artifact.manifest import Backend, Precision
 from deepvit.runtime.errors import PACKAGES, PYTORCH_MODULES, DeviceError, InputError, MissingError
 from deepvit.runtime.files import cache_root
 from deepvit.runtime.kernels.plugin_record import Use, named_plugin, record_of, why_no_plugin
-from deepvit.runtime.manifest import Backend, Precision
 from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed, version
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
 from deepvit.runtime.session.processor import saturates

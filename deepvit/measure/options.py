@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from deepvit.export.options import GraphOptions, Target
 from deepvit.model.architecture import Pooling
 from deepvit.model.vit_pytorch import Unsaid
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError, needed_for, require_installed
 from deepvit.runtime.files import cache_root
-from deepvit.runtime.manifest import Precision
 from deepvit.runtime.options import Help
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import FILES, INTERPOLATIONS, LARGEST_STATISTIC, LEAST_STD, DecodePolicy

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import torch
 
+from deepvit.runtime.artifact.manifest import BatchRange, Identity, Tensor, names_or_numbers
 from deepvit.runtime.errors import MissingError
-from deepvit.runtime.manifest import BatchRange, Identity, Tensor, names_or_numbers
 from deepvit.runtime.session.tensors import Images, Logits, check_images, check_logits, split_batches
 
 

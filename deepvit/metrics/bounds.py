@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from deepvit.runtime.artifact.manifest import ParityStage, Precision
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import ParityStage, Precision
 
 from .distance import Float, compare_logits
 from .paired import images_to_show, proportion_interval

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.runtime.manifest import ParityStage
+from deepvit.runtime.artifact.manifest import ParityStage
 
 from .paired import proportion_interval
 

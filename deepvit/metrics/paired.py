@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from deepvit.runtime.manifest import Interval
+from deepvit.runtime.artifact.manifest import Interval
 
 Z_95 = 1.959964  # two-sided 95% of a normal distribution
 MOST_IMAGES = 10_000_000  # more are no answer to how many it takes

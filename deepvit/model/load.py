@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
+from deepvit.runtime.artifact.manifest import Weights
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Weights
 from deepvit.runtime.preprocess import Preprocessing
 
 from .architecture import Pooling

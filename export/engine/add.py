@@ -13,9 +13,17 @@ from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, prove
 from deepvit.progress import Share
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact, open_artifact
+from deepvit.runtime.artifact.manifest import (
+    Backend,
+    BatchRange,
+    BuildLimits,
+    Engine,
+    Manifest,
+    ParityStage,
+    ReattentionForm,
+)
 from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files.staging import sole_work
-from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Engine, Manifest, ParityStage, ReattentionForm
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import FILES, DecodePolicy

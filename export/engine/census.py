@@ -9,8 +9,8 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator
 
+from deepvit.runtime.artifact.manifest import Census, Manifest, Precision, ReattentionForm
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError, first_of
-from deepvit.runtime.manifest import Census, Manifest, Precision, ReattentionForm
 
 from .listing.layers import EngineLayer
 

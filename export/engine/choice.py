@@ -4,9 +4,9 @@ import dataclasses
 import pathlib
 import shlex
 
+from deepvit.runtime.artifact.manifest import Backend, ReattentionForm
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, Use, named_plugin, why_no_plugin
-from deepvit.runtime.manifest import Backend, ReattentionForm
 from deepvit.runtime.trt.machine import Machine
 
 from ..options import Target

@@ -6,7 +6,7 @@ the compiler of TensorRT-RTX 1.7 multiplies in INT8, with more kernels than in F
 instead of 453 (benchmarks/results/kernels.json). Speeds have not been measured by this project.
 """
 
-from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.artifact.manifest import Backend, Precision
 
 TURING = frozenset({Precision.FP32, Precision.FP16, Precision.INT8})
 AMPERE = TURING | {Precision.BF16}

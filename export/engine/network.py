@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from deepvit.progress import Share
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.artifact.self_contained import require_self_contained
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, first_of
-from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
-from deepvit.runtime.ort.self_contained import require_self_contained
 from deepvit.runtime.trt.library import Library, checked, constructed
 
 from .census import Layer

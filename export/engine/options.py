@@ -5,8 +5,8 @@ import pathlib
 import re
 from typing import Annotated, ClassVar
 
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.options import Help
 
 from ..options import batch_from_text

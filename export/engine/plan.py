@@ -9,9 +9,9 @@ from deepvit.images.samples import default_images, parity_images
 from deepvit.images.sources import ImageSource
 from deepvit.runtime import artifact as artifacts
 from deepvit.runtime.artifact import Artifact
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, Grid, Manifest, Precision
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.files import require_room
-from deepvit.runtime.manifest import Backend, BatchRange, Grid, Manifest, Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.trt.driver import require_run_time
 from deepvit.runtime.trt.library import INSTALL, MODULES

@@ -18,8 +18,8 @@ import numpy as np
 
 import deepvit
 from deepvit.progress import Share
+from deepvit.runtime.artifact.manifest import Backend, EnginePlugin
 from deepvit.runtime.errors import DeviceError, MissingError
-from deepvit.runtime.manifest import Backend, EnginePlugin
 from deepvit.runtime.session.tensors import Images, Logits
 from deepvit.runtime.trt.library import RTX_LIBRARIES_IN
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
 from deepvit.runtime.kernels.plugin import load_named_plugin
-from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import Library, load_library, logger_of
 
 from .listing.layers import LISTING

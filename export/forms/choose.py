@@ -7,8 +7,8 @@ import onnx
 
 from deepvit.model.load import LoadedModel
 from deepvit.progress import Progress
+from deepvit.runtime.artifact.manifest import ChooseForm, TriedForms
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ChooseForm, TriedForms
 from deepvit.runtime.preprocess import Crop, model_input
 
 from .. import stages

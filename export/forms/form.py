@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from deepvit.model.attention import ReAttention
 from deepvit.model.network import DeepViT
 from deepvit.model.rewrites.linears import HEAD_DIM_MULTIPLE
-from deepvit.runtime.manifest import MixForm, QkvForm
+from deepvit.runtime.artifact.manifest import MixForm, QkvForm
 
 from ..graph.module import tokens_in
 from ..graph.padding import ALIGNMENT

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import onnx
 
-from deepvit.runtime.manifest import ChooseForm, TriedForm, TriedForms
+from deepvit.runtime.artifact.manifest import ChooseForm, TriedForm, TriedForms
 
 from ..engine.listing.compile import Graph, compile_kernels
 from ..engine.listing.traffic import Compiled

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import onnx
 
 from deepvit.processor import processor_name
-from deepvit.runtime.manifest import BatchRange, ChooseForm, TriedForm, TriedForms
+from deepvit.runtime.artifact.manifest import BatchRange, ChooseForm, TriedForm, TriedForms
 from deepvit.runtime.ort.graph import version
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session.tensors import Images

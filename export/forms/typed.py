@@ -6,7 +6,7 @@ from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.calibration.policy import activations_of, find_products, shifted_activations
 from deepvit.calibration.ranges import Ranges, TensorRange
 from deepvit.model.load import LoadedModel
-from deepvit.runtime.manifest import Grid, Split
+from deepvit.runtime.artifact.manifest import Grid, Split
 
 from ..graph.cast import in_types
 from ..graph.float32 import unproved_graph

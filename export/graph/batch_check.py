@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 
+from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort.graph import Array, OnnxGraph
 from deepvit.runtime.session.tensors import Images
 

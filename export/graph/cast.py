@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 
 from deepvit.metrics.bounds import FP16_MAX
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import OutOfBoundsError, first_of
-from deepvit.runtime.manifest import Precision
 
 from ..options import GraphOptions
 from ..reattention.fuse import fuse_reattention

@@ -14,7 +14,7 @@ from deepvit.model.rewrites.linears import fold_key_bias, fold_value_bias, pad_h
 from deepvit.model.rewrites.norms import fold_head_gain
 from deepvit.model.rewrites.report import Fold, FoldReport
 from deepvit.progress import Progress
-from deepvit.runtime.manifest import InputForm, ParityStage
+from deepvit.runtime.artifact.manifest import InputForm, ParityStage
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session.tensors import Images, Logits
 

@@ -5,7 +5,7 @@ import dataclasses
 import onnx
 
 from deepvit.calibration.quantize import PRODUCT, count_quantized
-from deepvit.runtime.manifest import IDENTITY, VERSION, Identity
+from deepvit.runtime.artifact.manifest import IDENTITY, VERSION, Identity
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 IR_VERSION = 10

@@ -12,7 +12,7 @@ from deepvit.images.samples import float64_images
 from deepvit.metrics.bounds import FOLD_BOUND, prove
 from deepvit.metrics.distance import Float
 from deepvit.model.network import DeepViT
-from deepvit.runtime.manifest import BatchRange, ParityStage
+from deepvit.runtime.artifact.manifest import BatchRange, ParityStage
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session.tensors import Images, Logits, check_images, check_logits, split_batches

@@ -3,8 +3,8 @@
 import dataclasses
 import enum
 
+from deepvit.runtime.artifact.manifest import BatchRange, InputForm, Manifest, MixForm, QkvForm
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange, InputForm, Manifest, MixForm, QkvForm
 
 from .padding import TokenPadding
 

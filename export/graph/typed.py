@@ -4,7 +4,7 @@ import dataclasses
 
 import onnx
 
-from deepvit.runtime.manifest import Calibration, ParityStage
+from deepvit.runtime.artifact.manifest import Calibration, ParityStage
 
 from .float32 import Float32Graph
 

@@ -2,8 +2,8 @@
 
 import enum
 
+from deepvit.runtime.artifact.manifest import BatchRange, Precision
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange, Precision
 
 
 class Reattention(enum.Enum):

@@ -5,8 +5,8 @@ import pathlib
 from typing import Annotated, ClassVar
 
 from deepvit.calibration.options import DEFAULT_SEED, QuantizationOptions
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Precision
 from deepvit.runtime.options import Help
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Annotated, ClassVar
 
-from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     ANY_BATCH,
     BatchRange,
     ChooseForm,
@@ -15,6 +14,7 @@ from deepvit.runtime.manifest import (
     QkvForm,
     ReattentionForm,
 )
+from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
 
 from ..graph.padding import TokenPadding

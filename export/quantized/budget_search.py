@@ -15,7 +15,7 @@ from deepvit.calibration.ranges import grid_of
 from deepvit.images.sources import ImageSource, Subset
 from deepvit.metrics.paired import PairedCounts, count_pairs
 from deepvit.progress import Progress
-from deepvit.runtime.manifest import AccuracyCheck, BudgetProof
+from deepvit.runtime.artifact.manifest import AccuracyCheck, BudgetProof
 from deepvit.runtime.session.tensors import Images, Logits
 
 from .. import stages

@@ -15,8 +15,8 @@ from deepvit.calibration.selection import CalibrationImages
 from deepvit.calibration.stages import RESCALING
 from deepvit.model.rewrites.equalize import equalize
 from deepvit.progress import Progress
+from deepvit.runtime.artifact.manifest import Grid, ParityStage
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Grid, ParityStage
 
 from ..graph.cast import in_types
 from ..graph.float32 import Float32Graph, graph_module

@@ -3,7 +3,7 @@
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.ranges import Ranges, ranges_sha256
 from deepvit.progress import Progress
-from deepvit.runtime.manifest import Calibration, Grid
+from deepvit.runtime.artifact.manifest import Calibration, Grid
 
 from ..graph.float32 import Float32Graph
 from ..graph.typed import TypedGraph

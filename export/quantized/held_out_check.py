@@ -8,8 +8,8 @@ from deepvit.images.sources import list_sha256
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP
 from deepvit.metrics.paired import PairedCounts, agreement_interval, drop_fraction_interval, mcnemar_p
 from deepvit.progress import Progress
+from deepvit.runtime.artifact.manifest import AccuracyCheck, BudgetProof, Precision
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import AccuracyCheck, BudgetProof, Precision
 from deepvit.runtime.session import Session
 
 from .. import stages

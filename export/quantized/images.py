@@ -8,8 +8,8 @@ from deepvit.calibration.selection import CalibrationImages, ImageChoice, requir
 from deepvit.images.imagenet import has_split, open_dataset, open_images
 from deepvit.images.samples import bundled_samples
 from deepvit.images.sources import ImageSource, Subset, spread
+from deepvit.runtime.artifact.manifest import Split
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 
 logger = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 from deepvit.calibration.budget.budget import Budget, BudgetKind, Evidence
 from deepvit.metrics.paired import PairedCounts, percents
+from deepvit.runtime.artifact.manifest import AccuracyCheck, Calibration
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import AccuracyCheck, Calibration
 
 
 def describe_proof(calibration: Calibration) -> str:

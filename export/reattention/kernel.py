@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 from deepvit.model.architecture import MixNorm
 from deepvit.model.row import Variant
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.kernels.table import Kernel, Number
-from deepvit.runtime.manifest import Precision
 
 from ..graph.padding import ALIGNMENT
 

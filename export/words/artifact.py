@@ -7,8 +7,8 @@ import rich.table
 from deepvit.metrics.bounds import PRECISION_BOUNDS, Bound, unshown
 from deepvit.metrics.distance import db_text
 from deepvit.runtime.artifact import Artifact
+from deepvit.runtime.artifact.manifest import Identity, Manifest
 from deepvit.runtime.errors import first_of
-from deepvit.runtime.manifest import Identity, Manifest
 from deepvit.runtime.trt.machine import Machine
 
 from .engine import describe_engine

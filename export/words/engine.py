@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import rich.table
 
-from deepvit.runtime.manifest import Engine, EnginePlugin, Manifest
+from deepvit.runtime.artifact.manifest import Engine, EnginePlugin, Manifest
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
 

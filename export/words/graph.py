@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     Calibration,
     ChooseForm,
     GraphForm,

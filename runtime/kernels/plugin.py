@@ -8,8 +8,8 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from ..artifact.manifest import EnginePlugin
 from ..errors import MissingError
-from ..manifest import EnginePlugin
 from ..trt.library import Library
 from .plugin_record import VARIABLE, PluginRecord, Use, named_plugin, record_of, verified_plugin
 

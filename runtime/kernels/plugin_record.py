@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from ..artifact.manifest import Backend, EnginePlugin, Sha256
+from ..artifact.versions import numbers_of
 from ..errors import InputError, MissingError
 from ..files.bounded import read_bounded
-from ..manifest import Backend, EnginePlugin, Sha256
-from ..trt.versions import numbers_of
 
 LAYER = "deepvit::ReAttention/1"  # namespace, name and version of what graphs ask for
 VARIABLE = "DEEPVIT_PLUGIN"

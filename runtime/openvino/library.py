@@ -5,8 +5,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from ..artifact.manifest import Precision
 from ..errors import MissingError, needed_for
-from ..manifest import Precision
 
 if TYPE_CHECKING:
     import openvino

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal
 
 from onnx.inliner import inline_local_functions
 
+from ..artifact.manifest import ANY_BATCH, BatchRange, Identity, Precision, Tensor, names_or_numbers
+from ..artifact.self_contained import require_self_contained
 from ..errors import InputError, MissingError
-from ..manifest import ANY_BATCH, BatchRange, Identity, Precision, Tensor, names_or_numbers
 from ..ort.demands import Form, contents_of
 from ..ort.rounding import load_model
-from ..ort.self_contained import require_self_contained
 from ..session.tensors import Images, Logits, check_images, padded_batch, split_batches
 from .library import ARITHMETIC, CPU, load_openvino, version
 from .requests import Requests, reason_of

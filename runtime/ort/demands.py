@@ -9,8 +9,8 @@ import enum
 
 import onnx
 
+from ..artifact.manifest import Level
 from ..errors import InputError
-from ..manifest import Level
 from .rounding import BFLOAT16, FLOAT8, load_model, types_in
 
 # Every rewrite of Q/DQ nodes left out: they run as they stand, those of weights once, when the model is loaded.

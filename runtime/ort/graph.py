@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.manifest import ANY_BATCH, BatchRange, Level
+from ..artifact.self_contained import require_self_contained
 from ..errors import InputError, MissingError, needed_for
-from ..manifest import ANY_BATCH, BatchRange, Level
 from ..trt.machine import pci_bus_of
 from .arithmetic import ROUNDED, Arithmetic
 from .demands import Contents, contents_of
@@ -29,7 +30,6 @@ from .providers import (
     plugin_library,
 )
 from .rounding import REDUCED, rounded_on_cpu
-from .self_contained import require_self_contained
 
 # ONNX Runtime 1.31 sends events of every session to its maker, also on Linux; it reads this when it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ..manifest import Level, PlainSessions
+from ..artifact.manifest import Level, PlainSessions
 from ..session.tensors import Images, padded_batch, sqnr_db
 from .graph import ORT_ERRORS, has_level, plain_session, reason, version
 

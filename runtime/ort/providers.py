@@ -10,9 +10,9 @@ import logging
 import os
 import pathlib
 
+from ..artifact.manifest import BatchRange
+from ..artifact.versions import numbers_of
 from ..files import cache_folder
-from ..manifest import BatchRange
-from ..trt.versions import numbers_of
 
 logger = logging.getLogger(__name__)
 CPU, CUDA, TENSORRT, TENSORRT_RTX = "cpu", "cuda", "tensorrt", "tensorrt-rtx"

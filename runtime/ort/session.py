@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 import pydantic
 
+from ..artifact.manifest import ANY_BATCH, BatchRange, Identity, Tensor, names_or_numbers
 from ..errors import InputError, validation_faults
-from ..manifest import ANY_BATCH, BatchRange, Identity, Tensor, names_or_numbers
 from ..session.tensors import Images, Logits, check_images, check_logits, padded_batch, split_batches
 from .arithmetic import Arithmetic
 from .graph import OnnxGraph

@@ -5,14 +5,14 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from ..artifact import MANIFEST, MAX_MODEL_BYTES, MODEL, Artifact
+from ..artifact.manifest import ANY_BATCH, BatchRange, Identity, Manifest, Precision
+from ..artifact.metadata import identity_in, metadata_of
+from ..artifact.self_contained import require_self_contained
 from ..errors import InputError
 from ..files import read_bounded
-from ..manifest import ANY_BATCH, BatchRange, Identity, Manifest, Precision
 from ..openvino.library import OPENVINO, is_faster
 from ..ort.arithmetic import Arithmetic
-from ..ort.metadata import identity_in, metadata_of
 from ..ort.providers import CPU
-from ..ort.self_contained import require_self_contained
 from .options import Opening
 from .processor import saturates
 from .proof import prove, require_same_graph, require_same_signature

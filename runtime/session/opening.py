@@ -4,11 +4,11 @@ import logging
 import pathlib
 
 from ..artifact import MANIFEST, MAX_MODEL_BYTES, MODEL, Artifact, open_artifact
+from ..artifact.manifest import Identity
+from ..artifact.metadata import identity_in
 from ..errors import InputError
 from ..files import read_bounded
-from ..manifest import Identity
 from ..ort.arithmetic import Arithmetic
-from ..ort.metadata import identity_in
 from ..trt.fit import misfits
 from ..trt.machine import this_machine
 from .onnx import lone_session, proved_session

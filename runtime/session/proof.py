@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from ..artifact import MANIFEST, Artifact
+from ..artifact.manifest import IDENTITY, Identity
 from ..errors import InputError, first_of
-from ..manifest import IDENTITY, Identity
 from .protocol import Session
 from .tensors import sqnr_db
 

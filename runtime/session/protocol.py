@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from ..manifest import BatchRange, Identity, Tensor
+from ..artifact.manifest import BatchRange, Identity, Tensor
 from .tensors import Images, Logits
 
 

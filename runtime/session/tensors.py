@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..artifact.manifest import Tensor
 from ..errors import InputError, NonFiniteError
-from ..manifest import Tensor
 
 Logits = npt.NDArray[np.float32]  # (B, classes)
 Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]  # (B, 3, H, W) normalised, or (B, H, W, 3) pixels

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import pydantic
 
 from ..artifact import record_file
+from ..artifact.manifest import FileRecord
 from ..errors import InputError, validation_faults
 from ..files import read_bounded
-from ..manifest import FileRecord
 from . import layout
 from .schema import ModelConfig, parse_config, schema
 

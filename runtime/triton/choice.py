@@ -4,9 +4,9 @@ import dataclasses
 import logging
 
 from ..artifact import MODEL, Artifact
+from ..artifact.manifest import Backend, Engine, Level
 from ..errors import InputError
 from ..kernels.plugin_record import PluginRecord, Use, named_plugin, verified_plugin, why_no_plugin
-from ..manifest import Backend, Engine, Level
 from ..ort.demands import contents_of
 from ..ort.plain import probe_plain
 from .options import TritonBackend

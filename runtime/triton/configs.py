@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from ..manifest import BatchRange, Level, Manifest, Precision
+from ..artifact.manifest import BatchRange, Level, Manifest, Precision
 from ..ort.providers import CUDA_OPTIONS
 from . import layout
 from .layout import Names

@@ -1,6 +1,6 @@
 """How the server is started: README.md of a repository and the manifests for Kubernetes say the same."""
 
-from ..manifest import Engine
+from ..artifact.manifest import Engine
 from . import layout
 
 RULES = (

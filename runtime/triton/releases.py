@@ -2,8 +2,8 @@
 
 import re
 
+from ..artifact.manifest import Engine
 from ..errors import InputError
-from ..manifest import Engine
 
 IMAGE = "nvcr.io/nvidia/tritonserver"
 # TensorRT → Triton's container. NVIDIA's list of them is docs.nvidia.com/deeplearning/frameworks/support-matrix; its

@@ -5,8 +5,8 @@ import importlib.metadata
 import importlib.util
 import re
 
+from ..artifact.manifest import Backend
 from ..errors import MissingError
-from ..manifest import Backend
 from .library import DISTRIBUTIONS, INSTALL, MODULES
 
 DRIVERS = {12: "525", 13: "580"}  # the oldest driver of each CUDA, by NVIDIA's release notes of the CUDA toolkit

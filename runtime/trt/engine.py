@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..artifact.manifest import Backend, BatchRange
 from ..errors import InputError
-from ..manifest import Backend, BatchRange
 from .kernel_cache import Kernels
 from .lease import Array, Binding, Lease
 from .lease_pool import Flight, LeasePool

@@ -7,12 +7,12 @@ them.
 import logging
 import shlex
 
+from ..artifact.manifest import Backend, Engine, HardwareCompatibility
+from ..artifact.versions import numbers_of
 from ..errors import MissingError
 from ..kernels.plugin_record import Use, why_no_plugin
-from ..manifest import Backend, Engine, HardwareCompatibility
 from .library import INSTALL, MODULES
 from .machine import Machine
-from .versions import numbers_of
 
 logger = logging.getLogger(__name__)
 NEXT_MAJOR = {10: 11}  # which major version loads the version-compatible plans of another

@@ -12,10 +12,10 @@ import importlib.util
 import pathlib
 from typing import Any, TypeVar
 
+from ..artifact.manifest import Backend
+from ..artifact.versions import numbers_of
 from ..errors import DeviceError, MissingError
-from ..manifest import Backend
 from .log import logger_of_process, refusal
-from .versions import numbers_of
 
 T = TypeVar("T")
 MODULES = {Backend.TENSORRT: "tensorrt", Backend.TENSORRT_RTX: "tensorrt_rtx"}

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-from ..manifest import Backend
+from ..artifact.manifest import Backend
 from .library import installed_version
 from .visible import visible_gpu
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..artifact import MANIFEST, MODEL, Artifact
+from ..artifact.manifest import Backend, BatchRange, Identity, ReattentionForm, Tensor, names_or_numbers
+from ..artifact.self_contained import require_self_contained
 from ..errors import InputError
 from ..files import read_bounded
 from ..kernels.plugin import load_named_plugin, require_plugin
-from ..manifest import Backend, BatchRange, Identity, ReattentionForm, Tensor, names_or_numbers
-from ..ort.self_contained import require_self_contained
 from ..session.tensors import (
     Images,
     Logits,

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deepvit.calibration.grid import DTYPES, E4M3_MAX, half_step, rounded, scale_of, stored, weight_scale
-from deepvit.runtime.manifest import Grid
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.ort.graph import OnnxGraph
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from deepvit.calibration.grid import rounded, scale_of
 from deepvit.calibration.observe.histogram import BINS, Histogram, Method
+from deepvit.runtime.artifact.manifest import Grid
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Grid
 
 
 def _histogram(values, parts=7):

@@ -25,8 +25,8 @@ from deepvit.export.graph.proof import graph_session
 from deepvit.export.graph.trace import with_weights
 from deepvit.export.options import Target
 from deepvit.model.rewrites.equalize import equalize
+from deepvit.runtime.artifact.manifest import Grid, Precision
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import Grid, Precision
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, images_of
 
 SHIFT = Equalization.SHIFT

@@ -11,8 +11,8 @@ from deepvit.calibration.selection import ImageChoice, choose_images, seeded_ord
 from deepvit.export.quantized.images import calibration_source, held_out_images, left_over
 from deepvit.images.imagenet import open_images
 from deepvit.images.sources import FolderSource
+from deepvit.runtime.artifact.manifest import Split
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Split
 from deepvit.runtime.preprocess import FILES, Preprocessing
 
 SMALL = Preprocessing(resize=8, crop=8, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3, layout="NCHW")

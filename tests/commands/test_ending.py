@@ -15,8 +15,8 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.measure.display.figures import new_figure, save_figure
 from deepvit.measure.evaluate.crop_cache import CropCache
 from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import Backend
 from deepvit.runtime.triton.options import RepositoryOptions
 from deepvit.runtime.triton.repository import write_repository
 from tests.commands.command_line import refused, run_anew

@@ -9,7 +9,7 @@ import pytest
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.measure.results.kinds import schema_text
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from tests.commands.command_line import refused_here, run_anew, valid_result
 
 

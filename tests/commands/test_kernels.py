@@ -16,8 +16,8 @@ from deepvit.export.engine.listing.layers import EngineLayer, Tensor
 from deepvit.export.engine.listing.traffic import Kernel, kernels_of
 from deepvit.export.engine.process import build_engine
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
+from deepvit.runtime.artifact.manifest import BatchRange, Census, Engine
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange, Census, Engine
 from tests.commands.command_line import refused_here, run_anew, valid_result
 
 BATCH = 4

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from deepvit.runtime.artifact.manifest import BatchRange, Tensor
 from deepvit.runtime.errors import MissingError
-from deepvit.runtime.manifest import BatchRange, Tensor
 from deepvit.runtime.session.tensors import RunTimes
 
 

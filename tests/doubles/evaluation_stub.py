@@ -15,7 +15,7 @@ from deepvit.measure.evaluate.evaluator import Evaluator
 from deepvit.measure.evaluate.options import EvaluationOptions, Keeping
 from deepvit.measure.evaluate.run_files import options_with_files
 from deepvit.measure.models import Contestant
-from deepvit.runtime.manifest import BatchRange, Tensor
+from deepvit.runtime.artifact.manifest import BatchRange, Tensor
 from deepvit.runtime.preprocess import Preprocessing
 
 TINY = Preprocessing(resize=4, crop=4, interpolation="nearest", mean=(0.0,) * 3, std=(1.0,) * 3, layout="NCHW")

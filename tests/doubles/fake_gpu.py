@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.errors import DeviceError
-from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.library import Library
 from deepvit.runtime.trt.machine import Machine
 

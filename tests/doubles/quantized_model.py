@@ -12,7 +12,7 @@ from deepvit.export.quantized.plan import calibration_input
 from deepvit.images.samples import parity_crops
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.progress import log_step
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 
 
 def calibrated(

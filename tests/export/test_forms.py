@@ -14,8 +14,8 @@ from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.words import describe_artifact
+from deepvit.runtime.artifact.manifest import ChooseForm, MixForm, Precision, QkvForm
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import ChooseForm, MixForm, Precision, QkvForm
 from deepvit.runtime.trt.machine import this_machine
 from tests.doubles.tiny_models import pixels
 

@@ -7,7 +7,7 @@ from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.model.load import load_model
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from tests.places import ROOT
 
 GLYPHS = ROOT / "data" / "glyphs"

@@ -13,7 +13,7 @@ from deepvit.export.engine.options import EngineOptions
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.metrics.distance import sqnr_db
-from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.artifact.manifest import Backend, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import providers
 from deepvit.runtime.ort.providers import PLUGIN_TAKES, plugin_takes

@@ -24,8 +24,8 @@ from deepvit.metrics.bounds import FP16_MAX
 from deepvit.model.architecture import Stem
 from deepvit.model.rewrites.fold import ALWAYS, FOLDS, fold
 from deepvit.model.weights.random import randomize
+from deepvit.runtime.artifact.manifest import ANY_BATCH, BatchRange, InputForm, MixForm, Precision, QkvForm
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, InputForm, MixForm, Precision, QkvForm
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import rounded_on_cpu

@@ -17,8 +17,8 @@ from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.model.rewrites.fold import ALWAYS, fold
 from deepvit.runtime import open_session
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 
 EXACT = 1e-12

@@ -30,8 +30,7 @@ from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.variants import VARIANTS
 from deepvit.model.weights.random import randomize
 from deepvit.runtime.artifact import open_artifact
-from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     IDENTITY,
     VERSION,
     GraphForm,
@@ -41,6 +40,7 @@ from deepvit.runtime.manifest import (
     QkvForm,
     Weights,
 )
+from deepvit.runtime.errors import InputError, OutOfBoundsError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.session import open_session
 from tests.doubles.tiny_models import TINY

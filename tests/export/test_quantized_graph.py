@@ -16,8 +16,8 @@ from deepvit.calibration.options import Equalization, QuantizationOptions
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.words import describe_calibration
+from deepvit.runtime.artifact.manifest import Grid, Precision, Split
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import Grid, Precision, Split
 from deepvit.runtime.session import open_session
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
 

@@ -42,8 +42,7 @@ from deepvit.model.load import LoadedModel
 from deepvit.model.weights.random import randomize
 from deepvit.progress import log_step
 from deepvit.runtime.artifact import open_artifact
-from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     ANY_BATCH,
     Backend,
     ChooseForm,
@@ -55,6 +54,7 @@ from deepvit.runtime.manifest import (
     Split,
     Weights,
 )
+from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.session import open_session

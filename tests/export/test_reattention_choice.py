@@ -14,9 +14,9 @@ from deepvit.export.plan import ModelShape
 from deepvit.export.reattention.choice import choose_reattention
 from deepvit.model import VARIANTS
 from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact.manifest import Backend, ChooseForm, MixForm, Precision, ReattentionForm
 from deepvit.runtime.errors import MissingError
 from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, VARIABLE
-from deepvit.runtime.manifest import Backend, ChooseForm, MixForm, Precision, ReattentionForm
 from deepvit.runtime.trt.machine import Machine
 from tests.commands.command_line import run, without_gpu
 from tests.doubles.fake_gpu import HERE

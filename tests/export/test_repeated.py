@@ -14,7 +14,7 @@ from deepvit.export.options import GraphOptions
 from deepvit.model.architecture import Stem
 from deepvit.model.rewrites.fold import ALWAYS, fold
 from deepvit.model.weights.random import randomize
-from deepvit.runtime.manifest import ANY_BATCH
+from deepvit.runtime.artifact.manifest import ANY_BATCH
 from tests.doubles.tiny_models import TINY, replace
 
 DEEP = replace(TINY[Stem.PATCH], depth=7, reattention_blocks=4)  # 3 plain, 3 that mix, and the last

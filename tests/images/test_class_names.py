@@ -6,8 +6,8 @@ import pytest
 from timm.data import ImageNetInfo
 
 from deepvit.images.class_names import default_names, names_or_default, read_labels
+from deepvit.runtime.artifact.manifest import name_fault
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import name_fault
 
 
 def test_imagenets_names_are_timms():

@@ -21,8 +21,8 @@ from deepvit.measure.options import WeightOptions
 from deepvit.model import create_deepvit
 from deepvit.model.load import LoadedModel, load_model
 from deepvit.model.weights.random import randomize
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, InputForm, MixForm, Precision, Weights
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import Backend, BatchRange, InputForm, MixForm, Precision, Weights
 from deepvit.runtime.preprocess import model_input
 from tests.doubles.changed_artifact import shift_mean
 from tests.doubles.tiny_models import TINY

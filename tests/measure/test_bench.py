@@ -233,7 +233,7 @@ def test_a_file_is_timed_as_it_is_served_and_emulated_only_where_nothing_else_ru
 ):
     from deepvit.export.options import ExportOptions, GraphOptions
     from deepvit.export.pipeline import export_artifact
-    from deepvit.runtime.manifest import Precision
+    from deepvit.runtime.artifact.manifest import Precision
 
     monkeypatch.setattr(library, "has_bfloat16", lambda: False)  # OpenVINO runs BF16 where the processor has it
 

@@ -23,8 +23,8 @@ from deepvit.measure.options import SessionOptions, WeightOptions
 from deepvit.metrics.paired import proportion_interval
 from deepvit.model.load import load_model
 from deepvit.runtime import preprocess
+from deepvit.runtime.artifact.manifest import ParityStage, Precision
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import ParityStage, Precision
 from tests.commands.command_line import without_progress
 from tests.doubles.changed_artifact import forget_identity
 

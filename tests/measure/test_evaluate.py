@@ -20,8 +20,8 @@ from deepvit.measure.evaluate.evaluator import Evaluator
 from deepvit.measure.evaluate.options import EvaluationOptions, Keeping, Shards
 from deepvit.measure.evaluate.run_files import options_with_files
 from deepvit.measure.evaluate.shards import run_shards
+from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.session.tensors import check_logits
 from tests.doubles.evaluation_stub import (
     CLASSES,
@@ -155,7 +155,7 @@ def test_batches_that_are_padded_count_no_padding(dataset, tiny_loaded, tmp_path
     from deepvit.export.pipeline import export_artifact
     from deepvit.measure.models import open_model
     from deepvit.measure.options import SessionOptions, WeightOptions
-    from deepvit.runtime.manifest import Precision
+    from deepvit.runtime.artifact.manifest import Precision
 
     options = GraphOptions(precision=Precision.FP32, batch=BatchRange(min=4, opt=4, max=4))
     export_artifact(tiny_loaded, ExportOptions(graph=options, output=tmp_path / "fixed"))

@@ -19,8 +19,8 @@ from deepvit.measure.compare.layers import _graph, _marked, compare_engine_layer
 from deepvit.measure.compare.result import Fall, LayerDistance, steepest_fall
 from deepvit.measure.options import WeightOptions
 from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, BuildLimits, Census, Engine, Precision
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Backend, BatchRange, BuildLimits, Census, Engine, Precision
 from tests.doubles.changed_artifact import shift_mean
 
 

@@ -18,8 +18,8 @@ import deepvit.commands.app
 from deepvit.measure.report.collect import collect, read_result
 from deepvit.measure.report.overview import COLUMNS, overview
 from deepvit.measure.report.tiles import tiles
+from deepvit.runtime.artifact.manifest import Interval
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Interval
 from tests.commands.command_line import valid_result
 from tests.doubles.chromium import Page
 

@@ -15,8 +15,8 @@ from deepvit.metrics.bounds import (
     prove,
     require,
 )
+from deepvit.runtime.artifact.manifest import ParityStage, Precision
 from deepvit.runtime.errors import OutOfBoundsError
-from deepvit.runtime.manifest import ParityStage, Precision
 
 
 def _stage(**changes):

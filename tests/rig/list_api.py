@@ -6,7 +6,7 @@ import json
 import sys
 
 if len(sys.argv) > 2 and sys.argv[2] == "rtx":
-    from deepvit.runtime.manifest import Backend
+    from deepvit.runtime.artifact.manifest import Backend
     from deepvit.runtime.trt.library import load_library
 
     module = load_library(Backend.TENSORRT_RTX).trt

@@ -15,8 +15,8 @@ import pytest
 
 import deepvit.runtime.artifact
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
+from deepvit.runtime.artifact.manifest import GraphForm
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.manifest import GraphForm
 from deepvit.runtime.session import open_session
 from tests.places import ROOT
 
@@ -117,7 +117,9 @@ def test_a_disk_that_fails_is_said(copy, monkeypatch):
             raise OSError(errno.EIO, "Input/output error")
 
     with (copy / MODEL).open("rb") as file:
-        monkeypatch.setattr(deepvit.runtime.artifact, "open_bounded", lambda *_: contextlib.nullcontext(Failing()))
+        monkeypatch.setattr(
+            deepvit.runtime.artifact.folder, "open_bounded", lambda *_: contextlib.nullcontext(Failing())
+        )
         with pytest.raises(InputError, match="model.onnx cannot be read: Input/output error"):
             artifact.read(MODEL)
 

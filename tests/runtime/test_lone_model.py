@@ -6,11 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from deepvit.runtime.artifact import MODEL, open_artifact
+from deepvit.runtime.artifact import MODEL, metadata, open_artifact
+from deepvit.runtime.artifact.manifest import IDENTITY, VERSION
+from deepvit.runtime.artifact.metadata import metadata_of
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import IDENTITY, VERSION
-from deepvit.runtime.ort import metadata
-from deepvit.runtime.ort.metadata import metadata_of
 from deepvit.runtime.session import identity_of, open_session
 
 

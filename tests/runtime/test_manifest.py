@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
+from deepvit.runtime.artifact.manifest import AccuracyCheck, BatchRange, Engine, parse_manifest
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import AccuracyCheck, BatchRange, Engine, parse_manifest
 from tests.places import ROOT
 
 TABLE = json.loads((ROOT / "runtime" / "cpp" / "tests" / "data" / "manifest_cases.json").read_text())

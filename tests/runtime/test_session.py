@@ -12,8 +12,8 @@ import torch
 
 from deepvit.measure.torch_session import TorchSession
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact
+from deepvit.runtime.artifact.manifest import BatchRange, identity
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import BatchRange, identity
 from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library, plugin_takes
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session import open_session

@@ -11,8 +11,8 @@ from deepvit.export.graph.padding import TokenPadding
 from deepvit.metrics.bounds import PRECISION_BOUNDS
 from deepvit.model.fused.module import FusedReAttention, fuse_reattention
 from deepvit.model.load import load_model
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.kernels.table import Kernel, Number
-from deepvit.runtime.manifest import Precision
 
 from ..findings import Findings
 from ..places import Place

@@ -11,8 +11,8 @@ import numpy as np
 
 from deepvit.measure.bench.inputs import pictures
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FLOAT32_BOUND
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.session import begin
 from deepvit.runtime.trt.driver import has_cuda_python
 

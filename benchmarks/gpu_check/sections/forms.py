@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from deepvit.export.graph.padding import TokenPadding
 from deepvit.metrics.bounds import FOLD_BOUND, PRECISION_BOUNDS
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 
 from ..findings import Findings, is_installed, require_modules
 from ..places import Place

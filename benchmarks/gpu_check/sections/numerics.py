@@ -16,7 +16,7 @@ from deepvit.export.graph.padding import TokenPadding
 from deepvit.export.graph.spec import GraphSpec, Outputs
 from deepvit.metrics.bounds import FLOAT32_BOUND, FOLD_BOUND, FP32_BOUND, PRECISION_BOUNDS, Bound, breaches
 from deepvit.metrics.distance import Float, compare_logits
-from deepvit.runtime.manifest import ANY_BATCH, InputForm, MixForm, Precision, QkvForm
+from deepvit.runtime.artifact.manifest import ANY_BATCH, InputForm, MixForm, Precision, QkvForm
 
 from ..findings import Findings, require_modules
 from ..places import Place

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepvit.metrics.bounds import FLOAT32_BOUND, PRECISION_BOUNDS
 from deepvit.metrics.distance import sqnr_of
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.session import Session
 from deepvit.runtime.session.tensors import Images, Logits
 

@@ -11,7 +11,7 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.model.architecture import Stem
 from deepvit.model.load import LoadedModel
 from deepvit.model.weights.random import randomize
-from deepvit.runtime.manifest import Precision, Weights
+from deepvit.runtime.artifact.manifest import Precision, Weights
 from tests.doubles.tiny_models import TINY
 
 PRECISIONS = (Precision.FP32, Precision.FP16, Precision.BF16)

@@ -6,8 +6,8 @@ import importlib.util
 import logging
 from typing import TYPE_CHECKING, Literal
 
+from deepvit.runtime.artifact.manifest import ANY_BATCH, BatchRange, Precision
 from deepvit.runtime.errors import PYTORCH, InputError, MissingError
-from deepvit.runtime.manifest import ANY_BATCH, BatchRange, Precision
 from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed
 from deepvit.runtime.ort.providers import CPU
 from deepvit.runtime.session import Session

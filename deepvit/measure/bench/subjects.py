@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from deepvit.model.variants import find_variant
 from deepvit.runtime.artifact import MODEL
+from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.session import artifact_of, engine_here, identity_of, is_in_artifact
 
 from ..models import as_exported, is_variant

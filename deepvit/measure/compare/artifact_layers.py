@@ -8,8 +8,8 @@ from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.images.samples import default_images, parity_crops
 from deepvit.progress import Progress
 from deepvit.runtime.artifact import Artifact
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError, needed_for
-from deepvit.runtime.manifest import Precision
 from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session import artifact_of, engine_here, proved_model
 from deepvit.runtime.session.tensors import Images

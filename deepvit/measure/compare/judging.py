@@ -9,7 +9,7 @@ import PIL
 from deepvit.metrics.bounds import ENGINE_BOUNDS, FP32_BOUND, Bound, bound_of, breaches
 from deepvit.metrics.distance import compare_logits
 from deepvit.metrics.paired import proportion_interval
-from deepvit.runtime.manifest import Interval, ParityStage
+from deepvit.runtime.artifact.manifest import Interval, ParityStage
 from deepvit.runtime.session.tensors import Logits
 
 from ..evaluate.result import Corrupt

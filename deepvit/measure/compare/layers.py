@@ -15,9 +15,9 @@ from deepvit.export.engine.process import build_engine
 from deepvit.export.engine.worker import Job
 from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, Engine
 from deepvit.runtime.errors import InputError, needed_for
 from deepvit.runtime.kernels.plugin import require_plugin
-from deepvit.runtime.manifest import Backend, BatchRange, Engine
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model

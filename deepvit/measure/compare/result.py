@@ -11,7 +11,7 @@ from PIL import Image
 
 from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.metrics.result import Fraction, Record, Result
-from deepvit.runtime.manifest import Interval, ParityStage, Precision
+from deepvit.runtime.artifact.manifest import Interval, ParityStage, Precision
 from deepvit.runtime.preprocess import Crop
 from deepvit.runtime.session.tensors import Logits
 

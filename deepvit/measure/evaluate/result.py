@@ -3,7 +3,7 @@
 from typing import Literal
 
 from deepvit.metrics.result import Fraction, Record, Result
-from deepvit.runtime.manifest import Interval
+from deepvit.runtime.artifact.manifest import Interval
 
 from .scores import Agreement, ClassScore, ReliabilityBin
 

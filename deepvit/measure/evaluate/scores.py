@@ -14,7 +14,7 @@ import pydantic
 from deepvit.metrics.distance import sqnr_db, squares
 from deepvit.metrics.paired import PairedCounts, drop_fraction_interval, mcnemar_p, proportion_interval
 from deepvit.metrics.result import Fraction, Record
-from deepvit.runtime.manifest import Interval
+from deepvit.runtime.artifact.manifest import Interval
 from deepvit.runtime.session.tensors import Logits
 
 TOP = 5

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP, FLOAT32_BOUND, bound_of
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 
 from .result import EvaluatedModel
 

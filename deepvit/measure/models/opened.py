@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from deepvit.model.variants import VARIANTS
-from deepvit.runtime.manifest import Identity, Manifest, Precision
+from deepvit.runtime.artifact.manifest import Identity, Manifest, Precision
 from deepvit.runtime.preprocess import Preprocessing
 from deepvit.runtime.session import Session
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from deepvit.model.architecture import Pooling
 from deepvit.model.variants import find_variant
 from deepvit.model.vit_pytorch import VIT_PYTORCH
+from deepvit.runtime.artifact.manifest import Identity, Manifest
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Identity, Manifest
 
 from ..options import WeightOptions
 

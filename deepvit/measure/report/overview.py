@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from deepvit.metrics.distance import db_text
 from deepvit.metrics.paired import percents
 from deepvit.runtime.artifact import MODEL, Artifact
-from deepvit.runtime.manifest import ParityStage, Precision
+from deepvit.runtime.artifact.manifest import ParityStage, Precision
 
 from ..bench.result import Benchmark, Timed
 from ..compare.result import ComparedModel

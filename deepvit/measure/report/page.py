@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from deepvit.export.quantized.words import describe_check
 from deepvit.metrics.distance import db_text
 from deepvit.metrics.paired import percents
+from deepvit.runtime.artifact.manifest import AccuracyCheck, Precision
 from deepvit.runtime.errors import needed_for
 from deepvit.runtime.files import replaced, write_error
-from deepvit.runtime.manifest import AccuracyCheck, Precision
 
 from ..bench.result import Benchmark, Timed, Timing
 from ..bench.words import describe_clocks, describe_copies, parts_of

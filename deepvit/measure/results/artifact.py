@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from deepvit.metrics.result import Result
-from deepvit.runtime.manifest import Identity, Manifest
+from deepvit.runtime.artifact.manifest import Identity, Manifest
 
 from .estimate import SpeedEstimate
 from .kernels import Kernels

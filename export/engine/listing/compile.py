@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from deepvit.progress import Share
 from deepvit.runtime.artifact import MAX_MODEL_BYTES, Artifact
+from deepvit.runtime.artifact.manifest import Backend, BatchRange
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
 from deepvit.runtime.files import read_bounded
-from deepvit.runtime.manifest import Backend, BatchRange
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.library import INSTALL
 
 LISTING = "Layers:"  # how the message with the layers begins

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pydantic
 
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 
 LISTED = pathlib.Path(__file__).with_name("listed.json")  # written by benchmarks/forms/kernels.py
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from deepvit.model.attention import Attention, HeadRms, ReAttention, over_rms
 from deepvit.model.rewrites.norms import is_mix_folded
-from deepvit.runtime.manifest import MixForm, QkvForm
+from deepvit.runtime.artifact.manifest import MixForm, QkvForm
 
 from ..padding import Tokens
 

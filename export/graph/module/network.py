@@ -12,7 +12,7 @@ from torch import nn
 from deepvit.model.architecture import Pooling
 from deepvit.model.attention import ReAttention
 from deepvit.model.network import Block, DeepViT, pooled
-from deepvit.runtime.manifest import InputForm, MixForm, QkvForm
+from deepvit.runtime.artifact.manifest import InputForm, MixForm, QkvForm
 from deepvit.runtime.preprocess import Preprocessing
 
 from ..padding import TokenPadding, Tokens, tokens_of

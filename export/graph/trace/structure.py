@@ -11,8 +11,8 @@ import onnx
 import onnx_ir as ir
 import torch
 
+from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.manifest import BatchRange
 
 from ..onnx_file import BATCH, INPUT, OUTPUT, finish
 from .names import name_by_module, strip_metadata

@@ -4,8 +4,8 @@ import dataclasses
 import math
 import re
 
+from ...artifact.manifest import Engine
 from ...errors import InputError
-from ...manifest import Engine
 
 MODELS = "/models"  # where a pod has the repository
 KSERVE_MODELS = "/mnt/models"  # where KServe's storage initializer puts it

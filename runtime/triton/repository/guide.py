@@ -1,6 +1,6 @@
 """README.md of a repository: how to serve it, and what clients send and get."""
 
-from ...manifest import Engine
+from ...artifact.manifest import Engine
 from .. import layout
 from ..flags import ENVIRONMENT, HOST_CODE, server_flags
 from ..options import TritonBackend

@@ -3,11 +3,11 @@
 import dataclasses
 
 from ...artifact import MODEL, Artifact
+from ...artifact.manifest import GOLDEN_SQNR_DB, BatchRange, Engine, Level
 from ...errors import InputError
 from ...files import require_room
 from ...files.staging import require_output
 from ...kernels.plugin_record import PluginRecord
-from ...manifest import GOLDEN_SQNR_DB, BatchRange, Engine, Level
 from ...ort.arithmetic import Arithmetic
 from ...preprocess import Crop, crop_image
 from ...session import open_session

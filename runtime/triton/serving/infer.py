@@ -7,9 +7,9 @@ import numpy as np
 import triton_python_backend_utils as pb
 
 from ...artifact import open_artifact
+from ...artifact.manifest import Precision
 from ...errors import OutOfBoundsError
 from ...kernels.plugin_record import VARIABLE
-from ...manifest import Precision
 from ...ort.arithmetic import Arithmetic
 from ...session import open_session
 from .golden import Golden

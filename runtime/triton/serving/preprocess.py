@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb
 
+from ...artifact.manifest import parse_manifest
 from ...errors import InputError
-from ...manifest import parse_manifest
 from ...preprocess import SERVED, crop_image
 from .tensors import array_from, tensor_from
 from .version_folder import version_folder

@@ -19,7 +19,7 @@ from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.onnx_file import finish
 from deepvit.metrics.bounds import PRECISION_BOUNDS
 from deepvit.metrics.paired import count_pairs, mcnemar_p
-from deepvit.runtime.manifest import Grid, Precision
+from deepvit.runtime.artifact.manifest import Grid, Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from tests.places import ROOT
 

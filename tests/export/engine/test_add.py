@@ -32,8 +32,7 @@ from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import Artifact, open_artifact
-from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     ANY_BATCH,
     Backend,
     BatchRange,
@@ -42,6 +41,7 @@ from deepvit.runtime.manifest import (
     HardwareCompatibility,
     Precision,
 )
+from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import DecodePolicy
 from deepvit.runtime.session import open_session

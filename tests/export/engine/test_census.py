@@ -8,8 +8,8 @@ from deepvit.export.engine.census import (
     require_network,
 )
 from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact.manifest import GraphForm, Precision
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import GraphForm, Precision
 
 GEMM = Layer("blocks.0.attn.qkv/MatMul", "MATRIX_MULTIPLY", ("HALF", "HALF"), ("HALF",), ("NORMALIZATION", "CONSTANT"))
 CONV = Layer("patch_embed.proj/Conv", "CONVOLUTION", ("HALF",), ("HALF",), ("CAST",))

@@ -3,7 +3,7 @@
 import pytest
 
 from deepvit.export.engine.fast_types import fast_types, why_slow
-from deepvit.runtime.manifest import Backend, Precision
+from deepvit.runtime.artifact.manifest import Backend, Precision
 
 TRT, RTX = Backend.TENSORRT, Backend.TENSORRT_RTX
 

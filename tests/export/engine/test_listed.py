@@ -8,7 +8,7 @@ import deepvit.model
 from benchmarks.forms.kernels import forms_of, listed_of, row_of
 from benchmarks.forms.kernels_page import COMPARED, PAGE, page_of
 from deepvit.export.engine.listing.listed import Listed, listed, no_gain
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from tests.places import ROOT
 
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "kernels.json").read_text())

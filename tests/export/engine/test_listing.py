@@ -23,8 +23,8 @@ from deepvit.export.engine.worker import Job
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact
+from deepvit.runtime.artifact.manifest import ANY_BATCH, Backend, Precision
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.manifest import ANY_BATCH, Backend, Precision
 from tests.rig.inspector import inspector_json
 
 RTX = EngineOptions(backend=Backend.TENSORRT_RTX, compute_capabilities=("8.9",))

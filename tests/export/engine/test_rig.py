@@ -28,8 +28,7 @@ from deepvit.export.graph.onnx_file import count_gemms, finish, to_bytes
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact, record_file
-from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     ANY_BATCH,
     Backend,
     BatchRange,
@@ -40,6 +39,7 @@ from deepvit.runtime.manifest import (
     Precision,
     Split,
 )
+from deepvit.runtime.errors import DeviceError, InputError, MissingError, OutOfBoundsError
 from tests.places import ROOT
 
 PUBLISHED = [row.name for row in deepvit.model.VARIANTS.values() if row.is_published]

@@ -16,7 +16,7 @@ from deepvit.measure.models import Contestant
 from deepvit.measure.torch_session import TorchSession
 from deepvit.metrics.bounds import DEFAULT_MAX_DROP, FP32_BOUND, PRECISION_BOUNDS
 from deepvit.runtime import crop_image, model_input, open_session
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from tests.doubles.evaluation_stub import OneByOne, timeless
 from tests.doubles.quantized_model import trained
 

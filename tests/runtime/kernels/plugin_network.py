@@ -16,9 +16,9 @@ import onnx
 import tensorrt as trt
 from onnx import TensorProto, helper
 
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.kernels import plugin
 from deepvit.runtime.kernels.plugin_record import VARIABLE
-from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.library import load_library
 
 STORED, TOKENS, QUERIES, HEADS, WIDTH = 200, 197, 1, 12, 32

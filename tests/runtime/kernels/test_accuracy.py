@@ -11,8 +11,8 @@ from torch import nn
 from deepvit.export.graph.module import GraphAttention
 from deepvit.export.graph.padding import Tokens
 from deepvit.model.attention import MixNorm, ReAttention
+from deepvit.runtime.artifact.manifest import MixForm, QkvForm
 from deepvit.runtime.kernels.table import KERNELS, Kernel, Number
-from deepvit.runtime.manifest import MixForm, QkvForm
 from tests.runtime.kernels.emulated import Emulated, compiled, random_case, reference, relative_error, unfused
 
 # FP16: maps, weighed Θ', A' and the output are rounded once each, by 2⁻¹² on average of what is 2⁻¹¹ at most; √4 of that.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepvit.runtime import Arithmetic, crop_image, open_session
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from tests.places import ROOT
 
 IMAGES = 300

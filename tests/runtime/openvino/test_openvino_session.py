@@ -17,8 +17,8 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.metrics.distance import sqnr_of
 from deepvit.runtime import Arithmetic, open_session
 from deepvit.runtime.artifact import MODEL
+from deepvit.runtime.artifact.manifest import GOLDEN_SQNR_DB, BatchRange, Precision
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, NonFiniteError
-from deepvit.runtime.manifest import GOLDEN_SQNR_DB, BatchRange, Precision
 from deepvit.runtime.openvino import library, run
 from deepvit.runtime.openvino.session import ACTIVATION_GROUPS, OpenVinoSession
 from deepvit.runtime.session import Overlapping, begin, proved_graph, run_each

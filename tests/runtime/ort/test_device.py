@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from deepvit.runtime.artifact import MODEL
+from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import MissingError
-from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.ort import graph
 from deepvit.runtime.ort.providers import TENSORRT_RTX, TF32_OVERRIDE
 from deepvit.runtime.ort.session import OnnxRuntimeSession

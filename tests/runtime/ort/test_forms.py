@@ -12,7 +12,7 @@ import pytest
 from benchmarks.forms.cells import bound_for, cell_of, judge, row_of
 from benchmarks.forms.engines import ENGINES, NotRunError, declared
 from benchmarks.forms.page import PAGE, page_of
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from tests.places import ROOT
 
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "forms.json").read_text())

@@ -12,9 +12,9 @@ import sys
 import numpy as np
 import pytest
 
+from deepvit.runtime.artifact.manifest import ANY_BATCH
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.kernels.table import KERNELS
-from deepvit.runtime.manifest import ANY_BATCH
 from deepvit.runtime.ort import graph, operator
 from tests.places import ROOT
 

@@ -4,7 +4,7 @@ import pytest
 
 from deepvit.measure.doctor import examine
 from deepvit.runtime import open_session
-from deepvit.runtime.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.session import processor
 
 HASWELL = "processor\t: 0\nflags\t\t: fpu avx avx2 fma bmi2\n"

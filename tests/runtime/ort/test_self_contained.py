@@ -10,10 +10,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deepvit.export.engine.network import EngineBuilder
+from deepvit.runtime.artifact import self_contained
+from deepvit.runtime.artifact.self_contained import require_self_contained
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.ort import graph, self_contained
+from deepvit.runtime.ort import graph
 from deepvit.runtime.ort.graph import OnnxGraph
-from deepvit.runtime.ort.self_contained import require_self_contained
 from deepvit.runtime.session import open_session
 
 SIZE = 64  # of fewer values ONNX Runtime folds some, which fails
@@ -231,7 +232,7 @@ def _leads_to(field, known, seen=()):
 
 def test_it_needs_no_library():
     assert "onnx" not in vars(self_contained)
-    assert sys.modules["deepvit.runtime.ort.self_contained"] is self_contained
+    assert sys.modules["deepvit.runtime.artifact.folder.self_contained"] is self_contained
 
 
 def test_more_fields_than_any_model_has(monkeypatch):

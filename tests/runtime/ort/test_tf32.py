@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from deepvit.runtime.manifest import BatchRange
+from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.ort import graph
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX, TF32_OVERRIDE, forbid_tf32, options_of
 from tests.places import ROOT

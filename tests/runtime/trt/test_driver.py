@@ -10,8 +10,8 @@ import types
 import pytest
 from cuda.bindings import runtime as cudart
 
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.errors import DeviceError, MissingError
-from deepvit.runtime.manifest import Backend
 from deepvit.runtime.trt.cuda import _none
 from deepvit.runtime.trt.driver import cuda_of_driver, cuda_of_library, has_cuda_python
 from tests.places import ROOT, files_of_the_tree

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
+from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import DeviceError, InputError, OutOfBoundsError
-from deepvit.runtime.manifest import BatchRange
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.lease import MOST_SHAPES
 from deepvit.runtime.trt.session import TensorRtSession

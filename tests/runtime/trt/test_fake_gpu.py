@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.gpu_check import stand_in
 from benchmarks.gpu_check.fakes import FakeGpu
-from deepvit.runtime.manifest import Backend
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.trt.cuda import Cuda
 from tests.doubles import fake_gpu
 from tests.doubles.fake_gpu import PLAN, FakeCuda, fake_library

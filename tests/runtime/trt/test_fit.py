@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deepvit.runtime.manifest import Backend, Engine
+from deepvit.runtime.artifact.manifest import Backend, Engine
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import Machine
 from tests.places import ROOT

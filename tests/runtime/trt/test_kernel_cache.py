@@ -13,8 +13,8 @@ import pytest
 
 import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.files import cache_folder
-from deepvit.runtime.manifest import Backend
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt import kernel_cache
 from deepvit.runtime.trt.engine import EngineOnGpu

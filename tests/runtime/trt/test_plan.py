@@ -16,10 +16,7 @@ import deepvit.runtime.session.opening
 import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
-from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.kernels import plugin
-from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, VARIABLE
-from deepvit.runtime.manifest import (
+from deepvit.runtime.artifact.manifest import (
     Backend,
     BatchRange,
     Census,
@@ -28,6 +25,9 @@ from deepvit.runtime.manifest import (
     HardwareCompatibility,
     ReattentionForm,
 )
+from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.kernels import plugin
+from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, VARIABLE
 from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import this_machine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepvit.runtime.trt.versions import numbers_of
+from deepvit.runtime.artifact.versions import numbers_of
 
 
 @pytest.mark.parametrize(

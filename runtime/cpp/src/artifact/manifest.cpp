@@ -81,7 +81,7 @@ void put_leaves(const nlohmann::json& value, const std::string& path, std::map<s
   for (const auto& [key, part] : value.items()) put_leaves(part, path.empty() ? key : path + "." + key, leaves);
 }
 
-// The fields of runtime/manifest/identity.py's Identity.
+// The fields of runtime/artifact/manifest/identity.py's Identity.
 std::map<std::string, nlohmann::json> identity_from(const JsonNode& root) {
   std::map<std::string, nlohmann::json> leaves{{"preprocess.color", "RGB"}};
   for (const char* key : {"schema", "variant", "classes", "weights", "precision", "input", "output", "preprocess"}) {

@@ -1,5 +1,5 @@
 // manifest.json (schema 1), as far as running the model needs it. Written by the Python package; see
-// runtime/manifest/.
+// runtime/artifact/manifest/.
 #pragma once
 
 #include <array>
@@ -67,7 +67,7 @@ struct FileRecord {
   std::string sha256;
 };
 
-// What the graph answered at export for the golden image; see runtime/manifest/golden.py.
+// What the graph answered at export for the golden image; see runtime/artifact/manifest/golden.py.
 struct Golden {
   std::string input_sha256;
   std::vector<double> logits;  // of the first classes

@@ -1,5 +1,5 @@
 // What a manifest may say, all of it, also what running the model does not need: what Python refuses is refused here.
-// The rules are those of runtime/manifest/ too, and tests/data/manifest_cases.json holds both to them.
+// The rules are those of runtime/artifact/manifest/ too, and tests/data/manifest_cases.json holds both to them.
 #pragma once
 
 #include <cstddef>

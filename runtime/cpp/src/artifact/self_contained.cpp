@@ -1,5 +1,5 @@
 // A walk to every tensor of an ONNX file, by the field numbers of github.com/onnx/onnx/blob/main/onnx/onnx.proto3;
-// runtime/ort/self_contained.py does the same.
+// runtime/artifact/self_contained.py does the same.
 #include "artifact/self_contained.h"
 
 #include <cstdint>

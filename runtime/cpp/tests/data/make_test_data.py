@@ -28,7 +28,7 @@ from deepvit.model.weights.random import randomize
 
 from .... import crop_image, open_artifact, open_session
 from ....artifact import record_file
-from ....manifest import BatchRange, InputForm, Precision, Weights
+from ....artifact.manifest import BatchRange, InputForm, Precision, Weights
 from ....preprocess import Crop, Preprocessing
 from .image_kinds import write_images
 

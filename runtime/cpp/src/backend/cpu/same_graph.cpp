@@ -1,4 +1,4 @@
-// Read from the file's bytes: OpenVINO's C API does not give an ONNX file's metadata. runtime/ort/metadata.py does so
+// Read from the file's bytes: OpenVINO's C API does not give an ONNX file's metadata. runtime/artifact/metadata.py does so
 // too.
 #include "backend/cpu/same_graph.h"
 
@@ -12,7 +12,7 @@
 namespace deepvit {
 namespace {
 
-constexpr std::string_view kIdentity = "deepvit";  // the key of runtime/manifest/identity.py
+constexpr std::string_view kIdentity = "deepvit";  // the key of runtime/artifact/manifest/identity.py
 constexpr std::uint64_t kMetadata = 14;            // of a model, in onnx.proto3
 constexpr std::uint64_t kKey = 1, kValue = 2;      // of an entry
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pydantic
 
-from ..errors import InputError, first_of, validation_faults
+from ...errors import InputError, first_of, validation_faults
 from .batch import BatchRange
 from .engines import Engine
 from .fields import FAULTS_SHOWN, FileName, FileRecord, without_duplicates

@@ -7,9 +7,9 @@ import pathlib
 import shlex
 from collections.abc import Callable
 
-from .errors import InputError
-from .files import open_bounded, read_bounded
-from .files.staging import staged_folder
+from ..errors import InputError
+from ..files import open_bounded, read_bounded
+from ..files.staging import staged_folder
 from .manifest import Engine, FileRecord, Manifest, parse_manifest
 
 MANIFEST = "manifest.json"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..errors import InputError
-from ..manifest import IDENTITY, VERSION, Identity, parse_identity
+from .manifest import IDENTITY, VERSION, Identity, parse_identity
 from .self_contained import BYTES, DAMAGED, FIXED32, FIXED64, VARINT, varint_at
 
 PROPERTIES = 14  # of a model, by onnx.proto3; a test holds them against the onnx package

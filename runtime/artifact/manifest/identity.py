@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from ..errors import STEERING, InputError, first_of, printable, validation_faults
-from ..preprocess import Crop, Preprocessing, golden_image, model_input, resize_and_crop
+from ...errors import STEERING, InputError, first_of, printable, validation_faults
+from ...preprocess import Crop, Preprocessing, golden_image, model_input, resize_and_crop
 from .fields import FAULTS_SHOWN, LARGEST_INT, Classes, Dimension, Record, Sha256, cut, without_duplicates
 from .forms import Precision
 
