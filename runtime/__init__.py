@@ -2,9 +2,10 @@
 
 from .artifact import Artifact, open_artifact
 from .artifact.manifest import Manifest
+from .opening import open_session
 from .ort.arithmetic import Arithmetic
 from .preprocess import Preprocessing, crop_image, model_input
-from .session import Session, begin, open_session, run_each
+from .session import Session, begin, run_each
 
 __all__ = [
     "Arithmetic",

@@ -9,8 +9,8 @@ import numpy as np
 
 from deepvit.runtime.artifact.manifest import Backend, BatchRange, Precision
 from deepvit.runtime.kernels.table import KERNELS, Kernel
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import Machine
 from tests.doubles import fake_gpu
 

@@ -129,7 +129,7 @@ class Gpu:
         add_engine(folder, EngineOptions(backend=backend, batch=batch), lambda phase, share: None)  # noqa: ARG005
 
     def open_engine(self, folder: pathlib.Path, backend: Backend) -> Any:
-        from deepvit.runtime.session import open_session
+        from deepvit.runtime.opening import open_session
 
         return open_session(folder / backend.plan)
 

@@ -47,7 +47,7 @@ def build(
         step(f"opening {path}")
         from deepvit.export.engine.choice import choose_engines
         from deepvit.measure.results.artifact import Build
-        from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.opening import artifact_of
         from deepvit.runtime.trt.machine import this_machine
 
         artifact = artifact_of(path)

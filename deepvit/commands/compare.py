@@ -79,7 +79,7 @@ def _compare_layers(
         step(f"opening {models[0]}")
         from deepvit.measure.compare.artifact_layers import report_layers
         from deepvit.measure.compare.words import describe_layers
-        from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.opening import artifact_of
 
         artifact = artifact_of(pathlib.Path(models[0]))
         report = report_layers(artifact, other, weights, options.dataset, options.count, step, options.decoding)

@@ -52,7 +52,7 @@ def inspect(
         from deepvit.export.options import Target
         from deepvit.export.words import describe_artifact
         from deepvit.measure.results.artifact import Inspection
-        from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, is_in_artifact
+        from deepvit.runtime.opening import PLAN_SUFFIXES, artifact_of, is_in_artifact
         from deepvit.runtime.trt.fit import misfits
         from deepvit.runtime.trt.machine import this_machine
 
@@ -155,7 +155,7 @@ def _inspect_lone(
     from deepvit.export.words import describe_identity
     from deepvit.measure.results.artifact import Inspection
     from deepvit.runtime.artifact import MANIFEST
-    from deepvit.runtime.session import identity_of
+    from deepvit.runtime.opening import identity_of
 
     identity = identity_of(path)
     if identity is None and kernels is None and estimate is None:

@@ -66,7 +66,7 @@ def package(
         raise InputError("package needs an artifact, as in: package artifacts/deepvit_32-fp16 --triton DIR")
     with steps() as step:
         step(f"opening {path}")
-        from deepvit.runtime.session import artifact_of
+        from deepvit.runtime.opening import artifact_of
         from deepvit.runtime.triton.kubernetes.write import plan_manifests, write_manifests
         from deepvit.runtime.triton.repository import plan_repository, write_planned
 

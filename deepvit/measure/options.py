@@ -12,10 +12,11 @@ from deepvit.model.vit_pytorch import Unsaid
 from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError, needed_for, require_installed
 from deepvit.runtime.files import cache_root
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.options import Help
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import FILES, INTERPOLATIONS, LARGEST_STATISTIC, LEAST_STD, DecodePolicy
-from deepvit.runtime.session import Session, open_session
+from deepvit.runtime.session import Session
 
 if TYPE_CHECKING:
     from deepvit.export.plan import ModelShape

@@ -26,7 +26,7 @@ from deepvit.model.load import LoadedModel, loaded_from_checkpoint
 from deepvit.model.weights.checkpoint import EmaChoice, read_checkpoint
 from deepvit.model.weights.published import fetch_checkpoint
 from deepvit.runtime.artifact.manifest import Precision
-from deepvit.runtime.session import open_session
+from deepvit.runtime.opening import open_session
 from examples.collapse.pictures import Seen, draw_collapse, draw_collapse_matrices, draw_depths
 from examples.digits.train import load_split
 from examples.glyphs.variants import NAMES, glyph_variant

@@ -24,10 +24,10 @@ from deepvit.runtime.artifact.manifest import (
 )
 from deepvit.runtime.errors import InputError, first_of
 from deepvit.runtime.files.staging import sole_work
+from deepvit.runtime.opening import proved_model
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.preprocess import FILES, DecodePolicy
-from deepvit.runtime.session import proved_model
 from deepvit.runtime.session.tensors import Images
 from deepvit.runtime.trt.machine import Machine, this_machine
 

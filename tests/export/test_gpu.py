@@ -14,10 +14,10 @@ from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.metrics.distance import sqnr_db
 from deepvit.runtime.artifact.manifest import Backend, Precision
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import providers
 from deepvit.runtime.ort.providers import PLUGIN_TAKES, plugin_takes
-from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.driver import has_cuda_python
 from deepvit.runtime.trt.library import installed_version
 from deepvit.runtime.trt.machine import this_machine

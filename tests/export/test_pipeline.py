@@ -41,8 +41,8 @@ from deepvit.runtime.artifact.manifest import (
     Weights,
 )
 from deepvit.runtime.errors import InputError, OutOfBoundsError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.session import open_session
 from tests.doubles.tiny_models import TINY
 
 

@@ -18,7 +18,7 @@ from deepvit.export.pipeline import export_artifact
 from deepvit.export.words import describe_calibration
 from deepvit.runtime.artifact.manifest import Grid, Precision, Split
 from deepvit.runtime.errors import InputError, OutOfBoundsError
-from deepvit.runtime.session import open_session
+from deepvit.runtime.opening import open_session
 from tests.doubles.quantized_model import PLAIN_MAX, calibrated, plant_outliers, plant_sensitive_linear, trained
 
 IMAGES = 128  # enough for the digits, and few enough to be decoded in this process

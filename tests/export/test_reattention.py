@@ -55,9 +55,9 @@ from deepvit.runtime.artifact.manifest import (
     Weights,
 )
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
-from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.machine import this_machine
 from tests.doubles.tiny_models import TINY, pixels, replace
 from tests.places import ROOT

@@ -30,8 +30,8 @@ from deepvit.model.rewrites.fold import fold
 from deepvit.model.vit_pytorch import VIT_PYTORCH
 from deepvit.runtime.artifact.manifest import InputForm, MixForm, Precision
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.preprocess import model_input
-from deepvit.runtime.session import open_session
 from tests.model.vit_pytorch_models import CONFIGS, model_of, state_of
 
 CONFIG = CONFIGS["mean, odd heads"]

@@ -105,7 +105,7 @@ def test_reduced_precisions_give_their_own_maps(loaded, tmp_path, precision):
 
 
 def test_logits_are_those_without_maps(loaded, tmp_path):
-    from deepvit.runtime.session import open_session
+    from deepvit.runtime.opening import open_session
 
     images = model_input(_crops().repeat(3, axis=0), loaded.preprocessing(), 3)
     plain = _exported(loaded, tmp_path / "plain", precision=Precision.FP32, outputs=Outputs.LOGITS)

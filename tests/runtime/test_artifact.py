@@ -17,7 +17,7 @@ import deepvit.runtime.artifact
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact, staged_artifact
 from deepvit.runtime.artifact.manifest import GraphForm
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.session import open_session
+from deepvit.runtime.opening import open_session
 from tests.places import ROOT
 
 

@@ -10,7 +10,7 @@ from deepvit.runtime.artifact import MODEL, metadata, open_artifact
 from deepvit.runtime.artifact.manifest import IDENTITY, VERSION
 from deepvit.runtime.artifact.metadata import metadata_of
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.session import identity_of, open_session
+from deepvit.runtime.opening import identity_of, open_session
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from deepvit.measure.torch_session import TorchSession
 from deepvit.runtime.artifact import MANIFEST, MODEL, open_artifact
 from deepvit.runtime.artifact.manifest import BatchRange, identity
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.providers import CPU, TENSORRT, TENSORRT_RTX, options_of, plugin_library, plugin_takes
 from deepvit.runtime.ort.session import OnnxRuntimeSession
-from deepvit.runtime.session import open_session
 from tests.doubles.changed_artifact import rehash_artifact, replace_weights
 from tests.doubles.tiny_models import pixels
 

@@ -83,8 +83,8 @@ def _precision(
     from deepvit.export.pipeline import export_artifact
     from deepvit.images.samples import crops_of, parity_images
     from deepvit.model.load import load_model
+    from deepvit.runtime.opening import open_session
     from deepvit.runtime.ort.arithmetic import Arithmetic
-    from deepvit.runtime.session import open_session
 
     output = root / f"{variant}-{precision.value}"
     options = ExportOptions(graph=GraphOptions(precision=precision), output=output)

@@ -190,14 +190,14 @@ def viewer(page: pathlib.Path) -> str | None:
 
 def runnable_file(artifact: "Artifact") -> str:
     """Return the file of `artifact` to evaluate on this machine: an engine that runs here, else the ONNX file."""
-    from deepvit.runtime.session import engine_here
+    from deepvit.runtime.opening import engine_here
 
     return engine_here(artifact, allow_host_code=False) or "model.onnx"
 
 
 def is_artifact(model: str) -> bool:
     """Return whether a user who says `model` names an artifact, or a file of one."""
-    from deepvit.runtime.session import is_in_artifact
+    from deepvit.runtime.opening import is_in_artifact
 
     path = pathlib.Path(model)
     return path.exists() and is_in_artifact(path)

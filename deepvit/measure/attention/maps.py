@@ -7,7 +7,7 @@ import numpy as np
 from deepvit.export.graph.spec import AFTER, BEFORE, FEATURES
 from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.session import proved_graph
+from deepvit.runtime.opening import proved_graph
 from deepvit.runtime.session.tensors import Images, padded_batch
 
 from .analysis import AttentionMaps

@@ -13,8 +13,8 @@ from deepvit.images.sources import ImageSource, spread
 from deepvit.model.row import Variant
 from deepvit.model.variants import VARIANTS
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.opening import artifact_of
 from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
-from deepvit.runtime.session import artifact_of
 
 from ..models import is_variant
 from ..options import WeightOptions

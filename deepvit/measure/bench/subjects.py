@@ -8,7 +8,7 @@ from deepvit.model.variants import find_variant
 from deepvit.runtime.artifact import MODEL
 from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import InputError
-from deepvit.runtime.session import artifact_of, engine_here, identity_of, is_in_artifact
+from deepvit.runtime.opening import artifact_of, engine_here, identity_of, is_in_artifact
 
 from ..models import as_exported, is_variant
 from ..options import SessionOptions, WeightOptions

@@ -10,8 +10,9 @@ from multiprocessing.connection import Connection
 
 from deepvit.processes import end_with_parent, without_interrupts
 from deepvit.runtime.errors import InputError, MissingError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.arithmetic import Arithmetic
-from deepvit.runtime.session import Session, begin, open_session, run_each, runs_at_once
+from deepvit.runtime.session import Session, begin, run_each, runs_at_once
 from deepvit.runtime.session.tensors import Images, Logits, RunTimes
 
 from .conditions import peak_host_bytes

@@ -10,8 +10,8 @@ from deepvit.progress import Progress
 from deepvit.runtime.artifact import Artifact
 from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError, needed_for
+from deepvit.runtime.opening import artifact_of, engine_here, proved_model
 from deepvit.runtime.preprocess import FILES, DecodePolicy
-from deepvit.runtime.session import artifact_of, engine_here, proved_model
 from deepvit.runtime.session.tensors import Images
 
 from ..models import load_weights_of

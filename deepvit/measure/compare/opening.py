@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from deepvit.runtime.artifact import MANIFEST, MODEL
 from deepvit.runtime.errors import PYTORCH, InputError, MissingError
-from deepvit.runtime.session import PLAN_SUFFIXES, artifact_of, engine_here, identity_of
+from deepvit.runtime.opening import PLAN_SUFFIXES, artifact_of, engine_here, identity_of
 
 from ..models import OpenedModel, is_variant, load_weights_of, open_model, open_torch
 from ..options import SessionOptions, WeightOptions

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from deepvit.model.variants import find_variant
 from deepvit.runtime.artifact import MANIFEST, record_file
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.opening import artifact_of, is_in_artifact
 from deepvit.runtime.preprocess import Preprocessing
-from deepvit.runtime.session import Session, artifact_of, closed_on_failure, is_in_artifact
+from deepvit.runtime.session import Session, closed_on_failure
 
 from ..options import SessionOptions, WeightOptions
 from .opened import OpenedModel

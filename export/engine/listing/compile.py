@@ -9,10 +9,10 @@ from deepvit.runtime.artifact import MAX_MODEL_BYTES, Artifact
 from deepvit.runtime.artifact.manifest import Backend, BatchRange
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
 from deepvit.runtime.files import read_bounded
+from deepvit.runtime.opening import proved_model
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model
-from deepvit.runtime.session import proved_model
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from ...reattention.operator import nodes_of

@@ -8,9 +8,9 @@ from ...errors import InputError
 from ...files import require_room
 from ...files.staging import require_output
 from ...kernels.plugin_record import PluginRecord
+from ...opening import open_session
 from ...ort.arithmetic import Arithmetic
 from ...preprocess import Crop, crop_image
-from ...session import open_session
 from .. import layout
 from ..choice import choose_backends, engine_of, plugin_of
 from ..layout import Names

@@ -10,8 +10,8 @@ from ...artifact import open_artifact
 from ...artifact.manifest import Precision
 from ...errors import OutOfBoundsError
 from ...kernels.plugin_record import VARIABLE
+from ...opening import open_session
 from ...ort.arithmetic import Arithmetic
-from ...session import open_session
 from .golden import Golden
 from .tensors import array_from, tensor_from
 from .version_folder import version_folder

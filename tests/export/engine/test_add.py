@@ -42,9 +42,9 @@ from deepvit.runtime.artifact.manifest import (
     Precision,
 )
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import DecodePolicy
-from deepvit.runtime.session import open_session
 from deepvit.runtime.trt.log import Errors
 from deepvit.runtime.trt.machine import Machine
 from tests.doubles.changed_artifact import shift_mean

@@ -11,8 +11,8 @@ from deepvit.measure.evaluate import request as request_module
 from deepvit.measure.evaluate.options import EvaluationRequest, Shards
 from deepvit.measure.evaluate.request import ShardOpener, open_request
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.opening import artifact_of
 from deepvit.runtime.ort.session import OnnxRuntimeSession
-from deepvit.runtime.session import artifact_of
 
 
 @pytest.fixture

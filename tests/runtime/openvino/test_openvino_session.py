@@ -19,9 +19,10 @@ from deepvit.runtime import Arithmetic, open_session
 from deepvit.runtime.artifact import MODEL
 from deepvit.runtime.artifact.manifest import GOLDEN_SQNR_DB, BatchRange, Precision
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, NonFiniteError
+from deepvit.runtime.opening import proved_graph
 from deepvit.runtime.openvino import library, run
 from deepvit.runtime.openvino.session import ACTIVATION_GROUPS, OpenVinoSession
-from deepvit.runtime.session import Overlapping, begin, proved_graph, run_each
+from deepvit.runtime.session import Overlapping, begin, run_each
 from tests.doubles.tiny_models import pixels
 
 AS_WE_LOAD_IT = "from deepvit.runtime.openvino.library import load_openvino\nload_openvino()\n"

@@ -9,7 +9,7 @@ from deepvit.runtime import Arithmetic
 from deepvit.runtime.artifact import MODEL, open_artifact
 from deepvit.runtime.artifact.manifest import GOLDEN_SQNR_DB, Precision
 from deepvit.runtime.errors import MissingError
-from deepvit.runtime.session import open_session
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.triton.serving.golden import Golden
 from tests.doubles.tiny_models import pixels
 

@@ -7,10 +7,10 @@ import pytest
 from deepvit.runtime.artifact import MODEL
 from deepvit.runtime.artifact.manifest import BatchRange
 from deepvit.runtime.errors import MissingError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort import graph
 from deepvit.runtime.ort.providers import TENSORRT_RTX, TF32_OVERRIDE
 from deepvit.runtime.ort.session import OnnxRuntimeSession
-from deepvit.runtime.session import open_session
 
 NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 BATCH = BatchRange(min=1, opt=4, max=8)

@@ -13,9 +13,9 @@ from deepvit.export.engine.network import EngineBuilder
 from deepvit.runtime.artifact import self_contained
 from deepvit.runtime.artifact.self_contained import require_self_contained
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort import graph
 from deepvit.runtime.ort.graph import OnnxGraph
-from deepvit.runtime.session import open_session
 
 SIZE = 64  # of fewer values ONNX Runtime folds some, which fails
 VALUES = np.full(SIZE, 2, np.float32)

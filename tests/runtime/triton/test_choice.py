@@ -9,8 +9,8 @@ from deepvit.runtime.artifact import Artifact, open_artifact
 from deepvit.runtime.artifact.manifest import Level
 from deepvit.runtime.cpp.tests.data import make_test_data
 from deepvit.runtime.errors import InputError
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.ort.plain import plain_answers, probe_plain
-from deepvit.runtime.session import open_session
 from deepvit.runtime.session.tensors import sqnr_db
 from deepvit.runtime.triton import choice, layout
 from deepvit.runtime.triton.options import TritonBackend

@@ -15,7 +15,7 @@ from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.kernels.plugin_record import VARIABLE
-from deepvit.runtime.session import open_session
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.triton import layout
 from deepvit.runtime.triton.options import TritonBackend
 from deepvit.runtime.triton.schema import parse_config

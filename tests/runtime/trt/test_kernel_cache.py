@@ -15,7 +15,7 @@ import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
 from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.files import cache_folder
-from deepvit.runtime.session import open_session
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.trt import kernel_cache
 from deepvit.runtime.trt.engine import EngineOnGpu
 from deepvit.runtime.trt.kernel_cache import kernel_cache_path, read_kernels, write_kernels

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import deepvit.runtime.session.opening
+import deepvit.runtime.opening.session
 import deepvit.runtime.trt.cuda
 import deepvit.runtime.trt.session
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
@@ -28,7 +28,7 @@ from deepvit.runtime.artifact.manifest import (
 from deepvit.runtime.errors import InputError, MissingError
 from deepvit.runtime.kernels import plugin
 from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, VARIABLE
-from deepvit.runtime.session import open_session
+from deepvit.runtime.opening import open_session
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import this_machine
 from tests.doubles.fake_gpu import HERE, PLAN, FakeCuda, Runtime, expected_logits, fake_library
@@ -64,7 +64,7 @@ def gpu(monkeypatch):
         deepvit.runtime.trt.session, "load_library", lambda backend: loaded.append(backend) or fake_library()
     )
     monkeypatch.setattr(deepvit.runtime.trt.cuda, "Cuda", FakeCuda)
-    for module in (deepvit.runtime.trt.session, deepvit.runtime.session.opening):
+    for module in (deepvit.runtime.trt.session, deepvit.runtime.opening.session):
         monkeypatch.setattr(module, "this_machine", lambda device: HERE)
     return loaded
 
@@ -279,7 +279,7 @@ def test_an_older_driver_is_a_warning(tiny_artifact, tmp_path, gpu, caplog):
 
 def test_a_plan_runs_on_the_device_that_is_named(tiny_artifact, tmp_path, gpu, monkeypatch):
     asked = []
-    for module in (deepvit.runtime.trt.session, deepvit.runtime.session.opening):
+    for module in (deepvit.runtime.trt.session, deepvit.runtime.opening.session):
         monkeypatch.setattr(module, "this_machine", lambda device: asked.append(device) or HERE)
     folder = with_plan(tiny_artifact, tmp_path / "a")
     for path, times in ((folder, 2), (folder / "engine.plan", 1)):

@@ -13,10 +13,10 @@ from ..files import read_bounded
 from ..openvino.library import OPENVINO, is_faster
 from ..ort.arithmetic import Arithmetic
 from ..ort.providers import CPU
+from ..session.processor import saturates
+from ..session.proof import prove, require_same_graph, require_same_signature
+from ..session.protocol import Session, closed_on_failure
 from .options import Opening
-from .processor import saturates
-from .proof import prove, require_same_graph, require_same_signature
-from .protocol import Session, closed_on_failure
 
 if TYPE_CHECKING:
     from ..ort.graph import OnnxGraph

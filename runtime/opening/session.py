@@ -9,12 +9,12 @@ from ..artifact.metadata import identity_in
 from ..errors import InputError
 from ..files import read_bounded
 from ..ort.arithmetic import Arithmetic
+from ..session.proof import prove, require_same_signature
+from ..session.protocol import Session, closed_on_failure
 from ..trt.fit import misfits
 from ..trt.machine import this_machine
 from .onnx import lone_session, proved_session
 from .options import Opening
-from .proof import prove, require_same_signature
-from .protocol import Session, closed_on_failure
 
 logger = logging.getLogger(__name__)
 PLAN_SUFFIXES = (".plan", ".engine")
