@@ -21,8 +21,8 @@ import numpy as np
 
 from deepvit.runtime.artifact.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.errors import DeviceError, InputError, MissingError
-from deepvit.runtime.kernels.plugin import load_named_plugin
 from deepvit.runtime.trt.library import Library, load_library, logger_of
+from deepvit.runtime.trt.plugin import load_named_plugin
 
 from .listing.layers import LISTING
 from .network import EngineBuilder

@@ -14,7 +14,6 @@ from ..artifact.manifest import Backend, BatchRange, Identity, ReattentionForm, 
 from ..artifact.self_contained import require_self_contained
 from ..errors import InputError
 from ..files import read_bounded
-from ..kernels.plugin import load_named_plugin, require_plugin
 from ..session.tensors import (
     Images,
     Logits,
@@ -29,6 +28,7 @@ from .fit import require_fit
 from .kernel_cache import kernel_cache_path
 from .library import Library, load_library
 from .machine import this_machine
+from .plugin import load_named_plugin, require_plugin
 
 if TYPE_CHECKING:
     from .engine import EngineOnGpu

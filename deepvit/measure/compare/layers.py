@@ -17,12 +17,12 @@ from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.artifact.manifest import Backend, BatchRange, Engine
 from deepvit.runtime.errors import InputError, needed_for
-from deepvit.runtime.kernels.plugin import require_plugin
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.session.tensors import Images
 from deepvit.runtime.trt.library import load_library
+from deepvit.runtime.trt.plugin import require_plugin
 
 from .result import LayerDistance
 

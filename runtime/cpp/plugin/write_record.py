@@ -1,4 +1,4 @@
-"""Write beside a built library what it is, which whoever loads it holds it against (runtime/kernels/plugin.py).
+"""Write beside a built library what it is, which whoever loads it holds it against (runtime/trt/plugin.py).
 
 usage: write_record.py LIBRARY KERNELS.JSON HEADER, which is NvInferVersion.h or onnxruntime_c_api.h
 """

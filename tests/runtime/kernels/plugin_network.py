@@ -17,8 +17,8 @@ import tensorrt as trt
 from onnx import TensorProto, helper
 
 from deepvit.runtime.artifact.manifest import Backend
-from deepvit.runtime.kernels import plugin
 from deepvit.runtime.kernels.plugin_record import VARIABLE
+from deepvit.runtime.trt import plugin
 from deepvit.runtime.trt.library import load_library
 
 STORED, TOKENS, QUERIES, HEADS, WIDTH = 200, 197, 1, 12, 32

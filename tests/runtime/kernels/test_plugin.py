@@ -7,8 +7,8 @@ import pytest
 
 from deepvit.runtime.artifact.manifest import Backend, EnginePlugin
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.kernels import plugin
 from deepvit.runtime.kernels.plugin_record import VARIABLE, Use, why_no_plugin
+from deepvit.runtime.trt import plugin
 from deepvit.runtime.trt.library import Library
 from tests.runtime.kernels.named_plugin import CONTENT, RECORD, write_plugin
 

@@ -26,9 +26,9 @@ from deepvit.runtime.artifact.manifest import (
     ReattentionForm,
 )
 from deepvit.runtime.errors import InputError, MissingError
-from deepvit.runtime.kernels import plugin
 from deepvit.runtime.kernels.plugin_record import NO_PLUGIN, VARIABLE
 from deepvit.runtime.opening import open_session
+from deepvit.runtime.trt import plugin
 from deepvit.runtime.trt.fit import misfits
 from deepvit.runtime.trt.machine import this_machine
 from tests.doubles.fake_gpu import HERE, PLAN, FakeCuda, Runtime, expected_logits, fake_library

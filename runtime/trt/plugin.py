@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifact.manifest import EnginePlugin
 from ..errors import MissingError
-from ..trt.library import Library
-from .plugin_record import VARIABLE, PluginRecord, Use, named_plugin, record_of, verified_plugin
+from ..kernels.plugin_record import VARIABLE, PluginRecord, Use, named_plugin, record_of, verified_plugin
+from .library import Library
 
 if TYPE_CHECKING:
     import tensorrt
