@@ -5,11 +5,11 @@ from typing import Any
 
 import onnx
 
+from deepvit.export.engine.building.process import Build, build_engine
+from deepvit.export.engine.building.worker import Job
 from deepvit.export.engine.census import census_of, dequantized_products, engine_breaches, network_breaches
 from deepvit.export.engine.listing.traffic import Kernel, kernels_of
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import Build, build_engine
-from deepvit.export.engine.worker import Job
 from deepvit.export.graph.onnx_file import count_gemms, to_bytes
 from deepvit.runtime.artifact.manifest import Backend, BatchRange, GraphForm, Manifest, Precision, ReattentionForm
 

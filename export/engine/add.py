@@ -31,13 +31,13 @@ from deepvit.runtime.preprocess import FILES, DecodePolicy
 from deepvit.runtime.session.tensors import Images
 from deepvit.runtime.trt.machine import Machine, this_machine
 
+from .building.process import Build, build_engine
+from .building.worker import Job
 from .census import Layer, census_of, dequantized_products, require_engine, require_network
-from .listing.layers import EngineLayer
+from .layers import EngineLayer
 from .options import EngineOptions
 from .plan import plan_engine
-from .process import Build, build_engine
 from .timing_cache import timing_cache_path
-from .worker import Job
 
 logger = logging.getLogger(__name__)
 WIDER_SHOWN = 3

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from deepvit.runtime.artifact.manifest import Census, Manifest, Precision, ReattentionForm
 from deepvit.runtime.errors import InputError, MissingError, OutOfBoundsError, first_of
 
-from .listing.layers import EngineLayer
+from .layers import EngineLayer
 
 SHOWN = 8
 GEMMS, CONVOLUTIONS = "MATRIX_MULTIPLY", "CONVOLUTION"

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import deepvit.export.engine.listing.compile
+from deepvit.export.engine.building.process import build_engine
+from deepvit.export.engine.layers import EngineLayer, Tensor
 from deepvit.export.engine.listing.compile import Graph, compile_kernels, graph_of, lone_graph
-from deepvit.export.engine.listing.layers import EngineLayer, Tensor
 from deepvit.export.engine.listing.traffic import Kernel, kernels_of
-from deepvit.export.engine.process import build_engine
 from deepvit.runtime.artifact import MANIFEST, open_artifact, record_file
 from deepvit.runtime.artifact.manifest import BatchRange, Census, Engine
 from deepvit.runtime.errors import InputError

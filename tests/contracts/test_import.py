@@ -26,7 +26,7 @@ def test_a_session_runs_without_torch(tiny_artifact):
 
 def test_building_and_running_engines_needs_no_torch():
     code = (
-        "import sys, deepvit.export.engine.add, deepvit.export.engine.worker, deepvit.runtime.trt.session;"
+        "import sys, deepvit.export.engine.add, deepvit.export.engine.building.worker, deepvit.runtime.trt.session;"
         "assert not {'torch', 'timm', 'deepvit.model', 'tensorrt'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -248,7 +248,7 @@ def test_worker_processes(installed, python, tmp_path):
 
 
 def test_the_engine_worker_is_found_by_its_name(python, tmp_path):
-    run = python("-m", "deepvit.export.engine.worker", tmp_path)
+    run = python("-m", "deepvit.export.engine.building.worker", tmp_path)
     assert (run.returncode, run.stderr) == (1, "")
     assert "job.json: No such file" in json.loads(run.stdout)["message"]
 

@@ -31,7 +31,7 @@ def uses_of(path, api, source=None):
 
 def test_what_is_read_from_the_source():
     assert {path.relative_to(ROOT).as_posix() for path in USERS} == {
-        "export/engine/network.py",
+        "export/engine/building/network.py",
         "runtime/trt/plugin.py",
         "runtime/trt/log.py",
         "runtime/trt/engine.py",

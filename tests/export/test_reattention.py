@@ -15,14 +15,14 @@ from deepvit.calibration.padded_tokens import real_tokens
 from deepvit.calibration.policy import activations_of, find_products
 from deepvit.calibration.quantize import count_quantized, quantize_graph
 from deepvit.calibration.ranges import Ranges, TensorRange
+from deepvit.export.engine.building.process import build_engine
+from deepvit.export.engine.building.worker import Job
 from deepvit.export.engine.census import census_of, engine_breaches, network_breaches, require_network
 from deepvit.export.engine.choice import choose_engines
 from deepvit.export.engine.listing.compile import compile_kernels, graph_of
 from deepvit.export.engine.listing.flops import flops_by_type, products_of
 from deepvit.export.engine.listing.traffic import PLUGIN_LAYER
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
-from deepvit.export.engine.worker import Job
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import float32_graph, prove_fused
 from deepvit.export.graph.onnx_file import finish, to_bytes

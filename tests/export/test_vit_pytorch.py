@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from deepvit.calibration.options import QuantizationOptions
+from deepvit.export.engine.building.process import build_engine
+from deepvit.export.engine.building.worker import Job
 from deepvit.export.engine.census import engine_breaches, require_network
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
-from deepvit.export.engine.worker import Job
 from deepvit.export.graph.float32 import folds_of
 from deepvit.export.graph.module import GraphModule
 from deepvit.export.graph.spec import Outputs

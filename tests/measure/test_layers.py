@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import deepvit.measure.compare.layers
+from deepvit.export.engine.building.process import build_engine
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
 from deepvit.export.graph.float32 import float32_onnx
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import ExportOptions, GraphOptions, Target

@@ -10,9 +10,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from deepvit.calibration.padded_tokens import real_tokens
+from deepvit.export.engine.building.process import build_engine
+from deepvit.export.engine.building.worker import Job
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
-from deepvit.export.engine.worker import Job
 from deepvit.progress import Share
 from deepvit.runtime.artifact import MODEL, Artifact
 from deepvit.runtime.artifact.manifest import Backend, BatchRange, Engine

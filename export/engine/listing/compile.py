@@ -16,9 +16,9 @@ from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from ...reattention.operator import nodes_of
+from ..building.process import build_engine
+from ..building.worker import Job
 from ..options import EngineOptions
-from ..process import build_engine
-from ..worker import Job
 from .traffic import Compiled, kernels_of
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 
-from .layers import EngineLayer, Tensor
+from ..layers import EngineLayer, Tensor
 
 BYTES = {"FLOAT": 4, "INT32": 4, "INT64": 8, "HALF": 2, "BF16": 2, "INT4": 0.5, "FP4": 0.5}  # of all others: 1
 NO_KERNELS = frozenset({"shape_call", "reshape", "cast", "signal", "wait"})  # layers that launch nothing

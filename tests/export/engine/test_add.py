@@ -12,23 +12,23 @@ import threading
 import time
 import types
 
+import deepvit.export.engine.process
 import numpy as np
 import pytest
 from PIL import Image
 
 import deepvit.export.engine.add
-import deepvit.export.engine.process
 import deepvit.runtime.session
 import deepvit.runtime.trt.driver
-from deepvit.export.engine import network
 from deepvit.export.engine.add import add_engine
+from deepvit.export.engine.building import network
+from deepvit.export.engine.building.phases import BuildProgress
+from deepvit.export.engine.building.worker import Job, job_from_json
 from deepvit.export.engine.choice import choose_engines
-from deepvit.export.engine.listing.layers import layers_from_listing
+from deepvit.export.engine.layers import layers_from_listing
 from deepvit.export.engine.options import EngineOptions, compute_capabilities_from_text
-from deepvit.export.engine.phases import BuildProgress
 from deepvit.export.engine.plan import plan_engine
 from deepvit.export.engine.timing_cache import locked, read_timings, timing_cache_path, write_timings
-from deepvit.export.engine.worker import Job, job_from_json
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import Artifact, open_artifact
@@ -80,7 +80,7 @@ def on_gpu(monkeypatch, on_rig, tmp_path):
 
     def build(onnx, job, images, bar, on_parsed):
         changes["jobs"].append(job)
-        built = deepvit.export.engine.process.build_engine(
+        built = deepvit.export.engine.building.process.build_engine(
             onnx, dataclasses.replace(job, is_run=False), None, bar, on_parsed
         )
         path = tmp_path / "same.onnx"
@@ -110,7 +110,7 @@ def test_a_tensorrt_rtx_engine_without_a_gpu(artifact, monkeypatch):
 
 def test_an_engine_says_with_which_plugin_it_was_built():
     plugin = EnginePlugin(sha256="0" * 64, kernels_sha256="1" * 64, layer="deepvit::ReAttention/1")
-    build = deepvit.export.engine.process.Build(
+    build = deepvit.export.engine.building.process.Build(
         plan=b"", version="11.4.0.106", network=[], inspector=None, logits=None, plugin=plugin
     )
     assert deepvit.export.engine.add._record(build, None, EngineOptions(), ANY_BATCH, HERE).plugin == plugin
@@ -122,8 +122,10 @@ def meanwhile(monkeypatch):
 
     def set_up(happens):
         def build(*arguments):
-            built = deepvit.export.engine.process.build_engine(*arguments)
-            monkeypatch.setattr(deepvit.export.engine.add, "build_engine", deepvit.export.engine.process.build_engine)
+            built = deepvit.export.engine.building.process.build_engine(*arguments)
+            monkeypatch.setattr(
+                deepvit.export.engine.add, "build_engine", deepvit.export.engine.building.process.build_engine
+            )
             happens()
             return built
 

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deepvit.export.engine.choice import RTX_CAPABILITIES
+from deepvit.export.engine.layers import EngineLayer, Tensor
 from deepvit.export.engine.listing.estimate import LAUNCH_US, Pace, estimate_of
 from deepvit.export.engine.listing.flops import Product, flops_by_type, products_of
-from deepvit.export.engine.listing.layers import EngineLayer, Tensor
 from deepvit.export.engine.listing.peaks import GPUS, gpu_from_text
 from deepvit.export.engine.listing.traffic import Compiled, Kernel, kernels_of
 from deepvit.runtime.errors import InputError

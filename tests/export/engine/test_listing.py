@@ -9,6 +9,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from deepvit.export.engine.add import _hold
+from deepvit.export.engine.building.process import build_engine
+from deepvit.export.engine.building.worker import Job
 from deepvit.export.engine.census import (
     Layer,
     census_of,
@@ -16,10 +18,8 @@ from deepvit.export.engine.census import (
     engine_breaches,
     require_engine,
 )
-from deepvit.export.engine.listing.layers import EngineLayer, Tensor, layers_from_inspector, layers_from_listing
+from deepvit.export.engine.layers import EngineLayer, Tensor, layers_from_inspector, layers_from_listing
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
-from deepvit.export.engine.worker import Job
 from deepvit.export.options import ExportOptions, GraphOptions
 from deepvit.export.pipeline import export_artifact
 from deepvit.runtime.artifact import open_artifact

@@ -19,10 +19,10 @@ from deepvit.calibration.policy import activations_of, find_products
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import Ranges, TensorRange
 from deepvit.export.engine.add import add_engine
+from deepvit.export.engine.building.process import build_engine
+from deepvit.export.engine.building.worker import Job
 from deepvit.export.engine.census import census_of, engine_breaches, require_network
 from deepvit.export.engine.options import EngineOptions
-from deepvit.export.engine.process import build_engine
-from deepvit.export.engine.worker import Job
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.onnx_file import count_gemms, finish, to_bytes
 from deepvit.export.options import ExportOptions, GraphOptions, Target

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from deepvit.export.engine.network import EngineBuilder
+from deepvit.export.engine.building.network import EngineBuilder
 from deepvit.runtime.artifact import self_contained
 from deepvit.runtime.artifact.self_contained import require_self_contained
 from deepvit.runtime.errors import InputError

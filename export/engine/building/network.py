@@ -11,10 +11,10 @@ from deepvit.runtime.artifact.self_contained import require_self_contained
 from deepvit.runtime.errors import DeviceError, InputError, MissingError, first_of
 from deepvit.runtime.trt.library import Library, checked, constructed
 
-from .census import Layer
-from .options import EngineOptions
+from ..census import Layer
+from ..options import EngineOptions
+from ..timing_cache import locked, read_timings, set_aside, write_timings
 from .phases import BuildProgress
-from .timing_cache import locked, read_timings, set_aside, write_timings
 
 if TYPE_CHECKING:
     import tensorrt

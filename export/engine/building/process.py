@@ -23,8 +23,8 @@ from deepvit.runtime.errors import DeviceError, MissingError
 from deepvit.runtime.session.tensors import Images, Logits
 from deepvit.runtime.trt.library import RTX_LIBRARIES_IN
 
-from .census import Layer
-from .listing.layers import EngineLayer, layers_from_inspector, layers_from_listing
+from ..census import Layer
+from ..layers import EngineLayer, layers_from_inspector, layers_from_listing
 from .stand_in import search_path
 from .worker import ERRORS, IMAGES, INSPECTOR, JOB, LISTED, LOGITS, NETWORK, ONNX, PLAN, PLUGIN, Job
 
@@ -129,7 +129,7 @@ def _run_worker(
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "deepvit.export.engine.worker", str(folder)],
+            [sys.executable, "-m", "deepvit.export.engine.building.worker", str(folder)],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

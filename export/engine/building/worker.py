@@ -1,6 +1,6 @@
 """The process in which an engine is built, so that a crash or an out-of-memory in the builder ends it alone.
 
-    python -m deepvit.export.engine.worker FOLDER
+    python -m deepvit.export.engine.building.worker FOLDER
 
 reads `job.json` and `model.onnx` in FOLDER, prints progress as JSON lines, and leaves there `engine.plan`,
 `network.json` (the layers as parsed), `plugin.json` where it loaded a plugin, `listing.txt` where the library logged
@@ -24,9 +24,9 @@ from deepvit.runtime.errors import DeviceError, InputError, MissingError
 from deepvit.runtime.trt.library import Library, load_library, logger_of
 from deepvit.runtime.trt.plugin import load_named_plugin
 
-from .listing.layers import LISTING
+from ..layers import LISTING
+from ..options import EngineOptions
 from .network import EngineBuilder
-from .options import EngineOptions
 from .stand_in import register_stand_in
 
 ERRORS = {kind.__name__: kind for kind in (DeviceError, InputError, MissingError)}

@@ -1,0 +1,1 @@
+"""Building an engine in a process of its own: the network, the process, and how far it is."""
