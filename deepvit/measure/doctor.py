@@ -13,7 +13,7 @@ from deepvit.runtime.files import cache_root
 from deepvit.runtime.kernels.plugin_record import Use, named_plugin, record_of, why_no_plugin
 from deepvit.runtime.openvino.library import OPENVINO, has_bfloat16, is_installed, version
 from deepvit.runtime.ort.providers import CPU, CUDA, TENSORRT, TENSORRT_RTX
-from deepvit.runtime.session.processor import saturates
+from deepvit.runtime.session.saturation import saturates
 from deepvit.runtime.trt.driver import has_cuda_python
 from deepvit.runtime.trt.library import INSTALL, MODULES
 from deepvit.runtime.trt.machine import Machine, this_machine

@@ -13,9 +13,9 @@ from ..files import read_bounded
 from ..openvino.library import OPENVINO, is_faster
 from ..ort.arithmetic import Arithmetic
 from ..ort.providers import CPU
-from ..session.processor import saturates
 from ..session.proof import prove, require_same_graph, require_same_signature
 from ..session.protocol import Session, closed_on_failure
+from ..session.saturation import saturates
 from .options import Opening
 
 if TYPE_CHECKING:
