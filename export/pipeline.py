@@ -19,12 +19,12 @@ from deepvit.runtime.ort.session import OnnxRuntimeSession
 from . import stages
 from .forms.choose import choose_form
 from .graph import onnx_file
-from .graph.activation_range import largest_activations, probed_answers, require_in_fp16
-from .graph.batch_check import check_batches
 from .graph.cast import in_types
 from .graph.float32 import Float32Graph, float32_graph, prove_fused
 from .graph.maps import expose_maps
-from .graph.proof import graph_session, plain_answers
+from .graph.proof.activation_range import largest_activations, probed_answers, require_in_fp16
+from .graph.proof.batch_check import check_batches
+from .graph.proof.logits import graph_session, plain_answers
 from .graph.spec import Outputs
 from .graph.typed import TypedGraph
 from .options import ExportOptions, GraphOptions

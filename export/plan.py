@@ -20,9 +20,9 @@ from deepvit.runtime.files.staging import require_output
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
 from . import stages
+from .graph.reattention.kernel import kernel_for
 from .options import QUANTIZED, ExportOptions
 from .quantized.plan import QuantizationPlan, plan_quantization
-from .reattention.kernel import kernel_for
 
 if TYPE_CHECKING:
     from deepvit.model.load import LoadedModel

@@ -26,8 +26,8 @@ from deepvit.runtime.artifact.manifest import (
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 
 from .graph import onnx_file
-from .graph.activation_range import largest
 from .graph.float32 import Float32Graph
+from .graph.proof.activation_range import largest
 from .graph.spec import Outputs
 from .graph.typed import TypedGraph
 from .options import GraphOptions

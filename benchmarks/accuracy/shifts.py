@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.common.command_line import RESULTS, ROOT
 from benchmarks.common.interleaved import machine, write_result
 from deepvit.calibration.options import Equalization, QuantizationOptions
-from deepvit.export.graph.proof import graph_session
+from deepvit.export.graph.proof.logits import graph_session
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.quantized.calibrated import calibrate_graph, typed_graph
 from deepvit.images.imagenet import open_images

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from deepvit.export.graph.apart import run_apart
 from deepvit.export.graph.onnx_file import to_bytes
+from deepvit.export.graph.proof.apart import run_apart
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.images import decode
 from deepvit.images.blocks import decoded_blocks

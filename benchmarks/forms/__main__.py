@@ -17,7 +17,7 @@ from benchmarks.forms.cells import BOUNDS, row_of
 from benchmarks.forms.engines import ENGINES, Subject
 from benchmarks.forms.page import PAGE, page_of
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.graph.proof import torch_logits
+from deepvit.export.graph.proof.logits import torch_logits
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.images.samples import crops_of, parity_images

@@ -41,7 +41,7 @@ def export(
     with steps() as step:
         step(loading(variant))
         from deepvit.export.engine.choice import choose_engines
-        from deepvit.export.reattention.choice import choose_reattention
+        from deepvit.export.reattention import choose_reattention
         from deepvit.export.words import describe_export
         from deepvit.measure.results.artifact import Export
         from deepvit.runtime.trt.machine import this_machine
@@ -49,7 +49,7 @@ def export(
         machine = this_machine()
         engines = choose_engines(options.graph.target, compute_capabilities, machine, options.graph.reattention_form)
         with needed_for("export"):
-            from deepvit.export.graph.apart import one_core
+            from deepvit.export.graph.proof.apart import one_core
             from deepvit.export.pipeline import export_artifact
             from deepvit.export.plan import shape_of
         with one_core():
@@ -97,7 +97,7 @@ def _plan(
     from deepvit.export.engine.choice import choose_engines
     from deepvit.export.estimate import BASIS, estimate_export
     from deepvit.export.plan import plan_export
-    from deepvit.export.reattention.choice import choose_reattention
+    from deepvit.export.reattention import choose_reattention
     from deepvit.images.imagenet import require_local
     from deepvit.measure.results.plan import Cost, Plan
     from deepvit.runtime.trt.machine import this_machine

@@ -14,9 +14,9 @@ from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import OutOfBoundsError, first_of
 
 from ..options import GraphOptions
-from ..reattention.fuse import fuse_reattention
-from ..reattention.operator import DOMAIN
 from .onnx_file import INPUT, OUTPUT, finish
+from .reattention.fuse import fuse_reattention
+from .reattention.operator import DOMAIN
 
 TYPES = {Precision.FP16: ir.DataType.FLOAT16, Precision.BF16: ir.DataType.BFLOAT16}
 ACCUMULATE_IN_FP32 = frozenset({"Softmax", "ReduceMean"})

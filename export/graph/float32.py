@@ -19,11 +19,11 @@ from deepvit.runtime.preprocess import Crop, Preprocessing, model_input
 from deepvit.runtime.session.tensors import Images, Logits
 
 from .. import stages
-from ..reattention.fuse import fuse_reattention
 from .module import GraphModule, tokens_in
 from .onnx_file import to_bytes
 from .padding import Tokens
-from .proof import Answers, graph_logits, plain_answers, prove_rewrite, torch_logits
+from .proof.logits import Answers, graph_logits, plain_answers, prove_rewrite, torch_logits
+from .reattention.fuse import fuse_reattention
 from .spec import GraphSpec, Outputs
 from .trace import onnx_from_module
 

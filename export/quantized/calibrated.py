@@ -21,7 +21,7 @@ from deepvit.runtime.errors import InputError
 from ..graph.cast import in_types
 from ..graph.float32 import Float32Graph, graph_module
 from ..graph.onnx_file import finish
-from ..graph.proof import prove_rewrite
+from ..graph.proof.logits import prove_rewrite
 from ..graph.trace import with_weights
 from ..options import ExportOptions, GraphOptions
 from .plan import CalibrationInput

@@ -14,7 +14,7 @@ from deepvit.runtime.session import Session
 
 from .. import stages
 from ..graph.float32 import Float32Graph
-from ..graph.proof import graph_session
+from ..graph.proof.logits import graph_session
 from .images import HeldOut
 from .words import describe_check
 

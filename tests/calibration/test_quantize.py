@@ -21,7 +21,7 @@ from deepvit.calibration.ranges import read_ranges, require_fit
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import graph_module
 from deepvit.export.graph.onnx_file import finish, to_bytes
-from deepvit.export.graph.proof import graph_session
+from deepvit.export.graph.proof.logits import graph_session
 from deepvit.export.graph.trace import with_weights
 from deepvit.export.options import Target
 from deepvit.model.rewrites.equalize import equalize

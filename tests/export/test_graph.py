@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import deepvit.model
-from deepvit.export.graph.activation_range import largest_activations
-from deepvit.export.graph.batch_check import check_batches
 from deepvit.export.graph.cast import cast_graph, check_fp16_range
 from deepvit.export.graph.module import GraphAttention, GraphBlock, GraphModule
 from deepvit.export.graph.onnx_file import to_bytes
 from deepvit.export.graph.padding import TokenPadding, Tokens
+from deepvit.export.graph.proof.activation_range import largest_activations
+from deepvit.export.graph.proof.batch_check import check_batches
 from deepvit.export.graph.trace import onnx_from_module
 from deepvit.export.options import GraphOptions, Target
 from deepvit.metrics.bounds import FP16_MAX

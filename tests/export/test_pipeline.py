@@ -10,8 +10,8 @@ import torch
 
 import deepvit.model
 from deepvit import __version__
-from deepvit.export.graph import activation_range
 from deepvit.export.graph.padding import TokenPadding
+from deepvit.export.graph.proof import activation_range
 from deepvit.export.graph.spec import spec_from_manifest
 from deepvit.export.options import QUANTIZED, ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact

@@ -26,15 +26,15 @@ from deepvit.export.engine.options import EngineOptions
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import float32_graph, prove_fused
 from deepvit.export.graph.onnx_file import finish, to_bytes
-from deepvit.export.graph.proof import graph_logits
+from deepvit.export.graph.proof.logits import graph_logits
+from deepvit.export.graph.reattention import channels, fuse, operator
+from deepvit.export.graph.reattention.channels import Mix, take_over
+from deepvit.export.graph.reattention.fuse import fuse_reattention
+from deepvit.export.graph.reattention.operator import add_operator, nodes_of, reattention_node, traffic_bytes
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.options import ExportOptions, GraphOptions, Reattention, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.plan import plan_export, shape_of
-from deepvit.export.reattention import channels, fuse, operator
-from deepvit.export.reattention.channels import Mix, take_over
-from deepvit.export.reattention.fuse import fuse_reattention
-from deepvit.export.reattention.operator import add_operator, nodes_of, reattention_node, traffic_bytes
 from deepvit.measure.results.kernels import describe_kernels, kernels_from
 from deepvit.metrics.distance import compare_logits
 from deepvit.model.architecture import Stem

@@ -11,7 +11,7 @@ from deepvit.export.engine.choice import choose_engines
 from deepvit.export.graph.spec import Outputs
 from deepvit.export.options import ExportOptions, GraphOptions, Reattention, Target
 from deepvit.export.plan import ModelShape
-from deepvit.export.reattention.choice import choose_reattention
+from deepvit.export.reattention import choose_reattention
 from deepvit.model import VARIANTS
 from deepvit.runtime.artifact import open_artifact
 from deepvit.runtime.artifact.manifest import Backend, ChooseForm, MixForm, Precision, ReattentionForm

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from deepvit.export.graph.proof import torch_logits
+from deepvit.export.graph.proof.logits import torch_logits
 from deepvit.measure.bench import peers
 from deepvit.measure.bench.peers import Peer, PeerOpener, peers_from, peers_here
 from deepvit.measure.bench.plain import plain_export

@@ -11,7 +11,7 @@ import numpy as np
 
 from deepvit.runtime.trt.library import rtx_library
 
-from ...reattention.operator import DOMAIN, INPUTS, OPERATOR, VERSION
+from ...graph.reattention.operator import DOMAIN, INPUTS, OPERATOR, VERSION
 
 FIELDS = {"scale": np.float32, "tokens": np.int32, "queries": np.int32}
 LINK = "libtensorrt_rtx.so"  # the parser opens its library by this name where it meets a plugin

@@ -15,7 +15,7 @@ from deepvit.runtime.ort.graph import OnnxGraph
 from deepvit.runtime.ort.rounding import load_model
 from deepvit.runtime.trt.library import INSTALL, installed_version
 
-from ...reattention.operator import nodes_of
+from ...graph.reattention.operator import nodes_of
 from ..building.process import build_engine
 from ..building.worker import Job
 from ..options import EngineOptions

@@ -10,7 +10,7 @@ import onnx
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.ort.rounding import load_model
 
-from ...reattention.operator import flops, is_reattention, nodes_of, tokens_of
+from ...graph.reattention.operator import flops, is_reattention, nodes_of, tokens_of
 from ..census import MULTIPLIES
 from .traffic import Kernel
 

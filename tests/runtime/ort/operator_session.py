@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-from deepvit.export.reattention.operator import INPUTS, add_operator, reattention_node
+from deepvit.export.graph.reattention.operator import INPUTS, add_operator, reattention_node
 from deepvit.runtime.ort.graph import ORT_ERRORS
 
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}

@@ -16,7 +16,7 @@ from PIL import Image
 
 from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.onnx_file import identify
-from deepvit.export.graph.proof import graph_session
+from deepvit.export.graph.proof.logits import graph_session
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.record import golden_answer

@@ -13,8 +13,8 @@ from deepvit.runtime.ort.graph import Array, OnnxGraph
 from deepvit.runtime.ort.rounding import MOVES_DATA
 from deepvit.runtime.session.tensors import Images, Logits, padded_batch, split_batches
 
+from ..onnx_file import INPUT, OUTPUT
 from .apart import run_apart
-from .onnx_file import INPUT, OUTPUT
 
 REDUCTIONS = ("ReduceMax", "ReduceMin")
 SHOWN = 5  # of those that are too large

@@ -7,14 +7,14 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.kernels.plugin_record import VARIABLE, named_plugin
 from deepvit.runtime.kernels.table import SHAPES
 
-from ..options import ExportOptions, Reattention
-from .kernel import kernel_for
+from .graph.reattention.kernel import kernel_for
+from .options import ExportOptions, Reattention
 
 if TYPE_CHECKING:
     from deepvit.runtime.trt.machine import Machine
 
-    from ..engine.choice import EngineChoice
-    from ..plan import ModelShape
+    from .engine.choice import EngineChoice
+    from .plan import ModelShape
 
 
 def choose_reattention(
@@ -53,7 +53,7 @@ def _written(options: ExportOptions, reattention: Reattention) -> ExportOptions:
 
 def _require(fused: ExportOptions, engines: "EngineChoice", machine: "Machine", shape: "ModelShape") -> None:
     """Raise InputError with the reason where the graph cannot be fused."""
-    from ..engine.choice import why_not_fused
+    from .engine.choice import why_not_fused
 
     if not engines.build:
         raise InputError("no TensorRT engine is built here")

@@ -8,10 +8,10 @@ from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.errors import InputError
 from deepvit.runtime.kernels.table import Kernel, Number
 
-from ..graph.padding import ALIGNMENT
+from ..padding import ALIGNMENT
 
 if TYPE_CHECKING:
-    from ..options import GraphOptions
+    from ...options import GraphOptions
 
 
 def kernel_for(variant: Variant, img_size: int, graph: "GraphOptions") -> Kernel:

@@ -12,7 +12,7 @@ from deepvit.calibration.graph_links import makers, readers
 from deepvit.calibration.padded_tokens import KEY_MASK
 from deepvit.calibration.policy import Product, find_products
 
-from ..graph.onnx_file import finish
+from ..onnx_file import finish
 from .channels import Constants, Mix, is_in_eight_bits, take_over
 from .operator import add_operator, reattention_node
 

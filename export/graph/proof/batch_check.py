@@ -8,7 +8,7 @@ from deepvit.runtime.errors import OutOfBoundsError
 from deepvit.runtime.ort.graph import Array, OnnxGraph
 from deepvit.runtime.session.tensors import Images
 
-from .onnx_file import BATCH, INPUT, OUTPUT, to_bytes
+from ..onnx_file import BATCH, INPUT, OUTPUT, to_bytes
 
 ODD_BATCH = 3
 # Above this size of all attention maps of one block, the largest batch runs through its ends alone.

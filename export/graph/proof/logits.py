@@ -17,8 +17,8 @@ from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.ort.session import OnnxRuntimeSession
 from deepvit.runtime.session.tensors import Images, Logits, check_images, check_logits, split_batches
 
+from ..onnx_file import to_bytes
 from .apart import run_apart
-from .onnx_file import to_bytes
 
 Answers = Callable[[onnx.ModelProto, Images], tuple[Logits, dict[str, float]]]  # logits, and tensor → largest magnitude
 
