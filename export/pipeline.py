@@ -92,7 +92,11 @@ def _typed(
         return quantize(source, options, inputs, progress)
     if options.graph.precision is not Precision.FP32:
         progress(stages.casting(options.graph.precision))
-    return TypedGraph(model=in_types(source.model, options.graph), source=source, float32=source.model)
+    return TypedGraph(
+        model=in_types(source.model, options.graph.rest, options.graph.reattention_form),
+        source=source,
+        float32=source.model,
+    )
 
 
 def _prove(session: OnnxRuntimeSession, graph: TypedGraph, options: GraphOptions, progress: Progress) -> Proof:

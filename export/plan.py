@@ -159,7 +159,7 @@ def plan_export(shape: ModelShape, options: ExportOptions) -> ExportPlan:
             f"‹choose_form› listing asks TensorRT-RTX's compiler, which needs no GPU; {INSTALL[Backend.TENSORRT_RTX]}"
         )
     if options.graph.is_fused:
-        kernel_for(shape.variant, shape.img_size, options.graph)
+        kernel_for(shape.variant, shape.img_size, options.graph.spec, options.graph.precision)
     folder = options.artifact_folder(shape.variant.name)
     expected = int(shape.parameters * WEIGHT_BYTES[options.graph.precision] * BESIDE_WEIGHTS)
     require_output(folder, marker=MANIFEST, option="‹output›")

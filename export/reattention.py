@@ -57,7 +57,7 @@ def _require(fused: ExportOptions, engines: "EngineChoice", machine: "Machine", 
 
     if not engines.build:
         raise InputError("no TensorRT engine is built here")
-    kernel = kernel_for(shape.variant, shape.img_size, fused.graph)
+    kernel = kernel_for(shape.variant, shape.img_size, fused.graph.spec, fused.graph.precision)
     if (kernel.heads, kernel.width, kernel.tokens) not in SHAPES:
         sizes = f"{kernel.heads} heads of width {kernel.width} over {kernel.tokens} tokens"
         raise InputError(f"it has no kernel for {sizes}")

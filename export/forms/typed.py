@@ -23,7 +23,7 @@ def unproved_typed_graph(loaded: LoadedModel, options: ExportOptions) -> onnx.Mo
     """
     graph, model = options.graph, unproved_graph(loaded, options.graph.spec)
     if graph.grid is None:
-        return in_types(model, graph)
+        return in_types(model, graph.rest, graph.reattention_form)
     quantization = options.quantization
     ranges = graph.grid if quantization.weight_only else stand_in_ranges(model, graph.grid, quantization)
     calibrated = CalibratedGraph(ranges=ranges, model=model, stages=(), images=None)

@@ -10,10 +10,9 @@ import onnx
 import onnx_ir as ir
 
 from deepvit.metrics.bounds import FP16_MAX
-from deepvit.runtime.artifact.manifest import Precision
+from deepvit.runtime.artifact.manifest import Precision, ReattentionForm
 from deepvit.runtime.errors import OutOfBoundsError, first_of
 
-from ..options import GraphOptions
 from .onnx_file import INPUT, OUTPUT, finish
 from .reattention.fuse import fuse_reattention
 from .reattention.operator import DOMAIN
@@ -25,13 +24,14 @@ FAULTS_SHOWN = 8
 FP16_SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)  # 2⁻¹⁴
 
 
-def in_types(model: onnx.ModelProto, options: GraphOptions) -> onnx.ModelProto:
-    """Return a float32 graph, its linears quantised or not, as `options` have it: its re-attention, and its types.
+def in_types(model: onnx.ModelProto, precision: Precision, reattention: ReattentionForm) -> onnx.ModelProto:
+    """Return a float32 graph, its linears quantised or not, with re-attention as asked for and all else in `precision`.
 
     Raises:
         OutOfBoundsError: Weights that FP16 cannot hold, all of them named.
     """
-    return cast_graph(fuse_reattention(model) if options.is_fused else model, options.rest)
+    is_fused = reattention is ReattentionForm.FUSED
+    return cast_graph(fuse_reattention(model) if is_fused else model, precision)
 
 
 def cast_graph(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:

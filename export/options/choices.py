@@ -9,7 +9,7 @@ from deepvit.runtime.errors import InputError
 class Reattention(enum.Enum):
     """How re-attention is to be written; `ReattentionForm` is how it was."""
 
-    AUTO = "auto"  # fused by the command `export` where `reattention/choice.py` says so, else unfused
+    AUTO = "auto"  # fused by the command `export` where `export/reattention.py` says so, else unfused
     UNFUSED = "unfused"
     FUSED = "fused"
 

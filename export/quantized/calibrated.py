@@ -104,6 +104,6 @@ def _rescaled(
 def typed_graph(calibrated: CalibratedGraph, options: ExportOptions, float_units: tuple[str, ...]) -> onnx.ModelProto:
     """Return the graph with all linears but `float_units` quantised, in its types."""
     model = quantize_graph(calibrated.model, calibrated.ranges, frozenset(float_units))
-    typed = in_types(finish(model), options.graph)
+    typed = in_types(finish(model), options.graph.rest, options.graph.reattention_form)
     is_for_cpu = isinstance(calibrated.ranges, Ranges) and calibrated.ranges.grid is Grid.UINT8
     return fuse_products(typed) if is_for_cpu else typed

@@ -1,7 +1,5 @@
 """The kernel that fused re-attention of a model needs."""
 
-from typing import TYPE_CHECKING
-
 from deepvit.model.architecture import MixNorm
 from deepvit.model.row import Variant
 from deepvit.runtime.artifact.manifest import Precision
@@ -9,12 +7,10 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.kernels.table import Kernel, Number
 
 from ..padding import ALIGNMENT
-
-if TYPE_CHECKING:
-    from ...options import GraphOptions
+from ..spec import GraphSpec
 
 
-def kernel_for(variant: Variant, img_size: int, graph: "GraphOptions") -> Kernel:
+def kernel_for(variant: Variant, img_size: int, spec: GraphSpec, precision: Precision) -> Kernel:
     """Return the kernel of 16 rows for a model of images of `img_size` pixels a side whose graph is written so.
 
     Raises:
@@ -28,10 +24,10 @@ def kernel_for(variant: Variant, img_size: int, graph: "GraphOptions") -> Kernel
             f"‹reattention› fused: {variant.name} has LayerNorm over heads, the kernel has none; leave it out"
         )
     width = architecture.head_dim
-    if graph.spec.pads_head_dim:
+    if spec.pads_head_dim:
         width += -width % ALIGNMENT
     tokens = (img_size // architecture.patch_size) ** 2 + 1
-    number = Number.BF16 if graph.precision is Precision.BF16 else Number.FP16
+    number = Number.BF16 if precision is Precision.BF16 else Number.FP16
     try:
         return Kernel(number=number, heads=architecture.num_heads, width=width, tokens=tokens, rows=16)
     except ValueError as error:
