@@ -1,7 +1,6 @@
 """What quantisation can be asked for. Options check themselves."""
 
 import dataclasses
-import enum
 import pathlib
 from typing import Annotated, ClassVar
 
@@ -10,6 +9,7 @@ from deepvit.runtime.errors import InputError
 from deepvit.runtime.options import Help
 
 from .budget.budget import Budget, Evidence, agreement_of_at_least, drop_of_at_most
+from .observe.equalization import Equalization
 from .observe.histogram import Method
 
 BUDGET = "Accuracy budget of INT8 and FP8"  # the heading
@@ -19,16 +19,6 @@ DEFAULT_CHECK_IMAGES = 1000
 MAX_IMAGES = 100_000
 # What kept the logits closest on the trained models: docs/accuracy.md.
 DEFAULT_METHODS = {Grid.INT8: Method("mse"), Grid.UINT8: Method("mse"), Grid.FP8: Method("max")}
-
-
-class Equalization(enum.Enum):
-    """What is moved out of activations, exactly, before the ranges are taken."""
-
-    SHIFT = "shift"  # what norms and GELU give is shifted, and all that gains is rescaled
-    RESCALE = "rescale"
-    OFF = "off"
-
-
 # Shifts gain on every model in INT8; on the other grids they lose on some: docs/quantise.md.
 DEFAULT_EQUALIZATIONS = {
     Grid.INT8: Equalization.SHIFT,

@@ -6,7 +6,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from deepvit.calibration import stages as calibration_stages
-from deepvit.calibration.options import Equalization
+from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.ranges import RANGES
 from deepvit.images.class_names import default_names, read_labels
 from deepvit.images.samples import default_images, parity_images

@@ -4,8 +4,9 @@ import dataclasses
 
 import onnx
 
+from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.observe.histogram import Method
-from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.ranges import Ranges
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.float32 import Float32Graph, float32_graph

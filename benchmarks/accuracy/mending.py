@@ -17,8 +17,8 @@ from onnx import helper, numpy_helper
 
 from deepvit.calibration.grid import rounded, weight_scale
 from deepvit.calibration.observe import passes, rescale
+from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.observe.statistics import ImageFeed, probed
-from deepvit.calibration.options import Equalization
 from deepvit.calibration.policy import activations_of, find_products
 from deepvit.calibration.quantize import quantize_graph
 from deepvit.calibration.ranges import Ranges

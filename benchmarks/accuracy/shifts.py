@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.common.command_line import RESULTS, ROOT
 from benchmarks.common.interleaved import machine, write_result
-from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.observe.equalization import Equalization
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.proof.logits import graph_session
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.quantized.calibrated import calibrate_graph, typed_graph

@@ -10,10 +10,10 @@ from deepvit.progress import Progress
 from deepvit.runtime.artifact.manifest import Grid
 
 from .. import stages
-from ..options import Equalization
 from ..policy import Product, activations_of, find_products, shifted_activations
 from ..ranges import Ranges, Rescaling, TensorRange, require_fit
 from ..selection import CalibrationImages
+from .equalization import Equalization
 from .histogram import Histogram, Method
 from .rescale import choose_rescalings, rescaled_statistics
 from .statistics import ChannelStatistics, ImageFeed, measure_channels, measure_histograms

@@ -2,7 +2,8 @@
 
 import onnx
 
-from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.observe.equalization import Equalization
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.policy import activations_of, find_products, shifted_activations
 from deepvit.calibration.ranges import Ranges, TensorRange
 from deepvit.model.load import LoadedModel

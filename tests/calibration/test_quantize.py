@@ -11,10 +11,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from deepvit.calibration.budget.switchable import SwitchableModel
+from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.observe.passes import graph_sha256
 from deepvit.calibration.observe.statistics import SAMPLED_ROWS, ImageFeed, measure_channels, measure_histograms, probed
 from deepvit.calibration.onnxruntime_products import fuse_products
-from deepvit.calibration.options import Equalization
 from deepvit.calibration.policy import activations_of, find_products, shifted_activations, units_of
 from deepvit.calibration.quantize import count_quantized, quantize_graph, store_weight
 from deepvit.calibration.ranges import read_ranges, require_fit

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.observe.histogram import Method
-from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.graph.float32 import float32_graph
 from deepvit.export.options import GraphOptions, Target
 from deepvit.export.quantized.calibrated import calibrate_graph

@@ -10,9 +10,10 @@ import pytest
 from deepvit.calibration.budget.budget import Budget, BudgetKind, Evidence
 from deepvit.calibration.budget.sensitivity import measure_sensitivity
 from deepvit.calibration.budget.switchable import SwitchableModel
+from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.observe.histogram import Method
 from deepvit.calibration.observe.statistics import ImageFeed
-from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.export.options import ExportOptions, GraphOptions, Target
 from deepvit.export.pipeline import export_artifact
 from deepvit.export.words import describe_calibration

@@ -12,8 +12,9 @@ from benchmarks.accuracy import page
 from benchmarks.accuracy.forms import FORMS, PLAIN, Form, Graphs
 from benchmarks.accuracy.peers import quantized_by_onnxruntime
 from benchmarks.accuracy.subject import INT8, onnxruntime_logits, scored, subject_of
+from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.observe.statistics import ImageFeed
-from deepvit.calibration.options import Equalization, QuantizationOptions
+from deepvit.calibration.options import QuantizationOptions
 from deepvit.calibration.quantize import count_quantized, quantize_graph
 from deepvit.export.graph.cast import cast_graph
 from deepvit.export.graph.onnx_file import finish
