@@ -74,9 +74,42 @@ def test_the_runtime_can_be_copied_anywhere():
     assert found == []
 
 
-def test_no_files_import_one_another():
-    files = {module_of(path, package): path for package in LAYERS for path in sources(package)}
-    assert circle({module: path.read_text() for module, path in files.items() if path.name != "__init__.py"}) == []
+def two_ways(files):
+    """Pairs of neighbours, each a folder or a file, of which each imports something of the other.
+
+    Args:
+        files: Module → its source. A name imported from a folder counts as imported from there.
+    """
+    ways = set()
+    for module, source in files.items():
+        for name in imported_modules(source, module):
+            here, there = module.split("."), name.split(".")
+            apart = next((at for at, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), None)
+            if apart is not None:
+                ways.add((".".join(here[: apart + 1]), ".".join(there[: apart + 1])))
+    return {pair for pair in ways if pair < pair[::-1] and pair[::-1] in ways}
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Module → its source, of all packages; not those that only hand names on."""
+    paths = ((module_of(path, package), path) for package in LAYERS for path in sources(package))
+    return {module: path.read_text() for module, path in paths if path.name != "__init__.py"}
+
+
+def test_no_files_import_one_another(files):
+    assert circle(files) == []
+
+
+def test_no_folders_import_one_another(files):
+    assert two_ways(files) == set()
+
+
+def test_folders_that_import_one_another_are_seen():
+    graph, fuse = "deepvit.export.graph.cast", "deepvit.export.reattention.fuse"
+    planted = {graph: "from ..reattention.operator import DOMAIN", fuse: "def f():\n    from ..graph import onnx_file"}
+    assert two_ways(planted) == {("deepvit.export.graph", "deepvit.export.reattention")}
+    assert two_ways({graph: planted[graph], fuse: "from .operator import nodes"}) == set()
 
 
 def test_a_planted_circle_is_seen():
