@@ -141,6 +141,8 @@ def _refused_everywhere(content, folder, monkeypatch, why):
         open_session(path)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=why):
+        OnnxGraph(content, name="m")
+    with pytest.raises(InputError, match=why):
         EngineBuilder(_NeverCalled(), content, None)
 
 
