@@ -61,7 +61,7 @@ def records_of_processes(
             process.join()
     finally:
         for process in processes:
-            process.terminate()  # no more than a word to one that has ended; its decoders end with each
+            process.kill()  # nothing, where it has ended; it keeps nothing, and one that ignores SIGTERM would stay
             process.join()
         for end in ends:
             end.close()
