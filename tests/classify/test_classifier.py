@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import pathlib
+import signal
 
 import numpy as np
 import pytest
@@ -94,6 +95,15 @@ def test_a_process_that_is_killed_is_told(tmp_path):
         list(records_of_processes(Dying(), Shards(processes=1), blocks_of(listing, 4), workers=0))
 
 
+@pytest.fixture
+def ignoring_sigterm():
+    """As a program that was started so, whose processes are so too."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("ignoring_sigterm")
 def test_what_a_list_raises_while_processes_run_is_raised(tmp_path):
     def blocks():
         raise OSError("the list is gone")
