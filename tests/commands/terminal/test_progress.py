@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-import deepvit.commands.app
 from deepvit.commands.terminal import progress
+from tests.commands.command_line import run_here
 
 
 @pytest.fixture
@@ -107,12 +107,11 @@ def test_errors_and_warnings_are_events(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(progress._Log, "form", progress.Form.LINES)
     handlers = logging.getLogger().handlers[:]
     try:
-        with pytest.raises(SystemExit) as stopped:
-            deepvit.commands.app.main(["inspect", str(tmp_path / "nothing"), "--log-json"])
+        code = run_here(["inspect", str(tmp_path / "nothing"), "--log-json"])
         logging.getLogger("runtime").warning("left out %s", "x.png")
     finally:
         logging.getLogger().handlers[:] = handlers
     *_, error, warning = (json.loads(line) for line in capsys.readouterr().err.splitlines())
-    assert (stopped.value.code, error["event"], error["exit_code"]) == (2, "error", 2)
+    assert (code, error["event"], error["exit_code"]) == (2, "error", 2)
     assert "does not exist" in error["message"]
     assert (warning["event"], warning["message"]) == ("warning", "left out x.png")
