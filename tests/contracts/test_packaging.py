@@ -176,7 +176,7 @@ def test_the_wheel_has_every_package_and_its_data_alone(wheel):
     assert names == expected_files()
     for name in (
         "deepvit/commands/app.py",
-        "deepvit/export/engine/worker.py",
+        "deepvit/export/engine/building/worker.py",
         "deepvit/runtime/triton/serving/classify.py",
         "deepvit/model/weights/trained/digits_cnn.safetensors",
         "deepvit/model/weights/trained/digits_patch.safetensors",

@@ -222,7 +222,7 @@ def test_batches(tiny_model):
 
 
 def test_large_maps_are_checked_in_parts(tiny_model, monkeypatch):
-    import deepvit.export.graph.batch_check as batch_check
+    import deepvit.export.graph.proof.batch_check as batch_check
 
     monkeypatch.setattr(batch_check, "MAX_MAP_BYTES", 0)
     sizes = []

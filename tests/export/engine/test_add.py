@@ -12,13 +12,13 @@ import threading
 import time
 import types
 
-import deepvit.export.engine.process
 import numpy as np
 import pytest
 from PIL import Image
 
 import deepvit.export.engine.add
-import deepvit.runtime.session
+import deepvit.export.engine.building.process
+import deepvit.runtime.opening
 import deepvit.runtime.trt.driver
 from deepvit.export.engine.add import add_engine
 from deepvit.export.engine.building import network
@@ -514,4 +514,4 @@ def test_the_gpu_of_the_tests_is_not_taken_for_this_machine(artifact, monkeypatc
     monkeypatch.setattr(deepvit.export.engine.add, "this_machine", lambda: NO_GPU)
     with pytest.raises(MissingError, match="cannot be built here"):
         add_engine(artifact, EngineOptions(), quiet)
-    assert deepvit.runtime.session.engine_here(open_artifact(artifact), allow_host_code=False) is None
+    assert deepvit.runtime.opening.engine_here(open_artifact(artifact), allow_host_code=False) is None

@@ -372,9 +372,9 @@ def test_the_timing_cache_is_written_read_and_replaced_when_damaged(tiny_onnx, o
 
 CONFIGURE = """
 import json, sys
-from deepvit.export.engine import network as e
+from deepvit.export.engine.building import network as e
 from deepvit.export.engine.options import EngineOptions
-from deepvit.runtime.manifest import Backend, BatchRange, HardwareCompatibility
+from deepvit.runtime.artifact.manifest import Backend, BatchRange, HardwareCompatibility
 from deepvit.runtime.trt.library import load_library, logger_of
 library = load_library(Backend(sys.argv[1])); trt = library.trt; log = logger_of(library)
 builder = e.EngineBuilder(library, open(sys.argv[2], "rb").read(), log)

@@ -234,7 +234,7 @@ def _leads_to(field, known, seen=()):
 
 def test_it_needs_no_library():
     assert "onnx" not in vars(self_contained)
-    assert sys.modules["deepvit.runtime.artifact.folder.self_contained"] is self_contained
+    assert sys.modules["deepvit.runtime.artifact.self_contained"] is self_contained
 
 
 def test_more_fields_than_any_model_has(monkeypatch):

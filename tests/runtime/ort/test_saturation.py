@@ -5,7 +5,7 @@ import pytest
 from deepvit.measure.doctor import examine
 from deepvit.runtime import open_session
 from deepvit.runtime.artifact.manifest import Precision
-from deepvit.runtime.session import processor
+from deepvit.runtime.session import saturation
 
 HASWELL = "processor\t: 0\nflags\t\t: fpu avx avx2 fma bmi2\n"
 
@@ -14,27 +14,27 @@ HASWELL = "processor\t: 0\nflags\t\t: fpu avx avx2 fma bmi2\n"
 def cpuinfo(monkeypatch, tmp_path):
     """What Linux says of an x86 processor."""
     path = tmp_path / "cpuinfo"
-    monkeypatch.setattr(processor, "CPUINFO", path)
-    monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(saturation, "CPUINFO", path)
+    monkeypatch.setattr(saturation.platform, "machine", lambda: "x86_64")
     return path
 
 
-@pytest.mark.parametrize("flag", sorted(processor.EXACT))
+@pytest.mark.parametrize("flag", sorted(saturation.EXACT))
 def test_a_processor_with_vnni_does_not_saturate(cpuinfo, flag):
     cpuinfo.write_text(HASWELL)
-    assert processor.saturates()
+    assert saturation.saturates()
     cpuinfo.write_text(HASWELL.replace("fma", flag))
-    assert not processor.saturates()
+    assert not saturation.saturates()
 
 
 @pytest.mark.parametrize("text", ["", "Features\t: fp asimd asimddp\n", None])
 def test_who_does_not_say_is_not_accused(cpuinfo, monkeypatch, text):
     if text is not None:
         cpuinfo.write_text(text)
-    assert not processor.saturates()
+    assert not saturation.saturates()
     cpuinfo.write_text(HASWELL)
-    monkeypatch.setattr(processor.platform, "machine", lambda: "aarch64")
-    assert not processor.saturates()
+    monkeypatch.setattr(saturation.platform, "machine", lambda: "aarch64")
+    assert not saturation.saturates()
 
 
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.INT8, Precision.FP8], ids=lambda each: each.value)

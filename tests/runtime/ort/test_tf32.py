@@ -16,7 +16,7 @@ BUILD = """
 import sys
 import onnx
 from onnx import TensorProto, helper
-from deepvit.runtime.manifest import Backend
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.ort.providers import TENSORRT_RTX, forbid_tf32
 from deepvit.runtime.trt.library import load_library
 

@@ -110,7 +110,7 @@ def test_what_is_kept_does_not_grow(log):
 
 SCRIPT = """
 import gc, sys
-from deepvit.runtime.manifest import Backend
+from deepvit.runtime.artifact.manifest import Backend
 from deepvit.runtime.trt.library import load_library, logger_of
 library = load_library(Backend.TENSORRT_RTX)
 log = logger_of(library)
