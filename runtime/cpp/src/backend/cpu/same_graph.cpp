@@ -1,5 +1,5 @@
-// Read from the file's bytes: OpenVINO's C API does not give an ONNX file's metadata. runtime/artifact/metadata.py does so
-// too.
+// Read from the file's bytes: OpenVINO's C API does not give an ONNX file's metadata. runtime/artifact/metadata.py
+// does so too.
 #include "backend/cpu/same_graph.h"
 
 #include <optional>
