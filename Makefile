@@ -77,8 +77,9 @@ demo: data/digits/done
 
 # The C++ runtime is built first: the pages show what it prints.
 test: $(VENV)/installed $(VENV)/tensorrt-10.12/done $(VENV)/tritonserver/done $(VENV)/chromium/done data/glyphs/done build/cpp
-	# A worker a core, each with one thread of PyTorch; whole files, in the order of tests/conftest.py.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	# A worker a core, each with one thread of PyTorch; whole files, in the order of tests/conftest.py. Where a worker dies
+	# pytest-xdist would start another and wait for ever for the rest of its file.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 	$(MAKE) cpp-test
 
 # The C++ runtime; its tests: ctest --test-dir build/cpp
