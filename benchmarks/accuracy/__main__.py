@@ -71,7 +71,7 @@ def main() -> None:
     with decoded_here():
         for name in given.models:
             subject = subject_of(load_model(name, pretrained=True), given.dataset, given.images)
-            graphs = Graphs(subject)
+            graphs = Graphs(subject.loaded, subject.dataset)
             for part in given.only:
                 write_part(part, subject, graphs, given.output, given.images)
     if given.output == RESULTS and results_of(DEEPVIT).keys() >= {"precisions", "timm"}:

@@ -14,9 +14,10 @@ from deepvit.export.options import GraphOptions, Target
 from deepvit.export.quantized.calibrated import CalibratedGraph, calibrate_graph, typed_graph
 from deepvit.export.quantized.plan import CalibrationInput, calibration_input
 from deepvit.images.samples import parity_crops
+from deepvit.model.load import LoadedModel
 from deepvit.runtime.artifact.manifest import Precision
 
-from .subject import Subject, export_options, say
+from .subject import export_options, say
 
 METHODS = ("max", "percentile-99.9", "percentile-99.99", "percentile-99.999", "entropy", "mse")
 PARITY_IMAGES = 16
@@ -71,9 +72,9 @@ MAIN = ("FP32", "FP16", "BF16", "INT8", "INT8, for CPUs", "INT8, weights alone",
 class Graphs:
     """The float32 graphs of a model, and what they become; each is traced, proved and calibrated once."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._crops = parity_crops(subject.dataset, PARITY_IMAGES, subject.loaded.preprocessing())
+    def __init__(self, loaded: LoadedModel, dataset: str | None) -> None:
+        self._loaded, self._dataset = loaded, dataset
+        self._crops = parity_crops(dataset, PARITY_IMAGES, loaded.preprocessing())
         self._float32: dict[str, Float32Graph] = {}
         self._inputs: dict[int | None, CalibrationInput] = {}
         self._calibrated: dict[str, CalibratedGraph] = {}
@@ -82,7 +83,7 @@ class Graphs:
         """Return the float32 graph that `graph` begins with, proved."""
         key = repr(graph.spec)
         if key not in self._float32:
-            self._float32[key] = float32_graph(self._subject.loaded, graph.spec, self._crops, say)
+            self._float32[key] = float32_graph(self._loaded, graph.spec, self._crops, say)
         return self._float32[key]
 
     def inputs(self, quantization: QuantizationOptions) -> CalibrationInput:
@@ -90,8 +91,7 @@ class Graphs:
         if quantization.weight_only:
             return CalibrationInput(images=None, ranges=None)
         if quantization.images not in self._inputs:
-            subject = self._subject
-            self._inputs[quantization.images] = calibration_input(subject.loaded, quantization, subject.dataset, say)
+            self._inputs[quantization.images] = calibration_input(self._loaded, quantization, self._dataset, say)
         return self._inputs[quantization.images]
 
     def calibrated(self, form: Form) -> CalibratedGraph:
@@ -109,7 +109,7 @@ class Graphs:
         """Return the graph of a form, all linears quantised, in its types."""
         if form.graph.grid is None:
             return cast_graph(self.float32(form.graph).model, form.graph.precision)
-        return typed_graph(self.calibrated(form), export_options(form.graph, self._subject.dataset), ())
+        return typed_graph(self.calibrated(form), export_options(form.graph, self._dataset), ())
 
 
 def without_means(ranges: Ranges) -> Ranges:

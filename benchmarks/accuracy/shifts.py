@@ -6,19 +6,15 @@ in which other models than those that are named stay as they are.
 """
 
 import argparse
-import dataclasses
 import json
 from typing import Any
-
-import numpy as np
 
 from benchmarks.common.command_line import RESULTS, ROOT
 from benchmarks.common.interleaved import machine, write_result
 from deepvit.calibration.observe.equalization import Equalization
 from deepvit.calibration.options import QuantizationOptions
-from deepvit.export.graph.proof.logits import graph_session
-from deepvit.export.options import ExportOptions, GraphOptions, Target
-from deepvit.export.quantized.calibrated import calibrate_graph, typed_graph
+from deepvit.export.graph.proof.logits import graph_logits
+from deepvit.export.options import GraphOptions, Target
 from deepvit.images.imagenet import open_images
 from deepvit.images.samples import bundled_samples, crops_of
 from deepvit.images.sources import spread
@@ -29,7 +25,7 @@ from deepvit.runtime.artifact.manifest import Precision
 from deepvit.runtime.ort.arithmetic import Arithmetic
 from deepvit.runtime.preprocess import model_input
 
-from .forms import Graphs
+from .forms import Form, Graphs
 from .subject import decoded_here, onnxruntime_logits, say
 
 NAME = "accuracy-shifts"
@@ -46,14 +42,6 @@ FORMS = {
 SETTINGS = {"not shifted": Equalization.RESCALE, "shifted": Equalization.SHIFT}
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """What `Graphs` has to know of a model."""
-
-    loaded: Any
-    dataset: str | None
-
-
 def rows_of(name: str) -> dict[str, Any]:
     """Return a row for each form and setting of a model."""
     is_trained = name in DATASETS
@@ -62,21 +50,19 @@ def rows_of(name: str) -> dict[str, Any]:
     source = spread(open_images(dataset, "val"), IMAGES) if dataset else bundled_samples()
     crops = crops_of(source, loaded.preprocessing())
     images = model_input(crops if is_trained else crops[:, :, ::-1], loaded.preprocessing(), loaded.module.in_chans)
-    graphs = Graphs(Model(loaded, dataset))  # type: ignore[arg-type]
+    graphs = Graphs(loaded, dataset)
     rows: dict[str, Any] = {}
     for form, graph in FORMS.items():
-        float32 = graphs.float32(graph)
-        session = graph_session(float32.model, "float32")
-        exact = np.concatenate([session.run(images[i : i + 16]) for i in range(0, len(images), 16)])
+        exact = graph_logits(graphs.float32(graph).model, images, "float32")
         for setting, equalization in SETTINGS.items():
             quantization = QuantizationOptions(equalization=equalization, attention=form == "FP8 with attention")
-            calibrated = calibrate_graph(float32, graph, quantization, graphs.inputs(quantization), say)
-            typed = typed_graph(calibrated, ExportOptions(graph=graph, imagenet=dataset), ())
+            written = Form(graph=graph, quantization=quantization)
+            typed = graphs.typed(written)
             logits, _ = onnxruntime_logits(typed, images, Arithmetic.AS_DECLARED)
             row = {
                 "sqnr_db": sqnr_of(logits, exact),
                 "same_top1": int((logits.argmax(1) == exact.argmax(1)).sum()),
-                "proved_max_abs": max(stage.max_abs for stage in calibrated.stages),
+                "proved_max_abs": max(stage.max_abs for stage in graphs.calibrated(written).stages),
                 "subtractions": sum(node.op_type == "Sub" for node in typed.graph.node),
             }
             rows.setdefault(form, {})[setting] = row

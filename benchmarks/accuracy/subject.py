@@ -115,7 +115,7 @@ def scored(subject: Subject, logits: Logits) -> dict[str, Any]:
     }
 
 
-def export_options(graph: GraphOptions, dataset: str) -> ExportOptions:
+def export_options(graph: GraphOptions, dataset: str | None) -> ExportOptions:
     """Return the options of an export that writes nothing."""
     return ExportOptions(graph=graph, output=pathlib.Path(), imagenet=dataset)
 

@@ -9,9 +9,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "PyTorch": {"linestyle": "-"},
     "INT8": {"linestyle": "", "marker": "s", "fillstyle": "none"},
 }
-Line = tuple[
-    str, str, str, Sequence[float]
-]  # label, form, colour, similarity of the second block and those that follow
+Line = tuple[str, str, str, Sequence[float]]  # label, form, colour, and what is drawn, from the second block on
 
 
 def neighbours_figure(lines: Iterable[Line], threshold: float, title: str) -> Any:

@@ -42,7 +42,7 @@ def subject(tiny_loaded, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def graphs(subject):
-    return Graphs(subject)
+    return Graphs(subject.loaded, subject.dataset)
 
 
 def test_a_row_is_what_the_product_says(subject):
